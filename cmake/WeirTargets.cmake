@@ -1,0 +1,50 @@
+# weir_library(<name> SOURCES a.cc ... DEPS weir_base ... [LINKS absl::status ...])
+#
+# One static library per source folder. DEPS are other folders of Weir and are propagated
+# (their headers appear in ours); LINKS are third-party libraries and stay private, so that no
+# folder reaches a dependency it did not name. The layer rules live in tools/check-layers.py.
+function(weir_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LINKS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_LINKS} Threads::Threads)
+  set_property(GLOBAL APPEND PROPERTY WEIR_LIBRARIES ${name})
+endfunction()
+
+# weir_test(<name> SOURCES a_test.cc ... DEPS weir_base ... [LINKS ...] [LABELS unit|e2e ...]
+#           [TIMEOUT seconds])
+# A GoogleTest binary run as one CTest entry.
+function(weir_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LINKS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LINKS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()
+
+# weir_proto(<name> PROTOS a.proto ... [GRPC])
+# Generated messages (and gRPC stubs) as a static library; includes are "proto/a.pb.h".
+function(weir_proto name)
+  cmake_parse_arguments(ARG "GRPC" "" "PROTOS" ${ARGN})
+  add_library(${name} STATIC ${ARG_PROTOS})
+  target_include_directories(${name} PUBLIC ${PROJECT_BINARY_DIR})
+  target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
+  target_compile_options(${name} PRIVATE -w)
+  protobuf_generate(TARGET ${name} LANGUAGE cpp IMPORT_DIRS ${PROJECT_SOURCE_DIR}
+                    PROTOC_OUT_DIR ${PROJECT_BINARY_DIR})
+  if(ARG_GRPC)
+    target_link_libraries(${name} PUBLIC gRPC::grpc++)
+    protobuf_generate(TARGET ${name} LANGUAGE grpc IMPORT_DIRS ${PROJECT_SOURCE_DIR}
+                      PROTOC_OUT_DIR ${PROJECT_BINARY_DIR}
+                      GENERATE_EXTENSIONS .grpc.pb.h .grpc.pb.cc
+                      PLUGIN "protoc-gen-grpc=\$<TARGET_FILE:gRPC::grpc_cpp_plugin>")
+  endif()
+  set_property(GLOBAL APPEND PROPERTY WEIR_LIBRARIES ${name})
+endfunction()
