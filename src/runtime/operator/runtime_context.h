@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "runtime/operator/operator_state.h"
+
+namespace weir {
+
+/// What an operator (source, sink and user function included) knows of where it runs. Given at
+/// Open, valid until Close. All of it is used on the slot thread, except `wake`.
+struct RuntimeContext {
+  std::string job_name;
+  JobId job_id;
+  std::string operator_name;
+  std::string operator_uid;
+  uint32_t subtask_index = 0;
+  uint32_t parallelism = 1;
+  uint32_t max_parallelism = 128;
+  AttemptId attempt;
+  LeaderEpoch leader_epoch;
+  /// Born with the job's first run, kept by every restore; the identity of its output.
+  std::string output_lineage;
+  bool exactly_once = true;
+  /// A directory of this subtask on the TaskManager's disk; swept when the attempt is gone.
+  std::string local_directory;
+  const Clock* clock = nullptr;
+
+  /// State of the operator's former subtasks; empty on a first run.
+  bool restored = false;
+  std::vector<RestoredOperatorState> restored_state;
+
+  /// Makes the slot run this subtask again soon. Any thread, also long after Close.
+  std::function<void()> wake;
+  /// Asks the JobManager for a checkpoint ahead of the interval (an epoch grew too large).
+  std::function<void()> request_checkpoint;
+  /// A line in the TaskManager's log with job, task and subtask; any thread. Never per record.
+  std::function<void(const std::string& message)> log_warning;
+  /// Adds to a counter exported as weir_operator_<name>{job,task,operator}. Never per record.
+  std::function<void(const std::string& name, int64_t delta)> add_to_counter;
+  /// Sets a gauge exported as weir_operator_<name>{..., label}.
+  std::function<void(const std::string& name, const std::string& label, double value)> set_gauge;
+};
+
+}  // namespace weir

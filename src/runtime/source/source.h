@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/ids.h"
+#include "runtime/element/batch.h"
+#include "runtime/operator/runtime_context.h"
+
+namespace weir {
+
+/// Outcome of SourceReader::Poll.
+enum class PollResult {
+  kMore,     ///< rows were added, or may be at the next call
+  kNothing,  ///< nothing now; the reader calls RuntimeContext::wake when that changes
+  kEnd,      ///< bounded input is exhausted: no rows now or ever (said again after a restore)
+};
+
+/// Which split a polled batch came from; watermarks are kept per split. Small, dense numbers
+/// chosen by the reader.
+using SplitIndex = uint32_t;
+
+/// What a reader tells of its splits besides rows. Implemented by the source operator.
+class SplitObserver {
+ public:
+  virtual ~SplitObserver() = default;
+  /// A split that this reader now owns; it holds the watermark back until it has rows or is idle.
+  virtual void SplitAdded(SplitIndex split, const std::string& name) = 0;
+  /// A split at its end, or given away: it holds nothing back any more.
+  virtual void SplitFinished(SplitIndex split) = 0;
+};
+
+/// Reads one subtask's share of a source. Everything is called on the slot thread and never blocks;
+/// a reader that needs threads has its own and wakes the slot through RuntimeContext::wake.
+template <class T>
+class SourceReader {
+ public:
+  virtual ~SourceReader() = default;
+
+  /// Positions of all former subtasks are in `context.restored_state`; the reader keeps those
+  /// of the splits that it owns (a pure function of split, index and parallelism). A reader that
+  /// adds no split here is idle at once.
+  virtual void Open(const RuntimeContext& context, SplitObserver& splits) = 0;
+
+  /// Appends rows of ONE split to the empty `batch`, with their timestamps where the source has
+  /// any (kNoTimestamp else), and names the split. kMore with no rows is allowed.
+  virtual PollResult Poll(RecordBatch<T>& batch, SplitIndex& split) = 0;
+
+  /// Positions after the last polled batch.
+  virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
+  /// The checkpoint is durable (commit offsets for monitoring, acknowledge a queue).
+  virtual void NotifyCheckpointComplete(CheckpointId) {}
+  virtual void Close() {}
+};
+
+/// A source as the job describes it: makes a reader per subtask.
+template <class T>
+struct Source {
+  std::string name;
+  /// False for an unbounded source.
+  bool bounded = false;
+  std::function<std::unique_ptr<SourceReader<T>>()> make_reader;
+  /// Called once where the job is submitted; throws weir::Error when the source cannot work (broker
+  /// not there, topic missing) and may return a warning for the given parallelism. Optional.
+  std::function<std::string(uint32_t parallelism)> validate;
+};
+
+}  // namespace weir
