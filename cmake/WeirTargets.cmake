@@ -29,22 +29,36 @@ function(weir_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
-# weir_proto(<name> PROTOS a.proto ... [GRPC])
-# Generated messages (and gRPC stubs) as a static library; includes are "proto/a.pb.h".
+# weir_proto(<name> PROTOS a.proto ... [GRPC] [DEPS weir_proto_b ...])
+# Generated messages (and gRPC stubs) as a static library; includes are "proto/a.pb.h". DEPS are
+# the libraries of imported contracts. (protobuf_generate cannot be used: it names its outputs
+# relative to the calling folder, so that contracts in proto/ cannot import one another.)
 function(weir_proto name)
-  cmake_parse_arguments(ARG "GRPC" "" "PROTOS" ${ARGN})
-  add_library(${name} STATIC ${ARG_PROTOS})
+  cmake_parse_arguments(ARG "GRPC" "" "PROTOS;DEPS" ${ARGN})
+  set(sources)
+  foreach(file ${ARG_PROTOS})
+    string(REPLACE ".proto" "" stem proto/${file})
+    set(outputs ${PROJECT_BINARY_DIR}/${stem}.pb.cc ${PROJECT_BINARY_DIR}/${stem}.pb.h)
+    set(flags --cpp_out=${PROJECT_BINARY_DIR})
+    if(ARG_GRPC)
+      list(APPEND outputs ${PROJECT_BINARY_DIR}/${stem}.grpc.pb.cc
+           ${PROJECT_BINARY_DIR}/${stem}.grpc.pb.h)
+      list(APPEND flags --grpc_out=${PROJECT_BINARY_DIR}
+           --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+    endif()
+    add_custom_command(
+      OUTPUT ${outputs}
+      COMMAND protobuf::protoc ${flags} -I${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/proto/${file}
+      DEPENDS ${PROJECT_SOURCE_DIR}/proto/${file} protobuf::protoc
+      COMMENT "Generating ${stem}" VERBATIM)
+    list(APPEND sources ${outputs})
+  endforeach()
+  add_library(${name} STATIC ${sources})
   target_include_directories(${name} PUBLIC ${PROJECT_BINARY_DIR})
-  target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS} protobuf::libprotobuf)
   target_compile_options(${name} PRIVATE -w)
-  protobuf_generate(TARGET ${name} LANGUAGE cpp IMPORT_DIRS ${PROJECT_SOURCE_DIR}
-                    PROTOC_OUT_DIR ${PROJECT_BINARY_DIR})
   if(ARG_GRPC)
     target_link_libraries(${name} PUBLIC gRPC::grpc++)
-    protobuf_generate(TARGET ${name} LANGUAGE grpc IMPORT_DIRS ${PROJECT_SOURCE_DIR}
-                      PROTOC_OUT_DIR ${PROJECT_BINARY_DIR}
-                      GENERATE_EXTENSIONS .grpc.pb.h .grpc.pb.cc
-                      PLUGIN "protoc-gen-grpc=\$<TARGET_FILE:gRPC::grpc_cpp_plugin>")
   endif()
   set_property(GLOBAL APPEND PROPERTY WEIR_LIBRARIES ${name})
 endfunction()
