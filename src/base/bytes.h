@@ -14,10 +14,8 @@ namespace weir {
 class ByteWriter {
  public:
   template <class T>
-    requires std::is_arithmetic_v<T>
-  void Put(T v) {
-    bytes_.append(reinterpret_cast<const char*>(&v), sizeof v);
-  }
+  requires std::is_arithmetic_v<T>
+  void Put(T v) { bytes_.append(reinterpret_cast<const char*>(&v), sizeof v); }
   void PutBytes(std::string_view s) { bytes_.append(s); }
   /// Length (32 bits), then the bytes.
   void PutString(std::string_view s) {
@@ -41,8 +39,7 @@ class ByteReader {
       : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
   template <class T>
-    requires std::is_arithmetic_v<T>
-  T Get() {
+  requires std::is_arithmetic_v<T> T Get() {
     T v{};
     if (Need(sizeof v)) {
       std::memcpy(&v, at_, sizeof v);

@@ -21,7 +21,9 @@ constexpr uint64_t StableHash(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-constexpr uint64_t CombineHashes(uint64_t a, uint64_t b) { return StableHash(a ^ (b * 0x9e3779b97f4a7c15u)); }
+constexpr uint64_t CombineHashes(uint64_t a, uint64_t b) {
+  return StableHash(a ^ (b * 0x9e3779b97f4a7c15u));
+}
 
 /// Key group of a key's stable hash. Uses the high 32 bits, so that hash tables inside a key
 /// group can use the low ones. `max_parallelism` is at most 32768.

@@ -20,7 +20,8 @@ TEST(KeyGroups, RangesCoverAllGroupsWithoutOverlap) {
       EXPECT_EQ(FirstKeyGroup(p, max, p), max);
       for (uint32_t i = 0; i < p; ++i) {
         for (uint32_t g = FirstKeyGroup(i, max, p); g < FirstKeyGroup(i + 1, max, p); ++g) {
-          ASSERT_EQ(SubtaskOfKeyGroup(g, max, p), i) << "group " << g << " of " << max << ", p=" << p;
+          ASSERT_EQ(SubtaskOfKeyGroup(g, max, p), i)
+              << "group " << g << " of " << max << ", p=" << p;
         }
       }
     }

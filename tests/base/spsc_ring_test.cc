@@ -35,8 +35,10 @@ TEST(SpscRing, TwoThreadsSeeOneSequence) {
   constexpr uint64_t kCount = 200'000;
   std::jthread producer([&] {
     for (uint64_t i = 0; i < kCount;) {
-      if (ring.TryPush(uint64_t{i})) ++i;
-      else std::this_thread::yield();
+      if (ring.TryPush(uint64_t{i}))
+        ++i;
+      else
+        std::this_thread::yield();
     }
   });
   for (uint64_t expected = 0; expected < kCount;) {

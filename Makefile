@@ -1,0 +1,42 @@
+# The front door. Each target works from a fresh clone: it installs what is missing first.
+# Everything is an ordinary CMake project below (CMakePresets.json); this file only names the ways in.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+
+help: ## What there is
+	@echo "Weir: make <target>"
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+deps:
+	@tools/install-deps.sh
+
+deps-dev:
+	@tools/install-deps.sh --dev
+
+build: deps ## Build the release binaries (build/release/bin/weir)
+	@cmake --preset release > /dev/null
+	@cmake --build --preset release -j $(JOBS)
+
+build-dev: deps-dev
+	@cmake --preset dev > /dev/null
+	@cmake --build --preset dev -j $(JOBS)
+
+test: build-dev ## All tests but the long ones: unit, then end to end; ends with a summary
+	@tools/run-tests.py build/dev
+
+check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, ASan, long kill rounds
+	@tools/check.sh
+
+format: deps-dev ## Rewrite the sources in the house format
+	@git ls-files '*.h' '*.cc' | xargs clang-format-14 -i
+
+install: build ## Install the release build below PREFIX (default /usr/local)
+	@cmake --install build/release --prefix $(PREFIX)
+
+clean: ## Remove everything that was built
+	rm -rf build
+
+.PHONY: help deps deps-dev build build-dev test check format install clean

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Everything a change must pass beyond `make test`. Goes on after a failure and lists them all.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=()
+step() {
+  local name=$1
+  shift
+  echo "== $name"
+  "$@" || failed+=("$name")
+}
+
+asan_units() {
+  cmake --preset asan > /dev/null && cmake --build --preset asan -j "$(nproc)" &&
+    ASAN_OPTIONS=detect_odr_violation=0 tools/run-tests.py build/asan --only unit
+}
+
+step "format" tools/check-format.sh
+step "layers" tools/check-layers.py
+step "headers compile alone" tools/check-headers.sh
+step "clang-tidy on changed files" tools/check-tidy.sh
+step "unit tests under address and undefined-behaviour sanitizers" asan_units
+if [ -n "$(ctest --test-dir build/dev -N -L '^long$' | grep -E 'Test +#')" ]; then
+  step "long tests" tools/run-tests.py build/dev --only long
+fi
+
+echo
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'FAILED: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "All checks passed."
