@@ -4,11 +4,12 @@
 ALLOWED is the layering: a folder of src/ may include itself and the folders named for it. The
 longest matching folder name decides. PUBLIC_ROOTS is where a user's includes start; all that can
 be reached from there must be free of third-party headers, and is what `cmake --install` installs
-(`--public` lists it).
+(`--public` lists it, `--install DIR` copies it).
 """
 
 import pathlib
 import re
+import shutil
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -121,6 +122,12 @@ def check_public(problems):
 def main():
     if sys.argv[1:] == ["--public"]:
         print("\n".join(sorted(public_headers())))
+        return 0
+    if len(sys.argv) == 3 and sys.argv[1] == "--install":
+        for name in public_headers():
+            target = pathlib.Path(sys.argv[2]) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SRC / name, target)
         return 0
     problems = []
     check_layers(problems)

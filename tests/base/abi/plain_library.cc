@@ -1,0 +1,1 @@
+extern "C" int not_a_job() { return 1; }
