@@ -1,0 +1,266 @@
+#include "config/keys.h"
+
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "config/value.h"
+
+namespace weir::config {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::string EnvironmentName(const std::string& key) {
+  std::string name = absl::StrCat("WEIR_", key);
+  for (char& c : name) c = (c == '.' || c == '-') ? '_' : absl::ascii_toupper(c);
+  return name;
+}
+
+/// Collects the table. `field` is a function from Options to a reference to the field, usable on
+/// const and mutable Options.
+class Table {
+ public:
+  std::vector<Key> Take() && { return std::move(keys_); }
+  void Section(std::string name) { section_ = std::move(name); }
+
+  template <class Field>
+  Key& Text(const char* name, Field field, const char* doc) {
+    return Add(
+        name, "text", doc,
+        [field](Options& o, std::string_view text) {
+          field(o) = std::string(text);
+          return absl::OkStatus();
+        },
+        [field](const Options& o) { return field(o); });
+  }
+
+  template <class Field>
+  Key& Bool(const char* name, Field field, const char* doc) {
+    return Add(name, "true or false", doc, Into(field, ReadBool),
+               [field](const Options& o) { return field(o) ? "true" : "false"; });
+  }
+
+  template <class Field>
+  Key& Integer(const char* name, Field field, int64_t low, int64_t high, const char* doc) {
+    return Add(name, absl::StrCat(low, " to ", high), doc,
+               Into(field, Within<int64_t>(ReadInteger, low, high,
+                                           [](int64_t v) { return absl::StrCat(v); })),
+               [field](const Options& o) { return absl::StrCat(field(o)); });
+  }
+
+  template <class Field>
+  Key& Port(const char* name, Field field, const char* doc) {
+    Key& key = Integer(name, field, 0, 65535, doc);
+    key.expects = "a port; 0: any free one";
+    return key;
+  }
+
+  template <class Field>
+  Key& Number(const char* name, Field field, double low, double high, const char* doc) {
+    return Add(name, absl::StrCat(low, " to ", high), doc,
+               Into(field, Within<double>(ReadNumber, low, high, WriteNumber)),
+               [field](const Options& o) { return WriteNumber(field(o)); });
+  }
+
+  template <class Field>
+  Key& Size(const char* name, Field field, int64_t low, int64_t high, const char* doc) {
+    return Add(name, absl::StrCat("a size, ", WriteSize(low), " to ", WriteSize(high)), doc,
+               Into(field, Within<int64_t>(ReadSize, low, high, WriteSize)),
+               [field](const Options& o) { return WriteSize(field(o)); });
+  }
+
+  template <class Field>
+  Key& Duration(const char* name, Field field, milliseconds low, milliseconds high,
+                const char* doc) {
+    return Add(name, absl::StrCat("a duration, ", WriteDuration(low), " to ", WriteDuration(high)),
+               doc, Into(field, Within<milliseconds>(ReadDuration, low, high, WriteDuration)),
+               [field](const Options& o) { return WriteDuration(field(o)); });
+  }
+
+  template <class Field>
+  Key& Choice(const char* name, Field field, std::vector<std::string> choices, const char* doc) {
+    const std::string expects = absl::StrJoin(choices, ", ");
+    return Add(name, expects, doc,
+               Into(field, [choices](std::string_view t) { return ReadChoice(t, choices); }),
+               [field](const Options& o) { return field(o); });
+  }
+
+ private:
+  Key& Add(const char* name, std::string expects, const char* doc,
+           std::function<absl::Status(Options&, std::string_view)> read,
+           std::function<std::string(const Options&)> write) {
+    keys_.push_back({section_,
+                     name,
+                     {EnvironmentName(name)},
+                     std::move(expects),
+                     doc,
+                     std::move(read),
+                     std::move(write)});
+    return keys_.back();
+  }
+
+  template <class Field, class Read>
+  static auto Into(Field field, Read read) {
+    return [field, read](Options& o, std::string_view text) -> absl::Status {
+      auto value = read(text);
+      if (!value.ok()) return value.status();
+      field(o) = *std::move(value);
+      return absl::OkStatus();
+    };
+  }
+
+  template <class T, class Read, class Write>
+  static auto Within(Read read, T low, T high, Write write) {
+    return [=](std::string_view text) -> absl::StatusOr<T> {
+      absl::StatusOr<T> value = read(text);
+      if (value.ok() && (*value < low || *value > high)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("must be from ", write(low), " to ", write(high)));
+      }
+      return value;
+    };
+  }
+
+  std::string section_;
+  std::vector<Key> keys_;
+};
+
+// The field of Options that a key fills.
+#define WEIR_FIELD(path) \
+  [](auto& o) -> auto& { return o.path; }
+
+constexpr milliseconds kHour{3'600'000};
+
+std::vector<Key> MakeKeys() {
+  Table t;
+  t.Section("JobManager");
+  t.Text("jobmanager.address", WEIR_FIELD(jobmanager.address),
+         "Where TaskManagers and the command line find the JobManager: host:port.");
+  t.Text("jobmanager.bind-host", WEIR_FIELD(jobmanager.bind_host),
+         "Address the JobManager listens on. Another than this machine's own needs "
+         "security.insecure.");
+  t.Port("jobmanager.rpc-port", WEIR_FIELD(jobmanager.rpc_port), "Port of the JobManager's RPCs.");
+  t.Text("jobmanager.dir", WEIR_FIELD(jobmanager.dir),
+         "Directory of the metadata store and of submitted job libraries. Empty: "
+         "~/.weir/jobmanager.");
+  t.Duration("jobmanager.heartbeat-interval", WEIR_FIELD(jobmanager.heartbeat_interval),
+             milliseconds(50), kHour, "How often JobManager and TaskManagers greet one another.");
+  t.Duration("jobmanager.heartbeat-timeout", WEIR_FIELD(jobmanager.heartbeat_timeout),
+             milliseconds(100), kHour,
+             "Silence after which the other side is held for lost. A broken connection is noticed "
+             "at once.");
+
+  t.Section("TaskManager");
+  t.Text("taskmanager.id", WEIR_FIELD(taskmanager.id),
+         "Name of the TaskManager, kept across its restarts. Empty: made from host and directory.");
+  t.Text("taskmanager.bind-host", WEIR_FIELD(taskmanager.bind_host),
+         "Address the TaskManager listens on. Another than this machine's own needs "
+         "security.insecure.");
+  t.Text("taskmanager.host", WEIR_FIELD(taskmanager.host),
+         "Address under which others reach the TaskManager. Empty: taskmanager.bind-host.");
+  t.Port("taskmanager.rpc-port", WEIR_FIELD(taskmanager.rpc_port),
+         "Port for printed results and logs.");
+  t.Port("taskmanager.data-port", WEIR_FIELD(taskmanager.data_port),
+         "Port on which records come in from other TaskManagers.");
+  t.Integer("taskmanager.slots", WEIR_FIELD(taskmanager.slots), 0, 1024,
+            "Slots, each one thread. 0: one for each core.");
+  t.Number("taskmanager.cores", WEIR_FIELD(taskmanager.cores), 0, 4096,
+           "Cores the TaskManager may count on. 0: those of the machine or container.");
+  t.Size("taskmanager.memory", WEIR_FIELD(taskmanager.memory), 0, int64_t{1} << 44,
+         "Memory budget of the whole process. 0: the container's limit, else 2gb.");
+  t.Bool("taskmanager.dedicated", WEIR_FIELD(taskmanager.dedicated),
+         "Serve one job library at a time, and start afresh before another.");
+  t.Text("taskmanager.dir", WEIR_FIELD(taskmanager.dir),
+         "Directory of working files. Empty: ~/.weir/taskmanager.");
+  t.Text("taskmanager.state-dir", WEIR_FIELD(taskmanager.state_dir),
+         "Directory of working state; wants the fastest local disk. Empty: below taskmanager.dir.")
+      .environment.push_back("ROCKSDB_DATA_DIR");
+  t.Choice("taskmanager.deployment-type", WEIR_FIELD(taskmanager.deployment_type), {"process"},
+           "How `weir local` starts TaskManagers.")
+      .environment.push_back("TASKMANAGER_DEPLOYMENT_TYPE");
+  t.Integer("taskmanager.min-instances", WEIR_FIELD(taskmanager.min_instances), 1, 10000,
+            "TaskManagers that `weir local` starts at once.")
+      .environment.push_back("TASKMANAGER_MIN_INSTANCES");
+  t.Integer("taskmanager.max-instances", WEIR_FIELD(taskmanager.max_instances), 1, 10000,
+            "TaskManagers that `weir local` starts at most, when jobs need them.")
+      .environment.push_back("TASKMANAGER_MAX_INSTANCES");
+
+  t.Section("Network");
+  t.Integer("network.buffers", WEIR_FIELD(network.buffers), 16, 1 << 24,
+            "Buffers of a TaskManager's network pool.");
+  t.Size("network.buffer-size", WEIR_FIELD(network.buffer_size), 4 << 10, 16 << 20,
+         "Size of a network buffer.");
+
+  t.Section("Checkpoints and state");
+  t.Text("checkpoint.dir", WEIR_FIELD(checkpoint.dir),
+         "Directory of checkpoints; every process must reach it. Empty: below jobmanager.dir.");
+  t.Text("savepoint.dir", WEIR_FIELD(checkpoint.savepoint_dir),
+         "Directory of savepoints. Empty: below checkpoint.dir.");
+  t.Choice("state.backend", WEIR_FIELD(state.backend), {"rocksdb", "memory"},
+           "Where keyed state lives, for jobs that do not say.");
+
+  t.Section("Jobs");
+  t.Integer("parallelism.default", WEIR_FIELD(job.parallelism), 1, 32768,
+            "Parallelism of jobs that do not say.");
+  t.Integer("parallelism.max", WEIR_FIELD(job.max_parallelism), 1, 32768,
+            "Number of key groups of jobs that do not say; fixed when a job first runs.");
+
+  t.Section("Metrics");
+  t.Bool("metrics.enabled", WEIR_FIELD(metrics.enabled), "Serve /metrics and /health over HTTP.");
+  t.Port("metrics.port", WEIR_FIELD(metrics.port), "Port of /metrics and /health.");
+  t.Duration("metrics.interval", WEIR_FIELD(metrics.interval), milliseconds(100), kHour,
+             "How often rates (..._per_second) are worked out anew.");
+  t.Text("metrics.scope.jobmanager", WEIR_FIELD(metrics.scope_job_manager),
+         "Prefix of the metrics that other systems know by name, on the JobManager.");
+  t.Text("metrics.scope.taskmanager", WEIR_FIELD(metrics.scope_task_manager),
+         "Prefix of the metrics that other systems know by name, on TaskManagers.");
+
+  t.Section("Logs");
+  t.Choice("log.level", WEIR_FIELD(log.level), {"trace", "debug", "info", "warn", "error", "off"},
+           "Least severity that is written.");
+  t.Choice("log.format", WEIR_FIELD(log.format), {"text", "json"},
+           "text for people, json for machines (one object a line).");
+  t.Text("log.dir", WEIR_FIELD(log.dir),
+         "Directory of log files, one for each process. Empty: standard error only.");
+  t.Size("log.max-size", WEIR_FIELD(log.max_size), 64 << 10, int64_t{1} << 40,
+         "A log file that grows beyond is set aside.");
+  t.Integer("log.max-files", WEIR_FIELD(log.max_files), 1, 1000,
+            "Log files kept for each process.");
+
+  t.Section("Security");
+  t.Bool("security.insecure", WEIR_FIELD(security.insecure),
+         "Listen on addresses that other machines reach, without TLS. Whoever reaches the "
+         "JobManager can run code.");
+  return std::move(t).Take();
+}
+
+#undef WEIR_FIELD
+
+}  // namespace
+
+const std::vector<Key>& Keys() {
+  static const std::vector<Key>& keys = *new std::vector<Key>(MakeKeys());
+  return keys;
+}
+
+const Key* FindKey(std::string_view name) {
+  for (const Key& key : Keys()) {
+    if (key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+const Key* FindKeyByEnvironment(std::string_view variable) {
+  for (const Key& key : Keys()) {
+    for (const std::string& name : key.environment) {
+      if (name == variable) return &key;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace weir::config
