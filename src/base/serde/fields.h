@@ -45,33 +45,28 @@ concept HasBase = requires {
 template <class T>
 concept PlainAggregate = std::is_class_v<T> && std::is_aggregate_v<T> && !HasBase<T>;
 
-/// Named<T>::Object() is a T that is never made: its members' addresses are only used as template
-/// arguments, whose printed form holds the member's name. Each compiler refuses the other's way:
-/// g++ an undefined object of a local type, clang a constexpr union over a type whose destructor
-/// is not constexpr.
-#ifdef __clang__
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wundefined-var-template"
-template <class T>
-struct Named {
-  static const T kObject;
-  static constexpr const T& Object() { return kObject; }
-};
-#pragma clang diagnostic pop
-#else
+/// Storage for a T that is never made: its members' addresses are only used as template arguments,
+/// whose printed form holds the member's name.
 template <class T>
 union Unmade {
   char nothing;
   T value;
   constexpr Unmade() : nothing(0) {}
+#ifdef __clang__
+  ~Unmade() {}  // not constexpr: clang allows that only if T's destructor is
+#else
   constexpr ~Unmade() {}
+#endif
 };
+
 template <class T>
 struct Named {
-  static constexpr Unmade<T> kObject{};
-  static constexpr const T& Object() { return kObject.value; }
-};
+#ifdef __clang__
+  [[clang::no_destroy]] static inline constinit Unmade<T> object{};
+#else
+  static constexpr Unmade<T> object{};
 #endif
+};
 
 template <class P>
 struct AsArgument {
@@ -196,8 +191,8 @@ constexpr auto* NthAddress(First& first, Rest&... rest) {
 
 template <class T, size_t kIndex>
 consteval std::string_view BoundFieldName() {
-  constexpr auto* kAddress =
-      VisitFields(Named<T>::Object(), [](auto&... field) { return NthAddress<kIndex>(field...); });
+  constexpr auto* kAddress = VisitFields(
+      Named<T>::object.value, [](auto&... field) { return NthAddress<kIndex>(field...); });
   return LastIdentifier(PrettyArgument<AsArgument{kAddress}>());
 }
 
