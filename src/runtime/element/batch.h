@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -105,6 +106,7 @@ class Batch {
 
   /// Adds the next row to the selection and returns its number. `room` is how many rows exist.
   uint32_t AddRow(Timestamp t) {
+    assert(used_ < kCapacity);
     const uint32_t row = used_++;
     timestamps_[row] = t;
     if (!all_dense_) selection_[total_] = static_cast<uint16_t>(row);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/ids.h"
@@ -61,6 +62,8 @@ struct Source {
   std::string name;
   /// False for an unbounded source.
   bool bounded = false;
+  /// Set for a source that cannot be split: it runs with at most this parallelism.
+  std::optional<uint32_t> max_parallelism;
   std::function<std::unique_ptr<SourceReader<T>>()> make_reader;
   /// Called once where the job is submitted; throws weir::Error when the source cannot work (broker
   /// not there, topic missing) and may return a warning for the given parallelism. Optional.

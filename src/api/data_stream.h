@@ -1,0 +1,198 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "api/function.h"
+#include "runtime/graph/stream_graph.h"
+#include "runtime/operator/process_operator.h"
+#include "runtime/operator/stateless.h"
+#include "runtime/sink/sink.h"
+#include "runtime/sink/writer_operator.h"
+
+namespace weir {
+
+class Environment;
+template <class K, class T>
+class KeyedStream;
+
+namespace internal {
+StreamNode& NewNode(Environment* env, std::string kind, std::string name);
+StreamNode& NodeOf(Environment* env, uint32_t id);
+}  // namespace internal
+
+/// What can be said of the operator that a stream comes from, or that a sink is. `Self` is returned
+/// so that calls chain.
+template <class Self>
+class OperatorSettings {
+ public:
+  /// For people: in `describe`, metrics, failures.
+  Self& Name(std::string name) {
+    return Set([&](StreamNode& n) { n.name = std::move(name); });
+  }
+  /// The identity of the operator's state across versions of the job. Give one to every operator
+  /// with state; without it the state is bound to the operator's place in the job.
+  Self& Uid(std::string uid) {
+    return Set([&](StreamNode& n) { n.uid = std::move(uid); });
+  }
+  Self& Parallelism(uint32_t p) {
+    return Set([&](StreamNode& n) { n.parallelism = p; });
+  }
+  /// Operators of different groups never share a slot.
+  Self& SlotSharingGroup(std::string group) {
+    return Set([&](StreamNode& n) { n.slot_sharing_group = std::move(group); });
+  }
+  /// The operator is never merged with the one before it.
+  Self& DisableChaining() {
+    return Set([](StreamNode& n) { n.chaining = false; });
+  }
+
+ protected:
+  OperatorSettings(Environment* env, uint32_t node) : env_(env), node_(node) {}
+
+  template <class F>
+  Self& Set(F&& f) {
+    f(internal::NodeOf(env_, node_));
+    return static_cast<Self&>(*this);
+  }
+
+  Environment* env_;
+  uint32_t node_;
+};
+
+/// The end of a stream.
+class SinkStream : public OperatorSettings<SinkStream> {
+ public:
+  SinkStream(Environment* env, uint32_t node) : OperatorSettings(env, node) {}
+};
+
+/// A stream of rows of type T: a recipe, not data. Cheap to copy. T has a Serde (see
+/// base/serde/serde.h: arithmetic types, strings, containers, aggregates by their fields).
+template <class T>
+class DataStream : public OperatorSettings<DataStream<T>> {
+  using Base = OperatorSettings<DataStream<T>>;
+
+ public:
+  DataStream(Environment* env, uint32_t node, std::string tag = {}) : Base(env, node) {
+    StreamInput port;
+    port.node = node;
+    port.tag = std::move(tag);
+    port.type = &RecordTypeOf<T>();
+    ports_.push_back(std::move(port));
+  }
+
+  /// One row for each: `Out f(const T&)`, a member pointer, or `void f(const T&, Out&)` that
+  /// assigns into a reused row (name Out explicitly then) and so allocates nothing.
+  template <class Out = void, class F>
+  auto Map(F f) const {
+    if constexpr (std::is_void_v<Out>) {
+      using Result = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
+      return Then<Result>("map", [f] { return std::make_unique<MapOperator<T, Result, F>>(f); });
+    } else {
+      return Then<Out>("map", [f] { return std::make_unique<MapOperator<T, Out, F>>(f); });
+    }
+  }
+
+  /// The rows for which `f(const T&)` is true.
+  template <class F>
+  DataStream<T> Filter(F f) const {
+    return Then<T>("filter", [f] { return std::make_unique<FilterOperator<T, F>>(f); });
+  }
+
+  /// Any number of rows for each: `void f(const T&, Collector<Out>&)`.
+  template <class F>
+  auto FlatMap(F f) const {
+    using Out = typename internal::CollectedOf<F>::type;
+    return Then<Out>("flat-map", [f] { return std::make_unique<FlatMapOperator<T, Out, F>>(f); });
+  }
+
+  /// A class derived from ProcessFunction<T, Out>: side outputs, open and close, timestamps.
+  template <class F>
+  auto Process(F f) const {
+    using Out = typename F::OutType;
+    return Then<Out>("process", [f] { return std::make_unique<ProcessOperator<F>>(f); });
+  }
+
+  /// Rows with the same key reach the same subtask, in the order their producers sent them. `key`
+  /// is a member pointer or `K f(const T&)`. Floating-point keys are refused at compile time.
+  template <class F>
+  auto KeyBy(F key) const {
+    using K = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
+    DataStream<T> keyed = Partitioned(Partitioning::kHash, [key](uint32_t max_parallelism) {
+      return std::make_unique<HashRouter<T, F>>(key, max_parallelism);
+    });
+    return KeyedStream<K, T>(std::move(keyed),
+                             [key](const T& row) -> K { return std::invoke(key, row); });
+  }
+
+  /// Rows of several streams, in no particular order between them.
+  template <class... Others>
+  DataStream<T> Union(const Others&... others) const {
+    DataStream<T> all = *this;
+    (all.ports_.insert(all.ports_.end(), others.ports_.begin(), others.ports_.end()), ...);
+    return all;
+  }
+
+  /// What the operator put into the side output `tag`.
+  template <class U>
+  DataStream<U> SideOutput(const OutputTag<U>& tag) const {
+    return DataStream<U>(this->env_, this->node_, tag.name);
+  }
+
+  DataStream<T> Rebalance() const { return Partitioned(Partitioning::kRebalance); }
+  DataStream<T> Rescale() const { return Partitioned(Partitioning::kRescale); }
+  DataStream<T> Shuffle() const { return Partitioned(Partitioning::kShuffle); }
+  DataStream<T> Broadcast() const { return Partitioned(Partitioning::kBroadcast); }
+  DataStream<T> Global() const { return Partitioned(Partitioning::kGlobal); }
+  /// `uint32_t choose(const T&, uint32_t channels)`, below `channels`.
+  template <class F>
+  DataStream<T> PartitionCustom(F choose) const {
+    return Partitioned(Partitioning::kCustom,
+                       [choose](uint32_t) { return std::make_unique<CustomRouter<T, F>>(choose); });
+  }
+
+  SinkStream To(Sink<T> sink) const {
+    StreamNode& node = internal::NewNode(this->env_, "sink", sink.name);
+    node.is_sink = true;
+    node.transactional = sink.transactional;
+    node.validate = sink.validate;
+    node.inputs = ports_;
+    node.make_operator = [make = std::move(sink.make_writer)] {
+      return std::make_unique<WriterOperator<T>>(make());
+    };
+    return SinkStream(this->env_, node.id);
+  }
+
+  /// Adds an operator of the user's own. `make` gives a new one per subtask.
+  template <class Out>
+  DataStream<Out> Then(std::string kind, OperatorFactory make) const {
+    StreamNode& node = internal::NewNode(this->env_, std::move(kind), "");
+    node.inputs = ports_;
+    node.make_operator = std::move(make);
+    return DataStream<Out>(this->env_, node.id);
+  }
+
+  Environment* environment() const { return this->env_; }
+  const std::vector<StreamInput>& ports() const { return ports_; }
+
+ private:
+  template <class U>
+  friend class DataStream;
+
+  DataStream<T> Partitioned(Partitioning partitioning, RouterFactory router = {}) const {
+    DataStream<T> stream = *this;
+    for (StreamInput& port : stream.ports_) {
+      port.partitioning = partitioning;
+      port.router = router;
+    }
+    return stream;
+  }
+
+  std::vector<StreamInput> ports_;
+};
+
+}  // namespace weir

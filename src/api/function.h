@@ -1,0 +1,50 @@
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "runtime/operator/collector.h"
+#include "runtime/operator/runtime_context.h"
+
+namespace weir {
+
+/// A user function may be a lambda or a class. A class may have `Open(const RuntimeContext&)` and
+/// `Close()`: they run once per subtask, before the first record and after the last.
+template <class F>
+void OpenFunction(F& f, const RuntimeContext& context) {
+  if constexpr (requires { f.Open(context); }) f.Open(context);
+}
+template <class F>
+void CloseFunction(F& f) {
+  if constexpr (requires { f.Close(); }) f.Close();
+}
+
+namespace internal {
+
+// The row type of the Collector that a flat map takes as its second parameter.
+template <class F>
+struct CollectedType;
+template <class R, class C, class In, class Out>
+struct CollectedType<R (C::*)(In, Collector<Out>&)> {
+  using type = Out;
+};
+template <class R, class C, class In, class Out>
+struct CollectedType<R (C::*)(In, Collector<Out>&) const> {
+  using type = Out;
+};
+template <class R, class In, class Out>
+struct CollectedType<R (*)(In, Collector<Out>&)> {
+  using type = Out;
+};
+
+template <class F>
+struct CollectedOf {
+  using type = typename CollectedType<decltype(&F::operator())>::type;
+};
+template <class R, class In, class Out>
+struct CollectedOf<R (*)(In, Collector<Out>&)> {
+  using type = Out;
+};
+
+}  // namespace internal
+}  // namespace weir

@@ -1,0 +1,149 @@
+#include "job/extract_graph.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "base/abi.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "job/graph_proto.h"
+
+namespace weir {
+namespace {
+
+// A job function only describes; one that runs longer than this hangs.
+constexpr std::chrono::seconds kTimeLimit(60);
+
+// What a child writes: u8 ok, then the graph and its warnings, or the error's text.
+std::string DescribeJob(const std::string& library, const std::vector<std::string>& arguments,
+                        const JobOverrides& overrides, bool validate) {
+  ByteWriter out;
+  try {
+    const JobGraph graph = JobLibrary::Load(library).BuildGraph(Args::Parse(arguments), overrides);
+    std::vector<std::string> warnings = graph.warnings;
+    for (const JobVertex& vertex : graph.vertices) {
+      for (const OperatorSpec& op : vertex.operators) {
+        if (!validate || !op.node.validate) continue;
+        const std::string warning = op.node.validate(vertex.parallelism);
+        if (!warning.empty()) warnings.push_back(warning);
+      }
+    }
+    out.Put<uint8_t>(1);
+    out.PutString(ToProto(graph, arguments).SerializeAsString());
+    out.Put(static_cast<uint32_t>(warnings.size()));
+    for (const std::string& warning : warnings) out.PutString(warning);
+  } catch (const std::exception& e) {
+    out.Clear();
+    out.Put<uint8_t>(0);
+    out.PutString(e.what());
+  }
+  return std::move(out.bytes());
+}
+
+void WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n <= 0) _exit(1);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+absl::StatusOr<std::string> ReadUntilEnd(int fd) {
+  const auto deadline = std::chrono::steady_clock::now() + kTimeLimit;
+  std::string bytes;
+  char buffer[65536];
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
+    const int ready = left.count() > 0 ? poll(&p, 1, static_cast<int>(left.count())) : 0;
+    if (ready == 0) {
+      return absl::DeadlineExceededError(
+          "the job function did not return within 60 s; it must only describe the job: no reading, "
+          "no waiting");
+    }
+    if (ready < 0) continue;
+    const ssize_t n = read(fd, buffer, sizeof buffer);
+    if (n == 0) return bytes;
+    if (n < 0) return absl::InternalError(std::strerror(errno));
+    bytes.append(buffer, static_cast<size_t>(n));
+  }
+}
+
+absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::string& bytes) {
+  ByteReader in(bytes);
+  const bool ok = in.Get<uint8_t>() == 1;
+  const std::string text(in.GetString());
+  if (!in.ok()) return absl::InternalError("the job function of " + library + " gave no result");
+  if (!ok) return absl::InvalidArgumentError(text);
+  ExtractedGraph result;
+  if (!result.graph.ParseFromString(text)) return absl::InternalError("graph does not parse");
+  const uint32_t warnings = in.Get<uint32_t>();
+  for (uint32_t i = 0; i < warnings && in.ok(); ++i) {
+    result.warnings.emplace_back(in.GetString());
+  }
+  result.graph.set_abi_stamp(kAbiStamp);
+  return result;
+}
+
+absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
+                                          const std::vector<std::string>& arguments,
+                                          const JobOverrides& overrides, bool validate) {
+  int ends[2];
+  if (pipe(ends) != 0) return absl::InternalError(std::string("pipe: ") + std::strerror(errno));
+  const pid_t child = fork();
+  if (child < 0) return absl::InternalError(std::string("fork: ") + std::strerror(errno));
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(ends[0]);
+    WriteAll(ends[1], DescribeJob(library, arguments, overrides, validate));
+    _exit(0);
+  }
+  close(ends[1]);
+  absl::StatusOr<std::string> bytes = ReadUntilEnd(ends[0]);
+  close(ends[0]);
+  if (!bytes.ok()) kill(child, SIGKILL);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!bytes.ok()) return bytes.status();
+  if (WIFSIGNALED(status)) {
+    return absl::InvalidArgumentError("the job function of " + library +
+                                      " crashed: " + strsignal(WTERMSIG(status)) +
+                                      "; run it in a debugger with: weir run --in-process");
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    return absl::InvalidArgumentError("the job function of " + library +
+                                      " ended the process with exit code " +
+                                      std::to_string(WEXITSTATUS(status)));
+  }
+  return Parse(library, *bytes);
+}
+
+}  // namespace
+
+absl::StatusOr<ExtractedGraph> ExtractGraph(const std::string& library,
+                                            const std::vector<std::string>& arguments,
+                                            const JobOverrides& overrides) {
+  absl::StatusOr<ExtractedGraph> first = RunInChild(library, arguments, overrides, true);
+  if (!first.ok()) return first;
+  absl::StatusOr<ExtractedGraph> second = RunInChild(library, arguments, overrides, false);
+  if (!second.ok()) return second;
+  if (first->graph.SerializeAsString() != second->graph.SerializeAsString()) {
+    return absl::InvalidArgumentError(
+        "the job function of " + library +
+        " built two different graphs from the same arguments; it must depend on its arguments "
+        "alone (no clock, no randomness, no files, no environment)");
+  }
+  return first;
+}
+
+}  // namespace weir

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "job/job_library.h"
+#include "proto/graph.pb.h"
+
+namespace weir {
+
+struct ExtractedGraph {
+  proto::JobGraph graph;  ///< abi_stamp filled in
+  std::vector<std::string> warnings;
+};
+
+/// The graph of a job library that this process does not trust: runs the job function in two child
+/// processes, so that a crash or an endless loop in it harms nobody, and compares both results,
+/// because a graph that depends on more than the arguments could not be rebuilt by a TaskManager.
+/// The first child also asks the sources and sinks whether they can work (broker there, topic
+/// there).
+///
+/// Forks: call it before the process starts threads (gRPC among them). InvalidArgument names what
+/// is wrong and the mend.
+absl::StatusOr<ExtractedGraph> ExtractGraph(const std::string& library,
+                                            const std::vector<std::string>& arguments,
+                                            const JobOverrides& overrides);
+
+}  // namespace weir

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/element/batch.h"
+#include "runtime/element/control.h"
+
+namespace weir {
+
+/// The producing end of one channel. Owned by the producing subtask, slot thread only.
+///
+/// Nothing here blocks or refuses: what does not fit goes into a bounded overdraft, and the subtask
+/// stops feeding its chain while HasRoom() is false. Past the overdraft's limit the writer throws
+/// weir::Error, because one record made more output than the job may hold.
+class ChannelWriter {
+ public:
+  virtual ~ChannelWriter() = default;
+
+  /// Appends the listed rows. With `take`, rows may be swapped out of `from`; else they are copied.
+  virtual void Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) = 0;
+
+  /// Flushes what is open and sends the element behind it.
+  virtual void EmitControl(const ControlElement& element) = 0;
+
+  /// Hands over what is open, however little.
+  virtual void Flush() = 0;
+
+  /// False while the consumer lags: the producer gets a wake when it turns true.
+  virtual bool HasRoom() = 0;
+};
+
+}  // namespace weir

@@ -1,0 +1,111 @@
+#include "runtime/channel/edge_output.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+
+namespace weir {
+
+EdgeOutput::EdgeOutput(Partitioning partitioning, std::unique_ptr<Router> router,
+                       std::vector<ChannelWriter*> channels, uint32_t subtask_index)
+    : partitioning_(partitioning),
+      router_(std::move(router)),
+      channels_(std::move(channels)),
+      // Producers start at different channels, or all would hit the same one first.
+      turn_(subtask_index % channels_.size()),
+      random_(StableHash(uint64_t{subtask_index} + 1)),
+      channel_of_(Batch::kCapacity),
+      rows_(Batch::kCapacity),
+      starts_(channels_.size() + 1) {}
+
+void EdgeOutput::Emit(Batch& batch) {
+  const uint32_t n = batch.size();
+  if (n == 0) return;
+  records_out_ += n;
+  switch (partitioning_) {
+    case Partitioning::kHash:
+    case Partitioning::kCustom:
+      if (channels_.size() > 1 || partitioning_ == Partitioning::kCustom) {
+        EmitRouted(batch);
+        return;
+      }
+      break;
+    case Partitioning::kRebalance:
+    case Partitioning::kRescale:
+    case Partitioning::kShuffle:
+      if (channels_.size() > 1) {
+        EmitInTurn(batch);
+        return;
+      }
+      break;
+    case Partitioning::kForward:
+    case Partitioning::kGlobal:
+    case Partitioning::kBroadcast:
+      break;
+  }
+  const size_t targets = partitioning_ == Partitioning::kBroadcast ? channels_.size() : 1;
+  for (uint32_t i = 0; i < n; ++i) rows_[i] = static_cast<uint16_t>(batch.RowAt(i));
+  for (size_t c = 0; c < targets; ++c) {
+    channels_[c]->Append(batch, rows_.data(), n, /*take=*/c + 1 == targets);
+  }
+}
+
+// Counting sort of the rows by channel: one pass over the keys, one to place, then one call per
+// channel, so that the channels' virtual calls and buffers are touched once per batch.
+void EdgeOutput::EmitRouted(Batch& batch) {
+  const uint32_t n = batch.size();
+  const auto channels = static_cast<uint32_t>(channels_.size());
+  router_->Route(batch, channels, channel_of_.data());
+  std::fill(starts_.begin(), starts_.end(), 0);
+  for (uint32_t i = 0; i < n; ++i) ++starts_[channel_of_[i] + 1];
+  for (uint32_t c = 0; c < channels; ++c) starts_[c + 1] += starts_[c];
+  for (uint32_t i = 0; i < n; ++i) {
+    rows_[starts_[channel_of_[i]]++] = static_cast<uint16_t>(batch.RowAt(i));
+  }
+  uint32_t begin = 0;
+  for (uint32_t c = 0; c < channels; ++c) {
+    const uint32_t end = starts_[c];  // placing has moved each start to the next one's begin
+    if (end > begin) channels_[c]->Append(batch, rows_.data() + begin, end - begin, /*take=*/true);
+    begin = end;
+  }
+}
+
+void EdgeOutput::EmitInTurn(Batch& batch) {
+  const uint32_t n = batch.size();
+  for (uint32_t i = 0; i < n; ++i) rows_[i] = static_cast<uint16_t>(batch.RowAt(i));
+  for (uint32_t begin = 0; begin < n; begin += kRoundRobinRun) {
+    const uint32_t count = std::min(kRoundRobinRun, n - begin);
+    if (partitioning_ == Partitioning::kShuffle) {
+      random_ = StableHash(random_);
+      turn_ = static_cast<uint32_t>(random_ % channels_.size());
+    } else {
+      turn_ = (turn_ + 1) % static_cast<uint32_t>(channels_.size());
+    }
+    channels_[turn_]->Append(batch, rows_.data() + begin, count, /*take=*/true);
+  }
+}
+
+void EdgeOutput::EmitWatermark(Timestamp watermark) {
+  EmitControl({.kind = ControlElement::Kind::kWatermark, .watermark = watermark, .barrier = {}});
+}
+
+void EdgeOutput::EmitIdle() {
+  EmitControl({.kind = ControlElement::Kind::kIdle, .watermark = {}, .barrier = {}});
+}
+
+void EdgeOutput::EmitControl(const ControlElement& element) {
+  for (ChannelWriter* channel : channels_) channel->EmitControl(element);
+}
+
+void EdgeOutput::Flush() {
+  for (ChannelWriter* channel : channels_) channel->Flush();
+}
+
+bool EdgeOutput::HasRoom() {
+  bool room = true;
+  for (ChannelWriter* channel : channels_) room = channel->HasRoom() && room;
+  return room;
+}
+
+}  // namespace weir

@@ -1,0 +1,106 @@
+#include "runtime/channel/local_channel.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace weir {
+
+LocalChannel::LocalChannel(const RecordType& type, Parker* producer, Parker* consumer)
+    : type_(type),
+      producer_(producer),
+      consumer_(consumer),
+      ring_(kRingElements),
+      returned_(2 * kRingElements) {}
+
+Batch& LocalChannel::Open() {
+  if (open_ == nullptr) {
+    if (!returned_.TryPop(open_)) open_ = type_.NewBatch();
+    open_->Clear();
+  }
+  return *open_;
+}
+
+void LocalChannel::Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) {
+  while (count > 0) {
+    Batch& open = Open();
+    const uint32_t n = std::min(count, Batch::kCapacity - open.total());
+    if (take) {
+      type_.TakeRows(from, rows, n, open);
+    } else {
+      type_.CopyRows(from, rows, n, open);
+    }
+    rows += n;
+    count -= n;
+    if (open.full()) Flush();
+  }
+}
+
+void LocalChannel::Flush() {
+  if (open_ != nullptr && !open_->empty()) Push({.batch = std::move(open_), .control = {}});
+}
+
+void LocalChannel::EmitControl(const ControlElement& element) {
+  Flush();
+  Push({.batch = nullptr, .control = element});
+}
+
+void LocalChannel::Push(Element element) {
+  if (DrainOverdraft() && ring_.TryPush(std::move(element))) {
+    consumer_->Wake();
+    return;
+  }
+  if (overdraft_.size() >= kMaxOverdraftElements) {
+    ThrowError(ErrorKind::kUser,
+               "one record (or one fired timer) emitted more than " +
+                   std::to_string(uint64_t{kMaxOverdraftElements} * Batch::kCapacity) +
+                   " records into one channel; emit less per record, for example by a timer");
+  }
+  overdraft_.push_back(std::move(element));
+}
+
+bool LocalChannel::DrainOverdraft() {
+  bool pushed = false;
+  while (!overdraft_.empty() && ring_.TryPush(std::move(overdraft_.front()))) {
+    overdraft_.pop_front();
+    pushed = true;
+  }
+  if (pushed) consumer_->Wake();
+  return overdraft_.empty();
+}
+
+bool LocalChannel::HasRoom() {
+  if (DrainOverdraft() && ring_.HasRoom()) return true;
+  // Say that we wait, then look again: the consumer pops, then looks whether somebody waits.
+  producer_waits_.store(true, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return DrainOverdraft() && ring_.HasRoom();
+}
+
+InputChannel::Next LocalChannel::Peek(Batch*& batch, ControlElement& control) {
+  Element* front = ring_.Front();
+  if (front == nullptr) return Next::kNothing;
+  if (front->batch != nullptr) {
+    batch = front->batch.get();
+    return Next::kBatch;
+  }
+  control = front->control;
+  return Next::kControl;
+}
+
+void LocalChannel::Pop() {
+  Element* front = ring_.Front();
+  // A batch that does not fit into the way back is simply freed.
+  if (front->batch != nullptr) returned_.TryPush(std::move(front->batch));
+  front->batch.reset();
+  ring_.Pop();
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (producer_waits_.load(std::memory_order_relaxed) &&
+      producer_waits_.exchange(false, std::memory_order_acq_rel)) {
+    producer_->Wake();
+  }
+}
+
+}  // namespace weir

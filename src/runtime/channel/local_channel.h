@@ -1,0 +1,62 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+#include "base/parker.h"
+#include "base/spsc_ring.h"
+#include "runtime/channel/channel_writer.h"
+#include "runtime/channel/input_channel.h"
+#include "runtime/element/record_type.h"
+
+namespace weir {
+
+/// An edge between two subtasks of one process: batches move by pointer through a ring and come
+/// back through a second one, so that steady state allocates nothing and serialises nothing.
+///
+/// Two threads: the producing slot uses the writer, the consuming slot the input; the rings between
+/// them are all they share. `producer` and `consumer` are the slots' parkers and outlive the
+/// channel.
+class LocalChannel final : public ChannelWriter, public InputChannel {
+ public:
+  /// Elements on their way before the producer is told to wait.
+  static constexpr uint32_t kRingElements = 8;
+  /// Elements beyond the ring that one record (or one fired key) may cause: 4 M rows.
+  static constexpr uint32_t kMaxOverdraftElements = 4096;
+
+  LocalChannel(const RecordType& type, Parker* producer, Parker* consumer);
+
+  void Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) override;
+  void EmitControl(const ControlElement& element) override;
+  void Flush() override;
+  bool HasRoom() override;
+
+  Next Peek(Batch*& batch, ControlElement& control) override;
+  void Pop() override;
+  uint32_t queued() const override { return static_cast<uint32_t>(ring_.size()); }
+
+ private:
+  struct Element {
+    std::unique_ptr<Batch> batch;  // null: a control element
+    ControlElement control;
+  };
+
+  Batch& Open();
+  void Push(Element element);
+  bool DrainOverdraft();
+
+  const RecordType& type_;
+  Parker* const producer_;
+  Parker* const consumer_;
+  SpscRing<Element> ring_;
+  SpscRing<std::unique_ptr<Batch>> returned_;
+  std::atomic<bool> producer_waits_{false};
+
+  // Producer's thread.
+  std::unique_ptr<Batch> open_;
+  std::deque<Element> overdraft_;
+};
+
+}  // namespace weir

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/hash.h"
+#include "base/serde/key_hash.h"
+#include "runtime/element/batch.h"
+
+namespace weir {
+
+/// How the rows of an edge choose their channel.
+enum class Partitioning : uint8_t {
+  kForward,    ///< subtask i to subtask i
+  kHash,       ///< by key group of the key
+  kRebalance,  ///< round robin over all
+  kRescale,    ///< round robin over a neighbouring share
+  kShuffle,    ///< random
+  kBroadcast,  ///< to all
+  kGlobal,     ///< to subtask 0
+  kCustom,     ///< by a user's function
+};
+
+const char* ToString(Partitioning partitioning);
+
+/// Chooses a channel for each row of a batch. One virtual call per batch; slot thread only.
+class Router {
+ public:
+  virtual ~Router() = default;
+  /// Writes to `channel[i]` the channel, below `channels`, of the i-th row in view.
+  virtual void Route(const Batch& batch, uint32_t channels, uint16_t* channel) = 0;
+};
+
+/// Makes a router per producing subtask; `max_parallelism` is the job's.
+using RouterFactory = std::function<std::unique_ptr<Router>(uint32_t max_parallelism)>;
+
+/// By key group: the same key always reaches the subtask that owns its state.
+template <class T, class KeySelector>
+class HashRouter final : public Router {
+ public:
+  HashRouter(KeySelector key, uint32_t max_parallelism)
+      : key_(std::move(key)), max_parallelism_(max_parallelism) {}
+
+  void Route(const Batch& batch, uint32_t channels, uint16_t* channel) override {
+    const auto& rows = static_cast<const RecordBatch<T>&>(batch);
+    const uint32_t n = batch.size();
+    for (uint32_t i = 0; i < n; ++i) {
+      const uint64_t hash = KeyHash(std::invoke(key_, rows.Row(batch.RowAt(i))));
+      channel[i] = static_cast<uint16_t>(
+          SubtaskOfKeyGroup(KeyGroupOf(hash, max_parallelism_), max_parallelism_, channels));
+    }
+  }
+
+ private:
+  KeySelector key_;
+  const uint32_t max_parallelism_;
+};
+
+/// By a user's function (row, channels) -> channel.
+template <class T, class F>
+class CustomRouter final : public Router {
+ public:
+  explicit CustomRouter(F choose) : choose_(std::move(choose)) {}
+
+  void Route(const Batch& batch, uint32_t channels, uint16_t* channel) override {
+    const auto& rows = static_cast<const RecordBatch<T>&>(batch);
+    for (uint32_t i = 0; i < batch.size(); ++i) {
+      const uint32_t chosen = static_cast<uint32_t>(choose_(rows.Row(batch.RowAt(i)), channels));
+      if (chosen >= channels) RefuseChannel(chosen, channels);
+      channel[i] = static_cast<uint16_t>(chosen);
+    }
+  }
+
+ private:
+  [[noreturn]] static void RefuseChannel(uint32_t chosen, uint32_t channels);
+  F choose_;
+};
+
+[[noreturn]] void ThrowChannelOutOfRange(uint32_t chosen, uint32_t channels);
+
+template <class T, class F>
+void CustomRouter<T, F>::RefuseChannel(uint32_t chosen, uint32_t channels) {
+  ThrowChannelOutOfRange(chosen, channels);
+}
+
+}  // namespace weir

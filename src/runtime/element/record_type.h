@@ -1,0 +1,123 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/serde/serde.h"
+#include "runtime/element/batch.h"
+
+namespace weir {
+
+/// What the engine can do with rows whose type it does not know; one immortal object per row type.
+/// Thread-safe (stateless). Virtual calls are per batch.
+class RecordType {
+ public:
+  /// Rows [0, rows) of the given list were encoded into `bytes` bytes.
+  struct Encoded {
+    uint32_t rows = 0;
+    size_t bytes = 0;
+  };
+
+  virtual ~RecordType() = default;
+
+  virtual std::unique_ptr<Batch> NewBatch() const = 0;
+
+  /// Appends copies of the `count` listed rows of `from` to `to`. `to` has room.
+  virtual void CopyRows(const Batch& from, const uint16_t* rows, uint32_t count,
+                        Batch& to) const = 0;
+
+  /// As CopyRows, but swaps rows with the spare ones of `to`, so that nothing is allocated: `from`
+  /// is left with old values.
+  virtual void TakeRows(Batch& from, const uint16_t* rows, uint32_t count, Batch& to) const = 0;
+
+  /// Writes as many of the listed rows as fit whole into `out`: [timestamp i64][row] each.
+  /// Zero rows when not even the first fits.
+  virtual Encoded Encode(const Batch& batch, const uint16_t* rows, uint32_t count, char* out,
+                         size_t capacity) const = 0;
+
+  /// Bytes that Encode needs for one row.
+  virtual size_t EncodedSize(const Batch& batch, uint16_t row) const = 0;
+
+  /// Appends the encoded rows at `bytes` to `batch` until it is full or the bytes end. Returns the
+  /// bytes consumed, or -1 when they are damaged.
+  virtual int64_t Decode(std::string_view bytes, Batch& batch) const = 0;
+
+  virtual std::string SchemaName() const = 0;
+  virtual uint64_t SchemaHash() const = 0;
+};
+
+template <class T>
+class TypedRecordType final : public RecordType {
+ public:
+  std::unique_ptr<Batch> NewBatch() const override { return std::make_unique<RecordBatch<T>>(); }
+
+  void CopyRows(const Batch& from, const uint16_t* rows, uint32_t count, Batch& to) const override {
+    const auto& source = static_cast<const RecordBatch<T>&>(from);
+    auto& target = static_cast<RecordBatch<T>&>(to);
+    for (uint32_t i = 0; i < count; ++i) {
+      target.Append(source.TimestampOf(rows[i])) = source.Row(rows[i]);
+    }
+  }
+
+  void TakeRows(Batch& from, const uint16_t* rows, uint32_t count, Batch& to) const override {
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      CopyRows(from, rows, count, to);
+    } else {
+      auto& source = static_cast<RecordBatch<T>&>(from);
+      auto& target = static_cast<RecordBatch<T>&>(to);
+      for (uint32_t i = 0; i < count; ++i) {
+        using std::swap;
+        swap(target.Append(source.TimestampOf(rows[i])), source.Row(rows[i]));
+      }
+    }
+  }
+
+  Encoded Encode(const Batch& batch, const uint16_t* rows, uint32_t count, char* out,
+                 size_t capacity) const override {
+    const auto& source = static_cast<const RecordBatch<T>&>(batch);
+    char* at = out;
+    const char* const end = out + capacity;
+    for (uint32_t i = 0; i < count; ++i) {
+      const T& row = source.Row(rows[i]);
+      if (static_cast<size_t>(end - at) < sizeof(int64_t) + Serde<T>::Size(row)) {
+        return {i, static_cast<size_t>(at - out)};
+      }
+      const int64_t timestamp = source.TimestampOf(rows[i]).ms;
+      std::memcpy(at, &timestamp, sizeof timestamp);
+      at = Serde<T>::Write(row, at + sizeof timestamp);
+    }
+    return {count, static_cast<size_t>(at - out)};
+  }
+
+  size_t EncodedSize(const Batch& batch, uint16_t row) const override {
+    return sizeof(int64_t) + Serde<T>::Size(static_cast<const RecordBatch<T>&>(batch).Row(row));
+  }
+
+  int64_t Decode(std::string_view bytes, Batch& batch) const override {
+    auto& target = static_cast<RecordBatch<T>&>(batch);
+    ByteReader reader(bytes);
+    while (reader.remaining() > 0 && !target.full()) {
+      T& row = target.Append(Timestamp{reader.Get<int64_t>()});
+      if (!Serde<T>::Read(reader, row)) return -1;
+    }
+    return reader.ok() ? reader.position() - bytes.data() : -1;
+  }
+
+  std::string SchemaName() const override { return Serde<T>::SchemaName(); }
+  uint64_t SchemaHash() const override { return Serde<T>::SchemaHash(); }
+};
+
+/// The record type of T.
+template <class T>
+const RecordType& RecordTypeOf() {
+  static const TypedRecordType<T> type;
+  return type;
+}
+
+}  // namespace weir

@@ -1,0 +1,242 @@
+#include "runtime/graph/job_graph.h"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/hash.h"
+
+namespace weir {
+namespace {
+
+constexpr uint32_t kMaxParallelism = 32768;
+constexpr size_t kMaxNodes = 10'000;
+constexpr size_t kMaxNameBytes = 1024;
+
+[[noreturn]] void Refuse(const std::string& message) { ThrowError(ErrorKind::kUser, message); }
+
+std::string Describe(const StreamNode& node) {
+  return "operator '" + node.name + "' (" + node.kind + ")";
+}
+
+class Builder {
+ public:
+  explicit Builder(const StreamGraph& graph) : graph_(graph) {}
+
+  JobGraph Build() {
+    CheckSettings();
+    result_.settings = graph_.settings;
+    CheckNodes();
+    AssignUids();
+    CountConsumers();
+    for (const StreamNode& node : graph_.nodes) Place(node);
+    for (JobVertex& vertex : result_.vertices) NameVertex(vertex);
+    for (const StreamNode& node : graph_.nodes) Connect(node);
+    result_.hash = Hash();
+    return std::move(result_);
+  }
+
+ private:
+  struct NodePlace {
+    uint32_t vertex;
+    uint32_t index;
+  };
+
+  uint32_t ParallelismOf(const StreamNode& node) const {
+    const uint32_t wanted = node.parallelism.value_or(graph_.settings.parallelism);
+    // A forced 1 (WindowAll, a collection source) wins over the job's default, not over the user.
+    if (!node.parallelism && node.max_operator_parallelism) {
+      return std::min(wanted, *node.max_operator_parallelism);
+    }
+    return wanted;
+  }
+
+  void CheckSettings() {
+    const JobSettings& settings = graph_.settings;
+    if (settings.parallelism == 0) Refuse("parallelism is 0; use at least 1");
+    if (settings.max_parallelism > kMaxParallelism) {
+      Refuse("max parallelism is " + std::to_string(settings.max_parallelism) + "; the most is " +
+             std::to_string(kMaxParallelism));
+    }
+    if (graph_.nodes.empty()) Refuse("the job has no operators; begin with env.From(source)");
+    if (graph_.nodes.size() > kMaxNodes) {
+      Refuse("the job has " + std::to_string(graph_.nodes.size()) + " operators; the most is " +
+             std::to_string(kMaxNodes));
+    }
+    if (settings.checkpoints.max_concurrent != 1) {
+      Refuse("max concurrent checkpoints is " +
+             std::to_string(settings.checkpoints.max_concurrent) +
+             "; more than 1 is not in this version");
+    }
+  }
+
+  void CheckNodes() {
+    bool any_source = false;
+    for (const StreamNode& node : graph_.nodes) {
+      if (node.name.size() > kMaxNameBytes || node.uid.size() > kMaxNameBytes) {
+        Refuse("the name or uid of a " + node.kind + " is longer than " +
+               std::to_string(kMaxNameBytes) + " bytes");
+      }
+      any_source = any_source || node.is_source;
+      if (!node.is_source && node.inputs.empty()) Refuse(Describe(node) + " has no input");
+      for (const StreamInput& input : node.inputs) {
+        // The API can only refer backwards; a graph from elsewhere could hold a cycle.
+        if (input.node >= node.id) Refuse(Describe(node) + " is part of a cycle");
+      }
+      const uint32_t parallelism = ParallelismOf(node);
+      if (parallelism == 0) Refuse("parallelism of " + Describe(node) + " is 0; use at least 1");
+      const uint32_t max =
+          graph_.settings.max_parallelism != 0 ? graph_.settings.max_parallelism : kMaxParallelism;
+      if (parallelism > max) {
+        Refuse("parallelism " + std::to_string(parallelism) + " of " + Describe(node) +
+               " is above the job's max parallelism " + std::to_string(max) +
+               "; lower it, or raise the maximum (only possible without old state)");
+      }
+      if (node.max_operator_parallelism && parallelism > *node.max_operator_parallelism) {
+        Refuse(Describe(node) + " can run with parallelism " +
+               std::to_string(*node.max_operator_parallelism) + " at most, not " +
+               std::to_string(parallelism));
+      }
+    }
+    if (!any_source) Refuse("the job has no source; begin with env.From(source)");
+  }
+
+  void AssignUids() {
+    std::map<std::string, const StreamNode*> seen;
+    for (const StreamNode& node : graph_.nodes) {
+      if (node.uid.empty()) continue;
+      const auto [it, fresh] = seen.emplace(node.uid, &node);
+      if (!fresh) {
+        Refuse("uid '" + node.uid + "' is used by " + Describe(*it->second) + " and by " +
+               Describe(node) + "; give each its own");
+      }
+    }
+    for (const StreamNode& node : graph_.nodes) {
+      std::string uid = node.uid;
+      if (uid.empty()) uid = "auto-" + std::to_string(node.id) + "-" + node.kind;
+      if (node.uid.empty() && seen.contains(uid)) uid += "-" + std::to_string(graph_.nodes.size());
+      uids_.push_back(uid);
+    }
+  }
+
+  void CountConsumers() {
+    for (const StreamNode& node : graph_.nodes) {
+      for (const StreamInput& input : node.inputs) consumed_.insert(input.node);
+    }
+    for (const StreamNode& node : graph_.nodes) {
+      if (!node.is_sink && !consumed_.contains(node.id)) {
+        result_.warnings.push_back("the output of " + Describe(node) + " goes nowhere");
+      }
+    }
+  }
+
+  bool Chains(const StreamNode& node) const {
+    if (!node.chaining || node.inputs.size() != 1) return false;
+    const StreamInput& input = node.inputs[0];
+    const StreamNode& source = graph_.nodes[input.node];
+    return input.partitioning == Partitioning::kForward &&
+           ParallelismOf(source) == ParallelismOf(node) &&
+           source.slot_sharing_group == node.slot_sharing_group;
+  }
+
+  void Place(const StreamNode& node) {
+    OperatorSpec spec{.node = node, .uid = uids_[node.id], .upstream = -1, .upstream_tag = {}};
+    if (Chains(node)) {
+      const NodePlace upstream = places_[node.inputs[0].node];
+      JobVertex& vertex = result_.vertices[upstream.vertex];
+      spec.upstream = static_cast<int32_t>(upstream.index);
+      spec.upstream_tag = node.inputs[0].tag;
+      places_.push_back({upstream.vertex, static_cast<uint32_t>(vertex.operators.size())});
+      vertex.operators.push_back(std::move(spec));
+      return;
+    }
+    JobVertex vertex;
+    vertex.id = VertexId(static_cast<uint32_t>(result_.vertices.size()));
+    vertex.parallelism = ParallelismOf(node);
+    vertex.slot_sharing_group = node.slot_sharing_group;
+    vertex.operators.push_back(std::move(spec));
+    places_.push_back({vertex.id.value, 0});
+    result_.vertices.push_back(std::move(vertex));
+  }
+
+  static void NameVertex(JobVertex& vertex) {
+    for (const OperatorSpec& op : vertex.operators) {
+      if (!vertex.name.empty()) vertex.name += " -> ";
+      vertex.name += op.node.name;
+      if (vertex.name.size() > kMaxNameBytes) {
+        vertex.name.resize(kMaxNameBytes);
+        return;
+      }
+    }
+  }
+
+  void Connect(const StreamNode& node) {
+    if (Chains(node)) return;
+    const NodePlace target = places_[node.id];
+    for (const StreamInput& input : node.inputs) {
+      const NodePlace source = places_[input.node];
+      Partitioning partitioning = input.partitioning;
+      // Forward needs equal parallelism; where it is not, the rows are spread.
+      if (partitioning == Partitioning::kForward &&
+          result_.vertices[source.vertex].parallelism !=
+              result_.vertices[target.vertex].parallelism) {
+        partitioning = Partitioning::kRebalance;
+      }
+      result_.edges.push_back({.id = static_cast<uint32_t>(result_.edges.size()),
+                               .source = VertexId(source.vertex),
+                               .source_operator = source.index,
+                               .tag = input.tag,
+                               .target = VertexId(target.vertex),
+                               .target_input = input.input,
+                               .partitioning = partitioning,
+                               .router = input.router,
+                               .type = input.type});
+    }
+  }
+
+  // Everything that two processes must agree on to run parts of one job.
+  uint64_t Hash() const {
+    ByteWriter w;
+    for (const JobVertex& vertex : result_.vertices) {
+      w.Put(vertex.id.value);
+      w.Put(vertex.parallelism);
+      w.PutString(vertex.slot_sharing_group);
+      for (const OperatorSpec& op : vertex.operators) {
+        w.PutString(op.uid);
+        w.PutString(op.node.kind);
+        w.PutString(op.node.name);
+        w.Put(op.upstream);
+        w.PutString(op.upstream_tag);
+      }
+    }
+    for (const JobEdge& edge : result_.edges) {
+      w.Put(edge.source.value);
+      w.Put(edge.source_operator);
+      w.PutString(edge.tag);
+      w.Put(edge.target.value);
+      w.Put(edge.target_input);
+      w.Put(static_cast<uint8_t>(edge.partitioning));
+      w.Put(edge.type->SchemaHash());
+    }
+    return StableHash(w.bytes());
+  }
+
+  const StreamGraph& graph_;
+  JobGraph result_;
+  std::vector<std::string> uids_;
+  std::vector<NodePlace> places_;
+  std::set<uint32_t> consumed_;
+};
+
+}  // namespace
+
+JobGraph BuildJobGraph(const StreamGraph& graph) { return Builder(graph).Build(); }
+
+uint32_t DefaultMaxParallelism(uint32_t parallelism) {
+  return std::clamp(std::bit_ceil(parallelism + parallelism / 2), 128u, kMaxParallelism);
+}
+
+}  // namespace weir

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/channel/partitioner.h"
+#include "runtime/element/record_type.h"
+
+namespace weir {
+
+class Operator;
+
+using OperatorFactory = std::function<std::unique_ptr<Operator>()>;
+
+/// Where a node's input comes from: an output of another node, and how rows are spread over the
+/// consuming subtasks.
+struct StreamInput {
+  uint32_t node = 0;
+  std::string tag;  ///< empty: the main output; else a side output
+  Partitioning partitioning = Partitioning::kForward;
+  /// For kHash and kCustom.
+  RouterFactory router;
+  const RecordType* type = nullptr;
+  /// Which input of a two-input operator.
+  uint32_t input = 0;
+};
+
+/// One operator of the job as the user wrote it, before chaining.
+struct StreamNode {
+  uint32_t id = 0;
+  std::string kind;  ///< "source", "map", "window" ...: for people and for automatic uids
+  std::string name;
+  std::string uid;                      ///< empty: derived from the node's place in the job
+  std::optional<uint32_t> parallelism;  ///< empty: the job's default
+  std::optional<uint32_t> max_operator_parallelism;  ///< 1 for WindowAll, a collection source
+  std::string slot_sharing_group = "default";
+  bool is_source = false;
+  bool bounded = false;
+  bool is_sink = false;
+  bool transactional = false;
+  bool keyed = false;
+  bool chaining = true;  ///< false: never merged with its input
+  std::vector<StreamInput> inputs;
+  OperatorFactory make_operator;
+  /// See Source::validate.
+  std::function<std::string(uint32_t parallelism)> validate;
+};
+
+enum class CheckpointingMode { kExactlyOnce, kAtLeastOnce };
+
+struct CheckpointSettings {
+  CheckpointingMode mode = CheckpointingMode::kExactlyOnce;
+  /// Zero: no periodic checkpoints (a bounded job still takes its final one).
+  std::chrono::milliseconds interval{1000};
+  std::chrono::milliseconds timeout{600'000};
+  std::chrono::milliseconds min_pause{0};
+  uint32_t max_concurrent = 1;
+  /// Checkpoints that may fail in a row before the job is restarted.
+  uint32_t tolerable_failures = 3;
+  uint32_t retained = 2;
+  /// Keep the newest checkpoint when the job is cancelled.
+  bool retain_on_cancel = false;
+};
+
+struct RestartSettings {
+  enum class Kind { kNone, kFixedDelay, kExponentialDelay };
+  Kind kind = Kind::kExponentialDelay;
+  /// Fixed delay.
+  uint32_t attempts = 3;
+  std::chrono::milliseconds delay{1000};
+  /// Exponential delay: the first restart is at once, then initial, initial * multiplier ...
+  /// maximum.
+  std::chrono::milliseconds initial_delay{1000};
+  std::chrono::milliseconds max_delay{60'000};
+  double multiplier = 1.5;
+  double jitter = 0.1;
+  /// Running this long without a failure starts the back-off anew.
+  std::chrono::milliseconds reset_after{3'600'000};
+};
+
+enum class StateBackendKind { kRocksDb, kMemory };
+
+/// What the job sets for itself; the command line may override.
+struct JobSettings {
+  std::string name = "job";
+  uint32_t parallelism = 1;
+  /// Key groups; zero: derived from the parallelism at the first run, then kept with the state.
+  uint32_t max_parallelism = 0;
+  CheckpointSettings checkpoints;
+  RestartSettings restart;
+  StateBackendKind state_backend = StateBackendKind::kRocksDb;
+  /// A partly filled buffer or batch waits at most this long before it is sent.
+  std::chrono::milliseconds buffer_timeout{20};
+  std::chrono::milliseconds watermark_interval{200};
+};
+
+/// The job as the user wrote it.
+struct StreamGraph {
+  JobSettings settings;
+  std::vector<StreamNode> nodes;
+};
+
+}  // namespace weir

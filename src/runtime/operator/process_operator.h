@@ -1,0 +1,126 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/operator/collector.h"
+#include "runtime/operator/operator.h"
+
+namespace weir {
+
+/// Names a side output and its row type. Two tags of one name are the same output.
+template <class T>
+struct OutputTag {
+  std::string name;
+};
+
+/// The side outputs of one operator; collectors are made at the first use of a tag. Slot thread.
+class SideOutputs {
+ public:
+  void Open(const std::map<std::string, Output*>& outputs) { outputs_ = outputs; }
+
+  template <class T>
+  void Collect(const OutputTag<T>& tag, T row, Timestamp t) {
+    auto& slot = collectors_[tag.name];
+    if (slot == nullptr) {
+      const auto output = outputs_.find(tag.name);
+      auto made = std::make_unique<Typed<T>>();
+      made->collector.Open(output == outputs_.end() ? &discard_ : output->second);
+      slot = std::move(made);
+    }
+    static_cast<Typed<T>&>(*slot).collector.Collect(std::move(row), t);
+  }
+
+  void Flush() {
+    for (auto& [name, collector] : collectors_) collector->Flush();
+  }
+
+ private:
+  struct Erased {
+    virtual ~Erased() = default;
+    virtual void Flush() = 0;
+  };
+  template <class T>
+  struct Typed final : Erased {
+    void Flush() override { collector.Flush(); }
+    Collector<T> collector;
+  };
+
+  std::map<std::string, Output*> outputs_;
+  std::map<std::string, std::unique_ptr<Erased>> collectors_;
+  DiscardOutput discard_;
+};
+
+/// A user's function over single rows, with side outputs. Derive from it, override ProcessElement.
+template <class InT, class OutT>
+class ProcessFunction {
+ public:
+  using InType = InT;
+  using OutType = OutT;
+
+  class Context {
+   public:
+    /// Event time of the row, or kNoTimestamp.
+    Timestamp timestamp() const { return timestamp_; }
+    Timestamp watermark() const { return watermark_; }
+    template <class U>
+    void Output(const OutputTag<U>& tag, U row) {
+      sides_->Collect(tag, std::move(row), timestamp_);
+    }
+
+   private:
+    template <class F>
+    friend class ProcessOperator;
+    Timestamp timestamp_ = kNoTimestamp;
+    Timestamp watermark_ = Timestamp::Min();
+    SideOutputs* sides_ = nullptr;
+  };
+
+  virtual ~ProcessFunction() = default;
+  virtual void Open(const RuntimeContext&) {}
+  virtual void ProcessElement(const InT& row, Context& context, Collector<OutT>& out) = 0;
+  virtual void Close() {}
+};
+
+/// Runs a ProcessFunction.
+template <class F>
+class ProcessOperator final : public StatelessOperator {
+  using In = typename F::InType;
+  using Out = typename F::OutType;
+
+ public:
+  explicit ProcessOperator(F f) : f_(std::move(f)) {}
+
+  void Open(OperatorContext& context) override {
+    StatelessOperator::Open(context);
+    out_.Open(context.output);
+    sides_.Open(context.side_outputs);
+    context_.sides_ = &sides_;
+    f_.Open(context.runtime);
+  }
+  void ProcessBatch(uint32_t, Batch& batch) override {
+    static_cast<RecordBatch<In>&>(batch).ForEach([&](In& row, Timestamp t) {
+      context_.timestamp_ = t;
+      out_.SetTimestamp(t);
+      f_.ProcessElement(row, context_, out_);
+    });
+    out_.Flush();
+    sides_.Flush();
+  }
+  void ProcessWatermark(Timestamp watermark) override {
+    context_.watermark_ = watermark;
+    output_->EmitWatermark(watermark);
+  }
+  void Close() override { f_.Close(); }
+
+ private:
+  F f_;
+  typename F::Context context_;
+  Collector<Out> out_;
+  SideOutputs sides_;
+};
+
+}  // namespace weir

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include "runtime/operator/collector.h"
+#include "runtime/operator/operator.h"
+
+namespace weir {
+
+/// out = f(in), or f(in, out) which assigns into a reused record and so allocates nothing.
+template <class In, class Out, class F>
+class MapOperator final : public StatelessOperator {
+ public:
+  explicit MapOperator(F f) : f_(std::move(f)) {}
+
+  void ProcessBatch(uint32_t, Batch& batch) override {
+    auto& in = static_cast<RecordBatch<In>&>(batch);
+    out_.Clear();
+    in.ForEach([&](In& row, Timestamp t) {
+      Out& out = out_.Append(t);
+      if constexpr (std::is_invocable_v<F&, const In&, Out&>) {
+        f_(std::as_const(row), out);
+      } else {
+        out = std::invoke(f_, std::as_const(row));
+      }
+    });
+    output_->Emit(out_);
+  }
+
+ private:
+  F f_;
+  RecordBatch<Out> out_;
+};
+
+/// Keeps the rows for which f is true; narrows the selection and copies nothing.
+template <class T, class F>
+class FilterOperator final : public StatelessOperator {
+ public:
+  explicit FilterOperator(F f) : f_(std::move(f)) {}
+
+  void ProcessBatch(uint32_t, Batch& batch) override {
+    auto& in = static_cast<RecordBatch<T>&>(batch);
+    in.Select([&](uint32_t row) {
+      return static_cast<bool>(std::invoke(f_, std::as_const(in.Row(row))));
+    });
+    if (!in.empty()) output_->Emit(in);
+  }
+
+ private:
+  F f_;
+};
+
+/// Any number of rows for each: f(in, collector).
+template <class In, class Out, class F>
+class FlatMapOperator final : public StatelessOperator {
+ public:
+  explicit FlatMapOperator(F f) : f_(std::move(f)) {}
+
+  void Open(OperatorContext& context) override {
+    StatelessOperator::Open(context);
+    collector_.Open(context.output);
+  }
+  void ProcessBatch(uint32_t, Batch& batch) override {
+    static_cast<RecordBatch<In>&>(batch).ForEach([&](In& row, Timestamp t) {
+      collector_.SetTimestamp(t);
+      f_(std::as_const(row), collector_);
+    });
+    collector_.Flush();
+  }
+
+ private:
+  F f_;
+  Collector<Out> collector_;
+};
+
+}  // namespace weir

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "runtime/source/source_operator.h"
+#include "runtime/source/watermark_strategy.h"
+
+namespace weir {
+
+/// Runs a SourceReader<T> and keeps one watermark generator per split.
+template <class T>
+class ReaderOperator final : public SourceOperator, private SplitObserver {
+ public:
+  ReaderOperator(std::unique_ptr<SourceReader<T>> reader, WatermarkStrategy<T> strategy)
+      : reader_(std::move(reader)), strategy_(std::move(strategy)) {}
+
+  void Open(OperatorContext& context) override {
+    clock_ = context.runtime.clock;
+    reader_->Open(context.runtime, *this);
+  }
+
+  PollResult Poll(Batch*& batch) override {
+    batch_.Clear();
+    SplitIndex split = 0;
+    const PollResult result = reader_->Poll(batch_, split);
+    if (!batch_.empty()) Stamp(split);
+    batch = &batch_;
+    return result;
+  }
+
+  Timestamp CurrentWatermark() override {
+    if (!strategy_.make_generator) return Timestamp::Min();
+    Timestamp minimum = Timestamp::Max();
+    bool any = false;
+    const bool check_idle = strategy_.idle_after.has_value();
+    const auto now = check_idle ? clock_->Monotonic() : std::chrono::nanoseconds(0);
+    for (Split& split : splits_) {
+      if (split.finished) continue;
+      if (check_idle && now - split.last_rows > *strategy_.idle_after) split.idle = true;
+      if (split.idle) continue;
+      any = true;
+      minimum = std::min(minimum, split.generator->Current());
+    }
+    idle_ = !any;
+    if (any) watermark_ = std::max(watermark_, minimum);
+    return watermark_;
+  }
+
+  bool Idle() const override { return idle_; }
+
+  void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
+    reader_->Snapshot(id, state);
+  }
+  void NotifyCheckpointComplete(CheckpointId id) override { reader_->NotifyCheckpointComplete(id); }
+  void Close() override { reader_->Close(); }
+
+ private:
+  struct Split {
+    std::unique_ptr<WatermarkGenerator<T>> generator;
+    bool finished = false;
+    bool idle = false;
+    std::chrono::nanoseconds last_rows{0};
+  };
+
+  void SplitAdded(SplitIndex split, const std::string&) override {
+    Split& entry = At(split);
+    entry.finished = false;
+    idle_ = false;
+  }
+  void SplitFinished(SplitIndex split) override { At(split).finished = true; }
+
+  Split& At(SplitIndex split) {
+    while (splits_.size() <= split) {
+      Split& added = splits_.emplace_back();
+      added.finished = true;
+      if (strategy_.make_generator) added.generator = strategy_.make_generator();
+      added.last_rows = clock_->Monotonic();
+    }
+    return splits_[split];
+  }
+
+  void Stamp(SplitIndex index) {
+    if (strategy_.assign_timestamps) strategy_.assign_timestamps(batch_);
+    if (!strategy_.make_generator) return;
+    if (index >= splits_.size()) SplitAdded(index, {});
+    Split& split = splits_[index];
+    split.idle = false;
+    idle_ = false;
+    if (strategy_.idle_after) split.last_rows = clock_->Monotonic();
+    split.generator->OnBatch(batch_);
+  }
+
+  const std::unique_ptr<SourceReader<T>> reader_;
+  const WatermarkStrategy<T> strategy_;
+  const Clock* clock_ = nullptr;
+  RecordBatch<T> batch_;
+  std::vector<Split> splits_;
+  Timestamp watermark_ = Timestamp::Min();
+  bool idle_ = true;
+};
+
+}  // namespace weir

@@ -1,0 +1,171 @@
+#include "runtime/task/deployment.h"
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "runtime/channel/edge_output.h"
+#include "runtime/channel/input_gate.h"
+#include "runtime/channel/local_channel.h"
+
+namespace weir {
+
+std::vector<uint32_t> ConsumersOf(Partitioning partitioning, uint32_t producer, uint32_t producers,
+                                  uint32_t consumers) {
+  std::vector<uint32_t> result;
+  switch (partitioning) {
+    case Partitioning::kForward:
+      return {producer};
+    case Partitioning::kRescale: {
+      if (consumers <= producers) {
+        return {static_cast<uint32_t>(uint64_t{producer} * consumers / producers)};
+      }
+      const uint64_t begin = uint64_t{producer} * consumers / producers;
+      const uint64_t end = uint64_t{producer + 1} * consumers / producers;
+      for (uint64_t c = begin; c < end; ++c) result.push_back(static_cast<uint32_t>(c));
+      return result;
+    }
+    default:
+      for (uint32_t c = 0; c < consumers; ++c) result.push_back(c);
+      return result;
+  }
+}
+
+Deployment::Deployment(Options options) : options_(std::move(options)) {
+  const JobGraph& graph = *options_.graph;
+  for (const SubtaskPlacement& p : options_.placements) placement_of_[p.subtask] = p;
+  // First every channel with an end here, then the subtasks that use them.
+  for (const JobEdge& edge : graph.edges) {
+    const uint32_t producers = graph.vertex(edge.source).parallelism;
+    const uint32_t consumers = graph.vertex(edge.target).parallelism;
+    for (uint32_t p = 0; p < producers; ++p) {
+      const SubtaskPlacement& from = placement_of_.at({edge.source, p});
+      for (uint32_t c : ConsumersOf(edge.partitioning, p, producers, consumers)) {
+        const SubtaskPlacement& to = placement_of_.at({edge.target, c});
+        const ChannelId id{.edge = edge.id, .producer = p, .consumer = c};
+        const bool here_from = from.process == options_.process;
+        const bool here_to = to.process == options_.process;
+        if (here_from && here_to) {
+          auto channel = std::make_unique<LocalChannel>(
+              *edge.type, options_.slots[from.slot]->parker(), options_.slots[to.slot]->parker());
+          inputs_[id] = channel.get();
+          writers_[id] = std::move(channel);
+        } else if (here_from) {
+          writers_[id] = options_.remote->NewWriter(id, to.process, *edge.type,
+                                                    options_.slots[from.slot]->parker());
+        } else if (here_to) {
+          remote_inputs_.push_back(options_.remote->NewInput(id, from.process, *edge.type,
+                                                             options_.slots[to.slot]->parker()));
+          inputs_[id] = remote_inputs_.back().get();
+        }
+      }
+    }
+  }
+  for (const SubtaskPlacement& p : options_.placements) {
+    if (p.process == options_.process) BuildSubtask(p);
+  }
+}
+
+Deployment::~Deployment() = default;
+
+void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
+  const JobGraph& graph = *options_.graph;
+  const JobVertex& vertex = graph.vertex(placement.subtask.vertex);
+  const uint32_t index = placement.subtask.index;
+
+  std::vector<InputGate::Channel> inputs;
+  std::vector<std::unique_ptr<EdgeOutput>> outputs;
+  std::vector<OperatorChain::Edge> chain_edges;
+  for (const JobEdge& edge : graph.edges) {
+    if (edge.target == vertex.id) {
+      for (uint32_t p = 0; p < graph.vertex(edge.source).parallelism; ++p) {
+        const auto it = inputs_.find({.edge = edge.id, .producer = p, .consumer = index});
+        if (it != inputs_.end()) inputs.push_back({it->second, edge.target_input});
+      }
+    }
+    if (edge.source == vertex.id) {
+      std::vector<ChannelWriter*> channels;
+      for (uint32_t c : ConsumersOf(edge.partitioning, index, vertex.parallelism,
+                                    graph.vertex(edge.target).parallelism)) {
+        channels.push_back(writers_.at({.edge = edge.id, .producer = index, .consumer = c}).get());
+      }
+      std::unique_ptr<Router> router;
+      if (edge.router) router = edge.router(graph.settings.max_parallelism);
+      outputs.push_back(std::make_unique<EdgeOutput>(edge.partitioning, std::move(router),
+                                                     std::move(channels), index));
+      chain_edges.push_back({.source_operator = edge.source_operator,
+                             .tag = edge.tag,
+                             .type = edge.type,
+                             .output = outputs.back().get()});
+    }
+  }
+
+  Slot* slot = options_.slots[placement.slot];
+  Subtask::Options options;
+  options.id = placement.subtask;
+  options.buffer_timeout = graph.settings.buffer_timeout;
+  options.watermark_interval = graph.settings.watermark_interval;
+  options.clock = options_.clock;
+  options.parker = slot->parker();
+  options.listener = options_.listener;
+  options.context_of = [this, id = placement.subtask](uint32_t op) {
+    return options_.context_of(id, op);
+  };
+  for (const OperatorSpec& op : vertex.operators) options.operator_uids.push_back(op.uid);
+
+  std::unique_ptr<InputGate> gate;
+  if (!inputs.empty()) gate = std::make_unique<InputGate>(std::move(inputs));
+  auto subtask = std::make_unique<Subtask>(std::move(options), vertex, std::move(gate),
+                                           std::move(outputs), std::move(chain_edges));
+  subtasks_.push_back({.id = placement.subtask,
+                       .slot = slot,
+                       .slot_index = placement.slot,
+                       .subtask = subtask.get(),
+                       .counters = subtask->counters()});
+  unstarted_.push_back(std::move(subtask));
+}
+
+void Deployment::Start() {
+  for (size_t i = 0; i < subtasks_.size(); ++i) {
+    // std::function wants a copyable callable, hence the bare pointer.
+    Subtask* subtask = unstarted_[i].release();
+    Slot* slot = subtasks_[i].slot;
+    const bool posted =
+        slot->Post([slot, subtask] { slot->Add(std::unique_ptr<SlotTask>(subtask)); });
+    if (!posted) unstarted_[i].reset(subtask);
+  }
+}
+
+void Deployment::OnEach(std::function<void(Subtask&)> f) {
+  for (const LocalSubtask& local : subtasks_) {
+    local.slot->Post([subtask = local.subtask, f] { f(*subtask); });
+  }
+}
+
+void Deployment::Trigger(const Barrier& barrier, bool drain) {
+  OnEach([=](Subtask& subtask) { subtask.Trigger(barrier, drain); });
+}
+
+void Deployment::NotifyCheckpointComplete(CheckpointId id) {
+  OnEach([=](Subtask& subtask) { subtask.NotifyCheckpointComplete(id); });
+}
+
+void Deployment::NotifyCheckpointAborted(CheckpointId id) {
+  OnEach([=](Subtask& subtask) { subtask.NotifyCheckpointAborted(id); });
+}
+
+void Deployment::Stop(std::function<void()> done) {
+  // Counts the subtasks still in their slots; the last to go calls `done`.
+  auto left = std::make_shared<std::atomic<size_t>>(subtasks_.size());
+  for (const LocalSubtask& local : subtasks_) {
+    const bool posted = local.slot->Post([slot = local.slot, subtask = local.subtask, left, done] {
+      slot->Remove(subtask);
+      if (left->fetch_sub(1) == 1) done();
+    });
+    if (!posted && left->fetch_sub(1) == 1) done();
+  }
+  if (subtasks_.empty()) done();
+}
+
+}  // namespace weir

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "runtime/channel/channel_writer.h"
+#include "runtime/channel/input_channel.h"
+#include "runtime/graph/job_graph.h"
+#include "runtime/task/slot.h"
+#include "runtime/task/subtask.h"
+
+namespace weir {
+
+/// Where a subtask runs.
+struct SubtaskPlacement {
+  SubtaskId subtask;
+  uint32_t process = 0;
+  uint32_t slot = 0;
+};
+
+/// Makes the ends of channels that lead to other processes.
+class RemoteChannels {
+ public:
+  virtual ~RemoteChannels() = default;
+  virtual std::unique_ptr<ChannelWriter> NewWriter(ChannelId id, uint32_t to_process,
+                                                   const RecordType& type, Parker* producer) = 0;
+  virtual std::unique_ptr<InputChannel> NewInput(ChannelId id, uint32_t from_process,
+                                                 const RecordType& type, Parker* consumer) = 0;
+};
+
+/// The consuming subtasks that producer `producer` of an edge sends to.
+std::vector<uint32_t> ConsumersOf(Partitioning partitioning, uint32_t producer, uint32_t producers,
+                                  uint32_t consumers);
+
+/// The part of one attempt of a job that runs in this process: builds subtasks and the channels
+/// between them, and puts them into the slots.
+///
+/// Owned by the process's control loop. Subtasks belong to their slots once started; the channels
+/// stay here and go when the last subtask has gone, because two slots use each.
+class Deployment {
+ public:
+  struct Options {
+    const JobGraph* graph = nullptr;  // outlives the deployment
+    std::vector<SubtaskPlacement> placements;
+    uint32_t process = 0;
+    std::vector<Slot*> slots;
+    const Clock* clock = nullptr;
+    SubtaskListener* listener = nullptr;
+    /// Null when the whole job runs here.
+    RemoteChannels* remote = nullptr;
+    std::function<OperatorContext(SubtaskId, uint32_t operator_index)> context_of;
+  };
+
+  explicit Deployment(Options options);
+  ~Deployment();  // after Stop
+
+  /// Hands the subtasks to their slots.
+  void Start();
+
+  /// Any control call reaches the subtasks as mail to their slots.
+  void Trigger(const Barrier& barrier, bool drain);
+  void NotifyCheckpointComplete(CheckpointId id);
+  void NotifyCheckpointAborted(CheckpointId id);
+
+  /// Removes the subtasks from their slots. `done` is called (on some slot's thread) when the last
+  /// has gone; only then may the deployment be destroyed.
+  void Stop(std::function<void()> done);
+
+  struct LocalSubtask {
+    SubtaskId id;
+    Slot* slot = nullptr;
+    uint32_t slot_index = 0;
+    Subtask* subtask = nullptr;  // slot thread only
+    std::shared_ptr<SubtaskCounters> counters;
+  };
+  const std::vector<LocalSubtask>& subtasks() const { return subtasks_; }
+
+ private:
+  void BuildSubtask(const SubtaskPlacement& placement);
+  void OnEach(std::function<void(Subtask&)> f);
+
+  const Options options_;
+  std::map<SubtaskId, SubtaskPlacement> placement_of_;
+  std::map<ChannelId, std::unique_ptr<ChannelWriter>> writers_;  // local channels and remote ones
+  std::map<ChannelId, InputChannel*> inputs_;
+  std::vector<std::unique_ptr<InputChannel>> remote_inputs_;
+  std::vector<LocalSubtask> subtasks_;
+  std::vector<std::unique_ptr<Subtask>> unstarted_;
+};
+
+}  // namespace weir

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/channel/edge_output.h"
+#include "runtime/graph/job_graph.h"
+#include "runtime/operator/operator.h"
+
+namespace weir {
+
+/// The operators of one subtask, wired to each other and to the outgoing edges.
+///
+/// Slot thread only. A throwing operator leaves current_operator() pointing at itself, so that the
+/// failure is reported under its name.
+class OperatorChain {
+ public:
+  /// An outgoing edge and the operator output it takes.
+  struct Edge {
+    uint32_t source_operator = 0;
+    std::string tag;
+    const RecordType* type = nullptr;
+    EdgeOutput* output = nullptr;
+  };
+
+  OperatorChain(const JobVertex& vertex, std::vector<Edge> edges);
+  ~OperatorChain();
+
+  /// Opens the operators, last ones first, so that an operator may emit from Open on. `context_of`
+  /// gives all but the outputs.
+  void Open(const std::function<OperatorContext(uint32_t index)>& context_of);
+
+  size_t size() const { return operators_.size(); }
+  Operator& at(uint32_t index) { return *operators_[index].op; }
+  Operator& head() { return *operators_.front().op; }
+  /// What the head emits into: a source's rows enter the chain here.
+  Output& head_output();
+
+  void ProcessBatch(uint32_t input, Batch& batch);
+  void ProcessWatermark(Timestamp watermark);
+  void ProcessIdle();
+  void EndOfInput();
+
+  /// Something is due and not yet emitted (a window is firing). Until it is done no input is taken.
+  bool HasPendingWork() const;
+  /// Goes on with it, consumers before producers, until done or time to yield.
+  void Resume();
+
+  Timestamp NextProcessingTimer() const;
+  void OnProcessingTime(Timestamp now);
+
+  bool HasRoom();
+  void CheckFailure();
+  void Close();
+
+  /// The operator that is running, or ran last. Read by the crash reporter from a signal handler.
+  uint32_t current_operator() const { return current_; }
+  const std::string& operator_name(uint32_t index) const { return operators_[index].name; }
+
+ private:
+  class Link;    // an operator's output that is another operator
+  class FanOut;  // several consumers of one output
+  class Root;    // all an operator's outputs: watermarks reach side outputs too
+
+  struct Entry {
+    std::string name;
+    std::unique_ptr<Operator> op;
+    std::unique_ptr<Root> root;
+  };
+
+  /// Runs `f` on operator `index` and notes which operator runs.
+  template <class F>
+  void Enter(uint32_t index, F&& f);
+
+  std::vector<Entry> operators_;
+  std::vector<std::unique_ptr<Output>> outputs_;
+  uint32_t current_ = 0;
+  bool open_ = false;
+};
+
+}  // namespace weir

@@ -1,0 +1,328 @@
+#include "runtime/task/subtask.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "runtime/source/source_operator.h"
+
+namespace weir {
+
+using std::chrono::nanoseconds;
+
+Subtask::Subtask(Options options, const JobVertex& vertex, std::unique_ptr<InputGate> gate,
+                 std::vector<std::unique_ptr<EdgeOutput>> edges,
+                 std::vector<OperatorChain::Edge> chain_edges)
+    : options_(std::move(options)),
+      gate_(std::move(gate)),
+      edges_(std::move(edges)),
+      chain_(vertex, std::move(chain_edges)) {
+  if (gate_ == nullptr) source_ = &dynamic_cast<SourceOperator&>(chain_.head());
+}
+
+Subtask::~Subtask() {
+  try {
+    chain_.Close();
+  } catch (const std::exception& e) {
+    if (!failed_) Fail(ErrorKind::kUser, std::string("close failed: ") + e.what());
+  }
+}
+
+void Subtask::Fail(ErrorKind kind, const std::string& message) {
+  failed_ = true;
+  options_.listener->OnFailed(options_.id, chain_.current_operator(), kind, message);
+}
+
+SlotTask::Progress Subtask::Run(nanoseconds slice) {
+  if (failed_) return Progress::kIdle;
+  deadline_ = options_.clock->Monotonic() + slice;
+  try {
+    OpenOnce();
+    return RunGuarded(deadline_);
+  } catch (const Error& e) {
+    Fail(e.kind(), e.what());
+  } catch (const std::exception& e) {
+    Fail(ErrorKind::kUser, e.what());
+  } catch (...) {
+    Fail(ErrorKind::kUser, "threw something that is not a std::exception");
+  }
+  return Progress::kIdle;
+}
+
+void Subtask::OpenOnce() {
+  if (opened_) return;
+  opened_ = true;
+  chain_.Open([this](uint32_t index) {
+    OperatorContext context = options_.context_of(index);
+    context.should_yield = [this] { return ShouldYield(); };
+    return context;
+  });
+  options_.listener->OnRunning(options_.id);
+}
+
+bool Subtask::HasRoom() {
+  bool room = chain_.HasRoom();
+  for (auto& edge : edges_) room = edge->HasRoom() && room;
+  return room;
+}
+
+bool Subtask::ShouldYield() { return options_.clock->Monotonic() >= deadline_ || !HasRoom(); }
+
+SlotTask::Progress Subtask::RunGuarded(nanoseconds deadline) {
+  chain_.CheckFailure();
+  if (completed_ > published_) CheckPublished();
+  for (;;) {
+    if (pending_) ContinueSnapshot();
+    const Step step = OneStep();
+    const nanoseconds now = options_.clock->Monotonic();
+    if (step == Step::kDone && now < deadline) continue;
+    FlushIfDue();
+    counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
+    if (step == Step::kDone) return Progress::kBusy;
+    if (step == Step::kNoRoom) return Progress::kBlocked;
+    return pending_ && !pending_->keyed_done ? Progress::kBusy : Progress::kIdle;
+  }
+}
+
+Subtask::Step Subtask::OneStep() {
+  if (!HasRoom()) return Step::kNoRoom;
+  if (chain_.HasPendingWork()) {
+    chain_.Resume();
+    unflushed_ = true;
+    return Step::kDone;
+  }
+  if (batch_ != nullptr) {
+    FeedView();
+    return Step::kDone;
+  }
+  if (chain_.NextProcessingTimer() <= options_.clock->Now()) {
+    chain_.OnProcessingTime(options_.clock->Now());
+    unflushed_ = true;
+    return Step::kDone;
+  }
+  return source_ != nullptr ? StepSource() : StepGate();
+}
+
+void Subtask::FeedView() {
+  const uint32_t total = batch_->total();
+  const uint32_t count = std::min(step_, total - cursor_);
+  if (cursor_ != 0 || count != total) batch_->SetView(cursor_, count);
+  cursor_ += count;
+  const bool last = cursor_ == total;
+  counters_->records_in.store(counters_->records_in.load(std::memory_order_relaxed) + count,
+                              std::memory_order_relaxed);
+  if (source_ != nullptr) {
+    chain_.head_output().Emit(*batch_);
+  } else {
+    chain_.ProcessBatch(batch_input_, *batch_);
+  }
+  unflushed_ = true;
+  // The next step is halved when this one overran the room, doubled when there is some left.
+  step_ = HasRoom() ? std::min(step_ * 2, Batch::kCapacity) : std::max(step_ / 2, 1u);
+  if (last) BatchDone();
+}
+
+void Subtask::BatchDone() {
+  counters_->batches.fetch_add(1, std::memory_order_relaxed);
+  batch_ = nullptr;
+  if (gate_ != nullptr) gate_->Release();
+}
+
+Subtask::Step Subtask::StepSource() {
+  if (triggered_) {
+    const Barrier barrier = *triggered_;
+    triggered_.reset();
+    if (drain_) {
+      chain_.head_output().EmitWatermark(Timestamp::Max());
+      emitted_watermark_ = Timestamp::Max();
+      drain_ = false;
+      silent_ = true;
+      triggered_ = barrier;  // behind what the watermark makes the operators of this chain emit
+      return Step::kDone;
+    }
+    OnBarrier(barrier, nanoseconds(0));
+    if (barrier.kind == CheckpointKind::kStop) silent_ = true;
+    return Step::kDone;
+  }
+  if (silent_ || at_end_) return Step::kNothing;
+  EmitSourceWatermark(false);
+  if (chain_.HasPendingWork()) return Step::kDone;
+  if (polled_ == PollResult::kEnd) {
+    ReachEndOfData();
+    return Step::kDone;
+  }
+  Batch* batch = nullptr;
+  polled_ = source_->Poll(batch);
+  if (batch != nullptr && !batch->empty()) {
+    batch_ = batch;
+    cursor_ = 0;
+    watermark_due_ = true;
+    emitted_idle_ = false;
+    return Step::kDone;
+  }
+  return polled_ == PollResult::kNothing ? Step::kNothing : Step::kDone;
+}
+
+void Subtask::EmitSourceWatermark(bool now) {
+  const nanoseconds time = options_.clock->Monotonic();
+  if (!now && time < next_watermark_) return;
+  next_watermark_ = time + options_.watermark_interval;
+  watermark_due_ = false;
+  const Timestamp watermark = source_->CurrentWatermark();
+  if (watermark > emitted_watermark_) {
+    emitted_watermark_ = watermark;
+    emitted_idle_ = false;
+    counters_->watermark_ms.store(watermark.ms, std::memory_order_relaxed);
+    chain_.head_output().EmitWatermark(watermark);
+    unflushed_ = true;
+  } else if (source_->Idle() && !emitted_idle_) {
+    emitted_idle_ = true;
+    chain_.head_output().EmitIdle();
+  }
+}
+
+void Subtask::ReachEndOfData() {
+  if (emitted_watermark_ < Timestamp::Max()) {
+    emitted_watermark_ = Timestamp::Max();
+    counters_->watermark_ms.store(Timestamp::Max().ms, std::memory_order_relaxed);
+    chain_.head_output().EmitWatermark(Timestamp::Max());
+    if (chain_.HasPendingWork()) return;
+  }
+  at_end_ = true;
+  chain_.EndOfInput();
+  for (auto& edge : edges_) {
+    edge->EmitControl({.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
+  }
+  options_.listener->OnEndOfData(options_.id);
+}
+
+Subtask::Step Subtask::StepGate() {
+  const InputGate::Input input = gate_->Next();
+  if (gate_->aligning() && alignment_began_.count() == 0) {
+    alignment_began_ = options_.clock->Monotonic();
+  }
+  switch (input.event) {
+    case InputGate::Event::kNothing:
+      return Step::kNothing;
+    case InputGate::Event::kBatch:
+      batch_ = input.batch;
+      batch_input_ = input.input;
+      cursor_ = 0;
+      if (batch_->empty()) BatchDone();
+      return Step::kDone;
+    case InputGate::Event::kWatermark:
+      counters_->watermark_ms.store(input.watermark.ms, std::memory_order_relaxed);
+      chain_.ProcessWatermark(input.watermark);
+      unflushed_ = true;
+      return Step::kDone;
+    case InputGate::Event::kIdle:
+      chain_.ProcessIdle();
+      return Step::kDone;
+    case InputGate::Event::kBarrier: {
+      const nanoseconds began = std::exchange(alignment_began_, nanoseconds(0));
+      OnBarrier(input.barrier, began.count() == 0 ? began : options_.clock->Monotonic() - began);
+      return Step::kDone;
+    }
+    case InputGate::Event::kEndOfInput:
+      at_end_ = true;
+      chain_.EndOfInput();
+      for (auto& edge : edges_) {
+        edge->EmitControl(
+            {.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
+      }
+      options_.listener->OnEndOfData(options_.id);
+      return Step::kDone;
+  }
+  return Step::kNothing;
+}
+
+// Between two records: what the operators hold now is what every record before the barrier made of
+// them, and of no record after it.
+void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
+  const nanoseconds start = options_.clock->Monotonic();
+  for (auto& edge : edges_) {
+    edge->EmitControl(
+        {.kind = ControlElement::Kind::kBarrier, .watermark = {}, .barrier = barrier});
+  }
+  if (pending_) NotifyCheckpointAborted(pending_->snapshot.id);
+  PendingSnapshot pending;
+  pending.snapshot.id = barrier.id;
+  pending.snapshot.at_end_of_data = at_end_;
+  pending.snapshot.watermark = Timestamp{counters_->watermark_ms.load(std::memory_order_relaxed)};
+  pending.snapshot.alignment_duration = alignment;
+  for (uint32_t i = 0; i < chain_.size(); ++i) {
+    OperatorSnapshot op{.uid = options_.operator_uids[i], .state = {}};
+    chain_.at(i).Snapshot(barrier.id, op.state);
+    pending.snapshot.operators.push_back(std::move(op));
+  }
+  pending.snapshot.sync_duration = options_.clock->Monotonic() - start;
+  pending_ = std::move(pending);
+}
+
+void Subtask::ContinueSnapshot() {
+  if (!pending_->keyed_done) {
+    pending_->keyed_done = true;
+  }
+  const CheckpointId id = pending_->snapshot.id;
+  for (uint32_t i = 0; i < chain_.size(); ++i) {
+    if (!chain_.at(i).ReadyToAcknowledge(id)) return;
+  }
+  SubtaskSnapshot snapshot = std::move(pending_->snapshot);
+  pending_.reset();
+  options_.listener->OnSnapshot(options_.id, std::move(snapshot));
+}
+
+void Subtask::Trigger(const Barrier& barrier, bool drain) {
+  if (source_ == nullptr || silent_) return;
+  triggered_ = barrier;
+  drain_ = drain && emitted_watermark_ < Timestamp::Max();
+}
+
+void Subtask::NotifyCheckpointComplete(CheckpointId id) {
+  completed_ = std::max(completed_, id);
+  for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointComplete(id);
+}
+
+void Subtask::NotifyCheckpointAborted(CheckpointId id) {
+  if (triggered_ && triggered_->id == id) triggered_.reset();
+  if (gate_ != nullptr) gate_->Abort(id);
+  if (pending_ && pending_->snapshot.id == id) pending_.reset();
+  for (uint32_t i = 0; i < chain_.size(); ++i) {
+    chain_.at(i).NotifyCheckpointAborted(id);
+  }
+}
+
+void Subtask::CheckPublished() {
+  for (uint32_t i = 0; i < chain_.size(); ++i) {
+    if (!chain_.at(i).PublishedUpTo(completed_)) return;
+  }
+  published_ = completed_;
+  options_.listener->OnPublished(options_.id, published_);
+}
+
+void Subtask::FlushIfDue() {
+  if (!unflushed_ || edges_.empty()) return;
+  const nanoseconds now = options_.clock->Monotonic();
+  if (flush_at_.count() == 0) flush_at_ = now + options_.buffer_timeout;
+  if (now < flush_at_) return;
+  for (auto& edge : edges_) edge->Flush();
+  unflushed_ = false;
+  flush_at_ = nanoseconds(0);
+}
+
+nanoseconds Subtask::NextWakeup() {
+  nanoseconds wakeup = nanoseconds::max();
+  if (failed_) return wakeup;
+  if (unflushed_ && !edges_.empty()) wakeup = std::min(wakeup, flush_at_);
+  if (source_ != nullptr && (watermark_due_ || !emitted_idle_) && !at_end_ && !silent_) {
+    wakeup = std::min(wakeup, next_watermark_);
+  }
+  const Timestamp timer = chain_.NextProcessingTimer();
+  if (timer != Timestamp::Max()) {
+    const auto in = std::max(timer - options_.clock->Now(), std::chrono::milliseconds(0));
+    wakeup = std::min<nanoseconds>(wakeup, options_.clock->Monotonic() + in);
+  }
+  return wakeup;
+}
+
+}  // namespace weir

@@ -1,0 +1,168 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/ids.h"
+#include "runtime/channel/edge_output.h"
+#include "runtime/channel/input_gate.h"
+#include "runtime/graph/job_graph.h"
+#include "runtime/operator/operator_state.h"
+#include "runtime/source/source.h"
+#include "runtime/task/operator_chain.h"
+#include "runtime/task/slot.h"
+
+namespace weir {
+
+class SourceOperator;
+
+/// One operator's part of a subtask's snapshot.
+struct OperatorSnapshot {
+  std::string uid;
+  OperatorStateSnapshot state;
+};
+
+/// What a subtask hands to whoever makes the checkpoint durable. Keyed state goes there through the
+/// backends' sinks and is complete when this is given.
+struct SubtaskSnapshot {
+  CheckpointId id;
+  std::vector<OperatorSnapshot> operators;
+  Timestamp watermark{};
+  bool at_end_of_data = false;
+  std::chrono::nanoseconds sync_duration{};
+  std::chrono::nanoseconds alignment_duration{};
+};
+
+/// Hears what happens to a subtask. Called on its slot's thread; must not block.
+class SubtaskListener {
+ public:
+  virtual ~SubtaskListener() = default;
+  virtual void OnRunning(SubtaskId subtask) = 0;
+  virtual void OnEndOfData(SubtaskId subtask) = 0;
+  virtual void OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
+                        const std::string& message) = 0;
+  /// Everything of the snapshot has been handed over.
+  virtual void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) = 0;
+  /// The subtask's sinks have published everything up to `id`.
+  virtual void OnPublished(SubtaskId subtask, CheckpointId id) = 0;
+};
+
+/// Counters of one subtask. Written by the slot thread per batch, read by metrics.
+struct SubtaskCounters {
+  std::atomic<uint64_t> records_in{0};
+  std::atomic<uint64_t> records_out{0};
+  std::atomic<uint64_t> batches{0};
+  std::atomic<int64_t> watermark_ms{Timestamp::Min().ms};
+  std::atomic<uint32_t> input_queued{0};
+  TaskTimes times;
+};
+
+/// One parallel instance of a vertex: takes rows from its source or its gate, feeds them through
+/// the chain, answers barriers.
+///
+/// Slot thread only, but for the counters. Nothing blocks: Run returns when its slice is used up,
+/// nothing is there, or the output has no room. Rows are fed in views of the input batch, whole
+/// while there is room and in ever smaller steps when the last step overran it, down to one record;
+/// what one record emits beyond room goes into the channels' overdraft.
+class Subtask final : public SlotTask {
+ public:
+  struct Options {
+    SubtaskId id;
+    std::chrono::nanoseconds buffer_timeout{};
+    std::chrono::nanoseconds watermark_interval{};
+    const Clock* clock = nullptr;
+    Parker* parker = nullptr;
+    SubtaskListener* listener = nullptr;
+    std::function<OperatorContext(uint32_t index)> context_of;
+    std::vector<std::string> operator_uids;
+  };
+
+  /// `gate` is null for a source. `edges` are owned by the subtask; `chain_edges` point into them.
+  Subtask(Options options, const JobVertex& vertex, std::unique_ptr<InputGate> gate,
+          std::vector<std::unique_ptr<EdgeOutput>> edges,
+          std::vector<OperatorChain::Edge> chain_edges);
+  ~Subtask() override;
+
+  Progress Run(std::chrono::nanoseconds slice) override;
+  std::chrono::nanoseconds NextWakeup() override;
+  TaskTimes& times() override { return counters_->times; }
+
+  /// Source subtasks: begin this checkpoint at the next record boundary. With `drain` event time
+  /// ends first. Ignored by others (their barriers come through the gate).
+  void Trigger(const Barrier& barrier, bool drain);
+  void NotifyCheckpointComplete(CheckpointId id);
+  void NotifyCheckpointAborted(CheckpointId id);
+
+  const std::shared_ptr<SubtaskCounters>& counters() const { return counters_; }
+  const OperatorChain& chain() const { return chain_; }
+  SubtaskId id() const { return options_.id; }
+
+ private:
+  enum class Step { kDone, kNothing, kNoRoom };
+
+  struct PendingSnapshot {
+    SubtaskSnapshot snapshot;
+    bool keyed_done = false;
+  };
+
+  void OpenOnce();
+  Progress RunGuarded(std::chrono::nanoseconds deadline);
+  Step OneStep();
+  Step StepSource();
+  Step StepGate();
+  void FeedView();
+  void BatchDone();
+  void EmitSourceWatermark(bool now);
+  void ReachEndOfData();
+  void OnBarrier(const Barrier& barrier, std::chrono::nanoseconds alignment);
+  void ContinueSnapshot();
+  void CheckPublished();
+  void FlushIfDue();
+  bool HasRoom();
+  bool ShouldYield();
+  void Fail(ErrorKind kind, const std::string& message);
+
+  const Options options_;
+  const std::shared_ptr<SubtaskCounters> counters_ = std::make_shared<SubtaskCounters>();
+  std::unique_ptr<InputGate> gate_;
+  std::vector<std::unique_ptr<EdgeOutput>> edges_;
+  OperatorChain chain_;
+  SourceOperator* source_ = nullptr;
+
+  bool opened_ = false;
+  bool failed_ = false;
+  bool at_end_ = false;
+  bool silent_ = false;  // a stop barrier has passed: sources emit nothing more
+
+  // The batch that is being fed, and how far.
+  Batch* batch_ = nullptr;
+  uint32_t batch_input_ = 0;
+  uint32_t cursor_ = 0;
+  uint32_t step_ = Batch::kCapacity;
+  PollResult polled_ = PollResult::kMore;
+
+  std::chrono::nanoseconds deadline_{};
+  std::chrono::nanoseconds next_watermark_{};
+  Timestamp emitted_watermark_ = Timestamp::Min();
+  bool watermark_due_ = false;
+  bool emitted_idle_ = false;
+
+  bool unflushed_ = false;
+  std::chrono::nanoseconds flush_at_{};
+
+  std::optional<Barrier> triggered_;
+  bool drain_ = false;
+  std::optional<PendingSnapshot> pending_;
+  std::chrono::nanoseconds alignment_began_{};
+  CheckpointId completed_{};  // the highest the sinks were told of
+  CheckpointId published_{};  // the highest reported as published
+};
+
+}  // namespace weir

@@ -1,0 +1,62 @@
+#include "job/extract_graph.h"
+
+#include <gmock/gmock.h>
+
+#include "base/abi.h"
+
+namespace weir {
+namespace {
+
+using testing::HasSubstr;
+
+absl::StatusOr<ExtractedGraph> Extract(std::vector<std::string> arguments) {
+  return ExtractGraph(SAMPLE_JOB, arguments, {});
+}
+
+TEST(ExtractGraph, GivesTheGraphWithArgumentsAndStamp) {
+  const auto extracted = Extract({"--name", "numbers"});
+  ASSERT_TRUE(extracted.ok()) << extracted.status();
+  const proto::JobGraph& graph = extracted->graph;
+  EXPECT_EQ(graph.job_name(), "libsample_job");
+  ASSERT_EQ(graph.vertices_size(), 1);
+  EXPECT_EQ(graph.vertices(0).operators(1).uid(), "plus");
+  EXPECT_TRUE(graph.vertices(0).is_source());
+  EXPECT_EQ(graph.max_parallelism(), 128u);
+  EXPECT_EQ(graph.abi_stamp(), kAbiStamp);
+  ASSERT_EQ(graph.arguments_size(), 2);
+  EXPECT_EQ(graph.arguments(1), "numbers");
+}
+
+TEST(ExtractGraph, OverridesWin) {
+  const auto extracted =
+      ExtractGraph(SAMPLE_JOB, {"--name", "n"}, {.name = "orders", .parallelism = 3});
+  ASSERT_TRUE(extracted.ok()) << extracted.status();
+  EXPECT_EQ(extracted->graph.job_name(), "orders");
+  EXPECT_EQ(extracted->graph.vertices(0).parallelism(), 3u);
+}
+
+TEST(ExtractGraph, NamesAMissingParameter) {
+  EXPECT_THAT(Extract({}).status().ToString(), HasSubstr("--name"));
+}
+
+TEST(ExtractGraph, ReportsWhatTheJobFunctionThrew) {
+  EXPECT_THAT(Extract({"--mode", "throw"}).status().ToString(), HasSubstr("price list"));
+}
+
+TEST(ExtractGraph, SurvivesACrashAndAnExit) {
+  EXPECT_THAT(Extract({"--mode", "crash"}).status().ToString(), HasSubstr("Aborted"));
+  EXPECT_THAT(Extract({"--mode", "exit"}).status().ToString(), HasSubstr("exit code 7"));
+}
+
+TEST(ExtractGraph, RefusesAGraphThatDependsOnMoreThanTheArguments) {
+  EXPECT_THAT(Extract({"--name", "n", "--mode", "unstable"}).status().ToString(),
+              HasSubstr("two different graphs"));
+}
+
+TEST(ExtractGraph, NamesAMissingLibrary) {
+  EXPECT_THAT(ExtractGraph("/nowhere/job.so", {}, {}).status().ToString(),
+              HasSubstr("/nowhere/job.so"));
+}
+
+}  // namespace
+}  // namespace weir

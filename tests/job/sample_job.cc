@@ -1,0 +1,21 @@
+#include <unistd.h>
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "api/job.h"
+#include "api/keyed_stream.h"
+
+// Misbehaves on request: what a job function can do to whoever runs it.
+WEIR_JOB(env, args) {
+  const std::string mode = args.Get("mode", "good");
+  if (mode == "crash") std::abort();
+  if (mode == "throw") throw std::runtime_error("cannot read the price list");
+  if (mode == "exit") std::exit(7);
+  weir::Source<int> source;
+  source.name = args["name"];
+  weir::Sink<int> sink;
+  sink.name = "nowhere";
+  if (mode == "unstable") source.name += std::to_string(getpid());
+  env.From(source).Map([](int x) { return x; }).Uid("plus").To(sink);
+}

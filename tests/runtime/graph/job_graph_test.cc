@@ -1,0 +1,130 @@
+#include "runtime/graph/job_graph.h"
+
+#include <gmock/gmock.h>
+
+#include "api/data_stream.h"
+#include "api/environment.h"
+#include "api/keyed_stream.h"
+#include "base/error.h"
+
+namespace weir {
+namespace {
+
+using testing::HasSubstr;
+
+Source<int> Numbers() {
+  Source<int> source;
+  source.name = "numbers";
+  source.bounded = true;
+  return source;
+}
+
+Sink<int> Nowhere() {
+  Sink<int> sink;
+  sink.name = "nowhere";
+  return sink;
+}
+
+std::string RefusalOf(const StreamGraph& graph) {
+  try {
+    BuildJobGraph(graph);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kUser);
+    return e.what();
+  }
+  return "";
+}
+
+TEST(JobGraph, ForwardOperatorsOfEqualParallelismShareAVertex) {
+  Environment env;
+  env.From(Numbers())
+      .Map([](int x) { return x + 1; })
+      .Filter([](int x) { return x > 0; })
+      .To(Nowhere());
+  const JobGraph graph = BuildJobGraph(env.graph());
+  ASSERT_EQ(graph.vertices.size(), 1u);
+  EXPECT_EQ(graph.vertices[0].operators.size(), 4u);
+  EXPECT_EQ(graph.vertices[0].name, "numbers -> map -> filter -> nowhere");
+  EXPECT_TRUE(graph.edges.empty());
+}
+
+TEST(JobGraph, KeyByAndADifferentParallelismStartANewVertex) {
+  Environment env;
+  env.settings().parallelism = 4;
+  auto numbers = env.From(Numbers());
+  numbers.Map([](int x) { return x; }).Parallelism(2).To(Nowhere()).Parallelism(2);
+  const JobGraph graph = BuildJobGraph(env.graph());
+  ASSERT_EQ(graph.vertices.size(), 2u);
+  ASSERT_EQ(graph.edges.size(), 1u);
+  EXPECT_EQ(graph.edges[0].partitioning, Partitioning::kRebalance)
+      << "forward between different parallelisms spreads the rows";
+}
+
+TEST(JobGraph, UnionFeedsOneOperatorFromSeveral) {
+  Environment env;
+  auto a = env.From(Numbers());
+  auto b = env.From(Numbers());
+  a.Union(b).Map([](int x) { return x; }).To(Nowhere());
+  const JobGraph graph = BuildJobGraph(env.graph());
+  EXPECT_EQ(graph.vertices.size(), 3u);
+  EXPECT_EQ(graph.edges.size(), 2u);
+}
+
+TEST(JobGraph, HashIsTheSameForTheSameJobAndDiffersForAnother) {
+  auto build = [](int maps) {
+    Environment env;
+    auto stream = env.From(Numbers());
+    for (int i = 0; i < maps; ++i) stream = stream.Map([](int x) { return x; });
+    stream.To(Nowhere());
+    return BuildJobGraph(env.graph()).hash;
+  };
+  EXPECT_EQ(build(2), build(2));
+  EXPECT_NE(build(2), build(3));
+}
+
+TEST(JobGraph, RefusesDuplicateUidsByName) {
+  Environment env;
+  env.From(Numbers()).Uid("x").Map([](int x) { return x; }).Uid("x").Name("double").To(Nowhere());
+  EXPECT_THAT(RefusalOf(env.graph()), AllOf(HasSubstr("uid 'x'"), HasSubstr("double")));
+}
+
+TEST(JobGraph, RefusesParallelismZeroAndAboveTheMaximum) {
+  Environment env;
+  env.From(Numbers()).Map([](int x) { return x; }).Parallelism(0).To(Nowhere());
+  EXPECT_THAT(RefusalOf(env.graph()), HasSubstr("is 0"));
+  Environment wide;
+  wide.settings().max_parallelism = 8;
+  wide.settings().parallelism = 9;
+  wide.From(Numbers()).To(Nowhere());
+  EXPECT_THAT(RefusalOf(wide.graph()), HasSubstr("max parallelism 8"));
+}
+
+TEST(JobGraph, RefusesAnEmptyJob) {
+  Environment env;
+  EXPECT_THAT(RefusalOf(env.graph()), HasSubstr("env.From"));
+}
+
+TEST(JobGraph, WarnsOfAnOutputThatGoesNowhere) {
+  Environment env;
+  env.From(Numbers()).Map([](int x) { return x; }).Name("lost");
+  const JobGraph graph = BuildJobGraph(env.graph());
+  ASSERT_EQ(graph.warnings.size(), 1u);
+  EXPECT_THAT(graph.warnings[0], HasSubstr("'lost'"));
+}
+
+TEST(JobGraph, RefusesACycle) {
+  StreamGraph graph;
+  StreamNode& node = graph.nodes.emplace_back();
+  node.name = "loop";
+  node.inputs.push_back({.node = 0, .tag = {}, .router = {}, .type = nullptr});
+  EXPECT_THAT(RefusalOf(graph), HasSubstr("cycle"));
+}
+
+TEST(JobGraph, DefaultMaxParallelismFollowsFlinksRule) {
+  EXPECT_EQ(DefaultMaxParallelism(1), 128u);
+  EXPECT_EQ(DefaultMaxParallelism(100), 256u);
+  EXPECT_EQ(DefaultMaxParallelism(30'000), 32768u);
+}
+
+}  // namespace
+}  // namespace weir
