@@ -1,0 +1,212 @@
+#include "state/keyed_state_backend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "state/store.h"
+
+namespace weir {
+
+KeyedStateBackend::KeyedStateBackend(KeyedStateOptions options)
+    : options_(std::move(options)), stream_(options_.sink) {
+  directory_.stream = &stream_;
+  if (options_.store != nullptr) {
+    cache_ = std::make_unique<StateCache>(options_.store, options_.cache_bytes);
+    directory_.cache = cache_.get();
+  }
+  if (options_.restored != nullptr) unclaimed_ = options_.restored->Schemas();
+}
+
+KeyedStateBackend::~KeyedStateBackend() = default;
+
+void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
+  const std::string& name = tables->schema().name;
+  if (open_) {
+    ThrowError(ErrorKind::kUser, "operator " + options_.operator_uid + ": state " + name +
+                                     " was opened after the operator had been opened; open all "
+                                     "states in Open");
+  }
+  for (const auto& other : states_) {
+    if (other->schema().name == name) {
+      ThrowError(ErrorKind::kUser, "operator " + options_.operator_uid + ": state " + name +
+                                       " was opened twice; give each state its own name");
+    }
+  }
+  if (states_.size() == UINT16_MAX) {
+    ThrowError(ErrorKind::kUser,
+               "operator " + options_.operator_uid + ": more than 65535 states");
+  }
+  TableContext& context = tables->context();
+  context.name = options_.operator_uid + "/" + name;
+  context.state_id = static_cast<uint16_t>(states_.size());
+  context.max_parallelism = options_.max_parallelism;
+  context.directory = &directory_;
+  if (options_.store != nullptr) {
+    const absl::Status status = options_.store->OpenState(context.state_id, name);
+    if (!status.ok()) {
+      ThrowError(ErrorKind::kExternal, "state " + context.name + ": opening it in the store failed: " +
+                                           std::string(status.message()));
+    }
+  }
+  tables->MakeTables();
+  states_.push_back(std::move(tables));
+  RestoreInto(*states_.back());
+}
+
+void KeyedStateBackend::RestoreInto(StateTables& tables) {
+  const StateSchema& schema = tables.schema();
+  const auto found = std::find_if(unclaimed_.begin(), unclaimed_.end(),
+                                  [&](const StateSchema& s) { return s.name == schema.name; });
+  if (found == unclaimed_.end()) return;
+  if (!schema.Matches(*found)) {
+    ThrowError(ErrorKind::kFatal, "operator " + options_.operator_uid + ": state " + schema.name +
+                                      " was written as " + found->Describe() +
+                                      " and is now declared as " + schema.Describe() +
+                                      "; restore with the type that it was written with, or give "
+                                      "the new state another name");
+  }
+  unclaimed_.erase(found);
+  if (options_.store == nullptr) {
+    options_.restored->ForEach(schema.name, options_.key_groups, false,
+                               [&](const RestoredState::Entry& entry) { tables.Restore(entry); });
+    return;
+  }
+  // Below the cache: in batches, since what is visited lives only during the visit.
+  constexpr size_t kBatchBytes = size_t{4} << 20;
+  std::vector<std::pair<RestoredState::Entry, std::pair<std::string, std::string>>> batch;
+  size_t batch_bytes = 0;
+  const auto apply = [&] {
+    std::vector<StoreEntry> entries;
+    entries.reserve(batch.size());
+    for (const auto& [entry, bytes] : batch) {
+      entries.push_back({.state = tables.context().state_id,
+                         .key_group = entry.key_group,
+                         .kind = entry.kind,
+                         .key = bytes.first,
+                         .value = bytes.second});
+    }
+    const absl::Status status = options_.store->Apply(entries);
+    if (!status.ok()) {
+      ThrowError(ErrorKind::kExternal, "state " + tables.context().name +
+                                           ": restoring into the store failed: " +
+                                           std::string(status.message()));
+    }
+    batch.clear();
+    batch_bytes = 0;
+  };
+  options_.restored->ForEach(
+      schema.name, options_.key_groups, true, [&](const RestoredState::Entry& entry) {
+        batch.push_back({entry, {std::string(entry.key), std::string(entry.value)}});
+        batch_bytes += entry.key.size() + entry.value.size();
+        if (batch_bytes >= kBatchBytes) apply();
+      });
+  if (!batch.empty()) apply();
+}
+
+void KeyedStateBackend::FinishOpen() {
+  open_ = true;
+  if (unclaimed_.empty() || options_.allow_unclaimed_state) return;
+  std::string names;
+  for (const StateSchema& schema : unclaimed_) {
+    names += (names.empty() ? "" : ", ") + schema.name + " (" + schema.Describe() + ")";
+  }
+  ThrowError(ErrorKind::kFatal, "operator " + options_.operator_uid +
+                                    ": the checkpoint holds state that the operator does not "
+                                    "declare: " +
+                                    names + "; declare it, or allow unclaimed state to drop it");
+}
+
+void KeyedStateBackend::BeginSnapshot(CheckpointId id, SnapshotKind kind) {
+  if (running_) Thaw();
+  SnapshotEpoch& epoch = directory_.epoch;
+  std::swap(epoch.dirty, epoch.frozen);
+  ++epoch.segment;
+  running_ = true;
+  checkpoint_ = id;
+  kind_ = kind;
+  next_table_ = 0;
+  if (kind == SnapshotKind::kFull) {
+    ++epoch.full_dumps;
+    epoch.full_dump_running = true;
+    for (const auto& state : states_) {
+      state->ForEachTable([](TableBase& table) { table.ListForFullDump(); });
+    }
+  }
+}
+
+bool KeyedStateBackend::SnapshotSlice(size_t max_bytes) {
+  if (!running_) return true;
+  if (!stream_.HasRoom()) return false;
+  const uint64_t stop_at = stream_.written_bytes() + max_bytes;
+  // Tables are added while the list is walked: those inside the values of others.
+  auto& list = directory_.changed[TableDirectory::Index(directory_.epoch.frozen)];
+  for (; next_table_ < list.size(); ++next_table_) {
+    if (stream_.written_bytes() >= stop_at) return false;
+    TableBase* const table = list[next_table_];
+    if (table == nullptr) continue;
+    if (!table->SnapshotSome(stop_at)) return false;
+    table->UnlistFrozen();
+  }
+  list.clear();
+  directory_.dropped.clear();
+  directory_.epoch.full_dump_running = false;
+  running_ = false;
+  stream_.EndSegment({.segment = directory_.epoch.segment - 1, .checkpoint = checkpoint_, .kind = kind_});
+  return true;
+}
+
+void KeyedStateBackend::AbortSnapshot(CheckpointId id) {
+  if (running_ && checkpoint_ == id) Thaw();
+}
+
+void KeyedStateBackend::Thaw() {
+  SnapshotEpoch& epoch = directory_.epoch;
+  auto& list = directory_.changed[TableDirectory::Index(epoch.frozen)];
+  // Dropped tables owe the next snapshot nothing: it holds the mark that they are gone.
+  directory_.dropped.clear();
+  for (size_t i = next_table_; i < list.size(); ++i) {
+    if (list[i] != nullptr) list[i]->Thaw();
+  }
+  list.clear();
+  epoch.full_dump_running = false;
+  running_ = false;
+  stream_.EndSegment({.segment = epoch.segment - 1,
+                      .checkpoint = checkpoint_,
+                      .kind = kind_,
+                      .aborted = true});
+}
+
+bool KeyedStateBackend::Blocked() { return stream_.Blocked(); }
+
+std::vector<StateSchema> KeyedStateBackend::Schemas() const {
+  std::vector<StateSchema> schemas;
+  for (const auto& state : states_) schemas.push_back(state->schema());
+  return schemas;
+}
+
+KeyedStateMetrics KeyedStateBackend::Metrics() const {
+  KeyedStateMetrics metrics;
+  for (const auto& state : states_) {
+    state->ForEachTable([&](TableBase& table) { metrics.entries += table.size(); });
+  }
+  metrics.table_bytes = directory_.bytes;
+  metrics.snapshot_bytes = stream_.written_bytes();
+  metrics.waiting_bytes = stream_.waiting_bytes();
+  if (cache_ != nullptr) {
+    metrics.store_reads = cache_->counters().reads;
+    metrics.store_multi_gets = cache_->counters().multi_gets;
+  }
+  return metrics;
+}
+
+void KeyedStateBackend::ThrowForeignKeyGroup(uint32_t key_group) const {
+  ThrowError(ErrorKind::kInternal,
+             "operator " + options_.operator_uid + ": a record of key group " +
+                 std::to_string(key_group) + " came to the subtask of key groups " +
+                 std::to_string(options_.key_groups.first) + " to " +
+                 std::to_string(options_.key_groups.end - 1) +
+                 "; the key's hash must not change between partitioning and use");
+}
+
+}  // namespace weir

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir {
+
+class StateStore;
+struct TableContext;
+
+/// A key whose entry is to be read, and what came back. The bytes are in the request's arena.
+struct CacheRead {
+  uint16_t key_group = 0;
+  std::string key;
+  bool present = false;
+  std::string value;
+};
+
+/// The tables' way to the store below, and the account of what the tables may hold. One per
+/// backend with a store; slot thread. Read errors leave as Error(kExternal).
+class StateCache {
+ public:
+  struct Counters {
+    uint64_t reads = 0;        // keys read from the store
+    uint64_t multi_gets = 0;   // batches of them
+    uint64_t scans = 0;
+    uint64_t evicted = 0;
+  };
+
+  StateCache(StateStore* store, size_t limit_bytes) : store_(store), limit_bytes_(limit_bytes) {}
+
+  bool Get(const TableContext& context, uint16_t key_group, std::string_view key,
+           std::string& value);
+  void MultiGet(const TableContext& context, std::span<CacheRead> reads);
+
+  std::string& key_buffer() { return key_buffer_; }
+  std::string& value_buffer() { return value_buffer_; }
+  StateStore& store() { return *store_; }
+  size_t limit_bytes() const { return limit_bytes_; }
+  void set_limit_bytes(size_t bytes) { limit_bytes_ = bytes; }
+  Counters& counters() { return counters_; }
+
+  [[noreturn]] static void ThrowUndecodable(const TableContext& context);
+
+ private:
+  StateStore* const store_;
+  size_t limit_bytes_;
+  std::string key_buffer_;
+  std::string value_buffer_;
+  Counters counters_;
+};
+
+}  // namespace weir

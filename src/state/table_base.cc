@@ -1,0 +1,349 @@
+#include "state/table_base.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace weir {
+
+namespace {
+
+// What an empty table probes. Never written: it has no room.
+SlotGroup g_empty_group{};
+
+constexpr std::align_val_t kSlotAlign{16};
+
+}  // namespace
+
+TableBase::TableBase(const TableContext* context, uint16_t key_group, std::string prefix,
+                     size_t slot_bytes)
+    : groups_(&g_empty_group),
+      epoch_(&context->directory->epoch),
+      context_(context),
+      slot_bytes_(static_cast<uint32_t>(slot_bytes)),
+      key_group_(key_group),
+      full_dumps_seen_(context->directory->epoch.full_dumps),
+      prefix_(std::move(prefix)) {}
+
+TableBase::~TableBase() {
+  for (int i : {0, 1}) {
+    if (listed_[i] != 0) context_->directory->changed[i][listed_[i] - 1] = nullptr;
+  }
+  FreeMemory();
+}
+
+size_t TableBase::MemoryBytes(size_t group_count) const {
+  return group_count * (sizeof(SlotGroup) + SlotGroup::kSlots * slot_bytes_);
+}
+
+void TableBase::FreeMemory() {
+  if (slots_ == nullptr) return;
+  context_->directory->bytes -= MemoryBytes(group_count());
+  std::free(groups_);
+  ::operator delete(slots_, kSlotAlign);
+  slots_ = nullptr;
+}
+
+void TableBase::DestroyAll() {
+  for (size_t slot = NextUsed(0); slot != kNoSlot; slot = NextUsed(slot + 1)) DestroySlot(slot);
+}
+
+size_t TableBase::NextUsed(size_t slot) const {
+  if (slots_ == nullptr) return kNoSlot;
+  size_t group = slot / SlotGroup::kSlots;
+  if (group >= group_count()) return kNoSlot;
+  uint32_t mask = groups_[group].MatchUsed() & (~0u << (slot % SlotGroup::kSlots));
+  while (mask == 0) {
+    if (++group == group_count()) return kNoSlot;
+    mask = groups_[group].MatchUsed();
+  }
+  return group * SlotGroup::kSlots + std::countr_zero(mask);
+}
+
+size_t TableBase::ClaimSlot(uint64_t hash) {
+  assert(growth_left_ > 0);
+  // The new key must not be taken for one of those that the running full dump has to write.
+  if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
+  size_t group = (hash >> 8) & group_mask_;
+  for (size_t step = 1;; ++step) {
+    const uint32_t free = groups_[group].MatchFree();
+    if (free != 0) {
+      const int i = std::countr_zero(free);
+      // A slot that was used before did not give back its share of growth_left_.
+      if (groups_[group].tags[i] == SlotGroup::kEmpty) --growth_left_;
+      groups_[group].tags[i] = SlotGroup::TagOf(hash);
+      groups_[group].flags[i] = 0;
+      ++used_;
+      return group * SlotGroup::kSlots + i;
+    }
+    group = (group + step) & group_mask_;
+  }
+}
+
+void TableBase::ForgetSlot(size_t slot) {
+  DestroySlot(slot);
+  SlotGroup& group = GroupOf(slot);
+  const size_t i = slot % SlotGroup::kSlots;
+  const uint8_t flags = group.flags[i];
+  if (flags & kTombstone) --tombstones_;
+  if (flags & kEpochA) --changed_[0];
+  if (flags & kEpochB) --changed_[1];
+  group.flags[i] = 0;
+  // Probing stops at a group with an empty slot: if there is one, no probe went past this group.
+  if (group.MatchEmpty() != 0) {
+    group.tags[i] = SlotGroup::kEmpty;
+    ++growth_left_;
+  } else {
+    group.tags[i] = SlotGroup::kErased;
+  }
+  --used_;
+}
+
+void TableBase::Grow() {
+  const size_t slots = capacity();
+  if (slots == 0) return Rehash(1);
+  if (context_->directory->cache != nullptr) EvictSome(used_ / 4);
+  // Many erased slots: clean up in place. Otherwise double.
+  const bool crowded = used_ * size_t{32} > slots * 25;
+  Rehash(crowded ? group_count() * 2 : group_count());
+}
+
+void TableBase::Rehash(size_t new_group_count) {
+  const size_t new_slots = new_group_count * SlotGroup::kSlots;
+  auto* groups = static_cast<SlotGroup*>(
+      std::aligned_alloc(alignof(SlotGroup), new_group_count * sizeof(SlotGroup)));
+  if (groups == nullptr) throw std::bad_alloc();
+  std::memset(static_cast<void*>(groups), 0, new_group_count * sizeof(SlotGroup));
+  char* slots = static_cast<char*>(::operator new(new_slots * slot_bytes_, kSlotAlign));
+  const size_t mask = new_group_count - 1;
+
+  std::unique_ptr<uint64_t[]> blocks;
+  if (new_group_count > kBlockGroups) {
+    blocks = std::make_unique<uint64_t[]>(2 * BlockWords(new_group_count));
+  }
+  blocks_.swap(blocks);
+  const size_t words = BlockWords(new_group_count);
+
+  for (size_t slot = NextUsed(0); slot != kNoSlot; slot = NextUsed(slot + 1)) {
+    const uint8_t flags = Flags(slot);
+    const uint64_t hash = HashSlot(slot);
+    size_t group = (hash >> 8) & mask;
+    uint32_t free;
+    for (size_t step = 1; (free = groups[group].MatchEmpty()) == 0; ++step) {
+      group = (group + step) & mask;
+    }
+    const int i = std::countr_zero(free);
+    groups[group].tags[i] = SlotGroup::TagOf(hash);
+    groups[group].flags[i] = flags;
+    RelocateSlot(slot, slots + (group * SlotGroup::kSlots + i) * slot_bytes_);
+    if (blocks_ && (flags & (kEpochA | kEpochB))) {
+      const size_t block = group / kBlockGroups;
+      for (int e : {0, 1}) {
+        if (flags & (kEpochA << e)) blocks_[e * words + block / 64] |= uint64_t{1} << (block % 64);
+      }
+    }
+  }
+  FreeMemory();
+  groups_ = groups;
+  slots_ = slots;
+  group_mask_ = static_cast<uint32_t>(mask);
+  growth_left_ = static_cast<uint32_t>(new_slots / 8 * 7 - used_);
+  cursor_group_ = 0;
+  clock_group_ = 0;
+  context_->directory->bytes += MemoryBytes(new_group_count);
+}
+
+void TableBase::ListAsChanged(int index) {
+  if (listed_[index] != 0) return;
+  auto& list = context_->directory->changed[index];
+  list.push_back(this);
+  listed_[index] = static_cast<uint32_t>(list.size());
+}
+
+void TableBase::MarkBlock(size_t slot, int index) {
+  if (!blocks_) return;
+  const size_t block = slot / SlotGroup::kSlots / kBlockGroups;
+  blocks_[index * BlockWords(group_count()) + block / 64] |= uint64_t{1} << (block % 64);
+}
+
+void TableBase::MarkDirty(size_t slot) {
+  uint8_t& flags = Flags(slot);
+  flags |= kReferenced;
+  if (flags & epoch_->dirty) return;
+  flags |= epoch_->dirty;
+  const int index = TableDirectory::Index(epoch_->dirty);
+  ++changed_[index];
+  MarkBlock(slot, index);
+  ListAsChanged(index);
+}
+
+bool TableBase::ForgetIfNeverWritten(size_t slot) {
+  if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
+  const uint8_t flags = Flags(slot);
+  if (!(flags & kNeverWritten) || (flags & epoch_->frozen)) return false;
+  ForgetSlot(slot);
+  return true;
+}
+
+void TableBase::BeforeWrite(size_t slot) {
+  if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
+  if (Flags(slot) & epoch_->frozen) WriteOut(slot, epoch_->segment - 1);
+  MarkDirty(slot);
+}
+
+void TableBase::FreezeAll() {
+  full_dumps_seen_ = epoch_->full_dumps;
+  if (!epoch_->full_dump_running) return;
+  const int index = TableDirectory::Index(epoch_->frozen);
+  for (size_t slot = NextUsed(0); slot != kNoSlot; slot = NextUsed(slot + 1)) {
+    uint8_t& flags = Flags(slot);
+    // Clean tombstones only say that the store has no such key. An entry that is dirty already
+    // came after the barrier.
+    if ((flags & kTombstone) || (flags & (epoch_->frozen | epoch_->dirty))) continue;
+    flags |= epoch_->frozen;
+    ++changed_[index];
+    MarkBlock(slot, index);
+  }
+  if (changed_[index] != 0) ListAsChanged(index);
+}
+
+void TableBase::WriteOut(size_t slot, uint64_t segment) {
+  const int index =
+      TableDirectory::Index(segment == epoch_->segment ? epoch_->dirty : epoch_->frozen);
+  const auto bit = static_cast<uint8_t>(1 << index);
+  if (TableBase* nested = NestedTable(slot);
+      nested != nullptr && nested->full_dumps_seen_ != epoch_->full_dumps) {
+    nested->FreezeAll();
+  }
+  AppendSlot(slot, segment);
+  has_history_ = true;
+  uint8_t& flags = Flags(slot);
+  flags &= static_cast<uint8_t>(~(bit | kNeverWritten));
+  --changed_[index];
+  if (context_->directory->cache != nullptr) {
+    flags |= kUnsettled;
+    last_written_ = context_->directory->stream->sequence();
+  }
+}
+
+void TableBase::ListForFullDump() { ListAsChanged(TableDirectory::Index(epoch_->frozen)); }
+
+void TableBase::Thaw() {
+  const int frozen = TableDirectory::Index(epoch_->frozen);
+  const int dirty = TableDirectory::Index(epoch_->dirty);
+  for (size_t g = 0; changed_[frozen] != 0; ++g) {
+    g = NextFrozenGroup(g, frozen);
+    assert(g < group_count());
+    SlotGroup& group = groups_[g];
+    for (uint32_t mask = group.MatchFlags(epoch_->frozen); mask != 0; mask &= mask - 1) {
+      const int i = std::countr_zero(mask);
+      --changed_[frozen];
+      group.flags[i] &= static_cast<uint8_t>(~epoch_->frozen);
+      if (group.flags[i] & epoch_->dirty) continue;
+      group.flags[i] |= epoch_->dirty;
+      ++changed_[dirty];
+      MarkBlock(g * SlotGroup::kSlots + i, dirty);
+    }
+  }
+  ClearBlocks(frozen);
+  cursor_group_ = 0;
+  listed_[frozen] = 0;
+  if (changed_[dirty] != 0) ListAsChanged(dirty);
+}
+
+void TableBase::ClearBlocks(int index) {
+  const size_t words = BlockWords(group_count());
+  if (blocks_) std::fill_n(blocks_.get() + index * words, words, 0);
+}
+
+void TableDirectory::Drop(std::unique_ptr<TableBase> table) {
+  if (table == nullptr) return;
+  const bool pending = table->SnapshotPending();
+  if (pending || table->has_history() || cache != nullptr) {
+    const std::string& prefix = table->prefix();
+    char* key = stream->Record(table->context().state_id, table->key_group(),
+                               EntryKind::kPrefixTombstone, epoch.segment, prefix.size(), 0);
+    std::memcpy(key, prefix.data(), prefix.size());
+  }
+  if (pending) dropped.push_back(std::move(table));
+}
+
+bool TableBase::SnapshotPending() const {
+  return (epoch_->full_dump_running && full_dumps_seen_ != epoch_->full_dumps) ||
+         changed_[TableDirectory::Index(epoch_->frozen)] != 0;
+}
+
+size_t TableBase::NextFrozenGroup(size_t group, int index) const {
+  if (!blocks_) return group;
+  const uint64_t* bits = blocks_.get() + index * BlockWords(group_count());
+  const size_t block_count = group_count() / kBlockGroups;
+  size_t block = group / kBlockGroups;
+  while (block < block_count && !(bits[block / 64] >> (block % 64) & 1)) {
+    if (bits[block / 64] >> (block % 64) == 0) {
+      block = (block / 64 + 1) * 64;
+    } else {
+      ++block;
+    }
+    group = block * kBlockGroups;
+  }
+  return group;
+}
+
+bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
+  if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
+  const int index = TableDirectory::Index(epoch_->frozen);
+  SnapshotStream& stream = *context_->directory->stream;
+  const bool keep_tombstones = context_->directory->cache != nullptr;
+  while (changed_[index] != 0) {
+    cursor_group_ = static_cast<uint32_t>(NextFrozenGroup(cursor_group_, index));
+    assert(cursor_group_ < group_count());
+    const SlotGroup& group = groups_[cursor_group_];
+    for (uint32_t mask = group.MatchFlags(epoch_->frozen); mask != 0; mask &= mask - 1) {
+      const size_t slot = cursor_group_ * SlotGroup::kSlots + std::countr_zero(mask);
+      WriteOut(slot, epoch_->segment - 1);
+      constexpr uint8_t kGone = kTombstone;
+      if ((Flags(slot) & (kGone | epoch_->dirty)) == kGone && !keep_tombstones) ForgetSlot(slot);
+    }
+    ++cursor_group_;
+    if (stream.written_bytes() >= stop_at_bytes || !stream.HasRoom()) {
+      if (changed_[index] != 0) return false;
+    }
+  }
+  ClearBlocks(index);
+  cursor_group_ = 0;
+  return true;
+}
+
+size_t TableBase::EvictSome(size_t want) {
+  if (slots_ == nullptr || HasNested()) return 0;
+  if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
+  const bool settled = last_written_ <= context_->directory->stream->SettledThrough();
+  size_t dropped = 0;
+  // Two turns of the hand: the first may only take reference bits away.
+  for (size_t visited = 0; visited < 2 * group_count() && dropped < want; ++visited) {
+    SlotGroup& group = groups_[clock_group_];
+    for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
+      const int i = std::countr_zero(mask);
+      const size_t slot = clock_group_ * SlotGroup::kSlots + i;
+      uint8_t& flags = group.flags[i];
+      if (settled) flags &= static_cast<uint8_t>(~kUnsettled);
+      if (flags & kReferenced) {
+        flags &= static_cast<uint8_t>(~kReferenced);
+      } else if (flags & (kEpochA | kEpochB)) {
+        if (flags & epoch_->frozen) WriteOut(slot, epoch_->segment - 1);
+        if (flags & epoch_->dirty) WriteOut(slot, epoch_->segment);
+      } else if (!(flags & kUnsettled)) {
+        ForgetSlot(slot);
+        ++dropped;
+      }
+    }
+    clock_group_ = (clock_group_ + 1) & group_mask_;
+  }
+  return dropped;
+}
+
+}  // namespace weir

@@ -1,0 +1,208 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "state/slot_group.h"
+#include "state/snapshot_stream.h"
+
+namespace weir {
+
+class StateCache;
+class TableBase;
+
+/// Which flag bit means what. One per backend; a barrier swaps the bits.
+struct SnapshotEpoch {
+  uint8_t dirty = kEpochA;
+  /// Of entries of the running snapshot. No entry has it when no snapshot runs.
+  uint8_t frozen = kEpochB;
+  /// Number of full dumps begun. A table that has seen fewer has not frozen its entries yet.
+  uint64_t full_dumps = 0;
+  bool full_dump_running = false;
+  /// Number of the open segment; the running snapshot writes the one before.
+  uint64_t segment = 1;
+};
+
+/// The tables that a backend has to visit for its next snapshot and for the running one.
+struct TableDirectory {
+  SnapshotEpoch epoch;
+  SnapshotStream* stream = nullptr;
+  /// Null on the memory backend: then a table is everything there is.
+  StateCache* cache = nullptr;
+  /// Tables with entries that have the epoch bit A (0) or B (1); null where one has gone.
+  std::vector<TableBase*> changed[2];
+  /// Tables dropped while the running snapshot still needs entries of theirs.
+  std::vector<std::unique_ptr<TableBase>> dropped;
+  /// Memory of all tables, for the metrics and the cache's limit.
+  size_t bytes = 0;
+
+  static int Index(uint8_t epoch_bit) { return epoch_bit >> 1; }
+
+  /// Drops a table with all its entries, for the open segment by one prefix tombstone. What the
+  /// running snapshot still needs of it is kept until written.
+  void Drop(std::unique_ptr<TableBase> table);
+};
+
+/// What the tables of one state have in common. Owned by the state.
+struct TableContext {
+  std::string name;
+  uint16_t state_id = 0;
+  uint32_t max_parallelism = 0;
+  TableDirectory* directory = nullptr;
+};
+
+/// The untyped part of Table: slots' tags and flags, change tracking, snapshots, eviction.
+///
+/// Open addressing over groups of 16 slots. Owned by one slot thread. A reference to a value stays
+/// valid until the next insertion into the same table, or the next call of the backend's
+/// SnapshotSlice or Maintain.
+///
+/// Life of an entry: a change sets the dirty bit. At a barrier dirty becomes frozen without a visit
+/// (SnapshotEpoch). A frozen entry is written to the running snapshot in the slot loop's time
+/// slices, or at once when it is about to change. A deletion is a dirty tombstone, which leaves the
+/// table when written. Rehashing moves the flags with the entries.
+class TableBase {
+ public:
+  static constexpr size_t kNoSlot = SIZE_MAX;
+
+  TableBase(const TableBase&) = delete;
+  TableBase& operator=(const TableBase&) = delete;
+  virtual ~TableBase();
+
+  uint16_t key_group() const { return key_group_; }
+  /// Present keys.
+  size_t size() const { return used_ - tombstones_; }
+  bool empty() const { return size() == 0; }
+  size_t capacity() const { return slots_ == nullptr ? 0 : group_count() * SlotGroup::kSlots; }
+
+  /// True when the running snapshot still needs entries of this table.
+  bool SnapshotPending() const;
+  /// Writes frozen entries until done (true) or until the stream has `stop_at` bytes written or no
+  /// more room (false).
+  bool SnapshotSome(uint64_t stop_at_bytes);
+
+  /// Puts the table on the list of those that the running full dump has to visit.
+  void ListForFullDump();
+  /// Takes the table off the list of the running snapshot: it is done.
+  void UnlistFrozen() { listed_[TableDirectory::Index(epoch_->frozen)] = 0; }
+  /// The running snapshot was aborted: what it has not written counts as changed again.
+  void Thaw();
+
+  /// True when a snapshot or the store may know entries of this table, so that dropping it needs a
+  /// trace.
+  bool has_history() const { return has_history_; }
+  void set_has_history() { has_history_ = true; }
+
+  /// First used slot at or after `slot`, tombstones included; kNoSlot when there is none.
+  size_t NextUsed(size_t slot) const;
+  size_t NextLive(size_t slot) const {
+    do {
+      slot = NextUsed(slot);
+    } while (slot != kNoSlot && (Flags(slot) & kTombstone) && ++slot);
+    return slot;
+  }
+
+  const std::string& prefix() const { return prefix_; }
+  const TableContext& context() const { return *context_; }
+
+  /// Drops clean, settled entries that were not referenced lately, and hands dirty ones to the
+  /// writer so that they can be dropped later. Only with a store below.
+  size_t EvictSome(size_t want);
+
+ protected:
+  TableBase(const TableContext* context, uint16_t key_group, std::string prefix, size_t slot_bytes);
+
+  // The typed part.
+  /// Writes entry or tombstone `slot` as a record of `segment`.
+  virtual void AppendSlot(size_t slot, uint64_t segment) = 0;
+  /// Destroys the key, and the value unless the slot is a tombstone.
+  virtual void DestroySlot(size_t slot) = 0;
+  /// Moves the key (and value) to uninitialised memory.
+  virtual void RelocateSlot(size_t slot, char* to) = 0;
+  virtual uint64_t HashSlot(size_t slot) const = 0;
+  virtual bool HasNested() const = 0;
+  /// The table inside the value, if any.
+  virtual TableBase* NestedTable(size_t slot) = 0;
+
+  SlotGroup& GroupOf(size_t slot) const { return groups_[slot / SlotGroup::kSlots]; }
+  uint8_t& Flags(size_t slot) const { return GroupOf(slot).flags[slot % SlotGroup::kSlots]; }
+  SnapshotEpoch& epoch() const { return *epoch_; }
+  size_t group_count() const { return size_t{group_mask_} + 1; }
+
+  /// The slot is about to change: what the running snapshot needs of it is written first.
+  void BeforeWrite(size_t slot);
+  /// True when the slot is a tombstone, or writing to it needs BeforeWrite.
+  bool NeedsBeforeWrite(uint8_t flags) const {
+    constexpr uint8_t kCare = kEpochA | kEpochB | kReferenced | kTombstone;
+    return (flags & kCare) != (epoch_->dirty | kReferenced);
+  }
+
+  /// Claims a free slot for a key that is not there; the caller constructs key and value and has
+  /// called ReserveOne before. Flags are 0.
+  size_t ClaimSlot(uint64_t hash);
+  /// Makes sure that one more slot can be claimed; may rehash.
+  void ReserveOne() {
+    if (growth_left_ == 0) [[unlikely]] Grow();
+  }
+  /// An entry that came and goes between two barriers leaves no trace.
+  bool ForgetIfNeverWritten(size_t slot);
+  /// Destroys the slot's content and frees the slot, leaving no trace.
+  void ForgetSlot(size_t slot);
+  void MarkTombstone(size_t slot) {
+    Flags(slot) |= kTombstone;
+    ++tombstones_;
+  }
+  void UnmarkTombstone(size_t slot) {
+    Flags(slot) &= static_cast<uint8_t>(~kTombstone);
+    --tombstones_;
+  }
+  void DestroyAll();
+
+  SlotGroup* groups_;
+  char* slots_ = nullptr;
+  uint32_t group_mask_ = 0;
+  uint32_t growth_left_ = 0;
+  SnapshotEpoch* const epoch_;
+  const TableContext* const context_;
+
+ private:
+  void Grow();
+  void Rehash(size_t new_group_count);
+  void MarkDirty(size_t slot);
+  void ListAsChanged(int index);
+  void WriteOut(size_t slot, uint64_t segment);
+  void FreezeAll();
+  void MarkBlock(size_t slot, int index);
+  void ClearBlocks(int index);
+  size_t NextFrozenGroup(size_t group, int index) const;
+  void FreeMemory();
+  size_t MemoryBytes(size_t group_count) const;
+
+  /// Groups per bit of the change summary: 4096 bits for a million slots.
+  static constexpr size_t kBlockGroups = 16;
+  size_t BlockWords(size_t groups) const { return (groups / kBlockGroups + 63) / 64; }
+
+  const uint32_t slot_bytes_;
+  const uint16_t key_group_;
+  bool has_history_ = false;
+  uint32_t used_ = 0;
+  uint32_t tombstones_ = 0;
+  /// Slots with epoch bit A, B.
+  uint32_t changed_[2] = {0, 0};
+  /// Index + 1 in the directory's list.
+  uint32_t listed_[2] = {0, 0};
+  uint32_t cursor_group_ = 0;
+  uint32_t clock_group_ = 0;
+  uint64_t full_dumps_seen_;
+  /// Sequence of the last chunk with an entry of this table, for kUnsettled.
+  uint64_t last_written_ = 0;
+  /// A bit per block of groups and epoch bit; null while there is one block only.
+  std::unique_ptr<uint64_t[]> blocks_;
+  const std::string prefix_;
+};
+
+}  // namespace weir

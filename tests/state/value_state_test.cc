@@ -1,0 +1,89 @@
+#include "state/value_state.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "state/keyed_state.h"
+#include "tests/state/snapshot_collector.h"
+
+namespace weir {
+namespace {
+
+class ValueStateTest : public ::testing::Test {
+ protected:
+  void Key(const std::string& key) {
+    key_ = key;
+    state_.SetCurrentKey(key_, KeyHash(key_));
+  }
+
+  test::SnapshotCollector sink_;
+  KeyedState<std::string> state_{KeyedStateOptions{
+      .operator_uid = "op", .max_parallelism = 8, .key_groups = {0, 8}, .sink = &sink_}};
+  std::string key_;
+};
+
+TEST_F(ValueStateTest, BelongsToTheCurrentKey) {
+  auto name = ValueState<std::string>::Open(state_, "name");
+  auto count = ValueState<int>::Open(state_, "count");
+  state_.FinishOpen();
+  Key("a");
+  name.Update("Ada");
+  ++count.Mutable();
+  Key("b");
+  EXPECT_EQ(name.Get(), nullptr);
+  EXPECT_EQ(count.GetOr(7), 7);
+  Key("a");
+  EXPECT_EQ(*name.Get(), "Ada");
+  EXPECT_EQ(count.GetOr(7), 1);
+  name.Clear();
+  EXPECT_FALSE(name.Exists());
+  EXPECT_TRUE(count.Exists());
+}
+
+TEST_F(ValueStateTest, WithANamespaceEachWindowHasItsOwn) {
+  auto count = ValueState<int>::Open(state_, "count", StateScope::kKeyAndNamespace);
+  Key("a");
+  state_.SetCurrentNamespace(1000);
+  count.Update(1);
+  state_.SetCurrentNamespace(-2000);
+  EXPECT_FALSE(count.Exists());
+  count.Update(2);
+  state_.SetCurrentNamespace(1000);
+  EXPECT_EQ(*count.Get(), 1);
+}
+
+TEST_F(ValueStateTest, ReducesAndAggregates) {
+  auto max = [](int a, int b) { return a > b ? a : b; };
+  auto highest = ReducingState<int, decltype(max)>::Open(state_, "highest", max);
+  struct Mean {
+    struct Accumulator {
+      int64_t sum = 0;
+      int64_t n = 0;
+    };
+    void Add(int v, Accumulator& a) const { a.sum += v, ++a.n; }
+    double GetResult(const Accumulator& a) const {
+      return a.n == 0 ? 0 : static_cast<double>(a.sum) / static_cast<double>(a.n);
+    }
+  };
+  auto mean = AggregatingState<Mean>::Open(state_, "mean", Mean());
+  Key("a");
+  EXPECT_EQ(highest.Get(), nullptr);
+  for (int v : {3, 9, 6}) {
+    highest.Add(v);
+    mean.Add(v);
+  }
+  EXPECT_EQ(*highest.Get(), 9);
+  EXPECT_EQ(mean.Get(), 6.0);
+}
+
+TEST_F(ValueStateTest, TwoStatesOfOneNameAndLateOpeningAreRefused) {
+  ValueState<int>::Open(state_, "x");
+  EXPECT_THROW(ValueState<int>::Open(state_, "x"), Error);
+  state_.FinishOpen();
+  EXPECT_THROW(ValueState<int>::Open(state_, "y"), Error);
+}
+
+}  // namespace
+}  // namespace weir

@@ -1,0 +1,203 @@
+#include "state/value_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "tests/state/snapshot_collector.h"
+
+namespace weir {
+namespace {
+
+using test::RecordsOf;
+using test::SnapshotCollector;
+
+KeyedStateOptions OptionsFor(SnapshotSink* sink) {
+  return {.operator_uid = "op", .max_parallelism = 8, .key_groups = {0, 8}, .sink = sink};
+}
+
+template <class K>
+uint64_t H(const K& key) {
+  return KeyHash(key);
+}
+
+/// Key -> value as bytes says; "-" for a tombstone. Of the segment that ended last.
+std::map<uint64_t, std::string> LastSegment(const SnapshotCollector& sink) {
+  std::map<uint64_t, std::string> result;
+  const uint64_t segment = sink.chunks.back().end->segment;
+  for (const SnapshotChunk& chunk : sink.chunks) {
+    for (const auto& record : RecordsOf(chunk)) {
+      if (record.header.segment != (segment & 0xff)) continue;
+      uint64_t key;
+      std::memcpy(&key, record.key.data(), 8);
+      EXPECT_EQ(record.header.key_group, KeyGroupOf(H(key), 8));
+      uint64_t value = 0;
+      if (record.header.kind == EntryKind::kValue) std::memcpy(&value, record.value.data(), 8);
+      const bool inserted =
+          result.emplace(key, record.header.kind == EntryKind::kValue ? std::to_string(value) : "-")
+              .second;
+      EXPECT_TRUE(inserted) << "key " << key << " was written twice";
+    }
+  }
+  return result;
+}
+
+class ValueTableTest : public ::testing::Test {
+ protected:
+  void Put(uint64_t key, uint64_t value) { table_.FindOrInsert(key, H(key)) = value; }
+  const uint64_t* Get(uint64_t key) { return table_.Find(key, H(key)); }
+  void SnapshotAll(uint64_t id, SnapshotKind kind = SnapshotKind::kDelta) {
+    backend_.BeginSnapshot(CheckpointId(id), kind);
+    while (!backend_.SnapshotSlice()) {
+    }
+  }
+
+  SnapshotCollector sink_;
+  KeyedStateBackend& backend() { return backend_; }
+  struct Backend : KeyedStateBackend {
+    using KeyedStateBackend::KeyedStateBackend;
+    ErasedState* OpenErased(const std::string&, StateKind, const ValueType*, uint64_t,
+                            const std::string&, bool) override {
+      return nullptr;
+    }
+  };
+  Backend backend_{OptionsFor(&sink_)};
+  ValueTable<uint64_t, uint64_t> table_ = ValueTable<uint64_t, uint64_t>::Open(backend_, "v");
+};
+
+TEST_F(ValueTableTest, HoldsWhatWasPutUntilErased) {
+  for (uint64_t k = 0; k < 5000; ++k) Put(k, k * 3);
+  for (uint64_t k = 0; k < 5000; k += 2) EXPECT_TRUE(table_.Erase(k, H(k)));
+  for (uint64_t k = 0; k < 5000; ++k) {
+    if (k % 2 == 0) {
+      EXPECT_EQ(Get(k), nullptr);
+    } else {
+      ASSERT_NE(Get(k), nullptr);
+      EXPECT_EQ(*Get(k), k * 3);
+    }
+  }
+  EXPECT_FALSE(table_.Erase(0, H(uint64_t{0})));
+  EXPECT_EQ(backend_.Metrics().entries, 2500u);
+}
+
+TEST_F(ValueTableTest, ADeltaHoldsWhatChangedSinceTheBarrierBefore) {
+  Put(1, 10);
+  Put(2, 20);
+  SnapshotAll(1);
+  EXPECT_EQ(LastSegment(sink_), (std::map<uint64_t, std::string>{{1, "10"}, {2, "20"}}));
+  Put(2, 21);
+  Put(3, 30);
+  table_.Erase(1, H(uint64_t{1}));
+  SnapshotAll(2);
+  EXPECT_EQ(LastSegment(sink_),
+            (std::map<uint64_t, std::string>{{1, "-"}, {2, "21"}, {3, "30"}}));
+  SnapshotAll(3);
+  EXPECT_TRUE(LastSegment(sink_).empty());
+}
+
+TEST_F(ValueTableTest, TheCutIsTheBarrierAlthoughWritesGoOn) {
+  for (uint64_t k = 0; k < 1000; ++k) Put(k, k);
+  backend_.BeginSnapshot(CheckpointId(1));
+  for (uint64_t k = 0; k < 4000; ++k) Put(k, k + 7);  // changes all, and grows the tables
+  table_.Erase(5, H(uint64_t{5}));
+  while (!backend_.SnapshotSlice(64)) {
+  }
+  auto first = LastSegment(sink_);
+  EXPECT_EQ(first.size(), 1000u);
+  for (auto& [k, v] : first) EXPECT_EQ(v, std::to_string(k));
+  SnapshotAll(2);
+  auto second = LastSegment(sink_);
+  EXPECT_EQ(second.size(), 4000u);
+  EXPECT_EQ(second[5], "-");
+  EXPECT_EQ(second[6], "13");
+}
+
+TEST_F(ValueTableTest, AnEntryThatCameAndWentBetweenBarriersLeavesNoTrace) {
+  Put(1, 1);
+  table_.Erase(1, H(uint64_t{1}));
+  SnapshotAll(1);
+  EXPECT_TRUE(LastSegment(sink_).empty());
+}
+
+TEST_F(ValueTableTest, AFullDumpHoldsEverything) {
+  for (uint64_t k = 0; k < 1000; ++k) Put(k, k);
+  SnapshotAll(1);
+  Put(5, 55);
+  table_.Erase(6, H(uint64_t{6}));
+  backend_.BeginSnapshot(CheckpointId(2), SnapshotKind::kFull);
+  Put(7, 77);                        // touched: written with its old value
+  table_.Erase(8, H(uint64_t{8}));   // the same
+  Put(5000, 1);                      // came after the barrier
+  while (!backend_.SnapshotSlice(64)) {
+  }
+  auto full = LastSegment(sink_);
+  EXPECT_EQ(full.size(), 1000u);
+  EXPECT_EQ(full[5], "55");
+  EXPECT_EQ(full[6], "-");
+  EXPECT_EQ(full[7], "7");
+  EXPECT_EQ(full[8], "8");
+  EXPECT_EQ(full.count(5000), 0u);
+}
+
+TEST_F(ValueTableTest, WhatAnAbortedSnapshotDidNotWriteBelongsToTheNext) {
+  for (uint64_t k = 0; k < 1000; ++k) Put(k, k);
+  backend_.BeginSnapshot(CheckpointId(1));
+  EXPECT_FALSE(backend_.SnapshotSlice(2000));
+  Put(1, 100);
+  backend_.AbortSnapshot(CheckpointId(1));
+  EXPECT_FALSE(backend_.snapshot_running());
+  ASSERT_TRUE(sink_.chunks.back().end->aborted);
+  size_t written = LastSegment(sink_).size();
+  SnapshotAll(2);
+  auto rest = LastSegment(sink_);
+  EXPECT_GE(rest.size() + written, 1000u);
+  EXPECT_LT(rest.size(), 1000u);
+  EXPECT_EQ(rest[1], "100");
+}
+
+TEST_F(ValueTableTest, ASinkWithoutRoomStopsTheSliceAndInTheEndTheSubtask) {
+  sink_.room = false;
+  for (uint64_t k = 0; k < 400'000; ++k) Put(k, k);
+  backend_.BeginSnapshot(CheckpointId(1));
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(backend_.SnapshotSlice());
+  EXPECT_FALSE(backend_.Blocked());
+  EXPECT_LT(backend_.Metrics().waiting_bytes, 2 * SnapshotStream::kChunkBytes);
+  for (uint64_t k = 0; k < 400'000; ++k) Put(k, k);  // forces the frozen entries out
+  EXPECT_TRUE(backend_.Blocked());
+  sink_.room = true;
+  EXPECT_FALSE(backend_.Blocked());
+  EXPECT_TRUE(backend_.SnapshotSlice());
+}
+
+TEST_F(ValueTableTest, AKeyOfAnotherSubtaskIsRefused) {
+  SnapshotCollector sink;
+  Backend backend({.operator_uid = "op", .max_parallelism = 8, .key_groups = {0, 1}, .sink = &sink});
+  auto table = ValueTable<uint64_t, uint64_t>::Open(backend, "v");
+  uint64_t foreign = 0;
+  while (KeyGroupOf(H(foreign), 8) == 0) ++foreign;
+  EXPECT_THROW(table.FindOrInsert(foreign, H(foreign)), Error);
+}
+
+TEST_F(ValueTableTest, BatchesAndStringKeysBehaveAsSingleCalls) {
+  auto table = ValueTable<std::string, int64_t>::Open(backend_, "s");
+  std::vector<std::string> keys;
+  std::vector<uint64_t> hashes;
+  std::map<std::string, int64_t> model;
+  for (int i = 0; i < 60'000; ++i) {
+    keys.push_back("customer-" + std::to_string(i * 7919 % 30'000));
+    hashes.push_back(H(keys.back()));
+    model[keys.back()] += i;
+  }
+  table.UpdateBatch(
+      hashes.data(), keys.size(), [&](size_t i) -> const std::string& { return keys[i]; },
+      [](size_t i, int64_t& sum) { sum += static_cast<int64_t>(i); });
+  std::map<std::string, int64_t> seen;
+  table.ForEach([&](const std::string& k, int64_t v) { seen[k] = v; });
+  EXPECT_EQ(seen, model);
+}
+
+}  // namespace
+}  // namespace weir
