@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "metrics/registry.h"
+
+namespace weir::metrics {
+
+/// What GET /health says.
+struct Health {
+  bool alive = true;   ///< false: restart the process
+  bool ready = false;  ///< false: send it no work yet
+  std::string reason;  ///< why it is not ready; for people
+  /// Further members of the JSON object: ("role", "taskmanager"), ("leader_epoch", "3") ...
+  std::vector<std::pair<std::string, std::string>> details;
+};
+
+struct HttpServerOptions {
+  std::string host = "127.0.0.1";
+  int port = 0;                           ///< 0: any free one, see HttpServer::port()
+  std::string port_key = "metrics.port";  ///< what to change when the port is taken
+};
+
+/// Serves
+///   GET /metrics       Prometheus text
+///   GET /health        {"alive":..., "ready":..., ...}; 200 when alive and ready, else 503
+///   GET /health/live   the same; 200 when alive, else 503
+/// from two threads of its own; a request that takes longer than 10 s is cut off.
+class HttpServer {
+ public:
+  /// `health` is called on the server's threads. `registry` must outlive the server. Throws
+  /// Error{kExternal} naming host, port and key when the port cannot be had.
+  static std::unique_ptr<HttpServer> Start(const HttpServerOptions& options,
+                                           const Registry& registry,
+                                           std::function<Health()> health);
+  virtual ~HttpServer() = default;  ///< Stops; requests under way end first.
+
+  virtual int port() const = 0;
+};
+
+}  // namespace weir::metrics
