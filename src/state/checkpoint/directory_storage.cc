@@ -45,6 +45,11 @@ absl::Status CopyContent(int from, const std::string& from_path, int to,
   }
 }
 
+std::string WithoutTrailingSlashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
 class DirectoryWriter final : public StorageWriter {
  public:
   DirectoryWriter(UniqueFd fd, std::string temp, std::string path)
@@ -78,12 +83,22 @@ class DirectoryWriter final : public StorageWriter {
 DirectoryStorage::DirectoryStorage(std::string root)
     : root_(std::move(root)), temporary_(root_ + "/.tmp") {}
 
+absl::StatusOr<std::unique_ptr<DirectoryStorage>> DirectoryStorage::OpenExisting(
+    const std::string& root) {
+  const std::string trimmed = WithoutTrailingSlashes(root);
+  struct stat s;
+  if (stat(trimmed.c_str(), &s) != 0) return FileError(errno, "cannot open directory", trimmed);
+  if (!S_ISDIR(s.st_mode)) {
+    return absl::NotFoundError(absl::StrCat(trimmed, " is not a directory"));
+  }
+  return std::unique_ptr<DirectoryStorage>(new DirectoryStorage(trimmed));
+}
+
 absl::StatusOr<std::unique_ptr<DirectoryStorage>> DirectoryStorage::Open(const std::string& root) {
   if (root.empty()) {
     return absl::InvalidArgumentError("the checkpoint directory has an empty name");
   }
-  std::string trimmed = root;
-  while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
+  const std::string trimmed = WithoutTrailingSlashes(root);
   std::unique_ptr<DirectoryStorage> storage(new DirectoryStorage(trimmed));
   const std::string probe = storage->NewTemporary();
   absl::Status usable = MakeDirectories(storage->temporary_, kPoint);

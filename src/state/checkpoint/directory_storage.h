@@ -20,6 +20,10 @@ class DirectoryStorage final : public CheckpointStorage {
   /// Creates the directory if it is missing and proves that it can be written to.
   static absl::StatusOr<std::unique_ptr<DirectoryStorage>> Open(const std::string& root);
 
+  /// For reading what is there (a savepoint): NotFound if there is no such directory, which is
+  /// not created and may be read-only.
+  static absl::StatusOr<std::unique_ptr<DirectoryStorage>> OpenExisting(const std::string& root);
+
   std::string Describe() const override { return "directory " + root_; }
   absl::StatusOr<std::unique_ptr<StorageWriter>> Create(const std::string& path) override;
   absl::Status CreateIfAbsent(const std::string& path, std::string_view content) override;

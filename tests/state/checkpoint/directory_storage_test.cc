@@ -157,6 +157,15 @@ TEST_F(DirectoryStorageTest, ADirectoryThatCannotBeWrittenIsRefusedByName) {
   EXPECT_THAT(std::string(s.message()), HasSubstr(directory_ / "file/below"));
 }
 
+TEST_F(DirectoryStorageTest, OpeningForReadingCreatesNothing) {
+  ASSERT_TRUE(Put("a/b", "x").ok());
+  EXPECT_EQ(*ReadWhole(**DirectoryStorage::OpenExisting(directory_ / "root/"), "a/b", 10), "x");
+  const absl::Status s = DirectoryStorage::OpenExisting(directory_ / "nowhere").status();
+  EXPECT_TRUE(absl::IsNotFound(s));
+  EXPECT_THAT(std::string(s.message()), HasSubstr(directory_ / "nowhere"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "nowhere"));
+}
+
 TEST_F(DirectoryStorageTest, WhatCrashedWritersLeftIsRemovedOnceItIsOld) {
   std::ofstream(directory_ / "root/.tmp/left") << "x";
   EXPECT_EQ(*storage_->RemoveAbandoned(Timestamp{0}), 0u);

@@ -1,0 +1,112 @@
+#include "state/checkpoint/garbage_collector.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "state/checkpoint/manifest.h"
+#include "state/checkpoint/state_file.h"
+
+namespace weir {
+
+std::set<std::string> FilesOf(const proto::Manifest& manifest) {
+  std::set<std::string> files;
+  ForEachHandle(manifest, [&](const proto::StateHandle& handle) {
+    if (!handle.file().empty()) files.insert(handle.file());
+  });
+  return files;
+}
+
+std::set<std::string> GarbageCollector::Marked() const {
+  std::set<std::string> marked;
+  for (const CheckpointLogEntry& e : log_.checkpoints()) marked.merge(FilesOf(e.entry.manifest()));
+  for (const proto::Manifest& m : log_.in_doubt()) marked.merge(FilesOf(m));
+  return marked;
+}
+
+absl::StatusOr<GarbageReport> GarbageCollector::AfterCommit() {
+  GarbageReport report;
+  absl::StatusOr<std::vector<proto::Manifest>> dropped = log_.Retain(options_.retained);
+  if (!dropped.ok()) return dropped.status();
+  const std::set<std::string> marked = Marked();
+  for (const std::string& path : std::exchange(released_, {})) {
+    if (marked.contains(path)) continue;
+    if (absl::Status s = log_.storage().Delete(path); !s.ok()) {
+      released_.insert(path);
+      ++report.kept_in_doubt;
+      continue;
+    }
+    ++report.deleted_files;
+  }
+  for (const proto::Manifest& manifest : *dropped) {
+    for (const std::string& path : FilesOf(manifest)) {
+      if (!marked.contains(path)) released_.insert(path);
+    }
+  }
+  return report;
+}
+
+absl::StatusOr<GarbageReport> GarbageCollector::Sweep(Timestamp now) {
+  // Mark from what the storage says, not from what this leader remembers.
+  const absl::StatusOr<CheckpointLogContents> contents = ReadCheckpointLog(log_.storage());
+  if (!contents.ok()) return contents.status();
+  if (contents->highest_epoch > log_.epoch()) {
+    return absl::AbortedError(absl::StrCat("a leader of epoch ", contents->highest_epoch.value,
+                                           " was seen; this one, of epoch ", log_.epoch().value,
+                                           ", deletes nothing"));
+  }
+  std::set<std::string> marked = Marked();
+  uint64_t newest = 0;
+  for (const CheckpointLogEntry& e : contents->entries) {
+    if (!e.status.ok()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "nothing is deleted, because it is not known what it refers to: ", e.status.message()));
+    }
+    if (!e.is_checkpoint()) continue;
+    marked.merge(FilesOf(e.entry.manifest()));
+    newest = std::max(newest, e.entry.manifest().checkpoint_id());
+  }
+  const absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
+  if (!files.ok()) return files.status();
+  GarbageReport report;
+  for (const StoredFile& file : *files) {
+    if (marked.contains(file.path) || released_.contains(file.path)) continue;
+    const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
+    const bool old = file.modified < now - options_.grace;
+    const bool in_flight = !name.ok() || name->epoch > log_.epoch() ||
+                           (name->epoch == log_.epoch() && name->checkpoint.value > newest);
+    if (in_flight || !old || !log_.storage().Delete(file.path).ok()) {
+      ++report.kept_in_doubt;
+      continue;
+    }
+    ++report.deleted_files;
+    report.deleted_bytes += file.size;
+  }
+  const absl::StatusOr<uint64_t> abandoned = log_.storage().RemoveAbandoned(now - options_.grace);
+  if (!abandoned.ok()) return abandoned.status();
+  report.deleted_files += *abandoned;
+  return report;
+}
+
+absl::StatusOr<GarbageReport> GarbageCollector::DeleteAll() {
+  GarbageReport report;
+  if (absl::Status s = log_.DropAll().status(); !s.ok()) return s;
+  const absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
+  if (!files.ok()) return files.status();
+  for (const StoredFile& file : *files) {
+    const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
+    if (!name.ok() || name->epoch > log_.epoch()) {
+      ++report.kept_in_doubt;
+      continue;
+    }
+    if (absl::Status s = log_.storage().Delete(file.path); !s.ok()) return s;
+    ++report.deleted_files;
+    report.deleted_bytes += file.size;
+  }
+  released_.clear();
+  if (absl::Status s = log_.storage().RemoveEmptyFolders(); !s.ok()) return s;
+  return report;
+}
+
+}  // namespace weir

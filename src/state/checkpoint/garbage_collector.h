@@ -1,0 +1,68 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/timestamp.h"
+#include "state/checkpoint/checkpoint_log.h"
+
+namespace weir {
+
+struct GarbageOptions {
+  /// Checkpoints kept, at least 1.
+  uint32_t retained = 1;
+  /// How long a file that no manifest ever named is left alone: longer than any checkpoint takes.
+  std::chrono::milliseconds grace = std::chrono::hours(1);
+};
+
+struct GarbageReport {
+  uint64_t deleted_files = 0;
+  uint64_t deleted_bytes = 0;  // as far as known
+  uint64_t kept_in_doubt = 0;
+};
+
+/// Deletes the files of checkpoints that are no longer retained.
+///
+/// A file goes only if no retained manifest and none in doubt names it, and
+/// - it was named by a manifest that was dropped before the newest checkpoint was committed: a
+///   checkpoint in flight at the drop, which may refer to it, has then ended or is marked; or
+/// - no manifest names it, its name says that it was written by this leader or an earlier one and
+///   not for a checkpoint still to come, and it is older than the grace.
+/// In any doubt (an unreadable entry, an unknown name, a time in the future) it stays.
+///
+/// Writers may refer to files of completed checkpoints and to their own only; never to those of a
+/// checkpoint that was aborted. Should it happen all the same, Commit refuses the manifest because
+/// a file is missing.
+///
+/// Owned by the leader's checkpoint thread, beside the log; blocks.
+class GarbageCollector {
+ public:
+  GarbageCollector(CheckpointLog& log, GarbageOptions options) : log_(log), options_(options) {}
+
+  /// After each successful commit: drops what exceeds the retained number, and deletes what
+  /// earlier calls dropped. Costs what it deletes; lists nothing but the log.
+  absl::StatusOr<GarbageReport> AfterCommit();
+
+  /// Looks at every file: for what crashes and aborted checkpoints left. At the start of a leader
+  /// and about once an hour.
+  absl::StatusOr<GarbageReport> Sweep(Timestamp now);
+
+  /// The job is over and nothing of it is to stay: deletes all manifests, then all files. Entries
+  /// of leaders remain, so that an earlier leader still finds its slot taken.
+  absl::StatusOr<GarbageReport> DeleteAll();
+
+ private:
+  std::set<std::string> Marked() const;
+
+  CheckpointLog& log_;
+  const GarbageOptions options_;
+  std::set<std::string> released_;
+};
+
+/// Files that a manifest names.
+std::set<std::string> FilesOf(const proto::Manifest& manifest);
+
+}  // namespace weir

@@ -1,0 +1,83 @@
+#include "state/checkpoint/savepoint.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "state/checkpoint/checkpoint_log.h"
+#include "state/checkpoint/garbage_collector.h"
+#include "state/checkpoint/manifest.h"
+#include "state/checkpoint/state_file.h"
+
+namespace weir {
+
+absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
+                                                const proto::Manifest& checkpoint,
+                                                CheckpointStorage& to) {
+  proto::LogEntry entry;
+  proto::Manifest& savepoint = *entry.mutable_manifest();
+  savepoint = checkpoint;
+  savepoint.set_kind(proto::Manifest::SAVEPOINT);
+  savepoint.set_exported_from(checkpoint.checkpoint_id());
+  for (const std::string& path : FilesOf(checkpoint)) {
+    const absl::Status copied = CopyFile(from, to, path);
+    if (copied.ok() || absl::IsAlreadyExists(copied)) continue;
+    return absl::Status(copied.code(),
+                        absl::StrCat("savepoint of checkpoint ", checkpoint.checkpoint_id(), ": ",
+                                     copied.message()));
+  }
+  if (absl::Status s = VerifyChecksums(to, savepoint); !s.ok()) return s;
+  // What an earlier try copied without syncing the folder is made durable by listing it.
+  if (absl::Status s = to.List("data").status(); !s.ok()) return s;
+
+  const std::string bytes = EncodeLogEntry(entry);
+  const std::string path = CheckpointLogPath(1);
+  absl::Status written = to.CreateIfAbsent(path, bytes);
+  if (absl::IsAlreadyExists(written) || OutcomeUnknown(written)) {
+    if (absl::Status s = to.List("log").status(); !s.ok()) return s;
+    const absl::StatusOr<std::string> found = ReadWhole(to, path, kMaxManifestBytes);
+    if (found.ok() && *found == bytes) written = absl::OkStatus();
+  }
+  if (!written.ok()) {
+    return absl::Status(written.code(),
+                        absl::StrCat("cannot write a savepoint to ", to.Describe(), ": ",
+                                     written.message(), "; it must be empty"));
+  }
+  return savepoint;
+}
+
+absl::StatusOr<proto::Manifest> ReadSavepoint(CheckpointStorage& storage) {
+  const absl::StatusOr<CheckpointLogContents> contents = ReadCheckpointLog(storage);
+  if (!contents.ok()) return contents.status();
+  const absl::StatusOr<const CheckpointLogEntry*> newest =
+      contents->FindRestorable(RestorePolicy::kNewest);
+  if (!newest.ok()) return newest.status();
+  if (*newest == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat(storage.Describe(), " holds no savepoint and no checkpoint"));
+  }
+  return (*newest)->entry.manifest();
+}
+
+absl::Status DisposeSavepoint(CheckpointStorage& storage) {
+  const absl::StatusOr<CheckpointLogContents> contents = ReadCheckpointLog(storage);
+  if (!contents.ok()) return contents.status();
+  if (contents->entries.empty()) {
+    return absl::NotFoundError(absl::StrCat(storage.Describe(), " holds no savepoint"));
+  }
+  const CheckpointLogEntry& only = contents->entries.front();
+  if (!only.status.ok()) return only.status;
+  if (contents->entries.size() > 1 || !only.is_checkpoint() ||
+      only.entry.manifest().kind() != proto::Manifest::SAVEPOINT) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(storage.Describe(),
+                     " holds the checkpoints of a job, not a savepoint: cancel the job instead"));
+  }
+  if (absl::Status s = storage.Delete(only.path); !s.ok()) return s;
+  if (absl::Status s = storage.List("log").status(); !s.ok()) return s;
+  for (const std::string& path : FilesOf(only.entry.manifest())) {
+    if (absl::Status s = storage.Delete(path); !s.ok()) return s;
+  }
+  return storage.RemoveEmptyFolders();
+}
+
+}  // namespace weir

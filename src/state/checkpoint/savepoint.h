@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/checkpoint.pb.h"
+#include "state/checkpoint/storage.h"
+
+namespace weir {
+
+/// A savepoint is a storage of its own with one entry in its log. It names only its own files, by
+/// relative paths: the directory can be moved, copied and restored from anywhere.
+
+/// Writes a committed checkpoint out as a savepoint. `to` must be empty. Every file is copied and
+/// its checksums are verified at the copy; the savepoint exists when this returns ok, and not
+/// before. A repeated call goes on where a crash left off. Returns the manifest as written.
+absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
+                                                const proto::Manifest& checkpoint,
+                                                CheckpointStorage& to);
+
+/// The savepoint in a storage, or the newest checkpoint of a job that was retained there.
+/// NotFound if there is none. An unreadable one is an error: nothing older is taken.
+absl::StatusOr<proto::Manifest> ReadSavepoint(CheckpointStorage& storage);
+
+/// Deletes a savepoint: the manifest first, then the files that it names. FailedPrecondition if
+/// the storage holds the checkpoints of a job instead.
+[[nodiscard]] absl::Status DisposeSavepoint(CheckpointStorage& storage);
+
+}  // namespace weir

@@ -1,0 +1,303 @@
+#include "state/checkpoint/checkpoint_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <thread>
+
+#include "base/failpoint.h"
+#include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/manifest.h"
+#include "tests/state/checkpoint/faulty_storage.h"
+#include "tests/state/checkpoint/manifests.h"
+#include "tests/state/checkpoint/temporary_directory.h"
+
+namespace weir {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class CheckpointLogTest : public testing::Test {
+ protected:
+  CheckpointLogTest() : storage_(*DirectoryStorage::Open(directory_ / "job")), faulty_(*storage_) {}
+
+  absl::StatusOr<std::unique_ptr<CheckpointLog>> TakeOver(
+      uint64_t epoch, RestorePolicy policy = RestorePolicy::kNewest) {
+    return CheckpointLog::TakeOver(faulty_, LeaderEpoch(epoch), "leader",
+                                   "incarnation " + std::to_string(epoch), policy);
+  }
+  /// Ids of the checkpoints that a newcomer finds.
+  std::vector<uint64_t> Found() {
+    std::vector<uint64_t> ids;
+    const CheckpointLogContents contents = *ReadCheckpointLog(*storage_);
+    for (const CheckpointLogEntry& e : contents.entries) {
+      if (e.is_checkpoint()) ids.push_back(e.entry.manifest().checkpoint_id());
+    }
+    return ids;
+  }
+  void Damage(const std::string& path) {
+    std::fstream(directory_ / "job/" + path, std::ios::in | std::ios::out).seekp(40) << "?!";
+  }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<DirectoryStorage> storage_;
+  FaultyStorage faulty_;
+};
+
+TEST_F(CheckpointLogTest, ACommittedCheckpointIsFoundByTheNextLeader) {
+  {
+    const auto log = *TakeOver(1);
+    EXPECT_TRUE(log->checkpoints().empty());
+    EXPECT_EQ(log->first_checkpoint_id(), CheckpointId(1));
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(4, 1, {})).ok()) << "2 and 3 were aborted";
+  }
+  const auto log = *TakeOver(2);
+  ASSERT_EQ(log->checkpoints().size(), 2u);
+  const auto newest = log->contents_at_takeover().FindRestorable(RestorePolicy::kNewest);
+  ASSERT_TRUE(newest.ok());
+  EXPECT_EQ((*newest)->entry.manifest().checkpoint_id(), 4u);
+  EXPECT_EQ(ReadManifest(*storage_, (*newest)->path)->checkpoint_id(), 4u);
+}
+
+TEST_F(CheckpointLogTest, IdsAreNeverUsedAgainNotEvenAbortedOnes) {
+  CheckpointId limit;
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    EXPECT_FALSE(log->Commit(MakeManifest(1, 1, {})).ok());
+    limit = log->id_limit();
+    EXPECT_FALSE(log->Commit(MakeManifest(limit.value, 1, {})).ok()) << "not reserved";
+    ASSERT_TRUE(log->ReserveIds().ok());
+    EXPECT_GT(log->id_limit(), limit);
+    EXPECT_TRUE(log->Commit(MakeManifest(limit.value, 1, {})).ok());
+    limit = log->id_limit();
+  }
+  const auto log = *TakeOver(2);
+  EXPECT_GE(log->first_checkpoint_id(), limit);
+  EXPECT_FALSE(log->Commit(MakeManifest(limit.value - 1, 2, {})).ok()) << "a predecessor's id";
+}
+
+TEST_F(CheckpointLogTest, ALeaderThatWasReplacedCannotCommitHoweverLate) {
+  const auto old = *TakeOver(1);
+  ASSERT_TRUE(old->Commit(MakeManifest(1, 1, {})).ok());
+  const auto now = *TakeOver(2);
+  const uint64_t first = now->first_checkpoint_id().value;
+  for (uint64_t i = 0; i < 5; ++i) {
+    ASSERT_TRUE(now->Commit(MakeManifest(first + i, 2, {})).ok());
+    ASSERT_TRUE(now->Retain(1).ok()) << "deleted slots must not become free for the old leader";
+  }
+  const absl::Status late = old->Commit(MakeManifest(2, 1, {}));
+  EXPECT_TRUE(IsFenced(late)) << late;
+  EXPECT_THAT(std::string(late.message()), HasSubstr("epoch 2"));
+  EXPECT_TRUE(IsFenced(old->Commit(MakeManifest(3, 1, {})))) << "and it stays so";
+  EXPECT_TRUE(IsFenced(old->Retain(1).status()));
+  EXPECT_TRUE(IsFenced(old->ReserveIds()));
+  EXPECT_THAT(Found(), ElementsAre(first + 4));
+}
+
+TEST_F(CheckpointLogTest, AnOldLeaderDeletesNothingEvenBeforeItKnows) {
+  const auto old = *TakeOver(1);
+  for (uint64_t id : {1, 2, 3}) ASSERT_TRUE(old->Commit(MakeManifest(id, 1, {})).ok());
+  const auto now = *TakeOver(2);
+  EXPECT_TRUE(IsFenced(old->Retain(1).status()));
+  EXPECT_THAT(Found(), ElementsAre(1, 2, 3));
+}
+
+TEST_F(CheckpointLogTest, ALowerOrSharedEpochIsRefused) {
+  ASSERT_TRUE(TakeOver(5).ok());
+  EXPECT_TRUE(IsFenced(TakeOver(4).status()));
+  EXPECT_TRUE(IsFenced(
+      CheckpointLog::TakeOver(*storage_, LeaderEpoch(5), "x", "another", RestorePolicy::kNewest)
+          .status()));
+  EXPECT_TRUE(TakeOver(5).ok()) << "the same start may repeat itself";
+  EXPECT_TRUE(TakeOver(6).ok());
+}
+
+TEST_F(CheckpointLogTest, OfLeadersAndCommitsThatRaceEachSlotHasOneWinner) {
+  // Each thread takes over with its own epoch and commits until it is fenced. In the end the log
+  // must read as a sequence of reigns: epochs only grow.
+  constexpr uint64_t kLeaders = 6;
+  std::vector<std::thread> threads;
+  std::atomic<uint64_t> committed{0};
+  for (uint64_t epoch = 1; epoch <= kLeaders; ++epoch) {
+    threads.emplace_back([&, epoch] {
+      const auto own = *DirectoryStorage::Open(directory_ / "job");
+      auto log = CheckpointLog::TakeOver(*own, LeaderEpoch(epoch), "", std::to_string(epoch),
+                                         RestorePolicy::kNewest);
+      if (!log.ok()) {
+        EXPECT_TRUE(IsFenced(log.status())) << log.status();
+        return;
+      }
+      for (uint64_t i = 0; i < 20; ++i) {
+        const absl::Status s =
+            (*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value + i, epoch, {}));
+        if (!s.ok()) {
+          EXPECT_TRUE(IsFenced(s)) << s;
+          return;
+        }
+        ++committed;
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  const CheckpointLogContents contents = *ReadCheckpointLog(*storage_);
+  uint64_t epoch = 0, id = 0, slot = 0, manifests = 0;
+  for (const CheckpointLogEntry& e : contents.entries) {
+    EXPECT_EQ(e.slot, ++slot) << "no gaps";
+    if (e.entry.has_leader()) {
+      EXPECT_GT(e.entry.leader().leader_epoch(), epoch);
+      epoch = e.entry.leader().leader_epoch();
+    } else {
+      ++manifests;
+      EXPECT_EQ(e.entry.manifest().leader_epoch(), epoch) << "a commit after the reign ended";
+      EXPECT_GT(e.entry.manifest().checkpoint_id(), id);
+      id = e.entry.manifest().checkpoint_id();
+    }
+  }
+  EXPECT_EQ(epoch, kLeaders);
+  EXPECT_EQ(manifests, committed) << "what was reported as committed is there, and nothing else";
+}
+
+TEST_F(CheckpointLogTest, ADoubtfulCommitThatTookPlaceCounts) {
+  const auto log = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kDone;
+  EXPECT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok()) << "read back";
+  EXPECT_THAT(Found(), ElementsAre(1));
+  EXPECT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+}
+
+TEST_F(CheckpointLogTest, ADoubtfulCommitThatIsNotThereIsTriedAgain) {
+  const auto log = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kLost;
+  EXPECT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+  EXPECT_THAT(Found(), ElementsAre(1));
+}
+
+TEST_F(CheckpointLogTest, ACommitThatStaysInDoubtIsSettledByTheNext) {
+  for (const bool arrives : {false, true}) {
+    const auto log = *TakeOver(arrives ? 2 : 1);
+    const uint64_t epoch = log->epoch().value;
+    const uint64_t first = log->first_checkpoint_id().value;
+    faulty_.next = FaultyStorage::Fault::kLate;
+    faulty_.sticky = true;
+    const absl::Status s = log->Commit(MakeManifest(first, epoch, {}));
+    EXPECT_TRUE(OutcomeUnknown(s)) << s;
+    EXPECT_EQ(log->in_doubt().size(), 1u);
+    faulty_.next = FaultyStorage::Fault::kNone;
+    faulty_.sticky = false;
+    if (arrives) faulty_.Deliver();
+    EXPECT_TRUE(log->Commit(MakeManifest(first + 1, epoch, {})).ok());
+    EXPECT_TRUE(log->in_doubt().empty());
+    faulty_.Deliver();  // too late: the slot is filled
+    EXPECT_EQ(log->checkpoints().back().entry.manifest().checkpoint_id(), first + 1);
+    const std::vector<uint64_t> found = Found();
+    EXPECT_EQ(std::count(found.begin(), found.end(), first), arrives ? 1 : 0);
+    EXPECT_EQ(found.back(), first + 1);
+  }
+}
+
+TEST_F(CheckpointLogTest, ALeaderInDoubtThatWasReplacedIsFenced) {
+  const auto old = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kLate;
+  faulty_.sticky = true;
+  EXPECT_TRUE(OutcomeUnknown(old->Commit(MakeManifest(1, 1, {}))));
+  faulty_.next = FaultyStorage::Fault::kNone;
+  faulty_.sticky = false;
+  const auto now = *TakeOver(2);
+  faulty_.Deliver();
+  EXPECT_TRUE(IsFenced(old->Commit(MakeManifest(2, 1, {}))));
+  EXPECT_THAT(Found(), IsEmpty());
+}
+
+TEST_F(CheckpointLogTest, AFailedCommitDoesNotExistAndTheNextOneWorks) {
+  const auto log = *TakeOver(1);
+  for (const char* point :
+       {"storage.create", "storage.write", "storage.sync", "storage.before_link"}) {
+    SetFailpoint(point, "error");
+    const absl::Status s = log->Commit(MakeManifest(1, 1, {}));
+    SetFailpoint(point, "");
+    EXPECT_TRUE(absl::IsUnavailable(s)) << point << ": " << s;
+  }
+  EXPECT_THAT(Found(), IsEmpty());
+  EXPECT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+}
+
+TEST_F(CheckpointLogTest, ACrashAtAnyStepLeavesTheCheckpointWholeOrAbsent) {
+  uint64_t epoch = 1;
+  for (const char* point :
+       {"storage.create", "storage.write", "storage.sync", "storage.before_link",
+        "storage.after_link", "storage.sync_directory"}) {
+    const size_t before = Found().size();
+    const uint64_t crashing = epoch++;
+    EXPECT_EXIT(
+        {
+          const auto log = *TakeOver(crashing);
+          SetFailpoint(point, "crash");
+          (void)log->Commit(MakeManifest(log->first_checkpoint_id().value, crashing, {}));
+        },
+        testing::KilledBySignal(SIGKILL), "")
+        << point;
+    const auto log = TakeOver(epoch);
+    ASSERT_TRUE(log.ok()) << point << ": " << log.status();
+    const bool linked = std::string(point) == "storage.after_link" ||
+                        std::string(point) == "storage.sync_directory";
+    EXPECT_EQ((*log)->checkpoints().size(), before + (linked ? 1 : 0)) << point;
+    ++epoch;
+    EXPECT_TRUE(
+        (*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value, epoch - 1, {})).ok());
+  }
+}
+
+TEST_F(CheckpointLogTest, ACommitWhoseFilesAreMissingIsRefused) {
+  const auto log = *TakeOver(1);
+  const proto::StateHandle handle = WriteData(*storage_, 1, 1, "state");
+  ASSERT_TRUE(storage_->Delete(handle.file()).ok());
+  const absl::Status s = log->Commit(MakeManifest(1, 1, {handle}));
+  EXPECT_TRUE(absl::IsNotFound(s));
+  EXPECT_THAT(std::string(s.message()), HasSubstr(handle.file()));
+  EXPECT_THAT(Found(), IsEmpty());
+}
+
+TEST_F(CheckpointLogTest, AnUnreadableNewestCheckpointIsNamedAndPassedOverOnlyByPolicy) {
+  std::string path;
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+    path = log->checkpoints().back().path;
+  }
+  Damage(path);
+  const absl::Status refused = TakeOver(2).status();
+  EXPECT_TRUE(absl::IsDataLoss(refused));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr(path));
+
+  const auto log = TakeOver(2, RestorePolicy::kNewestReadable);
+  ASSERT_TRUE(log.ok()) << log.status();
+  const auto entry = (*log)->contents_at_takeover().FindRestorable(RestorePolicy::kNewestReadable);
+  EXPECT_EQ((*entry)->entry.manifest().checkpoint_id(), 1u);
+  ASSERT_TRUE((*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value, 2, {})).ok());
+  EXPECT_TRUE(TakeOver(3).ok()) << "a newer readable one: the damaged one no longer matters";
+}
+
+TEST_F(CheckpointLogTest, IfNoCheckpointCanBeReadItDoesNotStartFromNothing) {
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    Damage(log->checkpoints().back().path);
+  }
+  EXPECT_TRUE(absl::IsDataLoss(TakeOver(2, RestorePolicy::kNewestReadable).status()));
+}
+
+TEST_F(CheckpointLogTest, StrangersInTheFolderAreLeftAlone) {
+  ASSERT_TRUE(storage_->CreateIfAbsent("log/README", "hello").ok());
+  const auto log = *TakeOver(1);
+  ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+  EXPECT_THAT(Found(), ElementsAre(1));
+}
+
+}  // namespace
+}  // namespace weir

@@ -1,0 +1,188 @@
+#include "state/checkpoint/garbage_collector.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/manifest.h"
+#include "tests/state/checkpoint/manifests.h"
+#include "tests/state/checkpoint/temporary_directory.h"
+
+namespace weir {
+namespace {
+
+using testing::UnorderedElementsAre;
+
+class GarbageCollectorTest : public testing::Test {
+ protected:
+  GarbageCollectorTest()
+      : storage_(*DirectoryStorage::Open(directory_ / "job")), log_(TakeOver(2)) {}
+
+  std::unique_ptr<CheckpointLog> TakeOver(uint64_t epoch) {
+    return *CheckpointLog::TakeOver(*storage_, LeaderEpoch(epoch), "", std::to_string(epoch),
+                                    RestorePolicy::kNewest);
+  }
+  void Commit(uint64_t id, const std::vector<proto::StateHandle>& handles) {
+    const absl::Status s = log_->Commit(MakeManifest(id, log_->epoch().value, handles));
+    ASSERT_TRUE(s.ok()) << s;
+  }
+  proto::StateHandle Data(uint64_t id, uint64_t epoch = 2) {
+    return WriteData(*storage_, id, epoch, "state");
+  }
+  bool Exists(const proto::StateHandle& handle) { return storage_->Stat(handle.file()).ok(); }
+  Timestamp Later() { return Clock::System().Now() + std::chrono::hours(2); }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<DirectoryStorage> storage_;
+  std::unique_ptr<CheckpointLog> log_;
+};
+
+TEST_F(GarbageCollectorTest, FilesOfDroppedCheckpointsGoOneCommitLater) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto base = Data(1), delta1 = Data(1), delta2 = Data(2), delta3 = Data(3);
+  Commit(1, {base, delta1});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(2, {base, delta2});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_TRUE(Exists(delta1)) << "a checkpoint in flight may refer to it";
+  Commit(3, {base, delta3});
+  EXPECT_EQ(gc.AfterCommit()->deleted_files, 1u);
+  EXPECT_FALSE(Exists(delta1));
+  EXPECT_TRUE(Exists(base)) << "shared";
+  EXPECT_TRUE(Exists(delta2));
+  EXPECT_TRUE(Exists(delta3));
+}
+
+TEST_F(GarbageCollectorTest, ADroppedFileThatTheNextCheckpointUsesStays) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto old_base = Data(1), new_base = Data(2);
+  Commit(1, {old_base});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(2, {new_base});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(3, {old_base});  // its writer had not heard of 2 yet
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_TRUE(Exists(old_base));
+  Commit(4, {});
+  Commit(5, {});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(6, {});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_FALSE(Exists(old_base));
+}
+
+TEST_F(GarbageCollectorTest, KeepsTheRetainedNumber) {
+  GarbageCollector gc(*log_, {.retained = 3});
+  std::vector<proto::StateHandle> files;
+  for (uint64_t id = 1; id <= 8; ++id) {
+    files.push_back(Data(id));
+    Commit(id, {files.back()});
+    ASSERT_TRUE(gc.AfterCommit().ok());
+  }
+  EXPECT_EQ(log_->checkpoints().size(), 3u);
+  for (size_t i = 5; i < 8; ++i) EXPECT_TRUE(Exists(files[i])) << i;
+  for (size_t i = 0; i < 4; ++i) EXPECT_FALSE(Exists(files[i])) << i;
+}
+
+TEST_F(GarbageCollectorTest, AFileThatCannotBeDeletedIsTriedAgain) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto first = Data(1);
+  Commit(1, {first});
+  Commit(2, {});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  SetFailpoint("storage.delete", "error");
+  EXPECT_EQ(gc.AfterCommit()->kept_in_doubt, 1u);
+  SetFailpoint("storage.delete", "");
+  EXPECT_TRUE(Exists(first));
+  EXPECT_EQ(gc.AfterCommit()->deleted_files, 1u);
+  EXPECT_FALSE(Exists(first));
+}
+
+TEST_F(GarbageCollectorTest, TheSweepTakesOldOrphansAndNothingElse) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto kept = Data(5), aborted = Data(4), predecessor = Data(900, 1);
+  const auto in_flight = Data(6), successor = Data(1, 3);
+  ASSERT_TRUE(storage_->CreateIfAbsent("data/notes.txt", "mine").ok());
+  Commit(5, {kept});
+
+  EXPECT_EQ(gc.Sweep(Clock::System().Now())->deleted_files, 0u) << "all are younger than the grace";
+  const auto report = gc.Sweep(Later());
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->deleted_files, 2u);
+  EXPECT_EQ(report->kept_in_doubt, 3u);
+  EXPECT_FALSE(Exists(aborted));
+  EXPECT_FALSE(Exists(predecessor));
+  EXPECT_TRUE(Exists(kept));
+  EXPECT_TRUE(Exists(in_flight)) << "its checkpoint is still to come";
+  EXPECT_TRUE(Exists(successor)) << "written under a leader that this one has not heard of";
+  EXPECT_TRUE(storage_->Stat("data/notes.txt").ok());
+}
+
+TEST_F(GarbageCollectorTest, TheSweepStopsWhenItCannotReadAnEntryOrIsReplaced) {
+  GarbageCollector gc(*log_, {.retained = 2});
+  const auto orphan = Data(1);
+  Commit(2, {});
+  Commit(3, {});
+  std::fstream(directory_ / "job/" + log_->checkpoints().front().path, std::ios::in | std::ios::out)
+      << "?";
+  EXPECT_TRUE(absl::IsFailedPrecondition(gc.Sweep(Later()).status()));
+  ASSERT_TRUE(storage_->Delete(log_->checkpoints().front().path).ok());
+  TakeOver(3);
+  EXPECT_TRUE(IsFenced(gc.Sweep(Later()).status()));
+  EXPECT_TRUE(Exists(orphan));
+}
+
+TEST_F(GarbageCollectorTest, ACrashAtAnyDeletionLeavesTheNewestCheckpointWhole) {
+  const auto a = Data(1), b = Data(2), c = Data(3);
+  for (int pass = 1; pass <= 3; ++pass) {
+    SCOPED_TRACE(pass);
+    TemporaryDirectory directory;
+    EXPECT_EXIT(
+        {
+          const auto storage = *DirectoryStorage::Open(directory.path());
+          const auto log =
+              *CheckpointLog::TakeOver(*storage, LeaderEpoch(1), "", "1", RestorePolicy::kNewest);
+          GarbageCollector gc(*log, {.retained = 1});
+          SetFailpoint("storage.delete", "crash:" + std::to_string(pass));
+          for (uint64_t id = 1; id <= 6; ++id) {
+            const auto handle = WriteData(*storage, id, 1, "state");
+            if (!log->Commit(MakeManifest(id, 1, {handle})).ok()) exit(1);
+            if (!gc.AfterCommit().ok()) exit(2);
+          }
+        },
+        testing::KilledBySignal(SIGKILL), "");
+    const auto storage = *DirectoryStorage::Open(directory.path());
+    const auto log =
+        CheckpointLog::TakeOver(*storage, LeaderEpoch(2), "", "2", RestorePolicy::kNewest);
+    ASSERT_TRUE(log.ok()) << log.status();
+    for (const CheckpointLogEntry& e : (*log)->checkpoints()) {
+      EXPECT_TRUE(VerifyChecksums(*storage, e.entry.manifest()).ok());
+    }
+    // And the next leader cleans up what was left.
+    GarbageCollector gc(**log, {.retained = 1});
+    ASSERT_TRUE((*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value, 2, {})).ok());
+    ASSERT_TRUE(gc.AfterCommit().ok());
+    ASSERT_TRUE(gc.Sweep(Later()).ok());
+    ASSERT_TRUE((*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value + 1, 2, {})).ok());
+    ASSERT_TRUE(gc.AfterCommit().ok());
+    EXPECT_TRUE(storage->List("data")->empty());
+  }
+}
+
+TEST_F(GarbageCollectorTest, DeletingAJobLeavesOnlyTheTracesThatFenceItsLeaders) {
+  GarbageCollector gc(*log_, {.retained = 2});
+  Commit(1, {Data(1)});
+  Commit(2, {Data(2)});
+  ASSERT_TRUE(gc.DeleteAll().ok());
+  EXPECT_TRUE(storage_->List("data")->empty());
+  const CheckpointLogContents contents = *ReadCheckpointLog(*storage_);
+  ASSERT_EQ(contents.entries.size(), 1u);
+  EXPECT_TRUE(contents.entries[0].entry.has_leader());
+}
+
+}  // namespace
+}  // namespace weir

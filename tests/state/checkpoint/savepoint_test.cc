@@ -1,0 +1,108 @@
+#include "state/checkpoint/savepoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/failpoint.h"
+#include "state/checkpoint/checkpoint_log.h"
+#include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/manifest.h"
+#include "tests/state/checkpoint/manifests.h"
+#include "tests/state/checkpoint/temporary_directory.h"
+
+namespace weir {
+namespace {
+
+using testing::HasSubstr;
+
+class SavepointTest : public testing::Test {
+ protected:
+  SavepointTest()
+      : job_(*DirectoryStorage::Open(directory_ / "job")),
+        target_(*DirectoryStorage::Open(directory_ / "savepoint")) {
+    log_ = *CheckpointLog::TakeOver(*job_, LeaderEpoch(1), "", "1", RestorePolicy::kNewest);
+    handles_ = {WriteData(*job_, 1, 1, "base"), WriteData(*job_, 2, 1, "delta")};
+    manifest_ = MakeManifest(2, 1, handles_);
+    EXPECT_TRUE(log_->Commit(manifest_).ok());
+  }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<DirectoryStorage> job_, target_;
+  std::unique_ptr<CheckpointLog> log_;
+  std::vector<proto::StateHandle> handles_;
+  proto::Manifest manifest_;
+};
+
+TEST_F(SavepointTest, IsWholeWhereverItIsMoved) {
+  ASSERT_TRUE(ExportSavepoint(*job_, manifest_, *target_).ok());
+  std::filesystem::remove_all(directory_ / "job");
+  std::filesystem::rename(directory_ / "savepoint", directory_ / "elsewhere");
+  const auto moved = *DirectoryStorage::Open(directory_ / "elsewhere");
+  const auto read = ReadSavepoint(*moved);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->kind(), proto::Manifest::SAVEPOINT);
+  EXPECT_EQ(read->exported_from(), 2u);
+  EXPECT_TRUE(VerifyChecksums(*moved, *read).ok());
+  EXPECT_EQ(*ReadState(*moved, handles_[0], 100), "base");
+}
+
+TEST_F(SavepointTest, ADamagedFileIsNotExported) {
+  std::fstream(directory_ / "job/" + handles_[1].file(), std::ios::in | std::ios::out) << "D";
+  const absl::Status s = ExportSavepoint(*job_, manifest_, *target_).status();
+  EXPECT_TRUE(absl::IsDataLoss(s));
+  EXPECT_THAT(std::string(s.message()), HasSubstr(handles_[1].file()));
+  EXPECT_TRUE(absl::IsNotFound(ReadSavepoint(*target_).status()));
+}
+
+TEST_F(SavepointTest, ADirectoryInUseIsRefused) {
+  ASSERT_TRUE(ExportSavepoint(*job_, manifest_, *target_).ok());
+  EXPECT_TRUE(ExportSavepoint(*job_, manifest_, *target_).ok()) << "the same again is a retry";
+  EXPECT_FALSE(ExportSavepoint(*job_, MakeManifest(3, 1, {}), *target_).ok());
+  EXPECT_FALSE(ExportSavepoint(*job_, manifest_, *job_).ok());
+}
+
+TEST_F(SavepointTest, AfterACrashAtAnyStepTheExportGoesOn) {
+  // Passes of "storage.sync": two data files, then the manifest.
+  for (int pass = 1; pass <= 3; ++pass) {
+    for (const char* point : {"storage.sync", "storage.before_link", "storage.after_link"}) {
+      const std::string where = directory_ / (std::string("sp-") + point + std::to_string(pass));
+      EXPECT_EXIT(
+          {
+            const auto target = *DirectoryStorage::Open(where);
+            SetFailpoint(point, "crash:" + std::to_string(pass));
+            (void)ExportSavepoint(*job_, manifest_, *target);
+          },
+          testing::KilledBySignal(SIGKILL), "");
+      const auto target = *DirectoryStorage::Open(where);
+      const auto before = ReadSavepoint(*target);
+      EXPECT_EQ(before.ok(), pass == 3 && std::string(point) == "storage.after_link");
+      const auto again = ExportSavepoint(*job_, manifest_, *target);
+      EXPECT_TRUE(again.ok()) << again.status();
+      EXPECT_TRUE(VerifyChecksums(*target, *ReadSavepoint(*target)).ok());
+    }
+  }
+}
+
+TEST_F(SavepointTest, DisposingLeavesNothing) {
+  ASSERT_TRUE(ExportSavepoint(*job_, manifest_, *target_).ok());
+  EXPECT_TRUE(DisposeSavepoint(*target_).ok());
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "savepoint"));
+  EXPECT_TRUE(VerifyChecksums(*job_, manifest_).ok()) << "the job's own files are its own";
+}
+
+TEST_F(SavepointTest, TheCheckpointsOfAJobAreNotDisposedOf) {
+  EXPECT_TRUE(absl::IsFailedPrecondition(DisposeSavepoint(*job_)));
+  EXPECT_TRUE(absl::IsNotFound(DisposeSavepoint(*target_)));
+  EXPECT_TRUE(VerifyChecksums(*job_, manifest_).ok());
+}
+
+TEST_F(SavepointTest, RetainedCheckpointsOfACancelledJobCanBeRestoredLikeOne) {
+  const auto read = ReadSavepoint(*job_);
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->checkpoint_id(), 2u);
+}
+
+}  // namespace
+}  // namespace weir
