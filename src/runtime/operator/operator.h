@@ -13,10 +13,9 @@
 #include "runtime/operator/operator_state.h"
 #include "runtime/operator/output.h"
 #include "runtime/operator/runtime_context.h"
+#include "state/keyed_state_backend.h"
 
 namespace weir {
-
-class KeyedStateBackend;
 
 /// What an operator is given at Open beyond what user code sees.
 struct OperatorContext {
@@ -24,6 +23,8 @@ struct OperatorContext {
   /// Never null. Side outputs by tag; a tag nobody consumes is absent.
   Output* output = nullptr;
   std::map<std::string, Output*> side_outputs;
+  /// For a keyed operator: how to build its backend, and what to restore it from.
+  KeyedStateOptions keyed_state;
   /// True when the operator should return as soon as it stands between two records: output room or
   /// the subtask's time slice is used up.
   std::function<bool()> should_yield;

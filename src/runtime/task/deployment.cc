@@ -35,29 +35,23 @@ std::vector<uint32_t> ConsumersOf(Partitioning partitioning, uint32_t producer, 
 Deployment::Deployment(Options options) : options_(std::move(options)) {
   const JobGraph& graph = *options_.graph;
   for (const SubtaskPlacement& p : options_.placements) placement_of_[p.subtask] = p;
-  // First every channel with an end here, then the subtasks that use them.
+  // First the producing end of every channel that begins here, then the subtasks that use them.
   for (const JobEdge& edge : graph.edges) {
     const uint32_t producers = graph.vertex(edge.source).parallelism;
     const uint32_t consumers = graph.vertex(edge.target).parallelism;
     for (uint32_t p = 0; p < producers; ++p) {
-      const SubtaskPlacement& from = placement_of_.at({edge.source, p});
+      const SubtaskId from{edge.source, p};
+      if (!IsHere(from)) continue;
       for (uint32_t c : ConsumersOf(edge.partitioning, p, producers, consumers)) {
-        const SubtaskPlacement& to = placement_of_.at({edge.target, c});
+        const SubtaskId to{edge.target, c};
         const ChannelId id{.edge = edge.id, .producer = p, .consumer = c};
-        const bool here_from = from.process == options_.process;
-        const bool here_to = to.process == options_.process;
-        if (here_from && here_to) {
-          auto channel = std::make_unique<LocalChannel>(
-              *edge.type, options_.slots[from.slot]->parker(), options_.slots[to.slot]->parker());
+        if (IsHere(to)) {
+          auto channel = std::make_unique<LocalChannel>(*edge.type, ParkerOf(from), ParkerOf(to));
           inputs_[id] = channel.get();
           writers_[id] = std::move(channel);
-        } else if (here_from) {
-          writers_[id] = options_.remote->NewWriter(id, to.process, *edge.type,
-                                                    options_.slots[from.slot]->parker());
-        } else if (here_to) {
-          remote_inputs_.push_back(options_.remote->NewInput(id, from.process, *edge.type,
-                                                             options_.slots[to.slot]->parker()));
-          inputs_[id] = remote_inputs_.back().get();
+        } else {
+          writers_[id] = options_.remote->NewWriter(id, placement_of_.at(to).process, *edge.type,
+                                                    ParkerOf(from));
         }
       }
     }
@@ -65,6 +59,14 @@ Deployment::Deployment(Options options) : options_(std::move(options)) {
   for (const SubtaskPlacement& p : options_.placements) {
     if (p.process == options_.process) BuildSubtask(p);
   }
+}
+
+bool Deployment::IsHere(SubtaskId subtask) const {
+  return placement_of_.at(subtask).process == options_.process;
+}
+
+Parker* Deployment::ParkerOf(SubtaskId subtask) const {
+  return options_.slots[placement_of_.at(subtask).slot]->parker();
 }
 
 Deployment::~Deployment() = default;
@@ -75,13 +77,23 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
   const uint32_t index = placement.subtask.index;
 
   std::vector<InputGate::Channel> inputs;
+  std::vector<RemoteChannels::Input> remote;
+  std::vector<uint32_t> remote_inputs;
   std::vector<std::unique_ptr<EdgeOutput>> outputs;
   std::vector<OperatorChain::Edge> chain_edges;
   for (const JobEdge& edge : graph.edges) {
     if (edge.target == vertex.id) {
-      for (uint32_t p = 0; p < graph.vertex(edge.source).parallelism; ++p) {
-        const auto it = inputs_.find({.edge = edge.id, .producer = p, .consumer = index});
-        if (it != inputs_.end()) inputs.push_back({it->second, edge.target_input});
+      const uint32_t producers = graph.vertex(edge.source).parallelism;
+      for (uint32_t p = 0; p < producers; ++p) {
+        const auto consumers = ConsumersOf(edge.partitioning, p, producers, vertex.parallelism);
+        if (std::ranges::find(consumers, index) == consumers.end()) continue;
+        const ChannelId id{.edge = edge.id, .producer = p, .consumer = index};
+        if (IsHere({edge.source, p})) {
+          inputs.push_back({inputs_.at(id), edge.target_input});
+        } else {
+          remote.push_back({id, edge.type});
+          remote_inputs.push_back(edge.target_input);
+        }
       }
     }
     if (edge.source == vertex.id) {
@@ -114,6 +126,12 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
   };
   for (const OperatorSpec& op : vertex.operators) options.operator_uids.push_back(op.uid);
 
+  if (!remote.empty()) {
+    options.remote_gate = options_.remote->NewGate(remote, slot->parker());
+    for (size_t i = 0; i < remote.size(); ++i) {
+      inputs.push_back({options.remote_gate->channel(i), remote_inputs[i]});
+    }
+  }
   std::unique_ptr<InputGate> gate;
   if (!inputs.empty()) gate = std::make_unique<InputGate>(std::move(inputs));
   auto subtask = std::make_unique<Subtask>(std::move(options), vertex, std::move(gate),

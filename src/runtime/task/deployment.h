@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "runtime/channel/channel_writer.h"
 #include "runtime/channel/input_channel.h"
+#include "runtime/channel/remote_channels.h"
 #include "runtime/graph/job_graph.h"
 #include "runtime/task/slot.h"
 #include "runtime/task/subtask.h"
@@ -21,16 +22,6 @@ struct SubtaskPlacement {
   SubtaskId subtask;
   uint32_t process = 0;
   uint32_t slot = 0;
-};
-
-/// Makes the ends of channels that lead to other processes.
-class RemoteChannels {
- public:
-  virtual ~RemoteChannels() = default;
-  virtual std::unique_ptr<ChannelWriter> NewWriter(ChannelId id, uint32_t to_process,
-                                                   const RecordType& type, Parker* producer) = 0;
-  virtual std::unique_ptr<InputChannel> NewInput(ChannelId id, uint32_t from_process,
-                                                 const RecordType& type, Parker* consumer) = 0;
 };
 
 /// The consuming subtasks that producer `producer` of an edge sends to.
@@ -82,13 +73,14 @@ class Deployment {
 
  private:
   void BuildSubtask(const SubtaskPlacement& placement);
+  bool IsHere(SubtaskId subtask) const;
+  Parker* ParkerOf(SubtaskId subtask) const;
   void OnEach(std::function<void(Subtask&)> f);
 
   const Options options_;
   std::map<SubtaskId, SubtaskPlacement> placement_of_;
   std::map<ChannelId, std::unique_ptr<ChannelWriter>> writers_;  // local channels and remote ones
   std::map<ChannelId, InputChannel*> inputs_;
-  std::vector<std::unique_ptr<InputChannel>> remote_inputs_;
   std::vector<LocalSubtask> subtasks_;
   std::vector<std::unique_ptr<Subtask>> unstarted_;
 };

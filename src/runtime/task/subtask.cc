@@ -34,11 +34,21 @@ void Subtask::Fail(ErrorKind kind, const std::string& message) {
 }
 
 SlotTask::Progress Subtask::Run(nanoseconds slice) {
-  if (failed_) return Progress::kIdle;
   deadline_ = options_.clock->Monotonic() + slice;
-  try {
+  Progress progress = Progress::kIdle;
+  Guard([&] {
     OpenOnce();
-    return RunGuarded(deadline_);
+    progress = RunOpened(deadline_);
+  });
+  return progress;
+}
+
+// The edge at which exceptions of user code, and of ours, become a failed subtask.
+template <class F>
+void Subtask::Guard(F&& f) {
+  if (failed_) return;
+  try {
+    f();
   } catch (const Error& e) {
     Fail(e.kind(), e.what());
   } catch (const std::exception& e) {
@@ -46,7 +56,6 @@ SlotTask::Progress Subtask::Run(nanoseconds slice) {
   } catch (...) {
     Fail(ErrorKind::kUser, "threw something that is not a std::exception");
   }
-  return Progress::kIdle;
 }
 
 void Subtask::OpenOnce() {
@@ -57,18 +66,22 @@ void Subtask::OpenOnce() {
     context.should_yield = [this] { return ShouldYield(); };
     return context;
   });
+  for (uint32_t i = 0; i < chain_.size(); ++i) {
+    if (KeyedStateBackend* backend = chain_.at(i).keyed_state()) backends_.push_back(backend);
+  }
   options_.listener->OnRunning(options_.id);
 }
 
 bool Subtask::HasRoom() {
   bool room = chain_.HasRoom();
+  for (KeyedStateBackend* backend : backends_) room = !backend->Blocked() && room;
   for (auto& edge : edges_) room = edge->HasRoom() && room;
   return room;
 }
 
 bool Subtask::ShouldYield() { return options_.clock->Monotonic() >= deadline_ || !HasRoom(); }
 
-SlotTask::Progress Subtask::RunGuarded(nanoseconds deadline) {
+SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
   chain_.CheckFailure();
   if (completed_ > published_) CheckPublished();
   for (;;) {
@@ -80,7 +93,7 @@ SlotTask::Progress Subtask::RunGuarded(nanoseconds deadline) {
     counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
     if (step == Step::kDone) return Progress::kBusy;
     if (step == Step::kNoRoom) return Progress::kBlocked;
-    return pending_ && !pending_->keyed_done ? Progress::kBusy : Progress::kIdle;
+    return Progress::kIdle;
   }
 }
 
@@ -255,12 +268,16 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
     chain_.at(i).Snapshot(barrier.id, op.state);
     pending.snapshot.operators.push_back(std::move(op));
   }
+  for (KeyedStateBackend* backend : backends_) backend->BeginSnapshot(barrier.id);
   pending.snapshot.sync_duration = options_.clock->Monotonic() - start;
   pending_ = std::move(pending);
 }
 
 void Subtask::ContinueSnapshot() {
   if (!pending_->keyed_done) {
+    bool done = true;
+    for (KeyedStateBackend* backend : backends_) done = backend->SnapshotSlice() && done;
+    if (!done) return;
     pending_->keyed_done = true;
   }
   const CheckpointId id = pending_->snapshot.id;
@@ -279,17 +296,22 @@ void Subtask::Trigger(const Barrier& barrier, bool drain) {
 }
 
 void Subtask::NotifyCheckpointComplete(CheckpointId id) {
-  completed_ = std::max(completed_, id);
-  for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointComplete(id);
+  if (!opened_) return;
+  Guard([&] {
+    completed_ = std::max(completed_, id);
+    for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointComplete(id);
+  });
 }
 
 void Subtask::NotifyCheckpointAborted(CheckpointId id) {
-  if (triggered_ && triggered_->id == id) triggered_.reset();
-  if (gate_ != nullptr) gate_->Abort(id);
-  if (pending_ && pending_->snapshot.id == id) pending_.reset();
-  for (uint32_t i = 0; i < chain_.size(); ++i) {
-    chain_.at(i).NotifyCheckpointAborted(id);
-  }
+  if (!opened_) return;
+  Guard([&] {
+    if (triggered_ && triggered_->id == id) triggered_.reset();
+    if (gate_ != nullptr) gate_->Abort(id);
+    if (pending_ && pending_->snapshot.id == id) pending_.reset();
+    for (KeyedStateBackend* backend : backends_) backend->AbortSnapshot(id);
+    for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointAborted(id);
+  });
 }
 
 void Subtask::CheckPublished() {
@@ -313,6 +335,9 @@ void Subtask::FlushIfDue() {
 nanoseconds Subtask::NextWakeup() {
   nanoseconds wakeup = nanoseconds::max();
   if (failed_) return wakeup;
+  if (pending_ && !pending_->keyed_done) {
+    wakeup = options_.clock->Monotonic() + kSnapshotRetry;
+  }
   if (unflushed_ && !edges_.empty()) wakeup = std::min(wakeup, flush_at_);
   if (source_ != nullptr && (watermark_due_ || !emitted_idle_) && !at_end_ && !silent_) {
     wakeup = std::min(wakeup, next_watermark_);

@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "runtime/channel/edge_output.h"
 #include "runtime/channel/input_gate.h"
+#include "runtime/channel/remote_channels.h"
 #include "runtime/graph/job_graph.h"
 #include "runtime/operator/operator_state.h"
 #include "runtime/source/source.h"
@@ -82,6 +83,8 @@ class Subtask final : public SlotTask {
     SubtaskListener* listener = nullptr;
     std::function<OperatorContext(uint32_t index)> context_of;
     std::vector<std::string> operator_uids;
+    /// The channels from other processes that the gate reads; null when there are none.
+    std::unique_ptr<RemoteChannels::Gate> remote_gate;
   };
 
   /// `gate` is null for a source. `edges` are owned by the subtask; `chain_edges` point into them.
@@ -112,8 +115,13 @@ class Subtask final : public SlotTask {
     bool keyed_done = false;
   };
 
+  /// An idle subtask with a snapshot under way comes back after this long for the next slice.
+  static constexpr std::chrono::nanoseconds kSnapshotRetry = std::chrono::microseconds(100);
+
+  template <class F>
+  void Guard(F&& f);
   void OpenOnce();
-  Progress RunGuarded(std::chrono::nanoseconds deadline);
+  Progress RunOpened(std::chrono::nanoseconds deadline);
   Step OneStep();
   Step StepSource();
   Step StepGate();
@@ -135,6 +143,7 @@ class Subtask final : public SlotTask {
   std::vector<std::unique_ptr<EdgeOutput>> edges_;
   OperatorChain chain_;
   SourceOperator* source_ = nullptr;
+  std::vector<KeyedStateBackend*> backends_;  // of the chain's keyed operators
 
   bool opened_ = false;
   bool failed_ = false;
