@@ -22,7 +22,7 @@ ALLOWED = {
     "log": {"base"},
     "metrics": {"base"},
     "config": {"base"},
-    "state": {"base", "metrics"},
+    "state": {"base", "metrics", "proto"},
     "ha": {"base", "proto"},
     "runtime": {"base", "state", "metrics", "log", "proto"},
     "runtime/element": {"base"},
