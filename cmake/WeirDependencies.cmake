@@ -4,6 +4,7 @@
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
+find_package(OpenSSL REQUIRED)
 find_package(Protobuf REQUIRED)          # MODULE mode: Debian ships no config file
 find_package(absl CONFIG REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
