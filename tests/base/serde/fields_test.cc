@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace shop {
+namespace market {
 
 struct Order {
   std::string customer;
@@ -51,7 +51,7 @@ struct Box {
   T content;
 };
 
-}  // namespace shop
+}  // namespace market
 
 struct Global {
   int x = 0;
@@ -71,35 +71,35 @@ struct ThirtyThree { int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13,
 // clang-format on
 
 TEST(Fields, AreCountedByMemberWhateverTheMemberIs) {
-  static_assert(kFieldCount<shop::Order> == 3);
-  static_assert(kFieldCount<shop::Basket> == 6);
-  static_assert(kFieldCount<shop::Nothing> == 0);
-  static_assert(kFieldCount<shop::Box<shop::Box<int>>> == 1);
+  static_assert(kFieldCount<market::Order> == 3);
+  static_assert(kFieldCount<market::Basket> == 6);
+  static_assert(kFieldCount<market::Nothing> == 0);
+  static_assert(kFieldCount<market::Box<market::Box<int>>> == 1);
   static_assert(kFieldCount<ThirtyTwo> == 32);
   static_assert(kFieldCount<ThirtyThree> == 33,
                 "one above the limit, so that the error can say so");
 }
 
 TEST(Fields, WhatIsReflectable) {
-  static_assert(Reflectable<shop::Order>);
-  static_assert(Reflectable<const shop::Order>);
-  static_assert(Reflectable<shop::Account>, "its fields are listed");
-  static_assert(!Reflectable<shop::Derived>, "bases hide which members there are");
-  static_assert(Reflectable<shop::DerivedListed>);
+  static_assert(Reflectable<market::Order>);
+  static_assert(Reflectable<const market::Order>);
+  static_assert(Reflectable<market::Account>, "its fields are listed");
+  static_assert(!Reflectable<market::Derived>, "bases hide which members there are");
+  static_assert(Reflectable<market::DerivedListed>);
   static_assert(!Reflectable<std::string>);
   static_assert(!Reflectable<int>);
 }
 
 TEST(Fields, NamesComeFromTheCompiler) {
-  static_assert(kFieldNames<shop::Order> ==
+  static_assert(kFieldNames<market::Order> ==
                 std::array<std::string_view, 3>{"customer", "cents", "parts"});
-  static_assert(kFieldNames<shop::Basket> == std::array<std::string_view, 6>{"first", "quantity",
-                                                                             "codes", "last",
-                                                                             "rest", "paid"});
+  static_assert(kFieldNames<market::Basket> == std::array<std::string_view, 6>{"first", "quantity",
+                                                                               "codes", "last",
+                                                                               "rest", "paid"});
   static_assert(kFieldNames<Unnamed>[1] == "two_");
   static_assert(kFieldNames<ThirtyTwo>[0] == "a1");
   static_assert(kFieldNames<ThirtyTwo>[31] == "a32");
-  static_assert(kFieldNames<shop::Box<std::string>>[0] == "content");
+  static_assert(kFieldNames<market::Box<std::string>>[0] == "content");
   static_assert(kFieldNames<const Global>[0] == "x");
   struct Local {
     int inside;
@@ -109,10 +109,10 @@ TEST(Fields, NamesComeFromTheCompiler) {
 }
 
 TEST(Fields, ListedNamesAndOrderAreKept) {
-  static_assert(kFieldNames<shop::Account> == std::array<std::string_view, 2>{"owner", "cents"});
-  static_assert(kFieldNames<shop::DerivedListed> ==
+  static_assert(kFieldNames<market::Account> == std::array<std::string_view, 2>{"owner", "cents"});
+  static_assert(kFieldNames<market::DerivedListed> ==
                 std::array<std::string_view, 2>{"inherited", "own"});
-  shop::DerivedListed d;
+  market::DerivedListed d;
   VisitFields(d, [](int& inherited, int& own) {
     inherited = 3;
     own = 4;
@@ -122,13 +122,13 @@ TEST(Fields, ListedNamesAndOrderAreKept) {
 }
 
 TEST(Fields, NameOfAMemberPointer) {
-  static_assert(FieldName<&shop::Order::cents>() == "cents");
+  static_assert(FieldName<&market::Order::cents>() == "cents");
   static_assert(FieldName<&Global::x>() == "x");
   static_assert(FieldName<&Unnamed::two_>() == "two_");
-  EXPECT_EQ(FieldNameOf(&shop::Order::customer), "customer");
-  EXPECT_EQ(FieldNameOf(&shop::Basket::rest), "rest");
-  EXPECT_EQ(FieldNameOf(&shop::Account::cents), "cents");
-  EXPECT_EQ(FieldNameOf(&shop::Account::not_listed), "");
+  EXPECT_EQ(FieldNameOf(&market::Order::customer), "customer");
+  EXPECT_EQ(FieldNameOf(&market::Basket::rest), "rest");
+  EXPECT_EQ(FieldNameOf(&market::Account::cents), "cents");
+  EXPECT_EQ(FieldNameOf(&market::Account::not_listed), "");
   int ThirtyTwo::*member = &ThirtyTwo::a17;
   EXPECT_EQ(FieldNameOf(member), "a17");
 }
@@ -143,26 +143,26 @@ TEST(Fields, VisitGivesReferencesInOrder) {
   EXPECT_EQ(next, 32);
   EXPECT_EQ(numbers.a1, 1);
   EXPECT_EQ(numbers.a32, 32);
-  const shop::Order order{"ann", 5, {}};
+  const market::Order order{"ann", 5, {}};
   const std::string* customer =
       VisitFields(order, [](const std::string& c, const int64_t&, const auto&) { return &c; });
   EXPECT_EQ(customer, &order.customer) << "a reference into the value, not a copy";
 }
 
 TEST(Fields, TypesOfFields) {
-  static_assert(
-      std::is_same_v<FieldTypes<shop::Order>, TypeList<std::string, int64_t, std::array<int, 3>>>);
-  static_assert(std::is_same_v<FieldTypes<const shop::Account>, TypeList<std::string, int64_t>>);
-  static_assert(std::is_same_v<FieldTypes<shop::Nothing>, TypeList<>>);
+  static_assert(std::is_same_v<FieldTypes<market::Order>,
+                               TypeList<std::string, int64_t, std::array<int, 3>>>);
+  static_assert(std::is_same_v<FieldTypes<const market::Account>, TypeList<std::string, int64_t>>);
+  static_assert(std::is_same_v<FieldTypes<market::Nothing>, TypeList<>>);
 }
 
 TEST(TypeNames, WithAndWithoutScope) {
-  static_assert(TypeName<shop::Order>() == "shop::Order");
+  static_assert(TypeName<market::Order>() == "market::Order");
   static_assert(TypeName<int>() == "int");
-  static_assert(ShortTypeName<shop::Order>() == "Order");
+  static_assert(ShortTypeName<market::Order>() == "Order");
   static_assert(ShortTypeName<Global>() == "Global");
   static_assert(ShortTypeName<Unnamed>() == "Unnamed");
-  static_assert(ShortTypeName<shop::Box<shop::Order>>() == "Box<shop::Order>");
+  static_assert(ShortTypeName<market::Box<market::Order>>() == "Box<market::Order>");
 }
 
 }  // namespace
