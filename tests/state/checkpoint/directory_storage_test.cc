@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "base/failpoint.h"
-#include "tests/state/checkpoint/temporary_directory.h"
+#include "tests/base/file/temporary_directory.h"
 
 namespace weir {
 namespace {

@@ -10,7 +10,7 @@
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
 #include "tests/state/checkpoint/manifests.h"
-#include "tests/state/checkpoint/temporary_directory.h"
+#include "tests/base/file/temporary_directory.h"
 
 namespace weir {
 namespace {

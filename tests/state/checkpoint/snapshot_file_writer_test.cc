@@ -11,7 +11,7 @@
 #include "base/failpoint.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/state_file.h"
-#include "tests/state/checkpoint/temporary_directory.h"
+#include "tests/base/file/temporary_directory.h"
 
 namespace weir {
 namespace {
