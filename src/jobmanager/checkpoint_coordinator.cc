@@ -1,0 +1,437 @@
+#include "jobmanager/checkpoint_coordinator.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace weir::jobmanager {
+namespace {
+
+bool IsStop(CheckpointKind kind) {
+  return kind == CheckpointKind::kStop || kind == CheckpointKind::kStopAndDrain;
+}
+
+std::string Name(CheckpointKind kind, CheckpointId id) {
+  return std::string(ToString(kind)) + " " + std::to_string(id.value);
+}
+
+}  // namespace
+
+CheckpointCoordinator::CheckpointCoordinator(CheckpointPolicy policy,
+                                             std::vector<SubtaskId> subtasks,
+                                             std::vector<SubtaskId> transactional)
+    : policy_(policy), subtasks_(std::move(subtasks)), transactional_(std::move(transactional)) {}
+
+void CheckpointCoordinator::Step(const CheckpointEvent& event, Instant now, Out* out) {
+  std::visit([&](const auto& e) { On(e, now, out); }, event);
+}
+
+// ---------------------------------------------------------------- attempts
+
+void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* out) {
+  assert(phase_ == Phase::kOff);
+  phase_ = Phase::kIdle;
+  attempt_ = e.attempt;
+  next_id_ = std::max(next_id_, e.floor.value + 1);
+  id_limit_ = e.id_limit.value;
+  reserving_ = false;
+  last_completed_ = std::max(last_completed_, e.last_completed);
+  next_periodic_ = now + policy_.interval;
+  any_ended_ = false;
+  early_ = at_end_ = stop_durable_ = done_ = false;
+  final_id_.reset();
+  stop_id_.reset();
+  failures_in_a_row_ = 0;
+  published_by_.clear();
+  for (const SubtaskId& subtask : transactional_) published_by_[subtask] = CheckpointId(0);
+  published_ = CheckpointId(0);
+  MaybeReserve(now, out);
+}
+
+void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* out) {
+  const std::string reason = "the attempt ended: " + e.reason;
+  for (const SavepointWanted& wanted : waiting_) {
+    out->push_back(
+        ReplySavepoint{.request = wanted.request, .code = ReplyCode::kAborted, .message = reason});
+  }
+  waiting_.clear();
+  for (auto& [id, entry] : exports_) {
+    if (entry.orphaned) continue;
+    entry.orphaned = true;
+    // When the job is done the stop savepoint has been answered; what is left here was not
+    // published, so it cannot be reported complete.
+    out->push_back(ReplySavepoint{
+        .request = entry.wanted.request,
+        .code = ReplyCode::kAborted,
+        .message = "checkpoint " + std::to_string(id.value) + " is durable, but " + reason});
+  }
+  // An export that has ended is forgotten now; one under way, when it ends.
+  std::erase_if(exports_,
+                [](const auto& e) { return e.second.path.has_value() || e.second.error; });
+  if (phase_ == Phase::kAligning) {
+    if (pending_->savepoint) {
+      out->push_back(ReplySavepoint{
+          .request = pending_->savepoint->request, .code = ReplyCode::kAborted, .message = reason});
+    }
+    RecordFailure(pending_->id, reason);
+    pending_.reset();
+    phase_ = Phase::kOff;
+  } else if (phase_ == Phase::kCommitting) {
+    phase_ = Phase::kDraining;
+  } else if (phase_ == Phase::kIdle) {
+    phase_ = Phase::kOff;
+  }
+  (void)now;
+}
+
+// ---------------------------------------------------------------- triggering
+
+bool CheckpointCoordinator::export_in_flight() const {
+  return std::any_of(exports_.begin(), exports_.end(),
+                     [](const auto& e) { return !e.second.path && !e.second.error; });
+}
+
+std::optional<Instant> CheckpointCoordinator::EarliestTrigger() const {
+  if (phase_ != Phase::kIdle || stopping() || done_) return std::nullopt;
+  if (!waiting_.empty()) return Instant{0};
+  if (final_id_) return std::nullopt;
+  if (at_end_) return retry_final_at_;
+  std::optional<Instant> at;
+  if (policy_.interval.count() > 0) at = next_periodic_;
+  if (early_) at = Instant{0};
+  // Min pause lies between periodic and early checkpoints; savepoints do not wait for it.
+  if (at && any_ended_) at = std::max(*at, last_end_ + policy_.min_pause);
+  return at;
+}
+
+void CheckpointCoordinator::MaybeTrigger(Instant now, Out* out) {
+  const std::optional<Instant> at = EarliestTrigger();
+  if (!at || now < *at) return;
+  if (next_id_ > id_limit_) {
+    MaybeReserve(now, out);
+    return;
+  }
+  if (!waiting_.empty()) {
+    SavepointWanted wanted = std::move(waiting_.front());
+    waiting_.pop_front();
+    const CheckpointKind kind = wanted.kind;
+    Trigger(kind, std::move(wanted), now, out);
+  } else {
+    Trigger(at_end_ ? CheckpointKind::kFinal : CheckpointKind::kCheckpoint, std::nullopt, now, out);
+  }
+}
+
+void CheckpointCoordinator::Trigger(CheckpointKind kind, std::optional<SavepointWanted> savepoint,
+                                    Instant now, Out* out) {
+  const CheckpointId id(next_id_++);
+  if (IsStop(kind)) stop_id_ = id;
+  early_ = false;
+  pending_ = Pending{.id = id, .kind = kind, .started = now, .savepoint = std::move(savepoint)};
+  phase_ = Phase::kAligning;
+  history_.push_front({.id = id, .attempt = attempt_, .kind = kind, .triggered = now});
+  if (history_.size() > kHistory) history_.pop_back();
+  out->push_back(SendTrigger{id, kind, policy_.mode});
+  MaybeReserve(now, out);
+}
+
+void CheckpointCoordinator::MaybeReserve(Instant now, Out* out) {
+  if (reserving_ || now < reserve_after_) return;
+  if (next_id_ + kIdsLeft <= id_limit_) return;
+  reserving_ = true;
+  out->push_back(ReserveIds{CheckpointId(next_id_ + kIdBlock)});
+}
+
+void CheckpointCoordinator::On(const IdsReserved& e, Instant now, Out* out) {
+  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  reserving_ = false;
+  if (e.limit.value <= id_limit_) reserve_after_ = now + kRetryPause;
+  id_limit_ = std::max(id_limit_, e.limit.value);
+  MaybeTrigger(now, out);
+}
+
+void CheckpointCoordinator::On(const EarlyCheckpointWanted&, Instant now, Out* out) {
+  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  // One asked for while a checkpoint is under way still holds: that one's barrier may have passed.
+  early_ = true;
+  MaybeTrigger(now, out);
+}
+
+void CheckpointCoordinator::On(const AllAtEnd&, Instant now, Out* out) {
+  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  at_end_ = true;
+  retry_final_at_ = now;
+  MaybeDone(out);
+  MaybeTrigger(now, out);
+}
+
+void CheckpointCoordinator::On(const SavepointWanted& e, Instant now, Out* out) {
+  auto refuse = [&](ReplyCode code, std::string message) {
+    out->push_back(
+        ReplySavepoint{.request = e.request, .code = code, .message = std::move(message)});
+  };
+  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) {
+    return refuse(ReplyCode::kFailedPrecondition, "the job is not running");
+  }
+  if (stopping() || done_ ||
+      std::any_of(waiting_.begin(), waiting_.end(),
+                  [](const SavepointWanted& w) { return IsStop(w.kind); })) {
+    return refuse(ReplyCode::kFailedPrecondition, "the job is being stopped with a savepoint");
+  }
+  if (waiting_.size() + exports_.size() >= kMaxWaitingSavepoints) {
+    return refuse(ReplyCode::kResourceExhausted,
+                  std::to_string(kMaxWaitingSavepoints) +
+                      " savepoints of this job are under way; wait for one of them");
+  }
+  waiting_.push_back(e);
+  MaybeTrigger(now, out);
+}
+
+// ---------------------------------------------------------------- alignment
+
+void CheckpointCoordinator::On(const SubtaskAcknowledged& e, Instant now, Out* out) {
+  if (phase_ != Phase::kAligning || pending_->id != e.id) return;
+  if (!pending_->acks.emplace(e.subtask, e.ack).second) return;
+  if (CheckpointRecord* record = Record(e.id)) {
+    record->acknowledged = static_cast<uint32_t>(pending_->acks.size());
+    record->state_bytes += e.ack.state_bytes;
+    record->full_state_bytes += e.ack.full_state_bytes;
+    record->max_sync_us = std::max(record->max_sync_us, e.ack.sync_us);
+    record->max_alignment_us = std::max(record->max_alignment_us, e.ack.alignment_us);
+  }
+  if (pending_->acks.size() < subtasks_.size()) return;
+  pending_->all_at_end = std::all_of(pending_->acks.begin(), pending_->acks.end(),
+                                     [](const auto& ack) { return ack.second.at_end; });
+  phase_ = Phase::kCommitting;
+  if (CheckpointRecord* record = Record(e.id)) {
+    record->status = CheckpointRecord::Status::kCommitting;
+  }
+  out->push_back(CommitManifest{pending_->id, pending_->kind, std::move(pending_->acks)});
+  (void)now;
+}
+
+void CheckpointCoordinator::On(const SubtaskDeclined& e, Instant now, Out* out) {
+  if (phase_ != Phase::kAligning || pending_->id != e.id) return;
+  FailPending("subtask " + std::to_string(e.subtask.vertex.value) + "/" +
+                  std::to_string(e.subtask.index) + " declined: " + e.reason,
+              now, out);
+}
+
+void CheckpointCoordinator::FailPending(const std::string& reason, Instant now, Out* out) {
+  const Pending failed = std::move(*pending_);
+  pending_.reset();
+  phase_ = Phase::kIdle;
+  last_end_ = now;
+  any_ended_ = true;
+  next_periodic_ = std::max(failed.started + policy_.interval, now);
+  RecordFailure(failed.id, reason);
+  const std::string what = Name(failed.kind, failed.id) + " failed: " + reason;
+  out->push_back(SendAborted{failed.id, reason});
+  if (failed.savepoint) {
+    out->push_back(ReplySavepoint{
+        .request = failed.savepoint->request, .code = ReplyCode::kAborted, .message = what});
+  }
+  if (IsStop(failed.kind)) {
+    done_ = true;  // nothing more is triggered in this attempt
+    out->push_back(FailAttempt{{.kind = ErrorKind::kExternal, .message = what}});
+    return;
+  }
+  retry_final_at_ = now + std::max<Instant>(policy_.min_pause, kRetryPause);
+  // A savepoint's failure is told to whoever asked; it says little about the job.
+  if (failed.kind != CheckpointKind::kSavepoint) {
+    ++failures_in_a_row_;
+    if (failures_in_a_row_ > policy_.tolerable_failures) {
+      done_ = true;
+      out->push_back(FailAttempt{{.kind = ErrorKind::kExternal,
+                                  .message = std::to_string(failures_in_a_row_) +
+                                             " checkpoints in a row failed (" +
+                                             std::to_string(policy_.tolerable_failures) +
+                                             " are tolerated); last: " + what}});
+      return;
+    }
+  }
+  MaybeTrigger(now, out);
+}
+
+// ---------------------------------------------------------------- commit and publication
+
+void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out) {
+  if (!commit_in_flight() || pending_->id != e.id) return;
+  const Pending committed = std::move(*pending_);
+  pending_.reset();
+  ++completed_;
+  last_completed_ = e.id;
+  if (CheckpointRecord* record = Record(e.id)) {
+    record->status = CheckpointRecord::Status::kCompleted;
+    record->durable = now;
+    record->path = e.path;
+  }
+  if (phase_ == Phase::kDraining) {
+    // Durable, so the next attempt begins from it and publishes it; this one is over.
+    phase_ = Phase::kOff;
+    if (committed.savepoint) {
+      out->push_back(ReplySavepoint{.request = committed.savepoint->request,
+                                    .code = ReplyCode::kAborted,
+                                    .message = Name(committed.kind, e.id) +
+                                               " is durable, but the attempt ended before its "
+                                               "output was published"});
+    }
+    return;
+  }
+  phase_ = Phase::kIdle;
+  failures_in_a_row_ = 0;
+  last_end_ = now;
+  any_ended_ = true;
+  next_periodic_ = std::max(committed.started + policy_.interval, now);
+  if (committed.all_at_end) final_id_ = e.id;
+  if (IsStop(committed.kind)) stop_durable_ = true;
+
+  out->push_back(SendCompleted{e.id});
+  MarkPublished(now);
+  if (committed.savepoint) {
+    exports_[e.id] = {.wanted = *committed.savepoint};
+    out->push_back(ExportSavepoint{e.id, committed.savepoint->directory});
+  }
+  // An export reads the files of its checkpoint: nothing goes before it has ended.
+  if (!export_in_flight()) out->push_back(PruneCheckpoints{policy_.retained});
+  MaybeDone(out);
+  MaybeTrigger(now, out);
+}
+
+void CheckpointCoordinator::On(const ManifestFailed& e, Instant now, Out* out) {
+  if (!commit_in_flight() || pending_->id != e.id) return;
+  const std::string reason = "the manifest was not committed: " + e.reason;
+  if (phase_ == Phase::kDraining) {
+    RecordFailure(e.id, reason);
+    if (pending_->savepoint) {
+      out->push_back(ReplySavepoint{
+          .request = pending_->savepoint->request, .code = ReplyCode::kAborted, .message = reason});
+    }
+    pending_.reset();
+    phase_ = Phase::kOff;
+    return;
+  }
+  FailPending(reason, now, out);
+}
+
+void CheckpointCoordinator::On(const SubtaskPublished& e, Instant now, Out* out) {
+  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  auto it = published_by_.find(e.subtask);
+  if (it == published_by_.end() || e.id > last_completed_ || e.id <= it->second) return;
+  it->second = e.id;
+  published_ = std::min_element(published_by_.begin(), published_by_.end(),
+                                [](const auto& a, const auto& b) { return a.second < b.second; })
+                   ->second;
+  MarkPublished(now);
+  SettleExports(out);
+  MaybeDone(out);
+}
+
+void CheckpointCoordinator::MarkPublished(Instant now) {
+  for (CheckpointRecord& record : history_) {
+    if (record.attempt != attempt_ || !Published(record.id)) continue;
+    if (record.status != CheckpointRecord::Status::kCompleted) continue;
+    record.status = CheckpointRecord::Status::kPublished;
+    record.published = now;
+  }
+}
+
+void CheckpointCoordinator::On(const SavepointExported& e, Instant, Out* out) {
+  auto it = exports_.find(e.id);
+  if (it == exports_.end()) return;
+  it->second.path = e.path;
+  if (CheckpointRecord* record = Record(e.id)) record->path = e.path;
+  SettleExports(out);
+  MaybeDone(out);
+}
+
+void CheckpointCoordinator::On(const SavepointExportFailed& e, Instant, Out* out) {
+  auto it = exports_.find(e.id);
+  if (it == exports_.end()) return;
+  it->second.error = e.reason;
+  SettleExports(out);
+  MaybeDone(out);
+}
+
+void CheckpointCoordinator::SettleExports(Out* out) {
+  for (auto it = exports_.begin(); it != exports_.end();) {
+    const auto& [id, entry] = *it;
+    if (entry.error) {
+      const std::string what = Name(entry.wanted.kind, id) + " is durable, but exporting it to '" +
+                               entry.wanted.directory + "' failed: " + *entry.error;
+      if (!entry.orphaned) {
+        out->push_back(ReplySavepoint{
+            .request = entry.wanted.request, .code = ReplyCode::kAborted, .message = what});
+        if (IsStop(entry.wanted.kind)) {
+          done_ = true;
+          out->push_back(FailAttempt{{.kind = ErrorKind::kExternal, .message = what}});
+        }
+      }
+    } else if (entry.orphaned && entry.path) {
+      // Answered when the attempt ended.
+    } else if (entry.path && Published(id)) {
+      out->push_back(
+          ReplySavepoint{.request = entry.wanted.request, .id = id, .path = *entry.path});
+    } else {
+      ++it;
+      continue;
+    }
+    it = exports_.erase(it);
+  }
+}
+
+void CheckpointCoordinator::MaybeDone(Out* out) {
+  if (done_ || phase_ != Phase::kIdle || !exports_.empty()) return;
+  if (stop_durable_ && Published(*stop_id_)) {
+    done_ = true;
+    out->push_back(JobDone{.stopped = true});
+  } else if (!stopping() && at_end_ && final_id_ && Published(*final_id_) && waiting_.empty()) {
+    done_ = true;
+    out->push_back(JobDone{});
+  }
+}
+
+// ---------------------------------------------------------------- time
+
+void CheckpointCoordinator::On(const CheckpointTick&, Instant now, Out* out) {
+  if (phase_ == Phase::kAligning && now >= pending_->started + policy_.timeout) {
+    std::string missing;
+    for (const SubtaskId& subtask : subtasks_) {
+      if (pending_->acks.contains(subtask)) continue;
+      missing = std::to_string(subtask.vertex.value) + "/" + std::to_string(subtask.index);
+      break;
+    }
+    FailPending("not acknowledged within " + std::to_string(policy_.timeout.count()) + " ms by " +
+                    std::to_string(subtasks_.size() - pending_->acks.size()) + " of " +
+                    std::to_string(subtasks_.size()) + " subtasks, among them " + missing,
+                now, out);
+    return;
+  }
+  MaybeTrigger(now, out);
+  if (phase_ != Phase::kOff && phase_ != Phase::kDraining) MaybeReserve(now, out);
+}
+
+std::optional<Instant> CheckpointCoordinator::NextDeadline() const {
+  if (phase_ == Phase::kAligning) return pending_->started + policy_.timeout;
+  std::optional<Instant> at = EarliestTrigger();
+  if (at && next_id_ > id_limit_) {
+    if (reserving_) return std::nullopt;  // its answer is an event
+    at = std::max(*at, reserve_after_);
+  }
+  return at;
+}
+
+CheckpointRecord* CheckpointCoordinator::Record(CheckpointId id) {
+  auto it = std::find_if(history_.begin(), history_.end(),
+                         [&](const CheckpointRecord& r) { return r.id == id; });
+  return it == history_.end() ? nullptr : &*it;
+}
+
+void CheckpointCoordinator::RecordFailure(CheckpointId id, const std::string& reason) {
+  ++failed_;
+  if (CheckpointRecord* record = Record(id)) {
+    record->status = CheckpointRecord::Status::kFailed;
+    record->failure = reason;
+  }
+}
+
+}  // namespace weir::jobmanager

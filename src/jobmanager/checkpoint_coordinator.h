@@ -1,0 +1,288 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "jobmanager/values.h"
+
+namespace weir::jobmanager {
+
+// ---------------------------------------------------------------- events
+
+/// All subtasks of the attempt run: periodic checkpoints begin.
+struct CheckpointingStarted {
+  AttemptId attempt;
+  CheckpointId floor;           ///< ids of this attempt are above it
+  CheckpointId id_limit;        ///< ids up to it are reserved durably
+  CheckpointId last_completed;  ///< newest durable one of this job; 0: none
+};
+/// The attempt is over, for whatever reason.
+struct CheckpointingStopped {
+  std::string reason;
+};
+struct SubtaskAcknowledged {
+  CheckpointId id;
+  SubtaskId subtask;
+  SubtaskAck ack;
+};
+struct SubtaskDeclined {
+  CheckpointId id;
+  SubtaskId subtask;
+  std::string reason;
+};
+struct EarlyCheckpointWanted {};
+/// Every subtask stands at end of data.
+struct AllAtEnd {};
+/// kind is kSavepoint, kStop or kStopAndDrain.
+struct SavepointWanted {
+  RequestId request;
+  CheckpointKind kind = CheckpointKind::kSavepoint;
+  std::string directory;
+};
+struct ManifestCommitted {
+  CheckpointId id;
+  std::string path;
+};
+/// The manifest does not exist, or nobody knows whether it does: either way nobody is told to
+/// publish, and the output joins the next checkpoint.
+struct ManifestFailed {
+  CheckpointId id;
+  std::string reason;
+};
+struct SubtaskPublished {
+  CheckpointId id;
+  SubtaskId subtask;
+};
+struct SavepointExported {
+  CheckpointId id;
+  std::string path;
+};
+struct SavepointExportFailed {
+  CheckpointId id;
+  std::string reason;
+};
+/// An answer to ReserveIds: `limit` is the durable limit now, grown or not.
+struct IdsReserved {
+  CheckpointId limit;
+};
+struct CheckpointTick {};
+
+using CheckpointEvent =
+    std::variant<CheckpointingStarted, CheckpointingStopped, SubtaskAcknowledged, SubtaskDeclined,
+                 EarlyCheckpointWanted, AllAtEnd, SavepointWanted, ManifestCommitted,
+                 ManifestFailed, SubtaskPublished, SavepointExported, SavepointExportFailed,
+                 IdsReserved, CheckpointTick>;
+
+// ---------------------------------------------------------------- actions
+
+struct SendTrigger {
+  CheckpointId id;
+  CheckpointKind kind;
+  CheckpointMode mode;
+};
+/// The one commit point. Answered by ManifestCommitted or ManifestFailed, always.
+struct CommitManifest {
+  CheckpointId id;
+  CheckpointKind kind;
+  std::map<SubtaskId, SubtaskAck> acks;
+};
+/// Only after ManifestCommitted.
+struct SendCompleted {
+  CheckpointId id;
+};
+struct SendAborted {
+  CheckpointId id;
+  std::string reason;
+};
+/// Rewrite checkpoint `id` into a savepoint below `directory`. Answered, always.
+struct ExportSavepoint {
+  CheckpointId id;
+  std::string directory;
+};
+struct ReplySavepoint {
+  RequestId request;
+  ReplyCode code = ReplyCode::kOk;
+  CheckpointId id;
+  std::string path;     ///< kOk
+  std::string message;  ///< otherwise
+};
+/// Keep the newest `count` completed checkpoints; older ones may go.
+struct PruneCheckpoints {
+  uint32_t count = 0;
+};
+/// Make ids up to `limit` durable in the job's record. Answered by IdsReserved, always.
+struct ReserveIds {
+  CheckpointId limit;
+};
+struct FailAttempt {
+  Failure failure;
+};
+/// A checkpoint in which every subtask stands at end of data, or a stop savepoint, is durable,
+/// published and exported: end the attempt, the job is done.
+struct JobDone {
+  bool stopped = false;
+};
+
+using CheckpointAction =
+    std::variant<SendTrigger, CommitManifest, SendCompleted, SendAborted, ExportSavepoint,
+                 ReplySavepoint, PruneCheckpoints, ReserveIds, FailAttempt, JobDone>;
+
+// ---------------------------------------------------------------- the machine
+
+/// What `describe` shows of a checkpoint.
+struct CheckpointRecord {
+  enum class Status { kRunning, kCommitting, kCompleted, kPublished, kFailed };
+  CheckpointId id;
+  AttemptId attempt;
+  CheckpointKind kind = CheckpointKind::kCheckpoint;
+  Status status = Status::kRunning;
+  Instant triggered{0};
+  Instant durable{0};
+  Instant published{0};
+  uint32_t acknowledged = 0;
+  uint64_t state_bytes = 0;
+  uint64_t full_state_bytes = 0;
+  uint64_t max_sync_us = 0;
+  uint64_t max_alignment_us = 0;
+  std::string path;
+  std::string failure;
+};
+
+/// Takes the checkpoints of one job, across its attempts. Lives and dies with the job's machine.
+///
+///              CheckpointingStarted            trigger               last ack
+///      [kOff] ----------------------> [kIdle] --------> [kAligning] ---------> [kCommitting]
+///        ^                              ^  ^                |                    |  |
+///        |                              |  +-- decline, ----+                    |  |
+///        |                              |      time-out                          |  |
+///        |                              +--------- committed or failed ----------+  |
+///        +---- CheckpointingStopped (from kIdle, kAligning)                         |
+///        +<--- committed or failed --- [kDraining] <--- CheckpointingStopped -------+
+///
+/// Invariants:
+///   - ids only grow; an id is triggered once, whatever becomes of it, across leaders too: an id
+///     is used only below the limit that the job's record holds
+///   - one checkpoint at a time is aligned or committed; a commit's outcome is always awaited
+///   - SendCompleted(n) only after ManifestCommitted(n), so no sink publishes what is not durable
+///   - after the barrier of a stop no other checkpoint is triggered; if the stop fails, the attempt
+///     does, because its sources have stopped
+///   - every SavepointWanted is answered by exactly one ReplySavepoint
+class CheckpointCoordinator {
+ public:
+  enum class Phase { kOff, kIdle, kAligning, kCommitting, kDraining };
+
+  static constexpr uint64_t kIdBlock = 1'000;  ///< ids reserved at a time
+  static constexpr uint64_t kIdsLeft = 100;    ///< reserve more when fewer are left
+  static constexpr size_t kMaxWaitingSavepoints = 16;
+  static constexpr size_t kHistory = 32;
+  static constexpr milliseconds kRetryPause{500};  ///< after a failed final checkpoint or reserve
+
+  CheckpointCoordinator(CheckpointPolicy policy, std::vector<SubtaskId> subtasks,
+                        std::vector<SubtaskId> transactional);
+
+  void Step(const CheckpointEvent& event, Instant now, std::vector<CheckpointAction>* out);
+
+  /// When the next CheckpointTick is due, if any.
+  std::optional<Instant> NextDeadline() const;
+
+  Phase phase() const { return phase_; }
+  /// A commit's outcome is outstanding: no restore point may be chosen before it is known.
+  bool commit_in_flight() const {
+    return phase_ == Phase::kCommitting || phase_ == Phase::kDraining;
+  }
+  bool export_in_flight() const;
+  CheckpointId last_completed() const { return last_completed_; }
+  uint64_t completed() const { return completed_; }
+  uint64_t failed() const { return failed_; }
+  const std::deque<CheckpointRecord>& history() const { return history_; }  ///< newest first
+
+ private:
+  struct Pending {
+    CheckpointId id;
+    CheckpointKind kind = CheckpointKind::kCheckpoint;
+    Instant started{0};
+    std::map<SubtaskId, SubtaskAck> acks;
+    std::optional<SavepointWanted> savepoint;
+    bool all_at_end = false;
+  };
+  /// A durable savepoint: answered when it is exported and published.
+  struct Export {
+    SavepointWanted wanted;
+    std::optional<std::string> path;
+    std::optional<std::string> error;
+    bool orphaned = false;  // the attempt ended first: answered already
+  };
+
+  using Out = std::vector<CheckpointAction>;
+  void On(const CheckpointingStarted& e, Instant now, Out* out);
+  void On(const CheckpointingStopped& e, Instant now, Out* out);
+  void On(const SubtaskAcknowledged& e, Instant now, Out* out);
+  void On(const SubtaskDeclined& e, Instant now, Out* out);
+  void On(const EarlyCheckpointWanted& e, Instant now, Out* out);
+  void On(const AllAtEnd& e, Instant now, Out* out);
+  void On(const SavepointWanted& e, Instant now, Out* out);
+  void On(const ManifestCommitted& e, Instant now, Out* out);
+  void On(const ManifestFailed& e, Instant now, Out* out);
+  void On(const SubtaskPublished& e, Instant now, Out* out);
+  void On(const SavepointExported& e, Instant now, Out* out);
+  void On(const SavepointExportFailed& e, Instant now, Out* out);
+  void On(const IdsReserved& e, Instant now, Out* out);
+  void On(const CheckpointTick& e, Instant now, Out* out);
+
+  void MaybeTrigger(Instant now, Out* out);
+  void Trigger(CheckpointKind kind, std::optional<SavepointWanted> savepoint, Instant now,
+               Out* out);
+  void MaybeReserve(Instant now, Out* out);
+  /// The pending checkpoint failed while the attempt goes on.
+  void FailPending(const std::string& reason, Instant now, Out* out);
+  void SettleExports(Out* out);
+  void MaybeDone(Out* out);
+  /// Every transactional subtask has published the output up to this checkpoint.
+  bool Published(CheckpointId id) const { return transactional_.empty() || id <= published_; }
+  void MarkPublished(Instant now);
+  bool stopping() const { return stop_id_.has_value(); }
+  std::optional<Instant> EarliestTrigger() const;
+  CheckpointRecord* Record(CheckpointId id);
+  void RecordFailure(CheckpointId id, const std::string& reason);
+
+  const CheckpointPolicy policy_;
+  const std::vector<SubtaskId> subtasks_;
+  const std::vector<SubtaskId> transactional_;
+
+  Phase phase_ = Phase::kOff;
+  AttemptId attempt_;
+  uint64_t next_id_ = 1;
+  uint64_t id_limit_ = 0;
+  bool reserving_ = false;
+  Instant reserve_after_{0};
+
+  std::optional<Pending> pending_;
+  /// What each transactional subtask has published up to: epochs are published in order.
+  std::map<SubtaskId, CheckpointId> published_by_;
+  CheckpointId published_;                  // the least of them
+  std::map<CheckpointId, Export> exports_;  // bounded by kMaxWaitingSavepoints
+  std::deque<SavepointWanted> waiting_;     // bounded by kMaxWaitingSavepoints
+
+  Instant next_periodic_{0};
+  Instant last_end_{0};
+  bool any_ended_ = false;
+  bool early_ = false;
+  bool at_end_ = false;
+  Instant retry_final_at_{0};
+  std::optional<CheckpointId> final_id_;  // durable, every subtask at end of data
+  std::optional<CheckpointId> stop_id_;   // a stop's barrier has left
+  bool stop_durable_ = false;
+  bool done_ = false;
+  uint32_t failures_in_a_row_ = 0;
+
+  CheckpointId last_completed_;
+  uint64_t completed_ = 0;
+  uint64_t failed_ = 0;
+  std::deque<CheckpointRecord> history_;
+};
+
+}  // namespace weir::jobmanager

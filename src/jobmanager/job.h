@@ -1,0 +1,288 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "jobmanager/checkpoint_coordinator.h"
+#include "jobmanager/restart_policy.h"
+#include "jobmanager/slot_placement.h"
+#include "jobmanager/values.h"
+
+namespace weir::jobmanager {
+
+enum class JobState {
+  kCreated,
+  kWaitingForSlots,
+  kDeploying,
+  kRunning,
+  kRestarting,
+  kCancelling,
+  kStopping,
+  kFinishing,
+  kFinished,
+  kCanceled,
+  kFailed,
+  kSuspended,
+};
+
+const char* ToString(JobState state);
+bool IsTerminal(JobState state);
+
+// ---------------------------------------------------------------- events
+
+/// A new job, or one that a former leader left behind. `attempt_floor` is the last attempt any
+/// leader may have deployed; `canceled` that its cancellation was asked for.
+struct JobStarted {
+  AttemptId attempt_floor;
+  bool canceled = false;
+};
+/// The slots of `placement` are this job's until it gives them back.
+struct SlotsGranted {
+  Placement placement;
+};
+struct StillWaiting {
+  std::string reason;
+};
+/// Answer to PrepareAttempt: the attempt number is durable, and this is what it begins from.
+struct AttemptPrepared {
+  AttemptId attempt;
+  std::optional<RestorePoint> restore;
+  CheckpointId id_floor;
+  CheckpointId id_limit;
+  CheckpointId last_completed;
+};
+struct PrepareFailed {
+  AttemptId attempt;
+  Failure failure;
+};
+struct TaskChanged {
+  AttemptId attempt;
+  SubtaskId subtask;
+  TaskState state;
+  Failure failure;  ///< of kFailed
+};
+/// The attempt is gone from that TaskManager, in good order or with the process.
+struct AttemptReleased {
+  SessionId session;
+  AttemptId attempt;
+};
+struct TaskManagerGone {
+  SessionId session;
+  std::string reason;
+};
+/// What a dead process reported about an attempt of this job.
+struct CrashReported {
+  AttemptId attempt;
+  Failure failure;
+};
+struct CancelWanted {
+  RequestId request;
+};
+/// Answer to PersistCancel.
+struct CancelPersisted {
+  bool ok = true;
+  std::string error;
+};
+/// Answer to PersistEnd.
+struct EndPersisted {
+  bool ok = true;
+};
+/// For the coordinator; dropped when it comes from another attempt.
+struct OfCheckpoints {
+  AttemptId attempt;
+  CheckpointEvent event;
+};
+/// This JobManager stops acting for the job, without a word to its tasks.
+struct SuspendWanted {};
+struct JobTick {};
+
+using JobEvent =
+    std::variant<JobStarted, SlotsGranted, StillWaiting, AttemptPrepared, PrepareFailed,
+                 TaskChanged, AttemptReleased, TaskManagerGone, CrashReported, CancelWanted,
+                 CancelPersisted, EndPersisted, OfCheckpoints, SuspendWanted, JobTick>;
+
+// ---------------------------------------------------------------- actions
+
+/// Make the attempt's number and the id reservation durable, then find the newest manifest.
+struct PrepareAttempt {
+  AttemptId attempt;
+};
+/// Send each TaskManager of the placement its part.
+struct Deploy {
+  AttemptId attempt;
+  Placement placement;
+  std::optional<RestorePoint> restore;
+  CheckpointId id_floor;
+};
+struct CancelAttempt {
+  AttemptId attempt;
+  SessionId session;
+  CancelReason reason;
+};
+/// The session did not answer a cancel: break it, the process is beyond help.
+struct DropSession {
+  SessionId session;
+  std::string reason;
+};
+struct GiveBackSlots {
+  SessionId session;
+};
+/// Put the wish to cancel into the job's record.
+struct PersistCancel {};
+/// Put the end into the job's record; afterwards, if told, delete the job's checkpoints.
+struct PersistEnd {
+  JobState state;
+  Failure failure;  ///< of kFailed
+  bool discard_checkpoints = false;
+};
+struct Reply {
+  RequestId request;
+  ReplyCode code = ReplyCode::kOk;
+  std::string message;
+};
+/// From the coordinator, of this attempt.
+struct CheckpointWork {
+  AttemptId attempt;
+  CheckpointAction action;
+};
+
+using JobAction = std::variant<PrepareAttempt, Deploy, CancelAttempt, DropSession, GiveBackSlots,
+                               PersistCancel, PersistEnd, Reply, CheckpointWork>;
+
+// ---------------------------------------------------------------- the machine
+
+struct FailureRecord {
+  Instant at{0};
+  AttemptId attempt;
+  Failure failure;
+  std::optional<SubtaskId> subtask;
+  TaskManagerId task_manager;
+};
+
+/// One deployment: from the grant of its slots until every TaskManager has let go of it.
+struct Attempt {
+  AttemptId id;
+  Placement placement;
+  std::map<SubtaskId, TaskState> tasks;
+  std::set<SessionId> holding;  ///< sessions whose slots are not given back
+  bool deployed = false;        ///< Deploy has been sent; before, nobody knows of the attempt
+  bool ending = false;          ///< CancelAttempt has been sent
+  Instant running_since{0};
+  std::optional<RestorePoint> restore;
+  CheckpointId id_floor;
+  CheckpointId id_limit;
+  CheckpointId last_completed;
+};
+
+/// The life of one job.
+///
+///   kCreated -> kWaitingForSlots -> kDeploying -> kRunning -> kFinishing ---> kFinished
+///                 ^       ^             |          |    \-> kStopping --------^
+///                 |       +-(slots lost)+          |            |
+///                 +--- kRestarting <----- any failure of the attempt
+///                          |
+///                          +-> kFailed              (the restart policy says no)
+///   any of the above -> kCancelling -> kCanceled    (by the user)
+///   any that is not terminal -> kSuspended          (this JobManager stops)
+///
+/// The failure of one subtask or TaskManager ends the attempt everywhere; when every TaskManager
+/// has confirmed or is gone, and no manifest commit is under way, the restart policy decides.
+/// A terminal state is entered only when the job's record says so durably, and holds no slot.
+/// The legal transitions stand in one table in job.cc and are asserted.
+class Job {
+ public:
+  static constexpr milliseconds kDeployTimeout{600'000};
+  /// A TaskManager ends a process whose cancel takes 30 s; beyond this it does not answer at all.
+  static constexpr milliseconds kCancelTimeout{45'000};
+  static constexpr milliseconds kPersistRetry{1'000};
+  static constexpr size_t kFailureHistory = 32;
+  static constexpr size_t kMaxWaitingCancels = 64;
+
+  Job(JobPlan plan, uint64_t seed);
+
+  void Step(const JobEvent& event, Instant now, std::vector<JobAction>* out);
+  std::optional<Instant> NextDeadline() const;
+
+  const JobPlan& plan() const { return plan_; }
+  JobState state() const { return state_; }
+  Instant state_since() const { return state_since_; }
+  AttemptId last_attempt() const { return last_attempt_; }
+  const Attempt* attempt() const { return attempt_ ? &*attempt_ : nullptr; }
+  const SlotMemory& slot_memory() const { return slot_memory_; }
+  const CheckpointCoordinator& checkpoints() const { return checkpoints_; }
+  const std::deque<FailureRecord>& failures() const { return failures_; }  ///< newest first
+  const std::string& reason() const { return reason_; }
+  uint32_t restarts() const { return policy_.restarts(); }
+  std::optional<Instant> restart_at() const { return restart_at_; }
+  /// Counts every visible change.
+  uint64_t version() const { return version_; }
+
+ private:
+  using Out = std::vector<JobAction>;
+  void On(const JobStarted& e, Instant now, Out* out);
+  void On(const SlotsGranted& e, Instant now, Out* out);
+  void On(const StillWaiting& e, Instant now, Out* out);
+  void On(const AttemptPrepared& e, Instant now, Out* out);
+  void On(const PrepareFailed& e, Instant now, Out* out);
+  void On(const TaskChanged& e, Instant now, Out* out);
+  void On(const AttemptReleased& e, Instant now, Out* out);
+  void On(const TaskManagerGone& e, Instant now, Out* out);
+  void On(const CrashReported& e, Instant now, Out* out);
+  void On(const CancelWanted& e, Instant now, Out* out);
+  void On(const CancelPersisted& e, Instant now, Out* out);
+  void On(const EndPersisted& e, Instant now, Out* out);
+  void On(const OfCheckpoints& e, Instant now, Out* out);
+  void On(const SuspendWanted& e, Instant now, Out* out);
+  void On(const JobTick& e, Instant now, Out* out);
+
+  void Enter(JobState state, Instant now);
+  bool IsCurrent(AttemptId id) const { return attempt_ && attempt_->id == id; }
+  void StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out);
+  void OnAllRunning(Instant now, Out* out);
+  /// The current attempt has failed: end it everywhere.
+  void Fail(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now,
+            Out* out);
+  void RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm,
+                       Instant now);
+  void EndAttempt(CancelReason reason, const std::string& why, Instant now, Out* out);
+  void Release(SessionId session, Out* out);
+  /// Goes on when the attempt is gone everywhere and no commit is under way.
+  void MaybeProceed(Instant now, Out* out);
+  void PersistEndOf(JobState end, Instant now, Out* out);
+  void StartCancelling(Instant now, Out* out);
+
+  const JobPlan plan_;
+  RestartPolicy policy_;
+  CheckpointCoordinator checkpoints_;
+
+  JobState state_ = JobState::kCreated;
+  Instant state_since_{0};
+  uint64_t version_ = 1;
+  std::string reason_;
+
+  AttemptId last_attempt_;
+  std::optional<Attempt> attempt_;
+  SlotMemory slot_memory_;
+
+  std::optional<Failure> cause_;       // of the attempt's end; the first that is no echo
+  milliseconds ran_for_{0};            // how long the failed attempt had been running
+  std::optional<std::string> doomed_;  // a crash report ended the job, whatever the policy says
+  std::optional<Instant> restart_at_;  // kRestarting, attempt gone
+  std::optional<Instant> cancel_deadline_;
+  std::optional<JobState> ending_as_;  // terminal state to enter when the attempt is gone
+  std::optional<PersistEnd> persisting_end_;
+  bool end_in_flight_ = false;
+  std::optional<Instant> persist_retry_at_;
+  bool cancel_in_flight_ = false;
+  bool cancel_wanted_ = false;
+  std::vector<RequestId> cancel_requests_;  // bounded by kMaxWaitingCancels
+  std::deque<FailureRecord> failures_;
+};
+
+}  // namespace weir::jobmanager

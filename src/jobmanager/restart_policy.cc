@@ -1,0 +1,71 @@
+#include "jobmanager/restart_policy.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace weir::jobmanager {
+
+std::optional<std::string> RestartPolicy::Charge(const Failure& failure) {
+  if (failure.operator_uid.empty() || failure.secondary) return std::nullopt;
+  if (!failure.death && failure.kind != ErrorKind::kUser) return std::nullopt;
+  OperatorRecord& record = operators_[failure.operator_uid];
+  const std::string who =
+      "operator '" + failure.operator_name + "' (uid " + failure.operator_uid + ")";
+  if (failure.death && ++record.deaths >= options_.max_deaths) {
+    return who + " took its process down " + std::to_string(record.deaths) +
+           " times; last: " + failure.message;
+  }
+  if (!failure.death && ++record.user_failures >= options_.max_user_failures) {
+    return who + " failed " + std::to_string(record.user_failures) +
+           " times; last: " + failure.message;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> RestartPolicy::OnCrashReport(const Failure& failure) {
+  return Charge(failure);
+}
+
+milliseconds RestartPolicy::NextBackoff() {
+  if (in_a_row_ == 1) return milliseconds(0);  // most failures are single: lose no time
+  const auto initial = static_cast<double>(options_.initial.count());
+  const auto maximum = static_cast<double>(options_.maximum.count());
+  backoff_ms_ = in_a_row_ == 2 ? initial : backoff_ms_ * options_.multiplier;
+  backoff_ms_ = std::min(backoff_ms_, maximum);
+  // Spread, so that jobs which fell together do not come back together.
+  std::uniform_real_distribution<double> spread(-options_.jitter, options_.jitter);
+  const double jittered = backoff_ms_ * (1.0 + spread(random_));
+  return milliseconds(std::llround(std::clamp(jittered, 0.0, maximum)));
+}
+
+RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, milliseconds ran_for) {
+  if (failure.kind == ErrorKind::kFatal) {
+    return {.reason = "the failure cannot be retried: " + failure.message};
+  }
+  if (ran_for >= options_.operator_window) operators_.clear();
+  if (auto reason = Charge(failure)) return {.reason = *reason};
+  if (ran_for >= options_.reset) in_a_row_ = 0;
+  ++in_a_row_;
+
+  Decision decision;
+  switch (options_.kind) {
+    case RestartKind::kNone:
+      decision.reason = "the job has no restart strategy: " + failure.message;
+      break;
+    case RestartKind::kFixedDelay:
+      if (restarts_ >= options_.attempts) {
+        decision.reason = "all " + std::to_string(options_.attempts) +
+                          " restarts are used up; last: " + failure.message;
+      } else {
+        decision = {.restart = true, .delay = options_.delay};
+      }
+      break;
+    case RestartKind::kExponentialDelay:
+      decision = {.restart = true, .delay = NextBackoff()};
+      break;
+  }
+  if (decision.restart) ++restarts_;
+  return decision;
+}
+
+}  // namespace weir::jobmanager

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "jobmanager/values.h"
+
+namespace weir::jobmanager {
+
+/// Decides after each failed attempt whether and when the next one begins.
+///
+/// Rules, in this order:
+///   1. a kFatal failure ends the job: going on would be wrong
+///   2. the same operator took its process down by a signal `max_deaths` times, or failed by the
+///      user's fault `max_user_failures` times: the job ends, whatever its strategy
+///   3. the strategy: none ends; fixed delay waits `delay` up to `attempts` times; exponential
+///      delay restarts at once, then after initial, initial x multiplier, ... up to maximum
+///
+/// Pure: time and the seed of the jitter are handed in. Owned by the job's machine.
+class RestartPolicy {
+ public:
+  struct Decision {
+    bool restart = false;
+    milliseconds delay{0};
+    std::string reason;  ///< why the job ends; empty when it restarts
+  };
+
+  RestartPolicy(RestartOptions options, uint64_t seed) : options_(options), random_(seed) {}
+
+  /// The attempt has failed. `ran_for` is how long all its subtasks had been running.
+  Decision OnFailure(const Failure& failure, milliseconds ran_for);
+
+  /// A process that died in an attempt already counted has reported which operator was to blame.
+  /// A reason to end the job, or nothing.
+  std::optional<std::string> OnCrashReport(const Failure& failure);
+
+  uint32_t restarts() const { return restarts_; }
+
+ private:
+  struct OperatorRecord {
+    uint32_t user_failures = 0;
+    uint32_t deaths = 0;
+  };
+
+  std::optional<std::string> Charge(const Failure& failure);
+  milliseconds NextBackoff();
+
+  RestartOptions options_;
+  std::mt19937_64 random_;
+  std::map<std::string, OperatorRecord> operators_;  // by uid; bounded by the graph's operators
+  uint32_t restarts_ = 0;                            // since submission
+  uint32_t in_a_row_ = 0;                            // since the last reset
+  double backoff_ms_ = 0;                            // of the last delayed restart
+};
+
+}  // namespace weir::jobmanager

@@ -1,0 +1,119 @@
+#include "jobmanager/slot_placement.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace weir::jobmanager {
+namespace {
+
+/// Slots by group: (group, slot number in the group), in order.
+std::vector<std::pair<std::string, uint32_t>> GroupSlots(const JobPlan& plan) {
+  std::map<std::string, uint32_t> width;
+  for (const VertexPlan& vertex : plan.vertices) {
+    uint32_t& w = width[vertex.slot_sharing_group];
+    w = std::max(w, vertex.parallelism);
+  }
+  std::vector<std::pair<std::string, uint32_t>> slots;
+  for (const auto& [group, count] : width) {
+    for (uint32_t i = 0; i < count; ++i) slots.emplace_back(group, i);
+  }
+  return slots;
+}
+
+struct Candidate {
+  SlotOffer offer;
+  uint32_t used_by_job = 0;
+
+  SlotRef Take() {
+    SlotRef ref{offer.session, offer.task_manager, offer.free_slots.front()};
+    offer.free_slots.erase(offer.free_slots.begin());
+    ++used_by_job;
+    return ref;
+  }
+};
+
+}  // namespace
+
+uint32_t SlotsNeeded(const JobPlan& plan) { return static_cast<uint32_t>(GroupSlots(plan).size()); }
+
+PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
+                         const SlotMemory& memory) {
+  const auto wanted = GroupSlots(plan);
+  PlacementResult result;
+  result.slots_needed = static_cast<uint32_t>(wanted.size());
+
+  std::sort(offers.begin(), offers.end(), [](const SlotOffer& a, const SlotOffer& b) {
+    // Those that recycle already count first, so that no more are sent after them.
+    return std::tuple(!a.recycling, a.task_manager, a.session) <
+           std::tuple(!b.recycling, b.task_manager, b.session);
+  });
+  std::vector<Candidate> candidates;
+  uint32_t free = 0;
+  for (SlotOffer& offer : offers) {
+    if (offer.needs_recycle || offer.free_slots.empty()) continue;
+    free += static_cast<uint32_t>(offer.free_slots.size());
+    candidates.push_back({offer});
+  }
+  if (free < wanted.size()) {
+    uint32_t reachable = free;
+    uint32_t recycling = 0;
+    for (const SlotOffer& offer : offers) {
+      if (!offer.needs_recycle || reachable >= wanted.size()) continue;
+      reachable += offer.slots;
+      recycling += 1;
+      if (!offer.recycling) result.recycle.push_back(offer.session);
+    }
+    result.slots_missing =
+        reachable >= wanted.size() ? 0 : static_cast<uint32_t>(wanted.size()) - reachable;
+    result.reason = "needs " + std::to_string(wanted.size()) + " slots, " + std::to_string(free) +
+                    " are free for it";
+    if (recycling > 0) {
+      result.reason += ", " + std::to_string(recycling) + " TaskManagers are recycled for it";
+    }
+    if (result.slots_missing > 0) {
+      result.reason += "; start TaskManagers with " + std::to_string(result.slots_missing) +
+                       " more slots, or lower the parallelism";
+    }
+    return result;
+  }
+
+  std::map<std::pair<std::string, uint32_t>, SlotRef> assigned;
+  for (const auto& slot : wanted) {
+    auto before = memory.find(slot);
+    if (before == memory.end()) continue;
+    for (Candidate& candidate : candidates) {
+      if (candidate.offer.task_manager != before->second) continue;
+      if (candidate.offer.free_slots.empty()) continue;
+      assigned[slot] = candidate.Take();
+      break;
+    }
+  }
+  for (const auto& slot : wanted) {
+    if (assigned.contains(slot)) continue;
+    Candidate* best = nullptr;
+    for (Candidate& candidate : candidates) {
+      if (candidate.offer.free_slots.empty()) continue;
+      if (best == nullptr || candidate.used_by_job < best->used_by_job) best = &candidate;
+    }
+    assigned[slot] = best->Take();
+  }
+  for (const VertexPlan& vertex : plan.vertices) {
+    for (uint32_t i = 0; i < vertex.parallelism; ++i) {
+      result.placement[{vertex.id, i}] = assigned.at({vertex.slot_sharing_group, i});
+    }
+  }
+  result.placed = true;
+  return result;
+}
+
+SlotMemory Remember(const JobPlan& plan, const Placement& placement) {
+  SlotMemory memory;
+  for (const VertexPlan& vertex : plan.vertices) {
+    for (uint32_t i = 0; i < vertex.parallelism; ++i) {
+      memory[{vertex.slot_sharing_group, i}] = placement.at({vertex.id, i}).task_manager;
+    }
+  }
+  return memory;
+}
+
+}  // namespace weir::jobmanager

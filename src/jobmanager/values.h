@@ -1,0 +1,127 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ids.h"
+
+/// The vocabulary of the control machines: plain values, no I/O, no wire types.
+namespace weir::jobmanager {
+
+using std::chrono::milliseconds;
+
+/// A point on Clock::Monotonic().
+using Instant = std::chrono::nanoseconds;
+
+/// A TaskManager across its incarnations; local state is found by it.
+using TaskManagerId = StrongId<struct TaskManagerIdTag, std::string>;
+/// One registration of one TaskManager process: one control stream. Never reused in a leadership.
+using SessionId = StrongId<struct SessionIdTag>;
+/// A client's call that waits for an answer.
+using RequestId = StrongId<struct RequestIdTag>;
+
+/// Why an attempt ended, or what a dead process left behind.
+struct Failure {
+  ErrorKind kind = ErrorKind::kInternal;
+  std::string operator_uid;  ///< empty: no operator is to blame
+  std::string operator_name;
+  std::string message;
+  bool secondary = false;  ///< the echo of another failure
+  bool death = false;      ///< the operator's thread took its process down by a signal
+};
+
+enum class CheckpointKind { kCheckpoint, kSavepoint, kStop, kStopAndDrain, kFinal };
+enum class CheckpointMode { kExactlyOnce, kAtLeastOnce };
+
+const char* ToString(CheckpointKind kind);
+
+struct CheckpointPolicy {
+  milliseconds interval{0};  ///< 0: no periodic checkpoints
+  milliseconds timeout{600'000};
+  milliseconds min_pause{0};
+  CheckpointMode mode = CheckpointMode::kExactlyOnce;
+  /// Checkpoints in a row that may fail before the attempt fails. Three: a slow store or one late
+  /// TaskManager must not restart a healthy job, while a store that is gone must not go unnoticed
+  /// (output waits for checkpoints, and a restart would repeat ever more work).
+  uint32_t tolerable_failures = 3;
+  uint32_t retained = 2;
+  bool retain_on_cancel = true;
+};
+
+enum class RestartKind { kNone, kFixedDelay, kExponentialDelay };
+
+struct RestartOptions {
+  RestartKind kind = RestartKind::kNone;
+  uint32_t attempts = 1;          ///< fixed delay
+  milliseconds delay{1'000};      ///< fixed delay
+  milliseconds initial{1'000};    ///< exponential: the second restart's wait; the first is at once
+  milliseconds maximum{60'000};   ///< exponential
+  double multiplier = 1.5;        ///< exponential
+  double jitter = 0.1;            ///< exponential: fraction of the wait, up and down
+  milliseconds reset{3'600'000};  ///< exponential: running so long forgets earlier failures
+  uint32_t max_user_failures = 10;        ///< of one operator; more end the job
+  uint32_t max_deaths = 3;                ///< of the process by a signal in one operator
+  milliseconds operator_window{600'000};  ///< running so long without one forgets them
+};
+
+struct VertexPlan {
+  VertexId id;
+  std::string name;
+  uint32_t parallelism = 1;
+  std::string slot_sharing_group = "default";
+  bool transactional = false;
+};
+
+/// All that the machines need to know of a job.
+struct JobPlan {
+  std::string name;
+  std::string artifact_hash;
+  std::vector<VertexPlan> vertices;
+  CheckpointPolicy checkpoint;
+  RestartOptions restart;
+
+  std::vector<SubtaskId> Subtasks() const;
+  std::vector<SubtaskId> TransactionalSubtasks() const;
+};
+
+struct SlotRef {
+  SessionId session;
+  TaskManagerId task_manager;
+  uint32_t slot = 0;
+  friend auto operator<=>(const SlotRef&, const SlotRef&) = default;
+};
+
+/// Where every subtask of an attempt runs.
+using Placement = std::map<SubtaskId, SlotRef>;
+
+/// The durable checkpoint that an attempt begins from.
+struct RestorePoint {
+  CheckpointId id;
+  std::string manifest_path;
+  bool is_savepoint = false;
+  bool allow_non_restored_state = false;
+};
+
+enum class TaskState { kDeploying, kRunning, kAtEnd, kCanceled, kFailed };
+
+enum class CancelReason { kCanceled, kFailed, kFinished, kStopped, kUnknown };
+
+/// How a client's request ended. The codes are those of proto/client.proto.
+enum class ReplyCode { kOk, kNotFound, kFailedPrecondition, kResourceExhausted, kAborted };
+
+/// What one subtask acknowledged. `state` goes into the manifest unread.
+struct SubtaskAck {
+  std::string state;
+  uint64_t state_bytes = 0;
+  uint64_t full_state_bytes = 0;
+  uint64_t sync_us = 0;
+  uint64_t alignment_us = 0;
+  bool at_end = false;
+};
+
+}  // namespace weir::jobmanager

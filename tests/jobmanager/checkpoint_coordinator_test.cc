@@ -1,0 +1,294 @@
+#include "jobmanager/checkpoint_coordinator.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace weir::jobmanager {
+namespace {
+
+const SubtaskId kSource{VertexId(0), 0};
+const SubtaskId kSink{VertexId(1), 0};
+
+/// Drives one coordinator with a source and a transactional sink on a clock of its own.
+class CheckpointCoordinatorTest : public ::testing::Test {
+ protected:
+  void Start(CheckpointPolicy policy, uint64_t limit = 1'000) {
+    coordinator_.emplace(policy, std::vector<SubtaskId>{kSource, kSink},
+                         std::vector<SubtaskId>{kSink});
+    Send(CheckpointingStarted{
+        .attempt = AttemptId(1), .floor = CheckpointId(0), .id_limit = CheckpointId(limit)});
+  }
+  static CheckpointPolicy Every(int64_t ms) { return {.interval = milliseconds(ms)}; }
+
+  void Send(const CheckpointEvent& event) { coordinator_->Step(event, now_, &actions_); }
+  void Advance(int64_t ms) {
+    now_ += milliseconds(ms);
+    Send(CheckpointTick{});
+  }
+  /// The only action of this type so far; forgets all actions.
+  template <class T>
+  T Take() {
+    std::optional<T> found;
+    for (const auto& action : actions_) {
+      if (const T* t = std::get_if<T>(&action)) {
+        EXPECT_FALSE(found.has_value()) << "more than one";
+        found = *t;
+      }
+    }
+    EXPECT_TRUE(found.has_value()) << "no such action";
+    actions_.clear();
+    return found.value_or(T{});
+  }
+  template <class T>
+  size_t Count() const {
+    return static_cast<size_t>(
+        std::count_if(actions_.begin(), actions_.end(),
+                      [](const auto& action) { return std::holds_alternative<T>(action); }));
+  }
+  void AckAll(CheckpointId id, bool at_end = false) {
+    Send(SubtaskAcknowledged{id, kSource, {.at_end = at_end}});
+    Send(SubtaskAcknowledged{id, kSink, {.at_end = at_end}});
+  }
+  /// One whole checkpoint; it must have been triggered.
+  void Complete(bool at_end = false) {
+    const CheckpointId id = Take<SendTrigger>().id;
+    AckAll(id, at_end);
+    EXPECT_EQ(Take<CommitManifest>().id, id);
+    Send(ManifestCommitted{id, "log/1"});
+  }
+
+  std::optional<CheckpointCoordinator> coordinator_;
+  Instant now_{0};
+  std::vector<CheckpointAction> actions_;
+};
+
+TEST_F(CheckpointCoordinatorTest, TriggersAtTheIntervalAndTellsSinksOnlyAfterTheCommit) {
+  Start(Every(1'000));
+  Advance(999);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  Advance(1);
+  const SendTrigger trigger = Take<SendTrigger>();
+  EXPECT_EQ(trigger.id, CheckpointId(1));
+  Send(SubtaskAcknowledged{trigger.id, kSource, {.state = "s"}});
+  EXPECT_EQ(Count<CommitManifest>(), 0u);
+  Send(SubtaskAcknowledged{trigger.id, kSink, {.state = "t"}});
+  EXPECT_EQ(Count<SendCompleted>(), 0u);
+  EXPECT_EQ(Take<CommitManifest>().acks.at(kSource).state, "s");
+  Send(ManifestCommitted{trigger.id, "log/1"});
+  EXPECT_EQ(Take<SendCompleted>().id, trigger.id);
+  EXPECT_EQ(coordinator_->last_completed(), trigger.id);
+  Send(SubtaskPublished{trigger.id, kSink});
+  EXPECT_EQ(coordinator_->history().front().status, CheckpointRecord::Status::kPublished);
+}
+
+TEST_F(CheckpointCoordinatorTest, IdsOfFailedCheckpointsAreNotUsedAgain) {
+  Start(Every(1'000));
+  Advance(1'000);
+  const CheckpointId first = Take<SendTrigger>().id;
+  Send(SubtaskDeclined{first, kSink, "disk full"});
+  EXPECT_EQ(Take<SendAborted>().id, first);
+  Advance(1'000);
+  EXPECT_EQ(Take<SendTrigger>().id, CheckpointId(2));
+  Send(SubtaskAcknowledged{first, kSource, {}});  // too late for anything
+  EXPECT_EQ(coordinator_->history().front().acknowledged, 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, MinPauseLiesBetweenTheEndAndTheNextStart) {
+  CheckpointPolicy policy = Every(1'000);
+  policy.min_pause = milliseconds(700);
+  Start(policy);
+  Advance(1'000);
+  const CheckpointId id = Take<SendTrigger>().id;
+  Advance(900);
+  AckAll(id);
+  Send(ManifestCommitted{id, "m"});
+  actions_.clear();
+  Advance(699);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  Advance(1);
+  EXPECT_EQ(Count<SendTrigger>(), 1u);
+}
+
+TEST_F(CheckpointCoordinatorTest, TimeoutAbortsAndNamesWhoIsMissing) {
+  CheckpointPolicy policy = Every(1'000);
+  policy.timeout = milliseconds(400);
+  Start(policy);
+  Advance(1'000);
+  const CheckpointId id = Take<SendTrigger>().id;
+  Send(SubtaskAcknowledged{id, kSource, {}});
+  Advance(400);
+  const SendAborted aborted = Take<SendAborted>();
+  EXPECT_NE(aborted.reason.find("1 of 2 subtasks, among them 1/0"), std::string::npos)
+      << aborted.reason;
+}
+
+TEST_F(CheckpointCoordinatorTest, FailuresInARowBeyondTheTolerableFailTheAttempt) {
+  CheckpointPolicy policy = Every(1'000);
+  policy.tolerable_failures = 1;
+  Start(policy);
+  for (int round = 0; round < 2; ++round) {
+    Advance(1'000);
+    Send(SubtaskDeclined{Take<SendTrigger>().id, kSink, "no"});
+    if (round == 0) {
+      EXPECT_EQ(Count<FailAttempt>(), 0u);
+    }
+  }
+  const Failure failure = Take<FailAttempt>().failure;
+  EXPECT_NE(failure.message.find("2 checkpoints in a row failed (1 are tolerated)"),
+            std::string::npos)
+      << failure.message;
+}
+
+TEST_F(CheckpointCoordinatorTest, ASuccessForgetsTheFailuresBeforeIt) {
+  CheckpointPolicy policy = Every(1'000);
+  policy.tolerable_failures = 1;
+  Start(policy);
+  for (int round = 0; round < 3; ++round) {
+    Advance(1'000);
+    Send(SubtaskDeclined{Take<SendTrigger>().id, kSink, "no"});
+    Advance(1'000);
+    Complete();
+  }
+  EXPECT_EQ(Count<FailAttempt>(), 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, ASavepointIsReportedOnceItIsExportedAndPublished) {
+  Start({});
+  Send(SavepointWanted{RequestId(9), CheckpointKind::kSavepoint, "/sp"});
+  Complete();
+  EXPECT_EQ(Take<ExportSavepoint>().directory, "/sp");
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u) << "not published yet";
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  const ReplySavepoint reply = Take<ReplySavepoint>();
+  EXPECT_EQ(reply.code, ReplyCode::kOk);
+  EXPECT_EQ(reply.path, "/sp/1");
+}
+
+TEST_F(CheckpointCoordinatorTest, StopEndsTheJobAndTakesNoOtherCheckpoint) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Complete();
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  EXPECT_EQ(Count<JobDone>(), 0u);
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<ReplySavepoint>(), 1u);
+  EXPECT_TRUE(Take<JobDone>().stopped);
+}
+
+TEST_F(CheckpointCoordinatorTest, AFailedStopFailsTheAttemptBecauseItsSourcesHaveStopped) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Send(SubtaskDeclined{CheckpointId(1), kSink, "no"});
+  EXPECT_EQ(Count<FailAttempt>(), 1u);
+  EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kAborted);
+  Send(SavepointWanted{RequestId(2), CheckpointKind::kSavepoint, "/sp"});
+  EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kFailedPrecondition);
+}
+
+TEST_F(CheckpointCoordinatorTest, TheFinalCheckpointIsTakenThoughPeriodicOnesAreOff) {
+  Start({});
+  EXPECT_FALSE(coordinator_->NextDeadline().has_value());
+  Send(AllAtEnd{});
+  EXPECT_EQ(std::get<SendTrigger>(actions_.back()).kind, CheckpointKind::kFinal);
+  Complete(true);
+  EXPECT_EQ(Count<JobDone>(), 0u) << "durable, not published";
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_FALSE(Take<JobDone>().stopped);
+}
+
+TEST_F(CheckpointCoordinatorTest, APeriodicCheckpointWithAllAtEndIsTheFinalOne) {
+  Start(Every(100));
+  Advance(100);
+  const CheckpointId id = Take<SendTrigger>().id;
+  Send(AllAtEnd{});
+  AckAll(id, true);
+  Send(ManifestCommitted{id, "m"});
+  Send(SubtaskPublished{id, kSink});
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  EXPECT_EQ(Count<JobDone>(), 1u);
+}
+
+TEST_F(CheckpointCoordinatorTest, AFailedFinalCheckpointIsTakenAgain) {
+  Start({});
+  Send(AllAtEnd{});
+  Send(SubtaskDeclined{Take<SendTrigger>().id, kSink, "no"});
+  actions_.clear();
+  ASSERT_TRUE(coordinator_->NextDeadline().has_value());
+  now_ = *coordinator_->NextDeadline();
+  Send(CheckpointTick{});
+  EXPECT_EQ(Take<SendTrigger>().id, CheckpointId(2));
+}
+
+TEST_F(CheckpointCoordinatorTest, AnEarlyCheckpointDoesNotWaitForTheInterval) {
+  Start(Every(60'000));
+  Advance(10);
+  Send(EarlyCheckpointWanted{});
+  EXPECT_EQ(Count<SendTrigger>(), 1u);
+  Send(EarlyCheckpointWanted{});
+  Complete();
+  EXPECT_EQ(Count<SendTrigger>(), 1u) << "asked for again while the first was under way";
+}
+
+TEST_F(CheckpointCoordinatorTest, TheOutcomeOfACommitIsAwaitedAfterTheAttemptEnded) {
+  Start(Every(1'000));
+  Advance(1'000);
+  const CheckpointId id = Take<SendTrigger>().id;
+  AckAll(id);
+  actions_.clear();
+  Send(CheckpointingStopped{"TaskManager lost"});
+  EXPECT_TRUE(coordinator_->commit_in_flight());
+  Send(ManifestCommitted{id, "m"});
+  EXPECT_FALSE(coordinator_->commit_in_flight());
+  EXPECT_EQ(Count<SendCompleted>(), 0u) << "nobody of that attempt is left to be told";
+  EXPECT_EQ(coordinator_->last_completed(), id);
+}
+
+TEST_F(CheckpointCoordinatorTest, NoIdIsUsedBeyondTheDurableReservation) {
+  Start(Every(10), /*limit=*/2);
+  EXPECT_EQ(Take<ReserveIds>().limit, CheckpointId(1 + CheckpointCoordinator::kIdBlock));
+  for (int i = 0; i < 2; ++i) {
+    Advance(10);
+    Complete();
+  }
+  actions_.clear();
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  Send(IdsReserved{CheckpointId(1'001)});
+  EXPECT_EQ(Take<SendTrigger>().id, CheckpointId(3));
+}
+
+TEST_F(CheckpointCoordinatorTest, EverySavepointWaitingWhenTheAttemptEndsIsAnswered) {
+  Start({});
+  for (uint64_t i = 0; i < 3; ++i) {
+    Send(SavepointWanted{RequestId(i), CheckpointKind::kSavepoint, "/sp"});
+  }
+  actions_.clear();
+  Send(CheckpointingStopped{"lost"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 3u);
+}
+
+TEST_F(CheckpointCoordinatorTest, NothingIsPrunedWhileAnExportReads) {
+  CheckpointPolicy policy = Every(100);
+  policy.retained = 1;
+  Start(policy);
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  Complete();
+  EXPECT_EQ(Count<PruneCheckpoints>(), 0u);
+  actions_.clear();
+  Advance(100);
+  Complete();
+  EXPECT_EQ(Count<PruneCheckpoints>(), 0u);
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  actions_.clear();
+  Advance(100);
+  Complete();
+  EXPECT_EQ(Take<PruneCheckpoints>().count, 1u);
+}
+
+}  // namespace
+}  // namespace weir::jobmanager

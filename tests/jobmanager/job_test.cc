@@ -1,0 +1,275 @@
+#include "jobmanager/job.h"
+
+#include <gtest/gtest.h>
+
+#include <type_traits>
+
+namespace weir::jobmanager {
+namespace {
+
+const SubtaskId kSource{VertexId(0), 0};
+const SubtaskId kSink{VertexId(1), 0};
+
+JobPlan TwoVertices() {
+  JobPlan plan{.name = "orders", .artifact_hash = "aa"};
+  plan.vertices = {
+      {.id = VertexId(0), .name = "source"},
+      {.id = VertexId(1), .name = "sink", .slot_sharing_group = "sinks", .transactional = true}};
+  plan.checkpoint.interval = milliseconds(1'000);
+  plan.restart = {.kind = RestartKind::kExponentialDelay, .jitter = 0.0};
+  return plan;
+}
+
+/// A job whose source runs on session 1 and whose sink runs on session 2.
+class JobTest : public ::testing::Test {
+ protected:
+  explicit JobTest(JobPlan plan = TwoVertices()) : job_(std::move(plan), 1) {}
+
+  void Send(const JobEvent& event) { job_.Step(event, now_, &actions_); }
+  void Checkpoint(const CheckpointEvent& event) { Send(OfCheckpoints{job_.last_attempt(), event}); }
+  void Advance(int64_t ms) {
+    now_ += milliseconds(ms);
+    Send(JobTick{});
+  }
+  /// Actions of this type so far, of the job or of its coordinator.
+  template <class T>
+  size_t Count() const {
+    size_t count = 0;
+    auto look = [&](const auto& a) { count += std::is_same_v<std::decay_t<decltype(a)>, T>; };
+    for (const JobAction& action : actions_) {
+      std::visit(look, action);
+      if (const auto* work = std::get_if<CheckpointWork>(&action)) std::visit(look, work->action);
+    }
+    return count;
+  }
+  void Grant(uint64_t first_session = 1) {
+    Send(SlotsGranted{{{kSource, {SessionId(first_session), TaskManagerId("a"), 0}},
+                       {kSink, {SessionId(first_session + 1), TaskManagerId("b"), 0}}}});
+  }
+  void Prepared() {
+    Send(AttemptPrepared{.attempt = job_.last_attempt(), .id_limit = CheckpointId(10'000)});
+  }
+  void Task(SubtaskId subtask, TaskState state, Failure failure = {}) {
+    Send(TaskChanged{job_.last_attempt(), subtask, state, std::move(failure)});
+  }
+  void Run() {
+    if (job_.state() == JobState::kCreated) Send(JobStarted{});
+    Grant();
+    Prepared();
+    Task(kSource, TaskState::kRunning);
+    Task(kSink, TaskState::kRunning);
+    ASSERT_EQ(job_.state(), JobState::kRunning);
+    actions_.clear();
+  }
+  void ReleaseAll() {
+    const AttemptId attempt = job_.last_attempt();
+    Send(AttemptReleased{SessionId(1), attempt});
+    Send(AttemptReleased{SessionId(2), attempt});
+  }
+
+  Job job_;
+  Instant now_{1};
+  std::vector<JobAction> actions_;
+};
+
+TEST_F(JobTest, RunsOnceEverySubtaskDoes) {
+  Send(JobStarted{});
+  EXPECT_EQ(job_.state(), JobState::kWaitingForSlots);
+  Grant();
+  EXPECT_EQ(Count<PrepareAttempt>(), 1u);
+  EXPECT_EQ(Count<Deploy>(), 0u) << "the attempt's number is not durable yet";
+  Prepared();
+  EXPECT_EQ(Count<Deploy>(), 1u);
+  Task(kSource, TaskState::kRunning);
+  EXPECT_EQ(job_.state(), JobState::kDeploying);
+  Task(kSink, TaskState::kRunning);
+  EXPECT_EQ(job_.state(), JobState::kRunning);
+}
+
+TEST_F(JobTest, AFailureEndsTheAttemptEverywhereBeforeTheNextBegins) {
+  Run();
+  Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kInternal, .message = "boom"});
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  EXPECT_EQ(Count<CancelAttempt>(), 2u);
+  Send(AttemptReleased{SessionId(1), AttemptId(1)});
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  Send(AttemptReleased{SessionId(2), AttemptId(1)});
+  EXPECT_EQ(Count<GiveBackSlots>(), 2u);
+  EXPECT_EQ(job_.state(), JobState::kWaitingForSlots) << "the first restart is at once";
+  Grant();
+  EXPECT_EQ(job_.last_attempt(), AttemptId(2));
+}
+
+TEST_F(JobTest, TheLossOfATaskManagerCountsAsItsRelease) {
+  Run();
+  Send(TaskManagerGone{SessionId(2), "stream broken"});
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  Send(AttemptReleased{SessionId(1), AttemptId(1)});
+  EXPECT_EQ(job_.state(), JobState::kWaitingForSlots);
+  EXPECT_EQ(job_.failures().front().task_manager, TaskManagerId("b"));
+}
+
+TEST_F(JobTest, NoAttemptBeginsWhileACommitIsUnderWay) {
+  Run();
+  Advance(1'000);
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+  Task(kSource, TaskState::kFailed, {.message = "boom"});
+  ReleaseAll();
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(job_.state(), JobState::kWaitingForSlots);
+  EXPECT_EQ(Count<SendCompleted>(), 0u);
+}
+
+TEST_F(JobTest, ThePrimaryFailureIsTheCauseThoughAnEchoCameFirst) {
+  Run();
+  Task(kSink, TaskState::kFailed,
+       {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kFatal, .message = "state is damaged"});
+  ReleaseAll();
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_NE(job_.reason().find("state is damaged"), std::string::npos);
+}
+
+TEST_F(JobTest, SlotsLostBeforeAnythingWasSentAreNoFailure) {
+  Send(JobStarted{});
+  Grant();
+  Send(TaskManagerGone{SessionId(1), "stream broken"});
+  EXPECT_EQ(job_.state(), JobState::kWaitingForSlots);
+  EXPECT_EQ(Count<GiveBackSlots>(), 2u);
+  EXPECT_EQ(job_.restarts(), 0u);
+  Send(AttemptPrepared{.attempt = AttemptId(1)});
+  EXPECT_EQ(Count<Deploy>(), 0u);
+}
+
+TEST_F(JobTest, FinishesWhenTheFinalCheckpointIsPublished) {
+  Run();
+  Task(kSource, TaskState::kAtEnd);
+  EXPECT_EQ(job_.state(), JobState::kRunning);
+  Task(kSink, TaskState::kAtEnd);
+  EXPECT_EQ(job_.state(), JobState::kFinishing);
+  ASSERT_EQ(Count<SendTrigger>(), 1u);
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {.at_end = true}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {.at_end = true}});
+  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(Count<CancelAttempt>(), 0u);
+  Checkpoint(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<CancelAttempt>(), 2u);
+  ReleaseAll();
+  EXPECT_EQ(job_.state(), JobState::kFinishing) << "not before the record says so";
+  ASSERT_EQ(Count<PersistEnd>(), 1u);
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFinished);
+}
+
+TEST_F(JobTest, AnEndThatCannotBePersistedIsTriedAgain) {
+  Run();
+  Send(CancelWanted{RequestId(1)});
+  Send(CancelPersisted{});
+  ReleaseAll();
+  Send(EndPersisted{.ok = false});
+  EXPECT_EQ(job_.state(), JobState::kCancelling);
+  ASSERT_TRUE(job_.NextDeadline().has_value());
+  now_ = *job_.NextDeadline();
+  Send(JobTick{});
+  EXPECT_EQ(Count<PersistEnd>(), 2u);
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kCanceled);
+}
+
+TEST_F(JobTest, ACancelIsAnsweredOnceItIsStored) {
+  Run();
+  Send(CancelWanted{RequestId(1)});
+  EXPECT_EQ(Count<Reply>(), 0u);
+  EXPECT_EQ(Count<PersistCancel>(), 1u);
+  Send(CancelPersisted{});
+  EXPECT_EQ(Count<Reply>(), 1u);
+  EXPECT_EQ(job_.state(), JobState::kCancelling);
+  Send(CancelWanted{RequestId(2)});
+  EXPECT_EQ(Count<Reply>(), 2u);
+}
+
+TEST_F(JobTest, AJobWaitingForItsRestartCanBeCancelled) {
+  Run();
+  for (int i = 0; i < 2; ++i) {
+    Task(kSource, TaskState::kFailed, {.message = "boom"});
+    ReleaseAll();
+    if (i == 0) Run();
+  }
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  EXPECT_TRUE(job_.restart_at().has_value());
+  Send(CancelWanted{RequestId(1)});
+  Send(CancelPersisted{});
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kCanceled);
+}
+
+TEST_F(JobTest, ATaskManagerThatDoesNotConfirmIsDropped) {
+  Run();
+  Task(kSource, TaskState::kFailed, {.message = "boom"});
+  Send(AttemptReleased{SessionId(1), AttemptId(1)});
+  now_ += Job::kCancelTimeout;
+  Send(JobTick{});
+  EXPECT_EQ(Count<DropSession>(), 1u);
+}
+
+TEST_F(JobTest, ReportedDeathsInOneOperatorEndTheJob) {
+  Send(JobStarted{});
+  const Failure death{.kind = ErrorKind::kUser,
+                      .operator_uid = "parse",
+                      .operator_name = "parse",
+                      .message = "signal 11"};
+  for (uint32_t round = 1; round <= 3; ++round) {
+    Grant();
+    Prepared();
+    Send(TaskManagerGone{SessionId(1), "stream broken"});
+    Send(AttemptReleased{SessionId(2), job_.last_attempt()});
+    Advance(10'000);
+    Send(CrashReported{job_.last_attempt(), death});
+  }
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_NE(job_.reason().find("'parse' (uid parse) took its process down 3 times"),
+            std::string::npos)
+      << job_.reason();
+}
+
+TEST_F(JobTest, AStopEndsInFinished) {
+  Run();
+  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  EXPECT_EQ(job_.state(), JobState::kStopping);
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
+  Checkpoint(SavepointExported{CheckpointId(1), "/sp/1"});
+  Checkpoint(SubtaskPublished{CheckpointId(1), kSink});
+  ReleaseAll();
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFinished);
+}
+
+TEST_F(JobTest, SavepointsOfAJobThatDoesNotRunAreRefused) {
+  Send(JobStarted{});
+  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 1u);
+}
+
+TEST_F(JobTest, ARecoveredJobGoesOnAboveTheAttemptsOfItsFormerLeader) {
+  Send(JobStarted{.attempt_floor = AttemptId(7)});
+  Grant();
+  EXPECT_EQ(job_.last_attempt(), AttemptId(8));
+}
+
+TEST_F(JobTest, SuspensionTellsItsTasksNothing) {
+  Run();
+  Send(SuspendWanted{});
+  EXPECT_EQ(job_.state(), JobState::kSuspended);
+  EXPECT_EQ(Count<CancelAttempt>(), 0u);
+  Task(kSource, TaskState::kFailed, {.message = "late"});
+  EXPECT_EQ(job_.state(), JobState::kSuspended);
+}
+
+}  // namespace
+}  // namespace weir::jobmanager

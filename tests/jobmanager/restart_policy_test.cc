@@ -1,0 +1,109 @@
+#include "jobmanager/restart_policy.h"
+
+#include <gtest/gtest.h>
+
+namespace weir::jobmanager {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+Failure Lost() { return {.kind = ErrorKind::kExternal, .message = "TaskManager 'a' was lost"}; }
+Failure UserFault(const std::string& uid) {
+  return {.kind = ErrorKind::kUser, .operator_uid = uid, .operator_name = uid, .message = "bad"};
+}
+
+RestartOptions Exponential() { return {.kind = RestartKind::kExponentialDelay, .jitter = 0.0}; }
+
+TEST(RestartPolicyTest, NoneEndsTheJobAtTheFirstFailure) {
+  RestartPolicy policy({.kind = RestartKind::kNone}, 1);
+  const auto decision = policy.OnFailure(Lost(), seconds(0));
+  EXPECT_FALSE(decision.restart);
+  EXPECT_NE(decision.reason.find("no restart strategy"), std::string::npos);
+}
+
+TEST(RestartPolicyTest, FixedDelayRestartsAsOftenAsItSays) {
+  RestartPolicy policy(
+      {.kind = RestartKind::kFixedDelay, .attempts = 2, .delay = milliseconds(300)}, 1);
+  for (int i = 0; i < 2; ++i) {
+    const auto decision = policy.OnFailure(Lost(), hours(5));
+    EXPECT_TRUE(decision.restart);
+    EXPECT_EQ(decision.delay, milliseconds(300));
+  }
+  EXPECT_FALSE(policy.OnFailure(Lost(), hours(5)).restart);
+  EXPECT_EQ(policy.restarts(), 2u);
+}
+
+TEST(RestartPolicyTest, ExponentialRestartsAtOnceThenBacksOffToTheMaximum) {
+  RestartPolicy policy(Exponential(), 1);
+  std::vector<int64_t> delays;
+  for (int i = 0; i < 13; ++i) {
+    delays.push_back(policy.OnFailure(Lost(), seconds(1)).delay.count());
+  }
+  EXPECT_EQ(delays, (std::vector<int64_t>{0, 1000, 1500, 2250, 3375, 5063, 7594, 11391, 17086,
+                                          25629, 38443, 57665, 60000}));
+}
+
+TEST(RestartPolicyTest, RunningLongEnoughForgetsTheBackoff) {
+  RestartPolicy policy(Exponential(), 1);
+  for (int i = 0; i < 5; ++i) (void)policy.OnFailure(Lost(), seconds(1));
+  EXPECT_EQ(policy.OnFailure(Lost(), hours(1)).delay.count(), 0);
+  EXPECT_EQ(policy.OnFailure(Lost(), seconds(1)).delay.count(), 1000);
+}
+
+TEST(RestartPolicyTest, JitterStaysWithinItsFractionAndTheMaximum) {
+  RestartOptions options = Exponential();
+  options.jitter = 0.1;
+  RestartPolicy policy(options, 7);
+  (void)policy.OnFailure(Lost(), seconds(0));
+  const int64_t second = policy.OnFailure(Lost(), seconds(0)).delay.count();
+  EXPECT_GE(second, 900);
+  EXPECT_LE(second, 1100);
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_LE(policy.OnFailure(Lost(), seconds(0)).delay, milliseconds(60'000));
+  }
+}
+
+TEST(RestartPolicyTest, FatalIsNeverRetried) {
+  RestartPolicy policy(Exponential(), 1);
+  Failure fatal = Lost();
+  fatal.kind = ErrorKind::kFatal;
+  EXPECT_FALSE(policy.OnFailure(fatal, hours(9)).restart);
+}
+
+TEST(RestartPolicyTest, DeathsInTheSameOperatorEndTheJob) {
+  RestartPolicy policy(Exponential(), 1);
+  Failure death = UserFault("parse");
+  death.death = true;
+  EXPECT_TRUE(policy.OnFailure(death, seconds(1)).restart);
+  EXPECT_FALSE(policy.OnCrashReport(UserFault("other")).has_value());
+  EXPECT_FALSE(policy.OnCrashReport(death).has_value());
+  const auto reason = policy.OnCrashReport(death);
+  ASSERT_TRUE(reason.has_value());
+  EXPECT_NE(reason->find("parse"), std::string::npos);
+}
+
+TEST(RestartPolicyTest, UserFailuresOfTheSameOperatorEndTheJobUnlessTheyAreFarApart) {
+  RestartOptions options = Exponential();
+  options.max_user_failures = 3;
+  RestartPolicy policy(options, 1);
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(UserFault("b"), seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), minutes(10)).restart);  // the window forgot two
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
+  EXPECT_FALSE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
+}
+
+TEST(RestartPolicyTest, EchoesAreNotChargedToTheirOperator) {
+  RestartOptions options = Exponential();
+  options.max_user_failures = 1;
+  RestartPolicy policy(options, 1);
+  Failure echo = UserFault("a");
+  echo.secondary = true;
+  EXPECT_TRUE(policy.OnFailure(echo, seconds(1)).restart);
+}
+
+}  // namespace
+}  // namespace weir::jobmanager

@@ -1,0 +1,89 @@
+#include "jobmanager/slot_placement.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+namespace weir::jobmanager {
+namespace {
+
+JobPlan Plan(std::vector<std::tuple<uint32_t, uint32_t, std::string>> vertices) {
+  JobPlan plan;
+  for (const auto& [id, parallelism, group] : vertices) {
+    plan.vertices.push_back(
+        {.id = VertexId(id), .parallelism = parallelism, .slot_sharing_group = group});
+  }
+  return plan;
+}
+
+SlotOffer Offer(uint64_t session, const std::string& tm, uint32_t slots) {
+  SlotOffer offer{.session = SessionId(session), .task_manager = TaskManagerId(tm), .slots = slots};
+  for (uint32_t i = 0; i < slots; ++i) offer.free_slots.push_back(i);
+  return offer;
+}
+
+SubtaskId Subtask(uint32_t vertex, uint32_t index) { return {VertexId(vertex), index}; }
+
+TEST(SlotPlacementTest, SlotIHoldsSubtaskIOfEveryVertexOfItsGroup) {
+  const JobPlan plan = Plan({{0, 2, "default"}, {1, 3, "default"}});
+  const auto result = PlaceJob(plan, {Offer(1, "a", 2), Offer(2, "b", 2)}, {});
+  ASSERT_TRUE(result.placed);
+  EXPECT_EQ(result.slots_needed, 3u);
+  for (uint32_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(result.placement.at(Subtask(0, i)), result.placement.at(Subtask(1, i)));
+  }
+}
+
+TEST(SlotPlacementTest, GroupsDoNotShareSlots) {
+  const JobPlan plan = Plan({{0, 2, "default"}, {1, 1, "heavy"}});
+  EXPECT_EQ(SlotsNeeded(plan), 3u);
+  const auto result = PlaceJob(plan, {Offer(1, "a", 4)}, {});
+  std::set<uint32_t> slots;
+  for (const auto& [subtask, slot] : result.placement) slots.insert(slot.slot);
+  EXPECT_EQ(slots.size(), 3u);
+}
+
+TEST(SlotPlacementTest, SpreadsOverTaskManagers) {
+  const JobPlan plan = Plan({{0, 4, "default"}});
+  const auto result = PlaceJob(plan, {Offer(1, "a", 8), Offer(2, "b", 2), Offer(3, "c", 8)}, {});
+  std::map<std::string, int> used;
+  for (const auto& [subtask, slot] : result.placement) ++used[slot.task_manager.value];
+  EXPECT_EQ(used, (std::map<std::string, int>{{"a", 2}, {"b", 1}, {"c", 1}}));
+}
+
+TEST(SlotPlacementTest, PrefersTheTaskManagerThatHoldsTheLocalState) {
+  const JobPlan plan = Plan({{0, 2, "default"}});
+  const auto before = PlaceJob(plan, {Offer(1, "b", 1), Offer(2, "c", 1)}, {});
+  const SlotMemory memory = Remember(plan, before.placement);
+  const auto after = PlaceJob(plan, {Offer(7, "a", 4), Offer(8, "b", 1), Offer(9, "c", 1)}, memory);
+  for (uint32_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(after.placement.at(Subtask(0, i)).task_manager,
+              before.placement.at(Subtask(0, i)).task_manager);
+  }
+}
+
+TEST(SlotPlacementTest, TooFewSlotsSaysHowManyAreMissing) {
+  const JobPlan plan = Plan({{0, 5, "default"}});
+  const auto result = PlaceJob(plan, {Offer(1, "a", 2)}, {});
+  EXPECT_FALSE(result.placed);
+  EXPECT_EQ(result.slots_missing, 3u);
+  EXPECT_NE(result.reason.find("needs 5 slots, 2 are free"), std::string::npos) << result.reason;
+}
+
+TEST(SlotPlacementTest, RecyclesNoMoreTaskManagersThanItNeeds) {
+  const JobPlan plan = Plan({{0, 3, "default"}});
+  SlotOffer other = Offer(2, "b", 2), third = Offer(3, "c", 2);
+  other.needs_recycle = third.needs_recycle = true;
+  auto result = PlaceJob(plan, {Offer(1, "a", 2), other, third}, {});
+  EXPECT_FALSE(result.placed);
+  EXPECT_EQ(result.slots_missing, 0u);
+  EXPECT_EQ(result.recycle, std::vector<SessionId>{SessionId(2)});
+
+  third.recycling = true;
+  result = PlaceJob(plan, {Offer(1, "a", 2), other, third}, {});
+  EXPECT_TRUE(result.recycle.empty()) << "one under way is enough";
+}
+
+}  // namespace
+}  // namespace weir::jobmanager
