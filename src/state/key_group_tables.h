@@ -24,11 +24,16 @@ class KeyGroupTables final : public StateTables {
     if (tables_ != nullptr) std::allocator<TableOf>().deallocate(tables_, range_.size());
   }
 
+  /// Before Add.
+  void set_pinned() { pinned_ = true; }
+  bool IsPinned() const override { return pinned_; }
+
   void MakeTables() override {
     tables_ = std::allocator<TableOf>().allocate(range_.size());
     for (; made_ < range_.size(); ++made_) {
       std::construct_at(&tables_[made_], &context(), static_cast<uint16_t>(range_.first + made_),
                         std::string(), values_);
+      if (pinned_) tables_[made_].set_complete();
     }
   }
 
@@ -69,6 +74,7 @@ class KeyGroupTables final : public StateTables {
  private:
   const KeyGroupRange range_;
   [[no_unique_address]] const Values values_;
+  bool pinned_ = false;
   TableOf* tables_ = nullptr;
   uint32_t made_ = 0;
 };

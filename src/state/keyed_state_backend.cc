@@ -18,7 +18,9 @@ KeyedStateBackend::KeyedStateBackend(KeyedStateOptions options)
   if (options_.restored != nullptr) unclaimed_ = options_.restored->Schemas();
 }
 
-KeyedStateBackend::~KeyedStateBackend() = default;
+KeyedStateBackend::~KeyedStateBackend() {
+  directory_.dropped.clear();  // tables refer to their states
+}
 
 void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
   const std::string& name = tables->schema().name;
@@ -34,8 +36,7 @@ void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
     }
   }
   if (states_.size() == UINT16_MAX) {
-    ThrowError(ErrorKind::kUser,
-               "operator " + options_.operator_uid + ": more than 65535 states");
+    ThrowError(ErrorKind::kUser, "operator " + options_.operator_uid + ": more than 65535 states");
   }
   TableContext& context = tables->context();
   context.name = options_.operator_uid + "/" + name;
@@ -45,13 +46,27 @@ void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
   if (options_.store != nullptr) {
     const absl::Status status = options_.store->OpenState(context.state_id, name);
     if (!status.ok()) {
-      ThrowError(ErrorKind::kExternal, "state " + context.name + ": opening it in the store failed: " +
-                                           std::string(status.message()));
+      ThrowError(ErrorKind::kExternal,
+                 "state " + context.name +
+                     ": opening it in the store failed: " + std::string(status.message()));
     }
   }
   tables->MakeTables();
   states_.push_back(std::move(tables));
   RestoreInto(*states_.back());
+  if (cache_ != nullptr && states_.back()->IsPinned()) LoadPinned(*states_.back());
+}
+
+void KeyedStateBackend::LoadPinned(StateTables& tables) {
+  for (uint32_t g = options_.key_groups.first; g < options_.key_groups.end; ++g) {
+    const auto key_group = static_cast<uint16_t>(g);
+    cache_->Scan(
+        tables.context(), key_group, "", [&](std::string_view key, std::string_view value) {
+          tables.Restore(
+              {.key_group = key_group, .kind = EntryKind::kValue, .key = key, .value = value});
+          return true;
+        });
+  }
 }
 
 void KeyedStateBackend::RestoreInto(StateTables& tables) {
@@ -88,9 +103,9 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
     }
     const absl::Status status = options_.store->Apply(entries);
     if (!status.ok()) {
-      ThrowError(ErrorKind::kExternal, "state " + tables.context().name +
-                                           ": restoring into the store failed: " +
-                                           std::string(status.message()));
+      ThrowError(ErrorKind::kExternal,
+                 "state " + tables.context().name +
+                     ": restoring into the store failed: " + std::string(status.message()));
     }
     batch.clear();
     batch_bytes = 0;
@@ -130,7 +145,7 @@ void KeyedStateBackend::BeginSnapshot(CheckpointId id, SnapshotKind kind) {
     ++epoch.full_dumps;
     epoch.full_dump_running = true;
     for (const auto& state : states_) {
-      state->ForEachTable([](TableBase& table) { table.ListForFullDump(); });
+      state->ForEachTable([](TableBase& table) { table.ListForSnapshot(); });
     }
   }
 }
@@ -152,7 +167,8 @@ bool KeyedStateBackend::SnapshotSlice(size_t max_bytes) {
   directory_.dropped.clear();
   directory_.epoch.full_dump_running = false;
   running_ = false;
-  stream_.EndSegment({.segment = directory_.epoch.segment - 1, .checkpoint = checkpoint_, .kind = kind_});
+  stream_.EndSegment(
+      {.segment = directory_.epoch.segment - 1, .checkpoint = checkpoint_, .kind = kind_});
   return true;
 }
 
@@ -171,10 +187,8 @@ void KeyedStateBackend::Thaw() {
   list.clear();
   epoch.full_dump_running = false;
   running_ = false;
-  stream_.EndSegment({.segment = epoch.segment - 1,
-                      .checkpoint = checkpoint_,
-                      .kind = kind_,
-                      .aborted = true});
+  stream_.EndSegment(
+      {.segment = epoch.segment - 1, .checkpoint = checkpoint_, .kind = kind_, .aborted = true});
 }
 
 bool KeyedStateBackend::Blocked() { return stream_.Blocked(); }

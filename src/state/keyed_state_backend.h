@@ -40,8 +40,8 @@ struct KeyedStateOptions {
 struct KeyedStateMetrics {
   uint64_t entries = 0;
   uint64_t table_bytes = 0;
-  uint64_t snapshot_bytes = 0;   // written since the start, all snapshots
-  uint64_t waiting_bytes = 0;    // written, not yet taken by the snapshot thread
+  uint64_t snapshot_bytes = 0;  // written since the start, all snapshots
+  uint64_t waiting_bytes = 0;   // written, not yet taken by the snapshot thread
   uint64_t store_reads = 0;
   uint64_t store_multi_gets = 0;
 };
@@ -53,6 +53,9 @@ class StateTables {
   /// The context is complete; called once, before any other.
   virtual void MakeTables() = 0;
   virtual void Restore(const RestoredState::Entry& entry) = 0;
+  /// True when all of it stays in memory although there is a store: windows and timers, whose next
+  /// use is ordered by time.
+  virtual bool IsPinned() const = 0;
   /// The top-level tables; nested ones are reached through them.
   virtual void ForEachTable(const std::function<void(TableBase&)>& visit) = 0;
 
@@ -125,7 +128,8 @@ class KeyedStateBackend {
   /// Throws unless the key group is this subtask's: a record that came to the wrong subtask.
   uint32_t KeyGroupFor(uint64_t key_hash) const {
     const uint32_t key_group = KeyGroupOf(key_hash, options_.max_parallelism);
-    if (!options_.key_groups.Contains(key_group)) [[unlikely]] ThrowForeignKeyGroup(key_group);
+    if (!options_.key_groups.Contains(key_group)) [[unlikely]]
+      ThrowForeignKeyGroup(key_group);
     return key_group;
   }
 
@@ -142,6 +146,8 @@ class KeyedStateBackend {
  private:
   [[noreturn]] void ThrowForeignKeyGroup(uint32_t key_group) const;
   void RestoreInto(StateTables& tables);
+  /// Brings a pinned state up from the store.
+  void LoadPinned(StateTables& tables);
   void Thaw();
 
   const KeyedStateOptions options_;

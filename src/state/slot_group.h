@@ -13,10 +13,10 @@ namespace weir {
 enum SlotFlag : uint8_t {
   kEpochA = 1 << 0,
   kEpochB = 1 << 1,
-  kTombstone = 1 << 2,   // the key is known to be absent; the slot holds no value
-  kReferenced = 1 << 3,  // used since the clock hand last passed
-  kUnsettled = 1 << 4,   // handed to the background writer, perhaps not yet readable below
-  kNeverWritten = 1 << 5 // neither a snapshot nor the store knows the key
+  kTombstone = 1 << 2,    // the key is known to be absent; the slot holds no value
+  kReferenced = 1 << 3,   // used since the clock hand last passed
+  kUnsettled = 1 << 4,    // handed to the background writer, perhaps not yet readable below
+  kNeverWritten = 1 << 5  // neither a snapshot nor the store knows the key
 };
 
 /// Tags and flags of 16 slots, side by side: a probe and the flag update that follows touch one

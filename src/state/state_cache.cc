@@ -41,10 +41,21 @@ void StateCache::MultiGet(const TableContext& context, std::span<CacheRead> read
   }
 }
 
+void StateCache::Scan(const TableContext& context, uint16_t key_group, std::string_view prefix,
+                      const std::function<bool(std::string_view, std::string_view)>& visit) {
+  ++counters_.scans;
+  const std::unique_ptr<StoreScan> scan = store_->Scan(context.state_id, key_group, prefix, prefix);
+  for (; scan->Valid(); scan->Next()) {
+    if (!visit(scan->key(), scan->value())) return;
+  }
+  ThrowIfFailed(context, scan->status());
+}
+
 void StateCache::ThrowUndecodable(const TableContext& context) {
   ThrowError(ErrorKind::kInternal,
-             "state " + context.name + ": the stored bytes of an entry are not of its type; restore "
-             "from a checkpoint that was written with this schema");
+             "state " + context.name +
+                 ": the stored bytes of an entry are not of its type; restore "
+                 "from a checkpoint that was written with this schema");
 }
 
 }  // namespace weir

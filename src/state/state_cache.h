@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,8 +26,8 @@ struct CacheRead {
 class StateCache {
  public:
   struct Counters {
-    uint64_t reads = 0;        // keys read from the store
-    uint64_t multi_gets = 0;   // batches of them
+    uint64_t reads = 0;       // keys read from the store
+    uint64_t multi_gets = 0;  // batches of them
     uint64_t scans = 0;
     uint64_t evicted = 0;
   };
@@ -36,6 +37,10 @@ class StateCache {
   bool Get(const TableContext& context, uint16_t key_group, std::string_view key,
            std::string& value);
   void MultiGet(const TableContext& context, std::span<CacheRead> reads);
+
+  /// visit(key, value) in order for the store's entries under the prefix until it returns false.
+  void Scan(const TableContext& context, uint16_t key_group, std::string_view prefix,
+            const std::function<bool(std::string_view, std::string_view)>& visit);
 
   std::string& key_buffer() { return key_buffer_; }
   std::string& value_buffer() { return value_buffer_; }

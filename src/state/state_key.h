@@ -44,7 +44,9 @@ struct StateKeyCodec {
 /// By ==, or by bytes for structs that have none.
 template <class K>
 bool StateKeysEqual(const K& a, const K& b) {
-  if constexpr (requires { { a == b } -> std::convertible_to<bool>; }) {
+  if constexpr (requires {
+                  { a == b } -> std::convertible_to<bool>;
+                }) {
     return a == b;
   } else {
     return SerdeEncode(a) == SerdeEncode(b);
@@ -116,7 +118,9 @@ struct StateKeyCodec<TimerKey<K>> {
                          static_cast<uint64_t>(name_space));
   }
   static uint64_t SchemaHash() { return CombineHashes(StateKeyCodec<K>::SchemaHash(), 0x746d); }
-  static std::string SchemaName() { return "time+" + StateKeyCodec<K>::SchemaName() + "+namespace"; }
+  static std::string SchemaName() {
+    return "time+" + StateKeyCodec<K>::SchemaName() + "+namespace";
+  }
 };
 
 /// Position of an element in a list state: in order.

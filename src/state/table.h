@@ -30,7 +30,8 @@ class Table final : public TableBase {
   /// Null when the key is absent. `hash` is Codec::Hash(key).
   void* Find(const K& key, uint64_t hash) {
     const size_t slot = FindSlot(key, hash);
-    if (slot == kNoSlot) [[unlikely]] return HasBelow() ? Load(key, hash) : nullptr;
+    if (slot == kNoSlot) [[unlikely]]
+      return HasBelow() ? Load(key, hash) : nullptr;
     uint8_t& flags = Flags(slot);
     if ((flags & (kTombstone | kReferenced)) != kReferenced) [[unlikely]] {
       flags |= kReferenced;
@@ -56,8 +57,19 @@ class Table final : public TableBase {
   /// The value, made by its default constructor when the key is absent; marks the entry changed.
   void* FindOrInsert(const K& key, uint64_t hash) {
     const size_t slot = FindSlot(key, hash);
-    if (slot == kNoSlot) [[unlikely]] return Insert(key, hash);
-    if (NeedsBeforeWrite(Flags(slot))) [[unlikely]] Touch(slot);
+    if (slot == kNoSlot) [[unlikely]]
+      return Insert(key, hash);
+    if (NeedsBeforeWrite(Flags(slot))) [[unlikely]]
+      Touch(slot);
+    return ValueAt(slot);
+  }
+
+  /// The value of a key that the caller knows to be absent below: no read.
+  void* InsertNew(const K& key, uint64_t hash) {
+    const size_t slot = NewSlot(key, hash);
+    values_.Construct(ValueAt(slot));
+    BeforeWrite(slot);
+    Flags(slot) |= kNeverWritten;
     return ValueAt(slot);
   }
 
@@ -119,9 +131,11 @@ class Table final : public TableBase {
       const SlotGroup& g = groups_[group];
       for (uint32_t mask = g.Match(tag); mask != 0; mask &= mask - 1) {
         const size_t slot = group * SlotGroup::kSlots + std::countr_zero(mask);
-        if (StateKeysEqual(KeyAt(slot), key)) [[likely]] return slot;
+        if (StateKeysEqual(KeyAt(slot), key)) [[likely]]
+          return slot;
       }
-      if (g.MatchEmpty() != 0) [[likely]] return kNoSlot;
+      if (g.MatchEmpty() != 0) [[likely]]
+        return kNoSlot;
       group = (group + step) & group_mask_;
     }
   }
@@ -164,7 +178,9 @@ class Table final : public TableBase {
   char* SlotAt(size_t slot) const { return slots_ + slot * SlotBytes(values_); }
 
   /// A key that is not here may be in the store.
-  bool HasBelow() const { return context_->directory->cache != nullptr && values_.IsPersisted(); }
+  bool HasBelow() const {
+    return context_->directory->cache != nullptr && values_.IsPersisted() && !complete();
+  }
 
   size_t NewSlot(const K& key, uint64_t hash) {
     ReserveOne();
@@ -180,11 +196,7 @@ class Table final : public TableBase {
       Touch(slot);
       return ValueAt(slot);
     }
-    const size_t slot = NewSlot(key, hash);
-    values_.Construct(ValueAt(slot));
-    BeforeWrite(slot);
-    Flags(slot) |= kNeverWritten;
-    return ValueAt(slot);
+    return InsertNew(key, hash);
   }
 
   [[gnu::noinline]] void Touch(size_t slot) {
@@ -217,8 +229,8 @@ class Table final : public TableBase {
       return;
     }
     const void* value = ValueAt(slot);
-    char* out = stream.Record(context_->state_id, key_group(), EntryKind::kValue, segment,
-                              key_size, values_.EncodedSize(value));
+    char* out = stream.Record(context_->state_id, key_group(), EntryKind::kValue, segment, key_size,
+                              values_.EncodedSize(value));
     values_.Write(value, WriteKey(key, out));
   }
   void DestroySlot(size_t slot) override {

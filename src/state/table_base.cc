@@ -78,6 +78,7 @@ size_t TableBase::ClaimSlot(uint64_t hash) {
       groups_[group].tags[i] = SlotGroup::TagOf(hash);
       groups_[group].flags[i] = 0;
       ++used_;
+      ++version_;
       return group * SlotGroup::kSlots + i;
     }
     group = (group + step) & group_mask_;
@@ -101,6 +102,7 @@ void TableBase::ForgetSlot(size_t slot) {
     group.tags[i] = SlotGroup::kErased;
   }
   --used_;
+  ++version_;
 }
 
 void TableBase::Grow() {
@@ -118,7 +120,7 @@ void TableBase::Rehash(size_t new_group_count) {
       std::aligned_alloc(alignof(SlotGroup), new_group_count * sizeof(SlotGroup)));
   if (groups == nullptr) throw std::bad_alloc();
   std::memset(static_cast<void*>(groups), 0, new_group_count * sizeof(SlotGroup));
-  char* slots = static_cast<char*>(::operator new(new_slots * slot_bytes_, kSlotAlign));
+  char* slots = static_cast<char*>(::operator new(new_slots* slot_bytes_, kSlotAlign));
   const size_t mask = new_group_count - 1;
 
   std::unique_ptr<uint64_t[]> blocks;
@@ -154,6 +156,7 @@ void TableBase::Rehash(size_t new_group_count) {
   growth_left_ = static_cast<uint32_t>(new_slots / 8 * 7 - used_);
   cursor_group_ = 0;
   clock_group_ = 0;
+  ++version_;
   context_->directory->bytes += MemoryBytes(new_group_count);
 }
 
@@ -230,7 +233,7 @@ void TableBase::WriteOut(size_t slot, uint64_t segment) {
   }
 }
 
-void TableBase::ListForFullDump() { ListAsChanged(TableDirectory::Index(epoch_->frozen)); }
+void TableBase::ListForSnapshot() { ListAsChanged(TableDirectory::Index(epoch_->frozen)); }
 
 void TableBase::Thaw() {
   const int frozen = TableDirectory::Index(epoch_->frozen);
@@ -269,7 +272,9 @@ void TableDirectory::Drop(std::unique_ptr<TableBase> table) {
                                EntryKind::kPrefixTombstone, epoch.segment, prefix.size(), 0);
     std::memcpy(key, prefix.data(), prefix.size());
   }
-  if (pending) dropped.push_back(std::move(table));
+  if (!pending) return;
+  table->ListForSnapshot();  // a table inside a value may not have been reached yet
+  dropped.push_back(std::move(table));
 }
 
 bool TableBase::SnapshotPending() const {
@@ -338,6 +343,7 @@ size_t TableBase::EvictSome(size_t want) {
         if (flags & epoch_->dirty) WriteOut(slot, epoch_->segment);
       } else if (!(flags & kUnsettled)) {
         ForgetSlot(slot);
+        complete_ = false;
         ++dropped;
       }
     }

@@ -85,8 +85,8 @@ class TableBase {
   /// more room (false).
   bool SnapshotSome(uint64_t stop_at_bytes);
 
-  /// Puts the table on the list of those that the running full dump has to visit.
-  void ListForFullDump();
+  /// Puts the table on the list of those that the running snapshot has to visit.
+  void ListForSnapshot();
   /// Takes the table off the list of the running snapshot: it is done.
   void UnlistFrozen() { listed_[TableDirectory::Index(epoch_->frozen)] = 0; }
   /// The running snapshot was aborted: what it has not written counts as changed again.
@@ -105,6 +105,14 @@ class TableBase {
     } while (slot != kNoSlot && (Flags(slot) & kTombstone) && ++slot);
     return slot;
   }
+
+  /// With a store: true when every present entry is here, so that a miss needs no read. Ends with
+  /// the first entry that is evicted.
+  bool complete() const { return complete_; }
+  void set_complete() { complete_ = true; }
+
+  /// Grows whenever an entry comes, goes or moves.
+  uint32_t version() const { return version_; }
 
   const std::string& prefix() const { return prefix_; }
   const TableContext& context() const { return *context_; }
@@ -146,7 +154,8 @@ class TableBase {
   size_t ClaimSlot(uint64_t hash);
   /// Makes sure that one more slot can be claimed; may rehash.
   void ReserveOne() {
-    if (growth_left_ == 0) [[unlikely]] Grow();
+    if (growth_left_ == 0) [[unlikely]]
+      Grow();
   }
   /// An entry that came and goes between two barriers leaves no trace.
   bool ForgetIfNeverWritten(size_t slot);
@@ -155,10 +164,12 @@ class TableBase {
   void MarkTombstone(size_t slot) {
     Flags(slot) |= kTombstone;
     ++tombstones_;
+    ++version_;
   }
   void UnmarkTombstone(size_t slot) {
     Flags(slot) &= static_cast<uint8_t>(~kTombstone);
     --tombstones_;
+    ++version_;
   }
   void DestroyAll();
 
@@ -189,6 +200,8 @@ class TableBase {
   const uint32_t slot_bytes_;
   const uint16_t key_group_;
   bool has_history_ = false;
+  bool complete_ = false;
+  uint32_t version_ = 0;
   uint32_t used_ = 0;
   uint32_t tombstones_ = 0;
   /// Slots with epoch bit A, B.

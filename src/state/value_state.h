@@ -20,9 +20,9 @@ class ValueState {
   static ValueState Open(KeyedStateBackend& backend, const std::string& name,
                          StateScope scope = StateScope::kKey) {
     ValueState handle;
-    handle.state_ = backend.OpenErased(name, StateKind::kValue, ValueTypeOf<V>(),
-                                       Serde<V>::SchemaHash(), Serde<V>::SchemaName(),
-                                       scope == StateScope::kKeyAndNamespace);
+    handle.state_ =
+        backend.OpenErased(name, StateKind::kValue, ValueTypeOf<V>(), Serde<V>::SchemaHash(),
+                           Serde<V>::SchemaName(), scope == StateScope::kKeyAndNamespace);
     return handle;
   }
 

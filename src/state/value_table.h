@@ -62,7 +62,8 @@ class ValueTable {
       return;
     }
     constexpr size_t kAhead = 12;
-    for (size_t i = 0; i < std::min(n, 2 * kAhead); ++i) TableFor(hashes[i]).PrefetchGroup(hashes[i]);
+    for (size_t i = 0; i < std::min(n, 2 * kAhead); ++i)
+      TableFor(hashes[i]).PrefetchGroup(hashes[i]);
     for (size_t i = 0; i < std::min(n, kAhead); ++i) TableFor(hashes[i]).PrefetchSlot(hashes[i]);
     for (size_t i = 0; i < n; ++i) {
       if (i + 2 * kAhead < n) {

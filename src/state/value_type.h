@@ -41,15 +41,19 @@ struct TypedValues {
     }
   }
   static size_t EncodedSize(const void* v) {
-    if constexpr (kEmpty) return 0;
-    else return Serde<V>::Size(*static_cast<const V*>(v));
+    if constexpr (kEmpty)
+      return 0;
+    else
+      return Serde<V>::Size(*static_cast<const V*>(v));
   }
   static void Write(const void* v, char* out) {
     if constexpr (!kEmpty) Serde<V>::Write(*static_cast<const V*>(v), out);
   }
   static bool Read(ByteReader& in, void* v) {
-    if constexpr (kEmpty) return in.ok();
-    else return Serde<V>::Read(in, *static_cast<V*>(v));
+    if constexpr (kEmpty)
+      return in.ok();
+    else
+      return Serde<V>::Read(in, *static_cast<V*>(v));
   }
   static TableBase* Nested(void*) { return nullptr; }
   static constexpr bool HasNested() { return false; }

@@ -92,8 +92,7 @@ TEST_F(ValueTableTest, ADeltaHoldsWhatChangedSinceTheBarrierBefore) {
   Put(3, 30);
   table_.Erase(1, H(uint64_t{1}));
   SnapshotAll(2);
-  EXPECT_EQ(LastSegment(sink_),
-            (std::map<uint64_t, std::string>{{1, "-"}, {2, "21"}, {3, "30"}}));
+  EXPECT_EQ(LastSegment(sink_), (std::map<uint64_t, std::string>{{1, "-"}, {2, "21"}, {3, "30"}}));
   SnapshotAll(3);
   EXPECT_TRUE(LastSegment(sink_).empty());
 }
@@ -128,9 +127,9 @@ TEST_F(ValueTableTest, AFullDumpHoldsEverything) {
   Put(5, 55);
   table_.Erase(6, H(uint64_t{6}));
   backend_.BeginSnapshot(CheckpointId(2), SnapshotKind::kFull);
-  Put(7, 77);                        // touched: written with its old value
-  table_.Erase(8, H(uint64_t{8}));   // the same
-  Put(5000, 1);                      // came after the barrier
+  Put(7, 77);                       // touched: written with its old value
+  table_.Erase(8, H(uint64_t{8}));  // the same
+  Put(5000, 1);                     // came after the barrier
   while (!backend_.SnapshotSlice(64)) {
   }
   auto full = LastSegment(sink_);
@@ -174,7 +173,8 @@ TEST_F(ValueTableTest, ASinkWithoutRoomStopsTheSliceAndInTheEndTheSubtask) {
 
 TEST_F(ValueTableTest, AKeyOfAnotherSubtaskIsRefused) {
   SnapshotCollector sink;
-  Backend backend({.operator_uid = "op", .max_parallelism = 8, .key_groups = {0, 1}, .sink = &sink});
+  Backend backend(
+      {.operator_uid = "op", .max_parallelism = 8, .key_groups = {0, 1}, .sink = &sink});
   auto table = ValueTable<uint64_t, uint64_t>::Open(backend, "v");
   uint64_t foreign = 0;
   while (KeyGroupOf(H(foreign), 8) == 0) ++foreign;

@@ -1,0 +1,111 @@
+#include "state/map_state.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "tests/state/state_harness.h"
+
+namespace weir {
+namespace {
+
+using test::Restorable;
+using test::Subtask;
+using Map = MapState<std::string, int64_t>;
+
+std::map<std::string, int64_t> Contents(const Map& map) {
+  std::map<std::string, int64_t> result;
+  map.ForEach([&](const std::string& k, int64_t v) { result[k] = v; });
+  return result;
+}
+
+TEST(MapStateTest, EachKeyHasAMapOfItsOwn) {
+  Subtask<uint64_t> task;
+  Map map = Map::Open(task.state, "m");
+  task.Key(1);
+  map.Put("a", 1);
+  map.Mutable("b") += 5;
+  task.Key(2);
+  EXPECT_TRUE(map.Empty());
+  EXPECT_EQ(map.Get("a"), nullptr);
+  map.Put("a", 7);
+  task.Key(1);
+  EXPECT_EQ(Contents(map), (std::map<std::string, int64_t>{{"a", 1}, {"b", 5}}));
+  map.Remove("a");
+  EXPECT_FALSE(map.Contains("a"));
+  map.Remove("b");
+  EXPECT_TRUE(map.Empty());
+}
+
+TEST(MapStateTest, ADeltaHoldsTheEntriesThatChanged) {
+  Subtask<uint64_t> task;
+  Map map = Map::Open(task.state, "m");
+  task.Key(1);
+  for (int i = 0; i < 1000; ++i) map.Put(std::to_string(i), i);
+  task.Snapshot(1);
+  EXPECT_EQ(task.chain.segments().back()->entries(), 1000u);
+  map.Put("5", 55);
+  map.Remove("6");
+  task.Snapshot(2);
+  EXPECT_EQ(task.chain.segments().back()->entries(), 2u);
+}
+
+TEST(MapStateTest, ClearingIsOneEntryAndWhatComesAfterItStays) {
+  Subtask<uint64_t> task;
+  Map map = Map::Open(task.state, "m");
+  task.Key(1);
+  for (int i = 0; i < 1000; ++i) map.Put(std::to_string(i), i);
+  task.Snapshot(1);
+  map.Clear();
+  map.Put("new", 1);
+  task.Snapshot(2);
+  EXPECT_EQ(task.chain.segments().back()->entries(), 2u);
+
+  SegmentSet set = Restorable({&task.chain});
+  Subtask<uint64_t> restored({0, 16}, &set);
+  Map again = Map::Open(restored.state, "m");
+  restored.state.FinishOpen();
+  restored.Key(1);
+  EXPECT_EQ(Contents(again), (std::map<std::string, int64_t>{{"new", 1}}));
+}
+
+TEST(MapStateTest, AMapClearedWhileItsSnapshotRunsIsStillInTheSnapshot) {
+  for (const SnapshotKind kind : {SnapshotKind::kDelta, SnapshotKind::kFull}) {
+    Subtask<uint64_t> task;
+    Map map = Map::Open(task.state, "m");
+    for (uint64_t k = 0; k < 100; ++k) {
+      task.Key(k);
+      for (int i = 0; i < 10; ++i) map.Put(std::to_string(i), i);
+    }
+    if (kind == SnapshotKind::kFull) task.Snapshot(1);
+    task.state.BeginSnapshot(CheckpointId(2), kind);
+    for (uint64_t k = 0; k < 100; ++k) {
+      task.Key(k);
+      if (k % 2 == 0) {
+        map.Clear();
+      } else {
+        for (int i = 0; i < 10; ++i) map.Remove(std::to_string(i));
+      }
+    }
+    task.Finish();
+    EXPECT_EQ(task.chain.segments().back()->entries(), 1000u);
+    {
+      SegmentSet set = Restorable({&task.chain});
+      Subtask<uint64_t> restored({0, 16}, &set);
+      Map again = Map::Open(restored.state, "m");
+      restored.Key(7);
+      EXPECT_EQ(Contents(again).size(), 10u);
+      restored.Key(8);
+      EXPECT_EQ(Contents(again).size(), 10u);
+    }
+    task.Snapshot(3);
+    SegmentSet set = Restorable({&task.chain});
+    Subtask<uint64_t> restored({0, 16}, &set);
+    Map::Open(restored.state, "m");
+    EXPECT_EQ(restored.state.Metrics().entries, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace weir

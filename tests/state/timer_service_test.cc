@@ -1,0 +1,114 @@
+#include "state/timer_service.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/state/state_harness.h"
+
+namespace weir {
+namespace {
+
+using test::RangeOf;
+using test::Restorable;
+using test::Subtask;
+using Timers = TimerService<std::string>;
+
+bool Register(Timers& timers, int64_t time, const std::string& key, int64_t name_space = 0) {
+  return timers.Register(Timestamp{time}, key, KeyHash(key), name_space);
+}
+
+std::vector<std::string> FireAll(Timers& timers, int64_t now) {
+  std::vector<std::string> fired;
+  EXPECT_TRUE(timers.Fire(Timestamp{now}, [&](const TimerKey<std::string>& t, uint64_t hash) {
+    EXPECT_EQ(hash, KeyHash(t.key));
+    fired.push_back(t.key + "@" + std::to_string(t.time_ms));
+    return true;
+  }));
+  return fired;
+}
+
+TEST(TimerServiceTest, FiresInOrderOfTimeUpToNow) {
+  Subtask<std::string> task;
+  Timers timers = Timers::Open(task.state, "t");
+  EXPECT_EQ(timers.Next(), Timestamp::Max());
+  Register(timers, 30, "c");
+  Register(timers, -10, "a");
+  Register(timers, 20, "b");
+  EXPECT_EQ(timers.Next(), Timestamp{-10});
+  EXPECT_EQ(FireAll(timers, 20), (std::vector<std::string>{"a@-10", "b@20"}));
+  EXPECT_EQ(timers.size(), 1u);
+}
+
+TEST(TimerServiceTest, ATimerIsItsTimeKeyAndNamespace) {
+  Subtask<std::string> task;
+  Timers timers = Timers::Open(task.state, "t");
+  EXPECT_TRUE(Register(timers, 10, "a"));
+  EXPECT_FALSE(Register(timers, 10, "a"));
+  EXPECT_TRUE(Register(timers, 10, "a", 1));
+  EXPECT_TRUE(Register(timers, 11, "a"));
+  EXPECT_TRUE(timers.Delete(Timestamp{10}, "a", KeyHash(std::string("a")), 1));
+  EXPECT_FALSE(timers.Delete(Timestamp{10}, "a", KeyHash(std::string("a")), 1));
+  EXPECT_EQ(FireAll(timers, 100), (std::vector<std::string>{"a@10", "a@11"}));
+}
+
+TEST(TimerServiceTest, WhatIsRegisteredWhileFiringFiresIfDue) {
+  Subtask<std::string> task;
+  Timers timers = Timers::Open(task.state, "t");
+  Register(timers, 1, "a");
+  int fired = 0;
+  timers.Fire(Timestamp{5}, [&](const TimerKey<std::string>& t, uint64_t) {
+    ++fired;
+    Register(timers, t.time_ms + 1, "a");
+    return true;
+  });
+  EXPECT_EQ(fired, 5);
+  EXPECT_EQ(timers.Next(), Timestamp{6});
+}
+
+TEST(TimerServiceTest, ACheckpointBetweenTwoTimersHoldsTheRest) {
+  Subtask<std::string> task;
+  Timers timers = Timers::Open(task.state, "t");
+  for (int i = 0; i < 300; ++i) Register(timers, i, "key" + std::to_string(i));
+  task.Snapshot(1);
+  int fired = 0;
+  EXPECT_FALSE(timers.Fire(Timestamp{1000}, [&](const auto&, uint64_t) { return ++fired < 100; }));
+  Register(timers, 5000, "late");
+  task.Snapshot(2);
+  SegmentSet set = Restorable({&task.chain});
+  size_t restored = 0;
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> part(RangeOf(i, 2, 16), &set);
+    Timers again = Timers::Open(part.state, "t");
+    restored += again.size();
+    EXPECT_GE(again.Next(), Timestamp{100});
+    FireAll(again, 10'000);
+    EXPECT_EQ(again.size(), 0u);
+  }
+  EXPECT_EQ(restored, 201u);
+}
+
+TEST(TimerServiceTest, ATimerThatComesAndGoesBetweenBarriersIsNotWritten) {
+  Subtask<std::string> task;
+  Timers timers = Timers::Open(task.state, "t");
+  for (int i = 0; i < 1000; ++i) Register(timers, i, "a");
+  FireAll(timers, 10'000);
+  task.Snapshot(1);
+  EXPECT_EQ(task.chain.segments().back()->entries(), 0u);
+}
+
+TEST(TimerServiceTest, DeletedTimersDoNotPileUp) {
+  Subtask<std::string> task;
+  Timers timers = Timers::Open(task.state, "t");
+  Register(timers, 500'000, "a");
+  for (int i = 0; i < 100'000; ++i) {
+    Register(timers, 1000 + i, "a");
+    timers.Delete(Timestamp{1000 + i}, "a", KeyHash(std::string("a")));
+  }
+  EXPECT_EQ(timers.Next(), Timestamp{500'000});
+  EXPECT_LT(task.state.Metrics().table_bytes, 100'000u);
+}
+
+}  // namespace
+}  // namespace weir
