@@ -27,8 +27,13 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     const PollResult result = reader_->Poll(batch_, split);
     if (!batch_.empty()) Stamp(split);
     batch = &batch_;
+    next_poll_ = result == PollResult::kNothing ? reader_->NextPoll() : Timestamp::Max();
     return result;
   }
+
+  // A timer whose only effect is that the subtask is up and polls.
+  Timestamp NextProcessingTimer() const override { return next_poll_; }
+  void OnProcessingTime(Timestamp) override { next_poll_ = Timestamp::Max(); }
 
   Timestamp CurrentWatermark() override {
     if (!strategy_.make_generator) return Timestamp::Min();
@@ -98,6 +103,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   RecordBatch<T> batch_;
   std::vector<Split> splits_;
   Timestamp watermark_ = Timestamp::Min();
+  Timestamp next_poll_ = Timestamp::Max();
   bool idle_ = true;
 };
 

@@ -15,7 +15,7 @@ namespace weir {
 /// Outcome of SourceReader::Poll.
 enum class PollResult {
   kMore,     ///< rows were added, or may be at the next call
-  kNothing,  ///< nothing now; the reader calls RuntimeContext::wake when that changes
+  kNothing,  ///< nothing now: until NextPoll, or until the reader calls RuntimeContext::wake
   kEnd,      ///< bounded input is exhausted: no rows now or ever (said again after a restore)
 };
 
@@ -48,6 +48,9 @@ class SourceReader {
   /// Appends rows of ONE split to the empty `batch`, with their timestamps where the source has
   /// any (kNoTimestamp else), and names the split. kMore with no rows is allowed.
   virtual PollResult Poll(RecordBatch<T>& batch, SplitIndex& split) = 0;
+
+  /// Asked after kNothing: the processing time at which to poll again without a wake.
+  virtual Timestamp NextPoll() { return Timestamp::Max(); }
 
   /// Positions after the last polled batch.
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
