@@ -1,0 +1,48 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "base/spsc_ring.h"
+#include "runtime/exchange/channel_metrics.h"
+#include "runtime/exchange/stream.h"
+
+namespace weir {
+
+class InboundStream;
+
+/// The receiving end of a channel, as its RemoteReceiver (slot thread) and its stream (network
+/// thread) share it.
+struct InboundChannel : std::enable_shared_from_this<InboundChannel> {
+  /// `max_credits`: the most that the gate will ever have given and not got back.
+  InboundChannel(ChannelId id, std::shared_ptr<Waker> waker, uint32_t max_credits)
+      : id(id), waker(std::move(waker)), frames(max_credits + kMaxCreditFreeFrames) {}
+
+  const ChannelId id;
+  const std::shared_ptr<Waker> waker;
+  SpscRing<InFrame> frames;  // network thread to slot thread
+
+  // Network thread.
+  uint64_t next_sequence = 0;
+  uint64_t credits_used = 0;
+
+  std::atomic<uint64_t> credits_given{0};
+  std::atomic<bool> closed{false};  // the consumer has gone: frames are dropped
+
+  std::mutex announced_mutex;
+  std::deque<BarrierAnnouncement> announced;  // announced_mutex
+  std::atomic<bool> has_announced{false};
+
+  uint32_t unsent_credits = 0;  // the stream's mutex_
+
+  /// Set once, by the registry, before the first credit is sent; so the slot may read it as soon
+  /// as it has seen a frame.
+  std::shared_ptr<InboundStream> stream;
+
+  ReceiverMetrics metrics;
+};
+
+}  // namespace weir

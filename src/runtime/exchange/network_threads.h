@@ -1,0 +1,38 @@
+#pragma once
+
+#include <grpcpp/completion_queue.h>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace weir {
+
+/// The network threads of a process: each polls one completion queue and does what its operations
+/// say. A stream belongs to one queue for life, so its completions come one after another.
+class NetworkThreads {
+ public:
+  /// `queues` come from the server's builder; clients use them too.
+  explicit NetworkThreads(std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues);
+  /// Stop() was called.
+  ~NetworkThreads();
+
+  size_t size() const { return queues_.size(); }
+  grpc::ServerCompletionQueue* queue(size_t i) { return queues_[i].get(); }
+  /// The next queue in turn.
+  grpc::ServerCompletionQueue* NextQueue();
+
+  /// No operation is outstanding, and none will be started. Ends and joins the threads.
+  void Stop();
+
+  /// One, or two on more than four cores.
+  static size_t DefaultCount();
+
+ private:
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
+  std::vector<std::thread> threads_;
+  std::atomic<size_t> turn_{0};
+};
+
+}  // namespace weir
