@@ -28,7 +28,7 @@ ALLOWED = {
     "runtime/element": {"base"},
     "api": {"base", "state", "runtime"},
     "job": {"base", "state", "runtime", "api", "proto"},
-    "connectors": {"base", "state", "runtime", "api", "metrics", "log"},
+    "connectors": {"base", "state", "runtime", "api", "metrics", "log", "connectors/format"},
     "jobmanager": SERVICES | {"state", "ha", "runtime/graph", "runtime/element", "job", "proto"},
     "taskmanager": SERVICES | {"state", "ha", "runtime", "api", "job", "connectors", "proto"},
     "cli": SERVICES | {"state", "ha", "runtime", "api", "job", "jobmanager", "taskmanager", "proto"},
