@@ -27,7 +27,9 @@ constexpr char kDirectoryPrefix[] = "weir-kafka-";
 constexpr milliseconds kReadyLimit{90'000};
 constexpr int kCallMs = 30'000;
 
-[[noreturn]] void Fail(const std::string& what) { throw std::runtime_error("test broker: " + what); }
+[[noreturn]] void Fail(const std::string& what) {
+  throw std::runtime_error("test broker: " + what);
+}
 
 void Check(rd_kafka_resp_err_t error, const std::string& what) {
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) Fail(what + ": " + rd_kafka_err2str(error));
@@ -134,8 +136,9 @@ TestRecord ToTestRecord(const rd_kafka_message_t& message) {
     const char* name;
     const void* value;
     size_t size;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
-                       RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+    for (size_t i = 0;
+         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
       record.headers[name] = text(value, size);
     }
   }
@@ -224,7 +227,8 @@ void Broker::Resume() { kill(pid_, SIGCONT); }
 
 std::string Broker::CreateTopic(const std::string& prefix, int partitions,
                                 const Properties& properties) {
-  const std::string name = prefix + "-" + std::to_string(getpid()) + "-" + std::to_string(++topics_);
+  const std::string name =
+      prefix + "-" + std::to_string(getpid()) + "-" + std::to_string(++topics_);
   const Client client = MakeClient(RD_KAFKA_PRODUCER, address_);
   char error[256];
   const Owned<rd_kafka_NewTopic_t> topic(
@@ -280,10 +284,11 @@ void Broker::Produce(const std::string& topic, const std::vector<TestRecord>& re
     Fail(error);
   }
   rd_kafka_conf_set_opaque(conf, &failed);
-  rd_kafka_conf_set_dr_msg_cb(
-      conf, [](rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
-        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) ++*static_cast<int*>(opaque);
-      });
+  rd_kafka_conf_set_dr_msg_cb(conf,
+                              [](rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
+                                if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+                                  ++*static_cast<int*>(opaque);
+                              });
   rd_kafka_conf_set_log_cb(conf, Silence);
   rd_kafka_t* raw = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof error);
   if (raw == nullptr) Fail(error);
@@ -301,8 +306,7 @@ void Broker::Produce(const std::string& topic, const std::vector<TestRecord>& re
     for (;;) {
       const auto result = rd_kafka_producev(
           raw, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(record.partition),
-          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-          RD_KAFKA_V_KEY(bytes(record.key), key_size),
+          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(bytes(record.key), key_size),
           RD_KAFKA_V_VALUE(bytes(record.value), value_size),
           RD_KAFKA_V_TIMESTAMP(record.timestamp_ms < 0 ? 0 : record.timestamp_ms),
           RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);

@@ -39,7 +39,8 @@ TEST(BrokerTest, DataOutliveAKill) {
   EXPECT_EQ(broker.address(), address);
   broker.Produce(topic, {{.value = "after"}});
   EXPECT_THAT(broker.ReadValues(topic, Isolation::kReadCommitted), ElementsAre("before", "after"));
-  EXPECT_EQ(broker.Offsets(topic, 0, Isolation::kReadUncommitted), std::pair(int64_t{0}, int64_t{2}));
+  EXPECT_EQ(broker.Offsets(topic, 0, Isolation::kReadUncommitted),
+            std::pair(int64_t{0}, int64_t{2}));
 }
 
 /// What tools/kafka/verify_reader.py says of these payloads, all in one partition.

@@ -1,0 +1,157 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ids.h"
+#include "connectors/kafka/marker.h"
+
+namespace weir::kafka {
+
+/// The protocol by which one lane's epochs reach Kafka exactly once, as a pure machine: no I/O, no
+/// clock, no thread. Whoever drives it performs the one action that is outstanding and reports how
+/// it ended.
+///
+///   kNew --Begin--> kFencing --ProducerReady--> kReading --MarkerFound--+--> kClaiming --+
+///                      ^                                                |                |
+///                      |                                                |            Committed
+///                      +---- OutcomeUnknown (of anything below) ----+   |                |
+///                                                                   |   v                v
+///                                                             kPublishing <--work--> kIdle
+///
+/// and from every state: Fenced, Refused, or a marker that forbids to go on --> kStopped.
+///
+/// Rules it keeps:
+///  - Nothing is read before the lane's transactional id was fenced, and nothing is published
+///  before
+///    the marker was read; so what the marker says cannot change behind our back.
+///  - The first transaction of a writer holds only its marker: it claims the lane. Who afterwards
+///    finds another writer's marker stops; that it was able to fence the other is no licence.
+///  - When the outcome of a transaction is unknown the machine does not guess: the producer is
+///    replaced (which ends the transaction one way or the other) and the marker is read again.
+///  - Epochs are published in order of their checkpoints, only those of completed checkpoints,
+///    and everything that is due in as few transactions as the size limit allows.
+class TransactionPublisher {
+ public:
+  /// What the checkpoint we were restored from says of this lane.
+  struct Restored {
+    CheckpointId checkpoint;  ///< the checkpoint itself
+    std::string run;          ///< the job that took it
+    /// The lane's newest marker known then; nothing if this lane had none in that checkpoint.
+    std::optional<CheckpointId> published;
+  };
+  struct Lane {
+    LaneId id;
+    uint32_t parallelism = 1;
+    WriterId writer;
+    std::optional<Restored> restored;  ///< nothing: the first start of a lineage
+    uint64_t max_transaction_bytes = 256u << 20;
+  };
+  struct Epoch {
+    CheckpointId checkpoint;
+    uint64_t bytes = 0;  ///< 0: no output; needs no transaction
+  };
+
+  // Events.
+  struct Begin {};
+  struct ProducerReady {};
+  struct MarkerFound {
+    std::optional<Marker> marker;  ///< the lane's newest committed one
+  };
+  struct Committed {};
+  /// The action failed, or whether it did is not known; trying again may help.
+  struct OutcomeUnknown {
+    std::string reason;
+  };
+  /// Another producer has taken our transactional id.
+  struct Fenced {};
+  /// Trying again cannot help (no such topic, not authorised, record too large).
+  struct Refused {
+    std::string reason;
+  };
+  struct EpochClosed {
+    Epoch epoch;
+  };
+  struct CheckpointCompleted {
+    CheckpointId checkpoint;
+  };
+  using Event = std::variant<Begin, ProducerReady, MarkerFound, Committed, OutcomeUnknown, Fenced,
+                             Refused, EpochClosed, CheckpointCompleted>;
+
+  // Actions. The first three are work: at most one is outstanding, and it is answered by an event.
+  /// Destroy the producer if there is one, make a new one, init_transactions.
+  struct InitProducer {
+    uint32_t failures = 0;  ///< in a row, so far: wait the longer before trying again
+    std::string reason;     ///< of the last failure
+  };
+  struct ReadMarker {};
+  /// One transaction: these epochs in this order, then the marker; commit.
+  struct Transact {
+    std::vector<CheckpointId> epochs;
+    Marker marker;
+  };
+  /// Every epoch up to this one is in the topic; their files are not needed for publishing.
+  struct Published {
+    CheckpointId up_to;
+  };
+  /// The end: nothing may be published by this writer any more.
+  struct Stop {
+    ErrorKind kind = ErrorKind::kFatal;
+    std::string reason;
+  };
+  using Action = std::variant<InitProducer, ReadMarker, Transact, Published, Stop>;
+  using Actions = std::vector<Action>;
+
+  /// The epochs that the restored checkpoint carries are handed in by EpochClosed before Begin.
+  explicit TransactionPublisher(Lane lane)
+      : lane_(std::move(lane)),
+        completed_(lane_.restored ? lane_.restored->checkpoint : CheckpointId{}) {}
+
+  [[nodiscard]] Actions Step(const Event& event);
+
+  /// True once the lane is claimed.
+  bool claimed() const { return claimed_; }
+  /// True when every epoch whose checkpoint is complete is in the topic.
+  bool NothingDue() const { return claimed_ && !FirstDue(); }
+  /// True when every epoch up to this one is in the topic.
+  bool PublishedUpTo(CheckpointId id) const {
+    return claimed_ && (epochs_.empty() || epochs_.front().checkpoint > id);
+  }
+  bool stopped() const { return state_ == State::kStopped; }
+  /// What the lane's newest marker says, as far as we know.
+  CheckpointId published() const { return published_; }
+  const Lane& lane() const { return lane_; }
+
+ private:
+  enum class State { kNew, kFencing, kReading, kClaiming, kIdle, kPublishing, kStopped };
+
+  Actions OnMarker(const std::optional<Marker>& marker);
+  Actions OnFirstMarker(const std::optional<Marker>& marker);
+  Actions OnMarkerAfterUnknown(const std::optional<Marker>& marker);
+  Actions OnCommitted();
+  Actions OnUnknown(const std::string& reason);
+  Actions OnClosed(const Epoch& epoch);
+  Actions Claim();
+  Actions NextTransaction();
+  Actions StopWith(ErrorKind kind, const std::string& reason);
+  bool FirstDue() const { return !epochs_.empty() && epochs_.front().checkpoint <= completed_; }
+  void DropUpTo(CheckpointId id);
+  Marker MarkerSaying(CheckpointId published) const;
+  std::string Name() const;
+
+  const Lane lane_;
+  State state_ = State::kNew;
+  bool claimed_ = false;
+  uint32_t failures_ = 0;
+  CheckpointId published_;
+  CheckpointId completed_;
+  std::deque<Epoch> epochs_;         // closed, not published, oldest first
+  std::optional<Marker> in_flight_;  // of the transaction whose end we wait for
+};
+
+}  // namespace weir::kafka
