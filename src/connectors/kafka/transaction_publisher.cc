@@ -51,7 +51,7 @@ TransactionPublisher::Actions TransactionPublisher::Step(const Event& event) {
                                        "that uses the same transaction prefix and lineage");
                  },
                  [&](const Refused& refused) {
-                   return StopWith(ErrorKind::kExternal, Name() + ": " + refused.reason);
+                   return StopWith(refused.kind, Name() + ": " + refused.reason);
                  },
                  [&](const EpochClosed& closed) { return OnClosed(closed.epoch); },
                  [&](const CheckpointCompleted& completed) -> Actions {

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace weir::kafka {
+
+/// How to reach a Kafka cluster; common to sources and sinks.
+struct ClientOptions {
+  /// "host:port,host:port"
+  std::string brokers;
+  /// Handed through to librdkafka (security.protocol, compression.codec, linger.ms ...). An unknown
+  /// name, a bad value, and a property that Weir sets itself are refused by name.
+  std::map<std::string, std::string> properties = {};
+  /// What the client may hold in its queues; librdkafka's own defaults are above 1 GB.
+  uint64_t memory_bytes = 64u << 20;
+};
+
+}  // namespace weir::kafka

@@ -1,0 +1,489 @@
+#include "connectors/kafka/lane_transactions.h"
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "base/error.h"
+#include "base/failpoint.h"
+
+namespace weir::kafka {
+namespace {
+
+using P = TransactionPublisher;
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr milliseconds kSlice{500};       // how soon a blocked call notices that we stop
+constexpr milliseconds kRequest{10'000};  // metadata, offsets, admin
+constexpr milliseconds kMetadataPause{50};
+constexpr int kQueueFullMs = 20;
+// Memory of a message in librdkafka's queues besides its payload, roughly.
+constexpr uint64_t kMessageOverhead = 256;
+
+Settings ProducerDefaults(const PublicationOptions& options) {
+  const uint64_t budget = options.client.memory_bytes;
+  return {{"linger.ms", "5"},
+          {"batch.size", "1000000"},
+          {"transaction.timeout.ms", "60000"},
+          {"partitioner", "murmur2_random"},  // Java's default: the same key, the same partition
+          {"queue.buffering.max.messages",
+           std::to_string(std::max<uint64_t>(10'000, budget / kMessageOverhead))},
+          {"queue.buffering.max.kbytes", std::to_string(std::max<uint64_t>(1024, budget / 1024))}};
+}
+
+Settings MarkerReader(const char* isolation) {
+  return {{"isolation.level", isolation},
+          {"enable.partition.eof", "true"},
+          {"auto.offset.reset", "error"},
+          {"queued.max.messages.kbytes", "1024"},
+          {"fetch.wait.max.ms", "100"}};
+}
+
+/// The user's properties without those that only a producer takes.
+ClientOptions ForConsumer(const ClientOptions& options) {
+  ClientOptions reduced = options;
+  for (const auto& [name, value] : ProducerDefaults({})) reduced.properties.erase(name);
+  for (const char* name :
+       {"acks", "compression.codec", "compression.type", "compression.level", "message.timeout.ms",
+        "delivery.timeout.ms", "request.timeout.ms", "retries", "message.send.max.retries",
+        "max.in.flight", "max.in.flight.requests.per.connection", "queue.buffering.max.ms",
+        "batch.num.messages", "sticky.partitioning.linger.ms"}) {
+    reduced.properties.erase(name);
+  }
+  return reduced;
+}
+
+}  // namespace
+
+std::string TransactionalId(const std::string& prefix, const LaneId& lane) {
+  return prefix + "-" + lane.lineage + "-" + lane.sink + "-" + std::to_string(lane.subtask);
+}
+
+namespace {
+
+/// Sends one admin request and waits for its answer.
+Owned<rd_kafka_event_t> Ask(rd_kafka_t* client, const std::string& brokers,
+                            const std::string& topic,
+                            const std::function<void(rd_kafka_queue_t*)>& request) {
+  const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client));
+  request(queue.get());
+  Owned<rd_kafka_event_t> answer(
+      rd_kafka_queue_poll(queue.get(), static_cast<int>(kRequest.count())));
+  const auto error =
+      answer == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(answer.get());
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    ThrowError(ErrorKind::kExternal, Explain(error, brokers, topic));
+  }
+  return answer;
+}
+
+bool IsMissing(rd_kafka_t* client, const std::string& topic) {
+  const rd_kafka_metadata_t* raw = nullptr;
+  const auto error =
+      rd_kafka_metadata(client, 1, nullptr, &raw, static_cast<int>(kRequest.count()));
+  const Owned<const rd_kafka_metadata_t> metadata(raw);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+  for (int i = 0; i < metadata->topic_cnt; ++i) {
+    if (topic == metadata->topics[i].topic) return false;
+  }
+  return true;
+}
+
+void CreateMarkerTopic(rd_kafka_t* client, const PublicationOptions& options) {
+  const std::string& topic = options.marker_topic;
+  char reason[512];
+  const Owned<rd_kafka_NewTopic_t> wish(
+      rd_kafka_NewTopic_new(topic.c_str(), options.marker_partitions, -1, reason, sizeof reason));
+  if (wish == nullptr) ThrowError(ErrorKind::kUser, "marker topic " + topic + ": " + reason);
+  // Small segments, so that compaction has something closed to work on.
+  for (const auto& [name, value] : Settings{{"cleanup.policy", "compact"},
+                                            {"segment.bytes", "1048576"},
+                                            {"segment.ms", "600000"},
+                                            {"min.cleanable.dirty.ratio", "0.1"}}) {
+    rd_kafka_NewTopic_set_config(wish.get(), name.c_str(), value.c_str());
+  }
+  rd_kafka_NewTopic_t* list[] = {wish.get()};
+  const auto answer = Ask(client, options.client.brokers, topic, [&](rd_kafka_queue_t* queue) {
+    rd_kafka_CreateTopics(client, list, 1, nullptr, queue);
+  });
+  size_t count = 0;
+  const auto* results =
+      rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer.get()), &count);
+  const auto error = rd_kafka_topic_result_error(results[0]);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR && error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
+    ThrowError(
+        Classify(client, error) == ErrorClass::kRefused ? ErrorKind::kUser : ErrorKind::kExternal,
+        "marker topic " + topic +
+            " cannot be created: " + Explain(error, options.client.brokers, topic));
+  }
+}
+
+/// A marker topic that forgets old markers would make published output look unpublished.
+void RequireCompaction(rd_kafka_t* client, const PublicationOptions& options) {
+  const std::string& topic = options.marker_topic;
+  const auto destroy = [](rd_kafka_ConfigResource_t* p) { rd_kafka_ConfigResource_destroy(p); };
+  const std::unique_ptr<rd_kafka_ConfigResource_t, decltype(destroy)> resource(
+      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()), destroy);
+  rd_kafka_ConfigResource_t* list[] = {resource.get()};
+  const auto answer = Ask(client, options.client.brokers, topic, [&](rd_kafka_queue_t* queue) {
+    rd_kafka_DescribeConfigs(client, list, 1, nullptr, queue);
+  });
+  size_t count = 0;
+  const auto* const* resources = rd_kafka_DescribeConfigs_result_resources(
+      rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
+  if (count == 0) return;
+  size_t entries = 0;
+  const auto* const* configs = rd_kafka_ConfigResource_configs(resources[0], &entries);
+  for (size_t i = 0; i < entries; ++i) {  // none when describing is not allowed to us
+    if (std::string_view(rd_kafka_ConfigEntry_name(configs[i])) != "cleanup.policy") continue;
+    const std::string policy = rd_kafka_ConfigEntry_value(configs[i]);
+    if (policy != "compact") {
+      ThrowError(ErrorKind::kUser,
+                 "marker topic " + topic + " has cleanup.policy=" + policy +
+                     " and would forget what was published; set it to compact, or name another "
+                     "marker topic");
+    }
+  }
+}
+
+}  // namespace
+
+int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& log) {
+  // A consumer: to ask for a topic's metadata as one does not make the broker create it.
+  const Owned<rd_kafka_t> client =
+      MakeClient(ForConsumer(options.client), {.type = RD_KAFKA_CONSUMER}, log);
+  const auto partitions = [&] {
+    return PartitionCount(client.get(), options.client.brokers, options.marker_topic, kRequest);
+  };
+  try {
+    const int32_t count = partitions();
+    RequireCompaction(client.get(), options);
+    return count;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kUser || !IsMissing(client.get(), options.marker_topic)) throw;
+  }
+  CreateMarkerTopic(client.get(), options);
+  // The broker's metadata follow a moment later.
+  const auto deadline = SteadyClock::now() + kRequest;
+  for (;;) {
+    try {
+      return partitions();
+    } catch (const Error&) {
+      if (SteadyClock::now() > deadline) throw;
+    }
+    std::this_thread::sleep_for(kMetadataPause);
+  }
+}
+
+void RequireOutputTopic(const PublicationOptions& options, const LogFunction& log) {
+  const Owned<rd_kafka_t> client =
+      MakeClient(ForConsumer(options.client), {.type = RD_KAFKA_CONSUMER}, log);
+  PartitionCount(client.get(), options.client.brokers, options.topic, kRequest);
+}
+
+LaneTransactions::LaneTransactions(const PublicationOptions& options, Setup setup,
+                                   const std::atomic<bool>& stop, LogFunction log)
+    : options_(options),
+      setup_(std::move(setup)),
+      marker_partition_(MarkerPartition(setup_.lane, setup_.marker_partitions)),
+      stop_(stop),
+      log_(std::move(log)) {}
+
+LaneTransactions::~LaneTransactions() {
+  output_.reset();
+  producer_.reset();
+}
+
+void LaneTransactions::OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* message,
+                                        void* self) {
+  auto& failed = static_cast<LaneTransactions*>(self)->failed_delivery_;
+  // Purged messages only follow from an earlier failure.
+  if (failed == RD_KAFKA_RESP_ERR_NO_ERROR && message->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE &&
+      message->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) {
+    failed = message->err;
+  }
+}
+
+P::Event LaneTransactions::Outcome(rd_kafka_resp_err_t code, const std::string& doing) {
+  const std::string words = doing + ": " + Explain(code, options_.client.brokers, options_.topic);
+  switch (Classify(producer_.get(), code)) {
+    case ErrorClass::kFenced:
+      return P::Fenced{};
+    case ErrorClass::kRefused:
+      return P::Refused{words};
+    case ErrorClass::kPassing:
+      return P::OutcomeUnknown{words};
+  }
+  return P::OutcomeUnknown{words};
+}
+
+P::Event LaneTransactions::Outcome(const rd_kafka_error_t* error, const std::string& doing) {
+  const auto code = rd_kafka_error_code(error);
+  const P::Event event = Outcome(code, doing);
+  // The call's own error often only says that the transaction has failed; the delivery says why.
+  if (!std::holds_alternative<P::OutcomeUnknown>(event)) return event;
+  if (failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) return Outcome(failed_delivery_, doing);
+  return P::OutcomeUnknown{doing + ": " + rd_kafka_error_string(error)};
+}
+
+rd_kafka_error_t* LaneTransactions::InSlices(milliseconds limit,
+                                             const std::function<rd_kafka_error_t*(int)>& call) {
+  const auto deadline = SteadyClock::now() + limit;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - SteadyClock::now());
+    rd_kafka_error_t* error =
+        call(static_cast<int>(std::clamp(left, milliseconds(1), kSlice).count()));
+    if (error == nullptr || rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__TIMED_OUT ||
+        !rd_kafka_error_is_retriable(error) || stop_ || left <= kSlice) {
+      return error;
+    }
+    rd_kafka_error_destroy(error);
+  }
+}
+
+P::Event LaneTransactions::InitProducer() {
+  if (setup_.former_transactional_id) {
+    const P::Event fenced = InitOne(*setup_.former_transactional_id);
+    if (!std::holds_alternative<P::ProducerReady>(fenced)) return fenced;
+    setup_.former_transactional_id.reset();
+  }
+  return InitOne(TransactionalId(options_.transaction_prefix, setup_.lane));
+}
+
+P::Event LaneTransactions::InitOne(const std::string& transactional_id) {
+  output_.reset();
+  producer_.reset();  // ends its connections: nothing of it can reach the broker after this
+  mapped_.clear();
+  failed_delivery_ = failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (WEIR_FAILPOINT("kafka.publish.init")) return P::OutcomeUnknown{"failpoint"};
+  try {
+    producer_ = MakeClient(options_.client,
+                           {.type = RD_KAFKA_PRODUCER,
+                            .defaults = ProducerDefaults(options_),
+                            .fixed = {{"transactional.id", transactional_id},
+                                      {"enable.idempotence", "true"},
+                                      {"delivery.report.only.error", "true"}},
+                            .on_delivery = OnFailedDelivery,
+                            .opaque = this},
+                           log_);
+  } catch (const Error& error) {
+    return P::Refused{error.what()};
+  }
+  output_.reset(rd_kafka_topic_new(producer_.get(), options_.topic.c_str(), nullptr));
+  if (output_ == nullptr) return Outcome(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, "opening the topic");
+  const Owned<rd_kafka_error_t> error(InSlices(options_.init_limit, [&](int ms) {
+    return rd_kafka_init_transactions(producer_.get(), ms);
+  }));
+  if (error != nullptr) {
+    return Outcome(error.get(), "initialising transactional id " + transactional_id);
+  }
+  (void)WEIR_FAILPOINT("kafka.publish.initialised");
+  return P::ProducerReady{};
+}
+
+P::Event LaneTransactions::ReadMarker() {
+  const std::string& topic = options_.marker_topic;
+  const std::string where =
+      "marker topic " + topic + " partition " + std::to_string(marker_partition_);
+  if (WEIR_FAILPOINT("kafka.publish.read_marker")) return P::OutcomeUnknown{"failpoint"};
+  const ClientOptions client_options = ForConsumer(options_.client);
+
+  // How far the log reaches, open transactions included. Whatever of this lane was ever committed
+  // is below, because the lane is fenced.
+  int64_t low = 0;
+  int64_t high = 0;
+  {
+    const Owned<rd_kafka_t> client =
+        MakeClient(client_options,
+                   {.type = RD_KAFKA_CONSUMER, .fixed = MarkerReader("read_uncommitted")}, log_);
+    const auto error =
+        rd_kafka_query_watermark_offsets(client.get(), topic.c_str(), marker_partition_, &low,
+                                         &high, static_cast<int>(kRequest.count()));
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return P::OutcomeUnknown{"end of " + where + ": " +
+                               Explain(error, options_.client.brokers, topic)};
+    }
+  }
+  if (setup_.marker_offset > high) {
+    return P::Refused{
+        where + " ends at offset " + std::to_string(high) +
+            ", but the checkpoint knows of a marker at or after " +
+            std::to_string(setup_.marker_offset) +
+            "; the topic was deleted or lost data. Start with a new lineage to go on; "
+            "results will be repeated",
+        ErrorKind::kFatal};
+  }
+  const int64_t begin = std::max(low, setup_.marker_offset);
+  std::optional<Marker> newest;
+  if (begin < high) {
+    const Owned<rd_kafka_t> client = MakeClient(
+        client_options, {.type = RD_KAFKA_CONSUMER, .fixed = MarkerReader("read_committed")}, log_);
+    const Owned<rd_kafka_topic_t> handle(rd_kafka_topic_new(client.get(), topic.c_str(), nullptr));
+    if (rd_kafka_consume_start(handle.get(), marker_partition_, begin) != 0) {
+      return P::OutcomeUnknown{"reading " + where + ": " + rd_kafka_err2str(rd_kafka_last_error())};
+    }
+    const std::string key = MarkerKey(setup_.lane);
+    const auto deadline = SteadyClock::now() + options_.marker_limit;
+    bool reached = false;
+    std::string failure;
+    while (!reached && failure.empty()) {
+      if (stop_) {
+        failure = "stopped";
+      } else if (SteadyClock::now() > deadline) {
+        failure = "offset " + std::to_string(high) + " cannot be reached within " +
+                  std::to_string(options_.marker_limit.count()) +
+                  " ms; does another producer hold a transaction open?";
+      }
+      const Owned<rd_kafka_message_t> message(
+          rd_kafka_consume(handle.get(), marker_partition_, 100));
+      if (message == nullptr) continue;
+      if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        reached = message->offset >= high;  // the last stable offset has got there
+        continue;
+      }
+      if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (Classify(client.get(), message->err) == ErrorClass::kRefused) {
+          failure = Explain(message->err, options_.client.brokers, topic);
+        }
+        continue;  // a lost connection is the client's to mend, until the deadline
+      }
+      if (std::string_view(static_cast<const char*>(message->key), message->key_len) != key) {
+        continue;
+      }
+      newest = DecodeMarker({static_cast<const char*>(message->payload), message->len});
+      if (!newest && message->len > 0) {
+        rd_kafka_consume_stop(handle.get(), marker_partition_);
+        return P::Refused{
+            where + " offset " + std::to_string(message->offset) +
+                " holds a marker that this version of Weir does not understand; use a newer one",
+            ErrorKind::kFatal};
+      }
+    }
+    rd_kafka_consume_stop(handle.get(), marker_partition_);
+    if (!reached) return P::OutcomeUnknown{"reading " + where + ": " + failure};
+  }
+  // If a marker was found it must be found again; our next one will stand behind `high`.
+  if (!newest) setup_.marker_offset = begin;
+  (void)WEIR_FAILPOINT("kafka.publish.marker_read");
+  next_marker_offset_ = high;
+  return P::MarkerFound{newest};
+}
+
+rd_kafka_resp_err_t LaneTransactions::ProduceOne(const OutputRecord& record) {
+  // The payload stays where it is, in the mapped file, until the transaction has ended.
+  std::array<rd_kafka_vu_t, 7> parts;
+  size_t n = 0;
+  parts[n].vtype = RD_KAFKA_VTYPE_RKT;
+  parts[n++].u.rkt = output_.get();
+  parts[n].vtype = RD_KAFKA_VTYPE_PARTITION;
+  parts[n++].u.i32 = record.partition;
+  parts[n].vtype = RD_KAFKA_VTYPE_VALUE;
+  parts[n].u.mem.ptr = record.value ? const_cast<char*>(record.value->data()) : nullptr;
+  parts[n++].u.mem.size = record.value ? record.value->size() : 0;
+  if (record.key) {
+    parts[n].vtype = RD_KAFKA_VTYPE_KEY;
+    parts[n].u.mem.ptr = const_cast<char*>(record.key->data());
+    parts[n++].u.mem.size = record.key->size();
+  }
+  if (record.timestamp_ms >= 0) {
+    parts[n].vtype = RD_KAFKA_VTYPE_TIMESTAMP;
+    parts[n++].u.i64 = record.timestamp_ms;
+  }
+  rd_kafka_headers_t* headers = nullptr;
+  if (!record.headers.empty()) {
+    headers = rd_kafka_headers_new(4);
+    std::string_view rest = record.headers;
+    std::string_view name;
+    std::optional<std::string_view> value;
+    while (NextHeader(rest, name, value)) {
+      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()),
+                          value ? value->data() : nullptr,
+                          value ? static_cast<ssize_t>(value->size()) : 0);
+    }
+    parts[n].vtype = RD_KAFKA_VTYPE_HEADERS;
+    parts[n++].u.headers = headers;
+  }
+  rd_kafka_error_t* error = rd_kafka_produceva(producer_.get(), parts.data(), n);
+  if (error == nullptr) return RD_KAFKA_RESP_ERR_NO_ERROR;
+  const auto code = rd_kafka_error_code(error);
+  rd_kafka_error_destroy(error);
+  if (headers != nullptr) rd_kafka_headers_destroy(headers);
+  return code;
+}
+
+bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {
+  epoch.ForEach([&](const OutputRecord& record) {
+    for (;;) {
+      failed_produce_ = ProduceOne(record);
+      if (failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
+      if (failed_produce_ != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_ ||
+          failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false;
+      }
+      rd_kafka_poll(producer_.get(), kQueueFullMs);
+    }
+  });
+  return failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t LaneTransactions::ProduceMarker(const Marker& marker) {
+  const std::string key = MarkerKey(marker.lane);
+  const std::string value = EncodeMarker(marker);
+  for (;;) {
+    const auto code = rd_kafka_producev(
+        producer_.get(), RD_KAFKA_V_TOPIC(options_.marker_topic.c_str()),
+        RD_KAFKA_V_PARTITION(marker_partition_), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(key.data(), key.size()),
+        RD_KAFKA_V_VALUE(const_cast<char*>(value.data()), value.size()), RD_KAFKA_V_END);
+    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_ ||
+        failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return code;
+    }
+    rd_kafka_poll(producer_.get(), kQueueFullMs);
+  }
+}
+
+P::Event LaneTransactions::Transact(const P::Transact& work,
+                                    const std::function<EpochFile(CheckpointId)>& file_of) {
+  if (WEIR_FAILPOINT("kafka.publish.begin")) return P::OutcomeUnknown{"failpoint"};
+  if (Owned<rd_kafka_error_t> error(rd_kafka_begin_transaction(producer_.get())); error) {
+    return Outcome(error.get(), "beginning a transaction");
+  }
+  for (const CheckpointId id : work.epochs) {
+    mapped_.push_back(std::make_unique<EpochReader>(file_of(id)));
+    if (!ProduceEpoch(*mapped_.back())) {
+      const auto code =
+          failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR ? failed_delivery_ : failed_produce_;
+      return Outcome(code, "publishing to topic " + options_.topic);
+    }
+    (void)WEIR_FAILPOINT("kafka.publish.produced");
+  }
+  if (const auto code = ProduceMarker(work.marker); code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return Outcome(code, "publishing to marker topic " + options_.marker_topic);
+  }
+  // The commit would flush as well; doing it first tells a failed delivery from a failed commit.
+  const auto deadline = SteadyClock::now() + options_.commit_limit;
+  while (rd_kafka_flush(producer_.get(), static_cast<int>(kSlice.count())) != 0) {
+    if (stop_ || SteadyClock::now() > deadline) {
+      return P::OutcomeUnknown{"publishing to topic " + options_.topic + " takes longer than " +
+                               std::to_string(options_.commit_limit.count()) + " ms"};
+    }
+  }
+  if (failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return Outcome(failed_delivery_, "publishing to topic " + options_.topic);
+  }
+  (void)WEIR_FAILPOINT("kafka.publish.commit");
+  const Owned<rd_kafka_error_t> error(InSlices(options_.commit_limit, [&](int ms) {
+    return rd_kafka_commit_transaction(producer_.get(), ms);
+  }));
+  if (error != nullptr) return Outcome(error.get(), "committing to topic " + options_.topic);
+  (void)WEIR_FAILPOINT("kafka.publish.committed");
+  if (WEIR_FAILPOINT("kafka.publish.answer_lost")) return P::OutcomeUnknown{"failpoint"};
+  mapped_.clear();
+  // The marker stands at or behind the end of the log that was seen before it was written.
+  setup_.marker_offset = next_marker_offset_;
+  return P::Committed{};
+}
+
+}  // namespace weir::kafka

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "connectors/kafka/client.h"
+#include "connectors/kafka/epoch_file.h"
+#include "connectors/kafka/transaction_publisher.h"
+
+namespace weir::kafka {
+
+/// Limits of the publication of one sink; the same for all its lanes.
+struct PublicationOptions {
+  ClientOptions client;
+  std::string topic;
+  std::string marker_topic = "weir-output-markers";
+  /// Partitions of the marker topic if we are the first to need it.
+  int32_t marker_partitions = 16;
+  /// Of transactional ids.
+  std::string transaction_prefix = "weir";
+  std::chrono::milliseconds init_limit{60'000};
+  /// Past it a commit counts as unknown.
+  std::chrono::milliseconds commit_limit{60'000};
+  /// A neighbour's open transaction hides markers until its own time-out at the broker.
+  std::chrono::milliseconds marker_limit{90'000};
+};
+
+/// "prefix-lineage-sink-subtask".
+std::string TransactionalId(const std::string& prefix, const LaneId& lane);
+
+/// Creates the marker topic if it is not there; its partition count. Throws weir::Error, kUser when
+/// the topic would lose markers.
+int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& log);
+
+/// Throws weir::Error when the output topic cannot be written: kUser when it does not exist.
+void RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
+
+/// Does in Kafka what a lane's TransactionPublisher says, with librdkafka. Blocks; runs on the
+/// publisher's thread, never on a slot thread. Each call returns the event that answers the action.
+class LaneTransactions {
+ public:
+  struct Setup {
+    LaneId lane;
+    int32_t marker_partitions = 0;
+    /// Where to begin to look for the marker; an offset known not to be behind it.
+    int64_t marker_offset = 0;
+    /// Under which the lane's output was published before, if the prefix has changed.
+    std::optional<std::string> former_transactional_id;
+  };
+
+  /// `stop`: set by another thread; calls then return soon, with OutcomeUnknown.
+  LaneTransactions(const PublicationOptions& options, Setup setup, const std::atomic<bool>& stop,
+                   LogFunction log);
+  ~LaneTransactions();
+
+  TransactionPublisher::Event InitProducer();
+  TransactionPublisher::Event ReadMarker();
+  /// `file_of` gives the file of each epoch named in `work`.
+  TransactionPublisher::Event Transact(const TransactionPublisher::Transact& work,
+                                       const std::function<EpochFile(CheckpointId)>& file_of);
+
+  /// An offset in the marker partition that is not behind the lane's newest marker.
+  int64_t marker_offset() const { return setup_.marker_offset; }
+
+ private:
+  TransactionPublisher::Event InitOne(const std::string& transactional_id);
+  TransactionPublisher::Event Outcome(rd_kafka_resp_err_t code, const std::string& doing);
+  TransactionPublisher::Event Outcome(const rd_kafka_error_t* error, const std::string& doing);
+  bool ProduceEpoch(const EpochReader& epoch);
+  rd_kafka_resp_err_t ProduceOne(const OutputRecord& record);
+  rd_kafka_resp_err_t ProduceMarker(const Marker& marker);
+  /// Repeats a resumable call in short slices until it ends, `limit` has passed or we stop.
+  rd_kafka_error_t* InSlices(std::chrono::milliseconds limit,
+                             const std::function<rd_kafka_error_t*(int)>& call);
+  static void OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void* self);
+
+  const PublicationOptions& options_;
+  Setup setup_;
+  const int32_t marker_partition_;
+  const std::atomic<bool>& stop_;
+  const LogFunction log_;
+
+  int64_t next_marker_offset_ = 0;  // end of the marker partition when it was last read
+
+  // Mapped epochs of the transaction at hand; the producer refers to their bytes, so they go after
+  // it.
+  std::vector<std::unique_ptr<EpochReader>> mapped_;
+  Owned<rd_kafka_t> producer_;
+  Owned<rd_kafka_topic_t> output_;
+  rd_kafka_resp_err_t failed_delivery_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  rd_kafka_resp_err_t failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+};
+
+}  // namespace weir::kafka

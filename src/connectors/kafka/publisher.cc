@@ -1,0 +1,241 @@
+#include "connectors/kafka/publisher.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace weir::kafka {
+namespace {
+
+using P = TransactionPublisher;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstBackOff{100};
+constexpr milliseconds kLongestBackOff{5'000};
+
+}  // namespace
+
+/// One lane on the publisher's thread: the machine, and what performs its actions.
+struct Publisher::Lane {
+  Lane(const PublicationOptions& options, const LaneStart& start, int32_t marker_partitions,
+       const std::atomic<bool>& stop, const LogFunction& log, bool is_own)
+      : own(is_own),
+        machine(start.lane),
+        io(options,
+           {.lane = start.lane.id,
+            .marker_partitions = marker_partitions,
+            .marker_offset = start.marker_offset,
+            .former_transactional_id = start.former_transactional_id},
+           stop, log) {}
+
+  const bool own;
+  TransactionPublisher machine;
+  LaneTransactions io;
+  std::optional<P::Action> work;
+  std::map<CheckpointId, EpochFile> files;
+  CheckpointId published_up_to;
+};
+
+Publisher::Publisher(PublicationOptions options, std::vector<LaneStart> lanes,
+                     std::optional<int32_t> marker_partitions, Environment environment)
+    : options_(std::move(options)),
+      starts_(std::move(lanes)),
+      expected_marker_partitions_(marker_partitions),
+      environment_(std::move(environment)) {}
+
+Publisher::~Publisher() { Stop(); }
+
+void Publisher::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Publisher::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Publisher::CloseEpoch(const Epoch& epoch) {
+  {
+    std::lock_guard lock(mutex_);
+    closed_.push_back(epoch);
+  }
+  changed_.notify_all();
+}
+
+void Publisher::CompleteCheckpoint(CheckpointId id) {
+  {
+    std::lock_guard lock(mutex_);
+    if (id <= completed_) return;
+    completed_ = id;
+    completed_is_new_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Publisher::RemoveFile(const std::string& path) {
+  {
+    std::lock_guard lock(mutex_);
+    to_remove_.push_back(path);
+  }
+  changed_.notify_all();
+}
+
+Publisher::Status Publisher::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
+}
+
+void Publisher::Run() {
+  try {
+    if (!PrepareTopics()) return;
+    for (const LaneStart& start : starts_) {
+      lanes_.push_back(std::make_unique<Lane>(options_, start, marker_partitions_, stop_,
+                                              environment_.log, lanes_.empty()));
+      Lane& lane = *lanes_.back();
+      for (const Epoch& epoch : start.epochs) {
+        lane.files[epoch.checkpoint] = epoch.file;
+        Take(lane, P::EpochClosed{{.checkpoint = epoch.checkpoint, .bytes = epoch.file.length}});
+      }
+      Take(lane, P::Begin{});
+      Drive(lane);
+      if (stop_ || lane.machine.stopped()) return;
+      if (!lane.own) lanes_.pop_back();  // nothing of it is left
+    }
+    {
+      std::lock_guard lock(mutex_);
+      status_.ready = true;
+    }
+    environment_.wake();
+    while (WaitForMail()) {
+      Drive(*lanes_.front());
+      if (lanes_.front()->machine.stopped()) return;
+    }
+  } catch (const Error& error) {
+    Fail(error);
+  } catch (const std::exception& error) {
+    Fail(Error(ErrorKind::kInternal, std::string("publishing to Kafka: ") + error.what()));
+  }
+}
+
+bool Publisher::PrepareTopics() {
+  for (uint32_t failures = 0;; ++failures) {
+    try {
+      RequireOutputTopic(options_, environment_.log);
+      marker_partitions_ = EnsureMarkerTopic(options_, environment_.log);
+      break;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kExternal) throw;
+      if (!BackOff(failures + 1, error.what())) return false;
+    }
+  }
+  if (expected_marker_partitions_ && *expected_marker_partitions_ != marker_partitions_) {
+    ThrowError(ErrorKind::kFatal,
+               "marker topic " + options_.marker_topic + " has " +
+                   std::to_string(marker_partitions_) + " partitions, but had " +
+                   std::to_string(*expected_marker_partitions_) +
+                   " when the checkpoint was taken; its markers cannot be found. The number must "
+                   "not be changed. Start with a new lineage to go on; results will be repeated");
+  }
+  std::lock_guard lock(mutex_);
+  status_.marker_partitions = marker_partitions_;
+  return true;
+}
+
+/// Performs actions until there is nothing to do for now.
+void Publisher::Drive(Lane& lane) {
+  while (lane.work && !stop_) {
+    const P::Action action = *std::exchange(lane.work, std::nullopt);
+    Perform(lane, action);
+  }
+}
+
+void Publisher::Perform(Lane& lane, const P::Action& action) {
+  if (const auto* init = std::get_if<P::InitProducer>(&action)) {
+    if (init->failures > 0 && !BackOff(init->failures, init->reason)) return;
+    Take(lane, lane.io.InitProducer());
+  } else if (std::holds_alternative<P::ReadMarker>(action)) {
+    Take(lane, lane.io.ReadMarker());
+  } else if (const auto* transact = std::get_if<P::Transact>(&action)) {
+    const P::Event event =
+        lane.io.Transact(*transact, [&](CheckpointId id) { return lane.files.at(id); });
+    if (std::holds_alternative<P::Committed>(event)) {
+      std::lock_guard lock(mutex_);
+      ++status_.transactions;
+    }
+    Take(lane, event);
+  }
+}
+
+void Publisher::Take(Lane& lane, const P::Event& event) {
+  for (P::Action& action : lane.machine.Step(event)) {
+    if (const auto* published = std::get_if<P::Published>(&action)) {
+      lane.published_up_to = published->up_to;
+      lane.files.erase(lane.files.begin(), lane.files.upper_bound(published->up_to));
+      if (lane.own) PublishStatus(lane);
+    } else if (const auto* stop = std::get_if<P::Stop>(&action)) {
+      Fail(Error(stop->kind, stop->reason));
+    } else {
+      lane.work = std::move(action);
+    }
+  }
+}
+
+void Publisher::PublishStatus(const Lane& lane) {
+  {
+    std::lock_guard lock(mutex_);
+    status_.published_up_to = lane.published_up_to;
+    status_.marker = lane.machine.published();
+    status_.marker_offset = lane.io.marker_offset();
+  }
+  environment_.wake();
+}
+
+bool Publisher::WaitForMail() {
+  std::vector<Epoch> closed;
+  std::vector<std::string> to_remove;
+  std::optional<CheckpointId> completed;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+      return stop_ || !closed_.empty() || completed_is_new_ || !to_remove_.empty();
+    });
+    if (stop_) return false;
+    closed.swap(closed_);
+    to_remove.swap(to_remove_);
+    if (std::exchange(completed_is_new_, false)) completed = completed_;
+  }
+  Lane& own = *lanes_.front();
+  for (const Epoch& epoch : closed) {
+    own.files[epoch.checkpoint] = epoch.file;
+    Take(own, P::EpochClosed{{.checkpoint = epoch.checkpoint, .bytes = epoch.file.length}});
+  }
+  if (completed) Take(own, P::CheckpointCompleted{*completed});
+  for (const std::string& path : to_remove) unlink(path.c_str());
+  return true;
+}
+
+bool Publisher::BackOff(uint32_t failures, const std::string& reason) {
+  environment_.log("publishing to Kafka topic " + options_.topic + " is delayed (attempt " +
+                   std::to_string(failures) + "): " + reason);
+  const auto wait = std::min(kFirstBackOff * (1 << std::min(failures - 1, 10u)), kLongestBackOff);
+  std::unique_lock lock(mutex_);
+  ++status_.retries;
+  changed_.wait_for(lock, wait, [&] { return stop_.load(); });
+  return !stop_;
+}
+
+void Publisher::Fail(const Error& error) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!status_.failure) status_.failure = error;
+  }
+  environment_.wake();
+}
+
+}  // namespace weir::kafka

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "connectors/kafka/lane_transactions.h"
+#include "connectors/kafka/transaction_publisher.h"
+
+namespace weir::kafka {
+
+/// Publishes one sink subtask's epochs on a thread of its own: first every inherited lane until
+/// nothing of it is left, then the subtask's own lane for as long as the attempt lives.
+///
+/// Constructed, told and asked on the slot thread; everything that talks to Kafka, and the removal
+/// of files, happens on the publisher's thread. What both touch stands under `mutex_`.
+class Publisher {
+ public:
+  struct Epoch {
+    CheckpointId checkpoint;
+    EpochFile file;
+  };
+  struct LaneStart {
+    TransactionPublisher::Lane lane;
+    int64_t marker_offset = 0;
+    std::optional<std::string> former_transactional_id;
+    std::vector<Epoch> epochs;  ///< that the restored checkpoint carries
+  };
+  struct Environment {
+    LogFunction log;             ///< any thread
+    std::function<void()> wake;  ///< the slot: `status()` has changed
+  };
+  struct Status {
+    /// All lanes claimed, all inherited output published.
+    bool ready = false;
+    /// Every epoch of the own lane up to this one is in the topic.
+    CheckpointId published_up_to;
+    /// What the own lane's marker says; nothing before the lane is claimed.
+    std::optional<CheckpointId> marker;
+    int64_t marker_offset = 0;
+    int32_t marker_partitions = 0;
+    uint64_t transactions = 0;
+    uint64_t retries = 0;
+    std::optional<Error> failure;
+  };
+
+  /// `lanes`: the own one first. `marker_partitions`: how many the marker topic must have by the
+  /// restored state; nothing when there is none.
+  Publisher(PublicationOptions options, std::vector<LaneStart> lanes,
+            std::optional<int32_t> marker_partitions, Environment environment);
+  /// Stops.
+  ~Publisher();
+
+  void Start();
+  /// Returns when the thread has ended. A transaction that is open then stays open until the next
+  /// attempt fences it.
+  void Stop();
+
+  void CloseEpoch(const Epoch& epoch);
+  void CompleteCheckpoint(CheckpointId id);
+  /// Removes a file that nobody needs any more.
+  void RemoveFile(const std::string& path);
+
+  Status status() const;
+
+ private:
+  struct Lane;
+
+  void Run();
+  bool PrepareTopics();
+  void Drive(Lane& lane);
+  void Perform(Lane& lane, const TransactionPublisher::Action& action);
+  void Take(Lane& lane, const TransactionPublisher::Event& event);
+  void PublishStatus(const Lane& lane);
+  bool WaitForMail();
+  /// False when we stop meanwhile.
+  bool BackOff(uint32_t failures, const std::string& reason);
+  void Fail(const Error& error);
+
+  const PublicationOptions options_;
+  std::vector<LaneStart> starts_;
+  const std::optional<int32_t> expected_marker_partitions_;
+  const Environment environment_;
+
+  // Publisher's thread.
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  int32_t marker_partitions_ = 0;
+
+  std::atomic<bool> stop_{false};
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Epoch> closed_;           // guarded by mutex_
+  CheckpointId completed_;              // guarded by mutex_
+  bool completed_is_new_ = false;       // guarded by mutex_
+  std::vector<std::string> to_remove_;  // guarded by mutex_
+  Status status_;                       // guarded by mutex_
+
+  std::thread thread_;
+};
+
+}  // namespace weir::kafka
