@@ -22,8 +22,9 @@ class ChannelWriter {
   /// Flushes what is open and sends the element behind it.
   virtual void EmitControl(const ControlElement& element) = 0;
 
-  /// Hands over what is open, however little.
-  virtual void Flush() = 0;
+  /// Hands over what is open, however little. False: something had to stay (no credit); flush again
+  /// after the wake that follows.
+  virtual bool Flush() = 0;
 
   /// False while the consumer lags: the producer gets a wake when it turns true.
   virtual bool HasRoom() = 0;

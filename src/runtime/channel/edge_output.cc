@@ -98,8 +98,10 @@ void EdgeOutput::EmitControl(const ControlElement& element) {
   for (ChannelWriter* channel : channels_) channel->EmitControl(element);
 }
 
-void EdgeOutput::Flush() {
-  for (ChannelWriter* channel : channels_) channel->Flush();
+bool EdgeOutput::Flush() {
+  bool all = true;
+  for (ChannelWriter* channel : channels_) all = channel->Flush() && all;
+  return all;
 }
 
 bool EdgeOutput::HasRoom() {

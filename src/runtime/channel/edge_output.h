@@ -24,7 +24,8 @@ class EdgeOutput final : public Output {
   void EmitIdle() override;
   void EmitControl(const ControlElement& element);
 
-  void Flush();
+  /// See ChannelWriter::Flush.
+  bool Flush();
   /// True when every channel has room.
   bool HasRoom();
 

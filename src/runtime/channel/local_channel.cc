@@ -38,8 +38,9 @@ void LocalChannel::Append(Batch& from, const uint16_t* rows, uint32_t count, boo
   }
 }
 
-void LocalChannel::Flush() {
+bool LocalChannel::Flush() {
   if (open_ != nullptr && !open_->empty()) Push({.batch = std::move(open_), .control = {}});
+  return true;
 }
 
 void LocalChannel::EmitControl(const ControlElement& element) {

@@ -30,7 +30,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
 
   void Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) override;
   void EmitControl(const ControlElement& element) override;
-  void Flush() override;
+  bool Flush() override;
   bool HasRoom() override;
 
   Next Peek(Batch*& batch, ControlElement& control) override;

@@ -18,6 +18,7 @@ struct RuntimeContext {
   JobId job_id;
   std::string operator_name;
   std::string operator_uid;
+  VertexId vertex;
   uint32_t subtask_index = 0;
   uint32_t parallelism = 1;
   uint32_t max_parallelism = 128;

@@ -124,6 +124,11 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
   options.context_of = [this, id = placement.subtask](uint32_t op) {
     return options_.context_of(id, op);
   };
+  if (options_.wants_full_snapshot) {
+    options.wants_full_snapshot = [this, id = placement.subtask](uint32_t op) {
+      return options_.wants_full_snapshot(id, op);
+    };
+  }
   for (const OperatorSpec& op : vertex.operators) options.operator_uids.push_back(op.uid);
 
   if (!remote.empty()) {

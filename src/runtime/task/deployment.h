@@ -45,6 +45,8 @@ class Deployment {
     /// Null when the whole job runs here.
     RemoteChannels* remote = nullptr;
     std::function<OperatorContext(SubtaskId, uint32_t operator_index)> context_of;
+    /// See Subtask::Options; may be null.
+    std::function<bool(SubtaskId, uint32_t operator_index)> wants_full_snapshot;
   };
 
   explicit Deployment(Options options);

@@ -15,7 +15,7 @@ Slot::~Slot() { Stop(); }
 
 void Slot::Stop() {
   stop_.store(true, std::memory_order_release);
-  parker_.Wake();
+  parker_->Wake();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -25,7 +25,7 @@ bool Slot::Post(std::function<void()> mail) {
     if (stop_.load(std::memory_order_acquire) || mail_.size() >= kMaxMail) return false;
     mail_.push_back(std::move(mail));
   }
-  parker_.Wake();
+  parker_->Wake();
   return true;
 }
 
@@ -86,7 +86,7 @@ void Slot::Loop() {
     // Bounded, so that last_turn_ stays a sign of life.
     const auto longest = std::chrono::seconds(1);
     const auto sleep = wakeup > now + longest ? std::chrono::nanoseconds(longest) : wakeup - now;
-    if (sleep.count() > 0) parker_.Park(sleep);
+    if (sleep.count() > 0) parker_->Park(sleep);
   }
   RunMail();
   tasks_.clear();

@@ -56,7 +56,9 @@ class Slot {
   /// Any thread. Ends the thread after the running slice; remaining tasks are destroyed on it.
   void Stop();
 
-  Parker* parker() { return &parker_; }
+  Parker* parker() { return parker_.get(); }
+  /// For whoever may wake the slot after it is gone (a connector's own thread).
+  const std::shared_ptr<Parker>& shared_parker() const { return parker_; }
   /// Monotonic time of the last sign of life: a watchdog names the task that has not returned.
   std::chrono::nanoseconds last_turn() const {
     return std::chrono::nanoseconds(last_turn_.load(std::memory_order_relaxed));
@@ -75,7 +77,7 @@ class Slot {
 
   const std::string name_;
   const Clock& clock_;
-  Parker parker_;
+  const std::shared_ptr<Parker> parker_ = std::make_shared<Parker>();
   std::atomic<bool> stop_{false};
   std::atomic<int64_t> last_turn_{0};
 

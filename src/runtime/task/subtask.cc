@@ -67,14 +67,16 @@ void Subtask::OpenOnce() {
     return context;
   });
   for (uint32_t i = 0; i < chain_.size(); ++i) {
-    if (KeyedStateBackend* backend = chain_.at(i).keyed_state()) backends_.push_back(backend);
+    if (KeyedStateBackend* backend = chain_.at(i).keyed_state()) {
+      backends_.push_back({i, backend});
+    }
   }
   options_.listener->OnRunning(options_.id);
 }
 
 bool Subtask::HasRoom() {
   bool room = chain_.HasRoom();
-  for (KeyedStateBackend* backend : backends_) room = !backend->Blocked() && room;
+  for (const Backend& b : backends_) room = !b.backend->Blocked() && room;
   for (auto& edge : edges_) room = edge->HasRoom() && room;
   return room;
 }
@@ -264,11 +266,17 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
   pending.snapshot.watermark = Timestamp{counters_->watermark_ms.load(std::memory_order_relaxed)};
   pending.snapshot.alignment_duration = alignment;
   for (uint32_t i = 0; i < chain_.size(); ++i) {
-    OperatorSnapshot op{.uid = options_.operator_uids[i], .state = {}};
+    OperatorSnapshot op;
+    op.uid = options_.operator_uids[i];
     chain_.at(i).Snapshot(barrier.id, op.state);
     pending.snapshot.operators.push_back(std::move(op));
   }
-  for (KeyedStateBackend* backend : backends_) backend->BeginSnapshot(barrier.id);
+  for (const Backend& b : backends_) {
+    const bool full = options_.wants_full_snapshot && options_.wants_full_snapshot(b.index);
+    b.backend->BeginSnapshot(barrier.id, full ? SnapshotKind::kFull : SnapshotKind::kDelta);
+    pending.snapshot.operators[b.index].keyed = true;
+    pending.snapshot.operators[b.index].schemas = b.backend->Schemas();
+  }
   pending.snapshot.sync_duration = options_.clock->Monotonic() - start;
   pending_ = std::move(pending);
 }
@@ -276,7 +284,7 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
 void Subtask::ContinueSnapshot() {
   if (!pending_->keyed_done) {
     bool done = true;
-    for (KeyedStateBackend* backend : backends_) done = backend->SnapshotSlice() && done;
+    for (const Backend& b : backends_) done = b.backend->SnapshotSlice() && done;
     if (!done) return;
     pending_->keyed_done = true;
   }
@@ -309,7 +317,7 @@ void Subtask::NotifyCheckpointAborted(CheckpointId id) {
     if (triggered_ && triggered_->id == id) triggered_.reset();
     if (gate_ != nullptr) gate_->Abort(id);
     if (pending_ && pending_->snapshot.id == id) pending_.reset();
-    for (KeyedStateBackend* backend : backends_) backend->AbortSnapshot(id);
+    for (const Backend& b : backends_) b.backend->AbortSnapshot(id);
     for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointAborted(id);
   });
 }
@@ -327,9 +335,9 @@ void Subtask::FlushIfDue() {
   const nanoseconds now = options_.clock->Monotonic();
   if (flush_at_.count() == 0) flush_at_ = now + options_.buffer_timeout;
   if (now < flush_at_) return;
-  for (auto& edge : edges_) edge->Flush();
   unflushed_ = false;
-  flush_at_ = nanoseconds(0);
+  for (auto& edge : edges_) unflushed_ = !edge->Flush() || unflushed_;
+  flush_at_ = unflushed_ ? now + options_.buffer_timeout : nanoseconds(0);
 }
 
 nanoseconds Subtask::NextWakeup() {

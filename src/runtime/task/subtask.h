@@ -28,6 +28,9 @@ class SourceOperator;
 struct OperatorSnapshot {
   std::string uid;
   OperatorStateSnapshot state;
+  /// Of a keyed operator: the states of the segment that its sink has been given.
+  bool keyed = false;
+  std::vector<StateSchema> schemas;
 };
 
 /// What a subtask hands to whoever makes the checkpoint durable. Keyed state goes there through the
@@ -83,6 +86,9 @@ class Subtask final : public SlotTask {
     SubtaskListener* listener = nullptr;
     std::function<OperatorContext(uint32_t index)> context_of;
     std::vector<std::string> operator_uids;
+    /// True when the operator's next keyed snapshot must be a full one, because what an earlier one
+    /// wrote is lost. Null: never.
+    std::function<bool(uint32_t index)> wants_full_snapshot;
     /// The channels from other processes that the gate reads; null when there are none.
     std::unique_ptr<RemoteChannels::Gate> remote_gate;
   };
@@ -143,7 +149,11 @@ class Subtask final : public SlotTask {
   std::vector<std::unique_ptr<EdgeOutput>> edges_;
   OperatorChain chain_;
   SourceOperator* source_ = nullptr;
-  std::vector<KeyedStateBackend*> backends_;  // of the chain's keyed operators
+  struct Backend {
+    uint32_t index = 0;
+    KeyedStateBackend* backend = nullptr;
+  };
+  std::vector<Backend> backends_;  // of the chain's keyed operators
 
   bool opened_ = false;
   bool failed_ = false;

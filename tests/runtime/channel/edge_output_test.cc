@@ -23,7 +23,7 @@ class RecordingWriter final : public ChannelWriter {
     copy.ForEach([&](std::string& row, Timestamp) { received.push_back(row); });
   }
   void EmitControl(const ControlElement&) override { ++controls; }
-  void Flush() override {}
+  bool Flush() override { return true; }
   bool HasRoom() override { return room; }
 
   std::vector<std::string> received;

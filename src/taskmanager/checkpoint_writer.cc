@@ -1,0 +1,398 @@
+#include "taskmanager/checkpoint_writer.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "state/checkpoint/state_file.h"
+#include "state/segment/segment_builder.h"
+
+namespace weir {
+namespace {
+
+constexpr uint32_t kOperatorStateVersion = 1;
+constexpr uint32_t kSegmentVersion = SegmentFormat::kVersion;
+
+// Inline operator state travels through the control plane: small things only.
+constexpr size_t kMaxInlineStateBytes = 512 << 10;
+
+proto::StateSchema ToProto(const StateSchema& from) {
+  proto::StateSchema schema;
+  schema.set_state_name(from.name);
+  schema.set_state_kind(ToString(from.kind));
+  schema.set_serde_name(from.Describe());
+  schema.set_schema_hash(from.value_hash);
+  return schema;
+}
+
+}  // namespace
+
+// The sink of one keyed operator, and what the sorting thread knows of it.
+class CheckpointWriter::Operator final : public SnapshotSink {
+ public:
+  // Chunks on their way to the sorting thread.
+  static constexpr size_t kMaxQueuedBytes = 16 << 20;
+
+  Operator(CheckpointWriter* writer, SubtaskId subtask, std::string uid, uint32_t max_parallelism,
+           KeyGroupRange key_groups, std::vector<proto::StateHandle> restored, Parker* slot,
+           const std::string& spill_directory)
+      : subtask(subtask),
+        uid(std::move(uid)),
+        max_parallelism(max_parallelism),
+        key_groups(key_groups),
+        chain(std::move(restored)),
+        builder(spill_directory),
+        writer_(writer),
+        slot_(slot) {}
+
+  bool TryPush(SnapshotChunk&& chunk) override {
+    {
+      std::lock_guard lock(writer_->mutex_);
+      if (queued_bytes_ >= kMaxQueuedBytes) {
+        refused_ = true;
+        return false;
+      }
+      queued_bytes_ += chunk.bytes.size();
+      queue_.push_back(std::move(chunk));
+    }
+    writer_->sort_wake_.notify_one();
+    return true;
+  }
+  uint64_t SettledThrough() const override { return 0; }  // no store below
+
+  // Sorting thread, mutex_ held.
+  bool Take(std::deque<SnapshotChunk>& chunks) {
+    if (queue_.empty()) return false;
+    chunks.swap(queue_);
+    queued_bytes_ = 0;
+    if (std::exchange(refused_, false)) slot_->Wake();
+    return true;
+  }
+  bool queue_empty() const { return queue_.empty(); }
+
+  const SubtaskId subtask;
+  const std::string uid;
+  const uint32_t max_parallelism;
+  const KeyGroupRange key_groups;
+  // Sorting thread, but read under mutex_ by Finish.
+  KeyedChain chain;
+  SegmentBuilder builder;
+  // mutex_: what was written for a checkpoint that then failed is lost.
+  bool wants_full = false;
+
+ private:
+  CheckpointWriter* const writer_;
+  Parker* const slot_;
+  std::deque<SnapshotChunk> queue_;  // mutex_
+  size_t queued_bytes_ = 0;          // mutex_
+  bool refused_ = false;             // mutex_
+};
+
+struct CheckpointWriter::Running {
+  Running(CheckpointStorage& storage, const std::string& path, CheckpointWriter* writer)
+      : file(storage, path, {.on_room = [writer] { writer->sort_wake_.notify_all(); }}) {}
+
+  CheckpointId id;
+  SnapshotFileWriter file;
+  // mutex_
+  std::set<SubtaskId> missing;                            // not delivered
+  std::map<SubtaskId, SubtaskSnapshot> delivered;         // and not yet written
+  std::map<SubtaskId, proto::SubtaskSnapshot> snapshots;  // written, without their segments
+  std::vector<Operator*> section_owner;                   // by section
+  std::map<SubtaskId, uint64_t> written_bytes;
+  bool sealed = false;
+  absl::Status failed;
+};
+
+CheckpointWriter::CheckpointWriter(Options options, Events events)
+    : options_(std::move(options)), events_(std::move(events)) {
+  std::error_code ignored;
+  std::filesystem::create_directories(options_.spill_directory, ignored);
+  sort_thread_ = std::thread([this] { SortLoop(); });
+  write_thread_ = std::thread([this] { WriteLoop(); });
+}
+
+CheckpointWriter::~CheckpointWriter() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+    if (running_ != nullptr) running_->file.Cancel(absl::CancelledError("the attempt ends"));
+  }
+  sort_wake_.notify_all();
+  write_wake_.notify_all();
+  sort_thread_.join();
+  write_thread_.join();
+}
+
+SnapshotSink* CheckpointWriter::AddOperator(SubtaskId subtask, const std::string& uid,
+                                            uint32_t max_parallelism, KeyGroupRange key_groups,
+                                            std::vector<proto::StateHandle> restored,
+                                            bool wants_full, Parker* slot) {
+  auto op = std::make_unique<Operator>(this, subtask, uid, max_parallelism, key_groups,
+                                       std::move(restored), slot, options_.spill_directory);
+  std::lock_guard lock(mutex_);
+  auto& entry = operators_[{subtask, uid}];
+  entry = std::move(op);
+  entry->wants_full = wants_full;
+  return entry.get();
+}
+
+void CheckpointWriter::Begin(CheckpointId id, const std::set<SubtaskId>& subtasks) {
+  const DataFileName name{.checkpoint = id, .epoch = options_.epoch, .attempt = options_.attempt};
+  auto running = std::make_shared<Running>(*options_.storage, name.NewPath(options_.label), this);
+  running->id = id;
+  running->missing = subtasks;
+  {
+    std::lock_guard lock(mutex_);
+    if (running_ != nullptr) running_->file.Cancel(absl::CancelledError("a newer one began"));
+    running_ = running;
+    to_write_ = running;
+  }
+  write_wake_.notify_one();
+  sort_wake_.notify_one();
+}
+
+void CheckpointWriter::Cancel(CheckpointId id, const std::string& reason) {
+  std::lock_guard lock(mutex_);
+  if (running_ != nullptr && running_->id == id) {
+    running_->file.Cancel(absl::CancelledError(reason));
+  }
+}
+
+void CheckpointWriter::Deliver(SubtaskId subtask, SubtaskSnapshot snapshot) {
+  {
+    std::lock_guard lock(mutex_);
+    if (running_ == nullptr || running_->id != snapshot.id) return;  // given up meanwhile
+    running_->delivered.emplace(subtask, std::move(snapshot));
+  }
+  sort_wake_.notify_one();
+}
+
+bool CheckpointWriter::WantsFull(SubtaskId subtask, const std::string& uid) {
+  std::lock_guard lock(mutex_);
+  const auto it = operators_.find({subtask, uid});
+  return it != operators_.end() && std::exchange(it->second->wants_full, false);
+}
+
+void CheckpointWriter::SortLoop() {
+  pthread_setname_np(pthread_self(), "snapshot-sort");
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (TakeChunks(lock)) continue;
+    if (running_ != nullptr && !running_->delivered.empty()) {
+      WriteDelivered(lock);
+      continue;
+    }
+    sort_wake_.wait(lock);
+  }
+}
+
+bool CheckpointWriter::TakeChunks(std::unique_lock<std::mutex>& lock) {
+  bool any = false;
+  for (auto& [key, op] : operators_) {
+    std::deque<SnapshotChunk> chunks;
+    if (!op->Take(chunks)) continue;
+    any = true;
+    lock.unlock();
+    absl::Status status;
+    for (SnapshotChunk& chunk : chunks) {
+      if (status.ok()) status = op->builder.Add(std::move(chunk));
+    }
+    lock.lock();
+    if (!status.ok()) {
+      op->wants_full = true;
+      if (running_ != nullptr) running_->file.Cancel(status);
+    }
+    if (stop_) return false;
+  }
+  return any;
+}
+
+// What has been delivered has its chunks in the builders: they came first.
+void CheckpointWriter::WriteDelivered(std::unique_lock<std::mutex>& lock) {
+  const std::shared_ptr<Running> running = running_;
+  const auto it = running->delivered.begin();
+  const SubtaskId subtask = it->first;
+  const SubtaskSnapshot snapshot = std::move(it->second);
+  running->delivered.erase(it);
+  lock.unlock();
+  const absl::Status status = WriteSubtask(*running, subtask, snapshot);
+  lock.lock();
+  if (!status.ok()) {
+    running->file.Cancel(status);
+    return;
+  }
+  running->missing.erase(subtask);
+  if (running->missing.empty() && !std::exchange(running->sealed, true)) running->file.Seal();
+}
+
+absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
+                                            const SubtaskSnapshot& snapshot) {
+  proto::SubtaskSnapshot result;
+  result.set_subtask(subtask.index);
+  result.set_watermark(snapshot.watermark.ms);
+  result.set_at_end_of_data(snapshot.at_end_of_data);
+  result.mutable_statistics()->set_alignment_us(
+      static_cast<uint64_t>(snapshot.alignment_duration.count() / 1000));
+  result.mutable_statistics()->set_synchronous_us(
+      static_cast<uint64_t>(snapshot.sync_duration.count() / 1000));
+  size_t inline_bytes = 0;
+  for (const OperatorSnapshot& op : snapshot.operators) {
+    if (!op.state.values.empty()) {
+      proto::OperatorState& state = *result.add_operator_state();
+      state.set_operator_uid(op.uid);
+      state.set_name("operator");
+      state.set_redistribution(proto::OperatorState::UNION);
+      state.mutable_schema()->set_state_kind("operator");
+      state.mutable_schema()->set_schema_version(kOperatorStateVersion);
+      for (const auto& [key, value] : op.state.values) {
+        proto::OperatorStateEntry& entry = *state.add_entries();
+        entry.set_key(key);
+        entry.set_value(value);
+        inline_bytes += key.size() + value.size();
+      }
+    }
+    for (const auto& [name, file] : op.state.files) {
+      const DataFileName path{
+          .checkpoint = running.id, .epoch = options_.epoch, .attempt = options_.attempt};
+      absl::StatusOr<proto::StateHandle> handle =
+          UploadFile(*options_.storage, file.path, path.NewPath("epoch"), Transfer::kLinkOrCopy);
+      if (!handle.ok()) return handle.status();
+      handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
+      handle->set_subtask(subtask.index);
+      handle->set_operator_uid(op.uid);
+      handle->set_checkpoint_id(running.id.value);
+      handle->set_store_file(name);
+      *result.add_epoch_output() = *std::move(handle);
+    }
+    if (!op.keyed) continue;
+    Operator* sink = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      sink = operators_.at({subtask, op.uid}).get();
+    }
+    if (absl::Status s = WriteSegments(running, *sink, op, snapshot.id); !s.ok()) return s;
+  }
+  if (inline_bytes > kMaxInlineStateBytes) {
+    return absl::ResourceExhaustedError("operator state of a subtask is " +
+                                        std::to_string(inline_bytes) + " bytes; the most is " +
+                                        std::to_string(kMaxInlineStateBytes));
+  }
+  std::lock_guard lock(mutex_);
+  running.snapshots[subtask] = std::move(result);
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointWriter::WriteSegments(Running& running, Operator& op,
+                                             const OperatorSnapshot& snapshot, CheckpointId id) {
+  // Segments of earlier, aborted checkpoints that nobody wrote come first; they are links too.
+  while (op.builder.ended().has_value()) {
+    const SnapshotKind kind = op.builder.ended()->kind;
+    SegmentInfo info;
+    info.max_parallelism = op.max_parallelism;
+    info.key_groups = op.key_groups;
+    info.operator_uid = op.uid;
+    info.states = snapshot.schemas;
+
+    proto::StateHandle handle;
+    handle.set_kind(kind == SnapshotKind::kFull ? proto::StateHandle::BASE
+                                                : proto::StateHandle::DELTA);
+    handle.mutable_key_groups()->set_first(op.key_groups.first);
+    handle.mutable_key_groups()->set_end(op.key_groups.end);
+    handle.set_subtask(op.subtask.index);
+    handle.set_operator_uid(op.uid);
+    handle.set_checkpoint_id(id.value);
+    handle.set_format_version(kSegmentVersion);
+    for (const StateSchema& schema : snapshot.schemas) *handle.add_states() = ToProto(schema);
+
+    const SnapshotFileWriter::SectionId section = running.file.Open(std::move(handle));
+    {
+      std::lock_guard lock(mutex_);
+      running.section_owner.push_back(&op);
+    }
+    std::string slice;
+    auto append = [&](bool last) {
+      if (slice.empty() || (!last && slice.size() < size_t{256} << 10)) return absl::OkStatus();
+      std::unique_lock lock(mutex_);
+      for (;;) {
+        lock.unlock();
+        const bool taken = running.file.Append(section, slice);
+        lock.lock();
+        if (taken) return absl::OkStatus();
+        if (stop_) return absl::CancelledError("the attempt ends");
+        sort_wake_.wait_for(lock, std::chrono::milliseconds(10));
+      }
+    };
+    const absl::StatusOr<uint64_t> size =
+        op.builder.Write(std::move(info), [&](std::string_view bytes) -> absl::Status {
+          slice.append(bytes);
+          return append(false);
+        });
+    absl::Status status = size.status();
+    if (status.ok()) status = append(true);
+    running.file.Close(section, 0);
+    if (!status.ok()) return status;
+    std::lock_guard lock(mutex_);
+    running.written_bytes[op.subtask] += *size;
+  }
+  return absl::OkStatus();
+}
+
+void CheckpointWriter::WriteLoop() {
+  pthread_setname_np(pthread_self(), "snapshot-write");
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    write_wake_.wait(lock, [&] { return stop_ || to_write_ != nullptr; });
+    if (to_write_ == nullptr) return;
+    const std::shared_ptr<Running> running = std::move(to_write_);
+    to_write_ = nullptr;
+    if (stop_) return;
+    lock.unlock();
+    absl::StatusOr<std::vector<proto::StateHandle>> handles = running->file.Run();
+    Finish(running, std::move(handles));
+    lock.lock();
+  }
+}
+
+void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
+                              absl::StatusOr<std::vector<proto::StateHandle>> handles) {
+  Result result;
+  {
+    std::lock_guard lock(mutex_);
+    if (running_ == running) running_ = nullptr;
+    if (!handles.ok()) {
+      // Segments that were taken from their builders for this file are gone with it.
+      for (Operator* op : running->section_owner) op->wants_full = true;
+    } else {
+      for (size_t i = 0; i < handles->size(); ++i) {
+        running->section_owner[i]->chain.Add(std::move((*handles)[i]));
+      }
+      for (auto& [subtask, snapshot] : running->snapshots) {
+        const auto written = running->written_bytes.find(subtask);
+        if (written != running->written_bytes.end()) {
+          snapshot.mutable_statistics()->set_written_bytes(written->second);
+        }
+        result[subtask] = std::move(snapshot);
+      }
+      for (auto& [key, op] : operators_) {
+        const auto it = result.find(key.first);
+        if (it == result.end()) continue;
+        for (const proto::StateHandle& handle : op->chain.handles()) {
+          *it->second.add_keyed_state() = handle;
+        }
+        it->second.mutable_key_groups()->set_first(op->key_groups.first);
+        it->second.mutable_key_groups()->set_end(op->key_groups.end);
+      }
+    }
+  }
+  if (handles.ok()) {
+    events_.on_done(running->id, std::move(result));
+  } else {
+    events_.on_done(running->id, handles.status());
+  }
+}
+
+}  // namespace weir

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "base/parker.h"
+#include "proto/checkpoint.pb.h"
+#include "runtime/task/subtask.h"
+#include "state/checkpoint/snapshot_file_writer.h"
+#include "state/checkpoint/storage.h"
+#include "taskmanager/keyed_chain.h"
+
+namespace weir {
+
+/// Makes the snapshots of one attempt's subtasks in this process durable: sorts what keyed
+/// operators hand over, writes it into one file per checkpoint, takes in the files of sinks, and
+/// reports what each subtask contributes.
+///
+/// Threads: slots push chunks and deliver snapshots; the control loop begins and cancels; two
+/// threads of its own sort and write. `Events` are called on these and must only post.
+class CheckpointWriter {
+ public:
+  struct Options {
+    /// Outlives the writer.
+    CheckpointStorage* storage = nullptr;
+    /// Of this process, in file names: letters, digits, '-', '_'.
+    std::string label;
+    LeaderEpoch epoch;
+    AttemptId attempt;
+    /// Where large sorts spill.
+    std::string spill_directory;
+  };
+  /// What is durable of the subtasks of this process, by subtask.
+  using Result = std::map<SubtaskId, proto::SubtaskSnapshot>;
+  struct Events {
+    std::function<void(CheckpointId, absl::StatusOr<Result>)> on_done;
+  };
+
+  CheckpointWriter(Options options, Events events);
+  /// Cancels what runs. No slot may use a sink any more.
+  ~CheckpointWriter();
+
+  /// Control loop, before the subtasks start: the sink of one keyed operator. `restored` is the
+  /// chain it begins with; `wants_full` when that chain must not be referred to. Lives as long as
+  /// the writer.
+  SnapshotSink* AddOperator(SubtaskId subtask, const std::string& uid, uint32_t max_parallelism,
+                            KeyGroupRange key_groups, std::vector<proto::StateHandle> restored,
+                            bool wants_full, Parker* slot);
+
+  /// Control loop. At most one checkpoint runs; an older one is cancelled.
+  void Begin(CheckpointId id, const std::set<SubtaskId>& subtasks);
+  /// Any thread. Its on_done follows with the reason, unless it had finished.
+  void Cancel(CheckpointId id, const std::string& reason);
+
+  /// Slot thread: the subtask has handed everything over.
+  void Deliver(SubtaskId subtask, SubtaskSnapshot snapshot);
+
+  /// Slot thread: see Subtask::Options.
+  bool WantsFull(SubtaskId subtask, const std::string& uid);
+
+ private:
+  class Operator;
+  struct Running;
+  using OperatorKey = std::pair<SubtaskId, std::string>;
+
+  void SortLoop();
+  void WriteLoop();
+  bool TakeChunks(std::unique_lock<std::mutex>& lock);
+  void WriteDelivered(std::unique_lock<std::mutex>& lock);
+  absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
+  absl::Status WriteSegments(Running& running, Operator& op, const OperatorSnapshot& snapshot,
+                             CheckpointId id);
+  void Finish(const std::shared_ptr<Running>& running,
+              absl::StatusOr<std::vector<proto::StateHandle>> handles);
+
+  const Options options_;
+  const Events events_;
+
+  std::mutex mutex_;
+  std::condition_variable sort_wake_;
+  std::condition_variable write_wake_;
+  // All below: mutex_, except what says otherwise.
+  bool stop_ = false;
+  std::map<OperatorKey, std::unique_ptr<Operator>> operators_;
+  std::shared_ptr<Running> running_;
+  std::shared_ptr<Running> to_write_;  // for the writing thread to pick up
+  std::thread sort_thread_;
+  std::thread write_thread_;
+};
+
+}  // namespace weir

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/channel/remote_channels.h"
+#include "runtime/exchange/exchange.h"
+
+namespace weir {
+
+/// Channels to other processes over the exchange: rows are serialised once, straight into the
+/// channel's network buffer, and decoded once, into the batch that the consumer reads.
+class ExchangeChannels final : public RemoteChannels {
+ public:
+  /// `addresses[p]` is host:port of process p's exchange. Errors of the exchange leave as
+  /// weir::Error.
+  ExchangeChannels(Exchange* exchange, JobAttempt attempt, std::vector<std::string> addresses)
+      : exchange_(exchange), attempt_(std::move(attempt)), addresses_(std::move(addresses)) {}
+
+  std::unique_ptr<ChannelWriter> NewWriter(ChannelId id, uint32_t to_process,
+                                           const RecordType& type, Parker* producer) override;
+  std::unique_ptr<Gate> NewGate(const std::vector<Input>& inputs, Parker* consumer) override;
+
+ private:
+  Exchange* const exchange_;
+  const JobAttempt attempt_;
+  const std::vector<std::string> addresses_;
+};
+
+}  // namespace weir

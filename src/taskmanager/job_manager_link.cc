@@ -1,0 +1,200 @@
+#include "taskmanager/job_manager_link.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <mutex>
+#include <utility>
+
+#include "proto/control.grpc.pb.h"
+
+namespace weir {
+namespace {
+
+// Messages that may wait for a slow JobManager; past it the stream is given up.
+constexpr size_t kMaxQueued = 10'000;
+constexpr int kMaxMessageBytes = 16 << 20;
+constexpr std::chrono::seconds kFetchTimeout(120);
+
+std::string Describe(const grpc::Status& status) {
+  if (status.ok()) return "the JobManager ended the stream";
+  return status.error_message();
+}
+
+}  // namespace
+
+struct JobManagerLink::Impl {
+  // One stream; deletes itself when gRPC is done with it, and is counted until then.
+  class Stream final : public grpc::ClientBidiReactor<proto::ToJobManager, proto::ToTaskManager> {
+   public:
+    Stream(Impl* impl, uint64_t number, proto::ToJobManager first) : impl_(impl), number_(number) {
+      queue_.push_back(std::move(first));
+    }
+
+    // Once, after the stream is known as the current one: it may end before this returns.
+    void Start() {
+      impl_->stub->async()->Control(&context_, this);
+      AddHold();  // writes come from outside the reactions
+      StartRead(&incoming_);
+      StartCall();
+      std::lock_guard lock(mutex_);
+      WriteNext();
+    }
+
+    void Send(proto::ToJobManager message) {
+      std::lock_guard lock(mutex_);
+      if (ended_) return;
+      if (queue_.size() >= kMaxQueued) {
+        context_.TryCancel();
+        return;
+      }
+      queue_.push_back(std::move(message));
+      if (!writing_) WriteNext();
+    }
+
+    void Close() {
+      context_.TryCancel();
+      End();
+    }
+
+   private:
+    void WriteNext() {  // mutex_ held
+      if (queue_.empty() || ended_) return;
+      writing_ = true;
+      outgoing_ = std::move(queue_.front());
+      queue_.pop_front();
+      StartWrite(&outgoing_);
+    }
+
+    void End() {
+      {
+        std::lock_guard lock(mutex_);
+        if (ended_) return;
+        ended_ = true;
+      }
+      RemoveHold();
+    }
+
+    void OnWriteDone(bool ok) override {
+      std::unique_lock lock(mutex_);
+      writing_ = false;
+      if (ok) {
+        WriteNext();
+        return;
+      }
+      lock.unlock();
+      End();
+    }
+
+    void OnReadDone(bool ok) override {
+      if (!ok) {
+        End();
+        return;
+      }
+      impl_->events.on_message(number_, std::move(incoming_));
+      incoming_.Clear();
+      StartRead(&incoming_);
+    }
+
+    void OnDone(const grpc::Status& status) override {
+      impl_->events.on_broken(number_, Describe(status));
+      Impl* impl = impl_;
+      {
+        std::lock_guard lock(impl->mutex);
+        if (impl->current == this) impl->current = nullptr;
+        --impl->live;
+        impl->changed.notify_all();
+      }
+      delete this;
+    }
+
+    Impl* const impl_;
+    const uint64_t number_;
+    grpc::ClientContext context_;
+    proto::ToTaskManager incoming_;
+    proto::ToJobManager outgoing_;
+    std::mutex mutex_;
+    std::deque<proto::ToJobManager> queue_;  // mutex_
+    bool writing_ = false;                   // mutex_
+    bool ended_ = false;                     // mutex_
+  };
+
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<proto::TaskManagerGateway::Stub> stub;
+  Events events;
+  std::mutex mutex;
+  std::condition_variable changed;
+  Stream* current = nullptr;  // mutex
+  uint64_t opened = 0;        // mutex
+  int live = 0;               // mutex
+};
+
+JobManagerLink::JobManagerLink(const std::string& address, Events events)
+    : impl_(std::make_unique<Impl>()) {
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  // A JobManager comes back within milliseconds of its restart: look often.
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  impl_->channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+  impl_->stub = proto::TaskManagerGateway::NewStub(impl_->channel);
+  impl_->events = std::move(events);
+}
+
+JobManagerLink::~JobManagerLink() {
+  Close();
+  std::unique_lock lock(impl_->mutex);
+  impl_->changed.wait(lock, [&] { return impl_->live == 0; });
+}
+
+uint64_t JobManagerLink::Open(proto::ToJobManager first) {
+  Close();
+  Impl::Stream* stream = nullptr;
+  uint64_t number = 0;
+  {
+    std::lock_guard lock(impl_->mutex);
+    number = ++impl_->opened;
+    ++impl_->live;
+    stream = impl_->current = new Impl::Stream(impl_.get(), number, std::move(first));
+  }
+  stream->Start();
+  return number;
+}
+
+void JobManagerLink::Send(proto::ToJobManager message) {
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->current != nullptr) impl_->current->Send(std::move(message));
+}
+
+void JobManagerLink::Close() {
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->current != nullptr) std::exchange(impl_->current, nullptr)->Close();
+}
+
+absl::Status JobManagerLink::FetchArtifact(uint64_t leader_epoch, const std::string& hash,
+                                           const std::string& path) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kFetchTimeout);
+  proto::FetchArtifactRequest request;
+  request.set_leader_epoch(leader_epoch);
+  request.set_artifact_hash(hash);
+  auto reader = impl_->stub->FetchArtifact(&context, request);
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  proto::ArtifactChunk chunk;
+  while (reader->Read(&chunk)) file << chunk.data();
+  const grpc::Status status = reader->Finish();
+  if (!status.ok()) {
+    return absl::UnavailableError("cannot fetch artifact " + hash +
+                                  " from the JobManager: " + status.error_message());
+  }
+  file.close();
+  if (!file) return absl::UnavailableError("cannot write " + path + ": " + std::strerror(errno));
+  return absl::OkStatus();
+}
+
+}  // namespace weir

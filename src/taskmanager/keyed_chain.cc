@@ -1,0 +1,115 @@
+#include "taskmanager/keyed_chain.h"
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "base/hash.h"
+
+namespace weir {
+namespace {
+
+// A handle's extents as one range of bytes. Extents are verified when they are first read and kept
+// whole while they are in use: a merge and a restore read front to back.
+class StoredSegment final : public SegmentSource {
+ public:
+  StoredSegment(CheckpointStorage& storage, proto::StateHandle handle)
+      : storage_(storage), handle_(std::move(handle)) {}
+
+  std::string Describe() const override { return handle_.file(); }
+  uint64_t size() const override { return handle_.length(); }
+
+  absl::Status Read(uint64_t offset, size_t size, std::string& out) const override {
+    out.clear();
+    uint64_t begin = 0;  // of the extent, in the segment
+    for (const proto::Extent& extent : handle_.extents()) {
+      const uint64_t end = begin + extent.length();
+      if (offset < end && offset + size > begin) {
+        std::string bytes;
+        if (absl::Status status = ReadExtent(extent, bytes); !status.ok()) return status;
+        const uint64_t from = std::max(offset, begin);
+        const uint64_t to = std::min(offset + size, end);
+        out.append(bytes, from - begin, to - from);
+      }
+      begin = end;
+    }
+    if (out.size() != size) {
+      return absl::DataLossError(handle_.file() + ": segment ends before byte " +
+                                 std::to_string(offset + size));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status ReadExtent(const proto::Extent& extent, std::string& bytes) const {
+    std::lock_guard lock(mutex_);
+    if (cached_offset_ == extent.offset() && !cached_.empty()) {
+      bytes = cached_;
+      return absl::OkStatus();
+    }
+    bytes.resize(extent.length());
+    if (absl::Status s =
+            storage_.Read(handle_.file(), extent.offset(), {bytes.data(), bytes.size()});
+        !s.ok()) {
+      return s;
+    }
+    if (StableHash(std::string_view(bytes)) != extent.checksum()) {
+      return absl::DataLossError(handle_.file() + ": checksum of bytes " +
+                                 std::to_string(extent.offset()) + " to " +
+                                 std::to_string(extent.offset() + extent.length()) +
+                                 " does not match; the checkpoint is damaged");
+    }
+    cached_ = bytes;
+    cached_offset_ = extent.offset();
+    return absl::OkStatus();
+  }
+
+  CheckpointStorage& storage_;
+  const proto::StateHandle handle_;
+  mutable std::mutex mutex_;
+  mutable std::string cached_;          // mutex_
+  mutable uint64_t cached_offset_ = 0;  // mutex_
+};
+
+}  // namespace
+
+void KeyedChain::Add(proto::StateHandle segment) {
+  if (segment.kind() == proto::StateHandle::BASE) handles_.clear();
+  handles_.push_back(std::move(segment));
+}
+
+bool KeyedChain::WantsMerge() const {
+  if (handles_.size() < 2) return false;
+  if (handles_.size() > kMaxDeltas) return true;
+  uint64_t deltas = 0;
+  for (size_t i = 1; i < handles_.size(); ++i) deltas += handles_[i].length();
+  return deltas > kMinMergeBytes && deltas > handles_[0].length() / 4;
+}
+
+void KeyedChain::Replace(size_t count, proto::StateHandle merged) {
+  handles_.erase(handles_.begin(), handles_.begin() + static_cast<ptrdiff_t>(count));
+  handles_.insert(handles_.begin(), std::move(merged));
+}
+
+absl::StatusOr<std::shared_ptr<const SegmentReader>> OpenSegment(CheckpointStorage& storage,
+                                                                 const proto::StateHandle& handle) {
+  return SegmentReader::Open(std::make_shared<StoredSegment>(storage, handle));
+}
+
+absl::StatusOr<std::vector<SegmentLink>> OpenChain(CheckpointStorage& storage,
+                                                   const std::vector<proto::StateHandle>& handles,
+                                                   KeyGroupRange range) {
+  std::vector<SegmentLink> links;
+  for (const proto::StateHandle& handle : handles) {
+    const KeyGroupRange ours{std::max(range.first, handle.key_groups().first()),
+                             std::min(range.end, handle.key_groups().end())};
+    if (ours.first >= ours.end) continue;
+    absl::StatusOr<std::shared_ptr<const SegmentReader>> reader = OpenSegment(storage, handle);
+    if (!reader.ok()) return reader.status();
+    links.push_back({*std::move(reader), ours});
+  }
+  return links;
+}
+
+}  // namespace weir

@@ -1,0 +1,539 @@
+#include "taskmanager/local_attempt.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+
+#include "base/hash.h"
+#include "job/graph_proto.h"
+#include "log/log.h"
+
+namespace weir {
+namespace {
+
+SubtaskId FromProto(const proto::SubtaskRef& ref) { return {VertexId(ref.vertex()), ref.index()}; }
+
+proto::SubtaskRef ToProto(SubtaskId subtask) {
+  proto::SubtaskRef ref;
+  ref.set_vertex(subtask.vertex.value);
+  ref.set_index(subtask.index);
+  return ref;
+}
+
+proto::FailureKind ToProto(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUser:
+      return proto::FAILURE_KIND_USER;
+    case ErrorKind::kExternal:
+      return proto::FAILURE_KIND_EXTERNAL;
+    case ErrorKind::kInternal:
+      return proto::FAILURE_KIND_INTERNAL;
+    case ErrorKind::kFatal:
+      return proto::FAILURE_KIND_FATAL;
+  }
+  return proto::FAILURE_KIND_INTERNAL;
+}
+
+// Damage and a state that does not fit stay wrong however often they are tried.
+proto::FailureKind KindOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kFailedPrecondition:
+      return proto::FAILURE_KIND_FATAL;
+    case absl::StatusCode::kInvalidArgument:
+      return proto::FAILURE_KIND_USER;
+    case absl::StatusCode::kInternal:
+      return proto::FAILURE_KIND_INTERNAL;
+    default:
+      return proto::FAILURE_KIND_EXTERNAL;
+  }
+}
+
+}  // namespace
+
+LocalAttempt::LocalAttempt(AttemptEnvironment env, proto::DeployJob deploy, uint64_t leader_epoch,
+                           std::function<void()> on_released)
+    : env_(std::move(env)),
+      deploy_(std::move(deploy)),
+      leader_epoch_(leader_epoch),
+      on_released_(std::move(on_released)),
+      directory_(env_.directory + "/attempts/" + deploy_.attempt().job_id() + "-" +
+                 std::to_string(deploy_.attempt().attempt())) {
+  for (const auto& placement : deploy_.placements()) {
+    if (placement.task_manager() == deploy_.your_index()) {
+      local_.insert(FromProto(placement.subtask()));
+    }
+  }
+}
+
+LocalAttempt::~LocalAttempt() = default;
+
+proto::ToJobManager LocalAttempt::NewMessage() const {
+  proto::ToJobManager message;
+  message.set_leader_epoch(leader_epoch_);
+  return message;
+}
+
+void LocalAttempt::SendTaskState(SubtaskId subtask, proto::TaskState state) {
+  proto::ToJobManager message = NewMessage();
+  proto::TaskStateChanged& changed = *message.mutable_task_state_changed();
+  *changed.mutable_attempt() = deploy_.attempt();
+  *changed.mutable_subtask() = ToProto(subtask);
+  changed.set_state(state);
+  env_.send(std::move(message));
+}
+
+void LocalAttempt::SendFailure(SubtaskId subtask, const proto::Failure& failure) {
+  log::Warn("task failed", {{"job", deploy_.attempt().job_id()},
+                            {"attempt", deploy_.attempt().attempt()},
+                            {"vertex", subtask.vertex.value},
+                            {"subtask", subtask.index},
+                            {"operator", failure.operator_name()},
+                            {"reason", failure.message()}});
+  proto::ToJobManager message = NewMessage();
+  proto::TaskStateChanged& changed = *message.mutable_task_state_changed();
+  *changed.mutable_attempt() = deploy_.attempt();
+  *changed.mutable_subtask() = ToProto(subtask);
+  changed.set_state(proto::TASK_STATE_FAILED);
+  *changed.mutable_failure() = failure;
+  env_.send(std::move(message));
+}
+
+void LocalAttempt::FailAll(proto::FailureKind kind, const std::string& text) {
+  if (std::exchange(failed_, true)) return;
+  proto::Failure failure;
+  failure.set_kind(kind);
+  failure.set_message(text);
+  // One report is enough: the whole attempt ends by it.
+  if (!local_.empty()) SendFailure(*local_.begin(), failure);
+}
+
+void LocalAttempt::Start() {
+  for (const SubtaskId& subtask : local_) SendTaskState(subtask, proto::TASK_STATE_DEPLOYING);
+  preparing_ = true;
+  env_.io->Post([this] {
+    auto prepared = std::make_shared<absl::StatusOr<Prepared>>(Prepare());
+    env_.loop->Post([this, prepared] { OnPrepared(std::move(*prepared)); });
+  });
+}
+
+KeyGroupRange LocalAttempt::KeyGroupsOf(SubtaskId subtask) const {
+  const uint32_t max = deploy_.graph().max_parallelism();
+  const uint32_t parallelism =
+      deploy_.graph().vertices(static_cast<int>(subtask.vertex.value)).parallelism();
+  return {FirstKeyGroup(subtask.index, max, parallelism),
+          FirstKeyGroup(subtask.index + 1, max, parallelism)};
+}
+
+// I/O thread; reads only what is const.
+absl::StatusOr<LocalAttempt::Prepared> LocalAttempt::Prepare() const {
+  absl::StatusOr<std::string> library =
+      env_.artifacts->Get(deploy_.artifact_hash(), env_.fetch_artifact);
+  if (!library.ok()) return library.status();
+  Prepared prepared;
+  try {
+    const Args args =
+        Args::Parse({deploy_.graph().arguments().begin(), deploy_.graph().arguments().end()});
+    prepared.graph = JobLibrary::Load(*library).BuildGraph(args, OverridesFrom(deploy_.graph()));
+  } catch (const std::exception& e) {
+    return absl::InvalidArgumentError(e.what());
+  }
+  if (GraphHashText(prepared.graph->hash) != deploy_.graph().graph_hash()) {
+    return absl::InvalidArgumentError(
+        "the job library built another graph here than where it was submitted; the job function "
+        "must depend on its arguments alone");
+  }
+  ApplySettings(deploy_.graph(), *prepared.graph);
+  prepared.lineage = deploy_.graph().output_lineage();
+
+  auto storage = DirectoryStorage::Open(deploy_.checkpoint_directory());
+  if (!storage.ok()) return storage.status();
+  prepared.storage = *std::move(storage);
+  if (!deploy_.has_restore()) return prepared;
+
+  DirectoryStorage* from = prepared.storage.get();
+  if (deploy_.restore().directory() != deploy_.checkpoint_directory()) {
+    auto other = DirectoryStorage::Open(deploy_.restore().directory());
+    if (!other.ok()) return other.status();
+    prepared.restore_storage = *std::move(other);
+    from = prepared.restore_storage.get();
+    prepared.state_is_foreign = true;
+  }
+  auto plan = RestorePlan::Load(*from, deploy_.restore().manifest_path(), *prepared.graph,
+                                deploy_.restore().allow_non_restored_state());
+  if (!plan.ok()) return plan.status();
+  for (const SubtaskId& subtask : local_) {
+    const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
+    for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
+      auto restored = (*plan)->For(vertex.operators[op].uid, subtask.index, vertex.parallelism,
+                                   KeyGroupsOf(subtask), OperatorDirectory(subtask, op));
+      if (!restored.ok()) return restored.status();
+      prepared.restored[{subtask, op}] = *std::move(restored);
+    }
+  }
+  return prepared;
+}
+
+void LocalAttempt::OnPrepared(absl::StatusOr<Prepared> prepared) {
+  preparing_ = false;
+  if (releasing_) {
+    MaybeReleased();
+    return;
+  }
+  if (!prepared.ok()) {
+    FailAll(KindOf(prepared.status()), std::string(prepared.status().message()));
+    return;
+  }
+  prepared_ = *std::move(prepared);
+  try {
+    Deploy();
+  } catch (const Error& e) {
+    FailAll(ToProto(e.kind()), e.what());
+  } catch (const std::exception& e) {
+    FailAll(proto::FAILURE_KIND_USER, e.what());
+  }
+}
+
+JobAttempt LocalAttempt::DataPlaneAttempt() const {
+  return {.job = JobId(deploy_.attempt().job_id()),
+          .attempt = AttemptId(deploy_.attempt().attempt()),
+          .epoch = LeaderEpoch(leader_epoch_)};
+}
+
+void LocalAttempt::Deploy() {
+  std::vector<std::string> addresses;
+  for (const auto& peer : deploy_.task_managers()) addresses.push_back(peer.data_address());
+  channels_ =
+      std::make_unique<ExchangeChannels>(env_.exchange, DataPlaneAttempt(), std::move(addresses));
+  writer_ = std::make_unique<CheckpointWriter>(
+      CheckpointWriter::Options{.storage = prepared_.storage.get(),
+                                .label = env_.label,
+                                .epoch = LeaderEpoch(leader_epoch_),
+                                .attempt = AttemptId(deploy_.attempt().attempt()),
+                                .spill_directory = directory_ + "/spill"},
+      CheckpointWriter::Events{.on_done = [this](CheckpointId id,
+                                                 absl::StatusOr<CheckpointWriter::Result> result) {
+        auto shared = std::make_shared<absl::StatusOr<CheckpointWriter::Result>>(std::move(result));
+        env_.loop->Post([this, id, shared] { OnCheckpointDone(id, std::move(*shared)); });
+      }});
+  Deployment::Options options;
+  options.graph = &*prepared_.graph;
+  for (const auto& placement : deploy_.placements()) {
+    options.placements.push_back({.subtask = FromProto(placement.subtask()),
+                                  .process = placement.task_manager(),
+                                  .slot = placement.slot()});
+  }
+  options.process = deploy_.your_index();
+  options.slots = env_.slots;
+  options.clock = env_.clock;
+  options.listener = this;
+  options.remote = channels_.get();
+  options.context_of = [this](SubtaskId subtask, uint32_t op) { return ContextOf(subtask, op); };
+  options.wants_full_snapshot = [this](SubtaskId subtask, uint32_t op) {
+    const OperatorSpec& spec = prepared_.graph->vertex(subtask.vertex).operators[op];
+    return writer_->WantsFull(subtask, spec.uid);
+  };
+  deployment_ = std::make_unique<Deployment>(std::move(options));
+  AddSinksOfKeyedOperators();
+  AddMetrics();
+  deployment_->Start();
+}
+
+void LocalAttempt::AddSinksOfKeyedOperators() {
+  for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
+    const JobVertex& vertex = prepared_.graph->vertex(local.id.vertex);
+    for (uint32_t i = 0; i < vertex.operators.size(); ++i) {
+      if (!vertex.operators[i].node.keyed) continue;
+      std::vector<proto::StateHandle> chain;
+      const auto restored = prepared_.restored.find({local.id, i});
+      if (restored != prepared_.restored.end()) chain = restored->second.keyed_handles;
+      // Files of another job or of a savepoint are not ours to refer to: all is written anew.
+      const bool foreign = prepared_.state_is_foreign && !chain.empty();
+      if (foreign) chain.clear();
+      sinks_[{local.id, i}] = writer_->AddOperator(
+          local.id, vertex.operators[i].uid, deploy_.graph().max_parallelism(),
+          KeyGroupsOf(local.id), std::move(chain), foreign, local.slot->parker());
+    }
+  }
+}
+
+// Slot thread, before the subtask's first record; what it reads stands still from Deploy on.
+OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
+  const JobVertex& vertex = prepared_.graph->vertex(subtask.vertex);
+  const OperatorSpec& spec = vertex.operators[index];
+  OperatorContext context;
+  RuntimeContext& runtime = context.runtime;
+  runtime.job_name = deploy_.job_name();
+  runtime.job_id = JobId(deploy_.attempt().job_id());
+  runtime.operator_name = spec.node.name;
+  runtime.operator_uid = spec.uid;
+  runtime.vertex = subtask.vertex;
+  runtime.subtask_index = subtask.index;
+  runtime.parallelism = vertex.parallelism;
+  runtime.max_parallelism = deploy_.graph().max_parallelism();
+  runtime.attempt = AttemptId(deploy_.attempt().attempt());
+  runtime.leader_epoch = LeaderEpoch(leader_epoch_);
+  runtime.output_lineage = prepared_.lineage;
+  runtime.exactly_once =
+      prepared_.graph->settings.checkpoints.mode == CheckpointingMode::kExactlyOnce;
+  runtime.local_directory = OperatorDirectory(subtask, index);
+  std::error_code ignored;
+  std::filesystem::create_directories(runtime.local_directory, ignored);
+  runtime.clock = env_.clock;
+
+  const auto restored = prepared_.restored.find({subtask, index});
+  runtime.restored = deploy_.has_restore();
+  if (restored != prepared_.restored.end()) {
+    runtime.restored_state = std::move(restored->second.operator_state);
+  }
+  for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
+    if (local.id == subtask) {
+      runtime.wake = [parker = local.slot->shared_parker()] { parker->Wake(); };
+    }
+  }
+  runtime.request_checkpoint = [this, subtask, name = spec.node.name] {
+    proto::ToJobManager message = NewMessage();
+    proto::EarlyCheckpointRequest& request = *message.mutable_early_checkpoint_request();
+    *request.mutable_attempt() = deploy_.attempt();
+    *request.mutable_subtask() = ToProto(subtask);
+    request.set_reason("the open epoch of " + name + " has grown large");
+    env_.send(std::move(message));
+  };
+  const std::string job = deploy_.job_name();
+  const std::string task = vertex.name;
+  runtime.log_warning = [job, task, subtask](const std::string& text) {
+    const log::Scope scope(job, task);
+    log::Warn(text, {{"subtask", subtask.index}});
+  };
+  const metrics::Labels labels = {{"job", job},
+                                  {"task", task},
+                                  {"operator", spec.node.name},
+                                  {"subtask", std::to_string(subtask.index)}};
+  auto counters = std::make_shared<OperatorMetrics>(env_.metrics, labels);
+  runtime.add_to_counter = [counters](const std::string& name, int64_t delta) {
+    counters->Add(name, delta);
+  };
+  runtime.set_gauge = [counters](const std::string& name, const std::string& label, double value) {
+    counters->Set(name, label, value);
+  };
+
+  KeyedStateOptions& keyed = context.keyed_state;
+  keyed.operator_uid = spec.uid;
+  keyed.max_parallelism = runtime.max_parallelism;
+  keyed.key_groups = KeyGroupsOf(subtask);
+  const auto sink = sinks_.find({subtask, index});
+  if (sink != sinks_.end()) keyed.sink = sink->second;
+  if (restored != prepared_.restored.end()) keyed.restored = restored->second.keyed_state.get();
+  keyed.allow_unclaimed_state = deploy_.restore().allow_non_restored_state();
+  return context;
+}
+
+std::string LocalAttempt::OperatorDirectory(SubtaskId subtask, uint32_t index) const {
+  return directory_ + "/" + std::to_string(subtask.vertex.value) + "-" +
+         std::to_string(subtask.index) + "-" + std::to_string(index);
+}
+
+void LocalAttempt::AddMetrics() {
+  for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
+    const metrics::Labels labels = {{"job", deploy_.job_name()},
+                                    {"task", prepared_.graph->vertex(local.id.vertex).name},
+                                    {"subtask", std::to_string(local.id.index)}};
+    const std::shared_ptr<SubtaskCounters> counters = local.counters;
+    auto counter = [&](const char* name, const char* help, std::function<double()> sample) {
+      registrations_.push_back(env_.metrics->AddFunction(
+          name, help, metrics::Family::Type::kCounter, labels, std::move(sample)));
+    };
+    auto gauge = [&](const char* name, const char* help, std::function<double()> sample) {
+      registrations_.push_back(env_.metrics->AddFunction(name, help, metrics::Family::Type::kGauge,
+                                                         labels, std::move(sample)));
+    };
+    counter("weir_task_records_in_total", "Records taken in by the subtask",
+            [counters] { return static_cast<double>(counters->records_in.load()); });
+    counter("weir_task_records_out_total", "Records sent to other tasks by the subtask",
+            [counters] { return static_cast<double>(counters->records_out.load()); });
+    registrations_.push_back(env_.metrics->AddRate(
+        "flink_taskmanager_job_task_records_in_per_second", "Records taken in per second", labels,
+        [counters] { return static_cast<double>(counters->records_in.load()); },
+        std::chrono::seconds(1)));
+    const auto seconds = [](const std::atomic<int64_t>& ns) {
+      return static_cast<double>(ns.load(std::memory_order_relaxed)) * 1e-9;
+    };
+    counter("weir_task_busy_seconds_total", "Time the subtask computed",
+            [counters, seconds] { return seconds(counters->times.busy); });
+    counter("weir_task_back_pressured_seconds_total", "Time the subtask waited for output room",
+            [counters, seconds] { return seconds(counters->times.back_pressured); });
+    counter("weir_task_idle_seconds_total", "Time the subtask had nothing to do",
+            [counters, seconds] { return seconds(counters->times.idle); });
+    counter("weir_task_waiting_for_slot_seconds_total", "Time the subtask waited for its slot",
+            [counters, seconds] { return seconds(counters->times.waiting_for_slot); });
+    gauge("weir_task_input_queued_elements", "Elements waiting in the subtask's input channels",
+          [counters] { return static_cast<double>(counters->input_queued.load()); });
+    gauge("weir_task_watermark_seconds", "The subtask's event time, seconds since 1970",
+          [counters] { return static_cast<double>(counters->watermark_ms.load()) / 1000.0; });
+  }
+}
+
+proto::MetricsSnapshot LocalAttempt::Metrics() const {
+  proto::MetricsSnapshot snapshot;
+  if (deployment_ == nullptr) return snapshot;
+  const auto us = [](const std::atomic<int64_t>& ns) {
+    return static_cast<uint64_t>(ns.load(std::memory_order_relaxed) / 1000);
+  };
+  for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
+    proto::SubtaskMetrics& m = *snapshot.add_subtasks();
+    *m.mutable_attempt() = deploy_.attempt();
+    *m.mutable_subtask() = ToProto(local.id);
+    m.set_records_in(local.counters->records_in.load());
+    m.set_records_out(local.counters->records_out.load());
+    m.set_busy_us(us(local.counters->times.busy));
+    m.set_back_pressured_us(us(local.counters->times.back_pressured));
+    m.set_idle_us(us(local.counters->times.idle));
+    m.set_waiting_for_slot_us(us(local.counters->times.waiting_for_slot));
+    m.set_watermark_ms(local.counters->watermark_ms.load());
+  }
+  return snapshot;
+}
+
+// ---------------------------------------------------------------- checkpoints
+
+void LocalAttempt::TriggerCheckpoint(const proto::TriggerCheckpoint& trigger) {
+  if (deployment_ == nullptr || releasing_) return;
+  const CheckpointId id(trigger.checkpoint_id());
+  running_checkpoint_ = id;
+  writer_->Begin(id, local_);
+  Barrier barrier;
+  barrier.id = id;
+  barrier.aligned = trigger.mode() != proto::CHECKPOINT_MODE_AT_LEAST_ONCE;
+  const bool drain = trigger.kind() == proto::CHECKPOINT_KIND_STOP_AND_DRAIN;
+  if (drain || trigger.kind() == proto::CHECKPOINT_KIND_STOP) barrier.kind = CheckpointKind::kStop;
+  if (trigger.kind() == proto::CHECKPOINT_KIND_SAVEPOINT) {
+    barrier.kind = CheckpointKind::kSavepoint;
+  }
+  deployment_->Trigger(barrier, drain);
+}
+
+void LocalAttempt::CheckpointCompleted(CheckpointId id) {
+  if (deployment_ != nullptr && !releasing_) deployment_->NotifyCheckpointComplete(id);
+}
+
+void LocalAttempt::CheckpointAborted(CheckpointId id, const std::string& reason) {
+  if (deployment_ == nullptr || releasing_) return;
+  if (running_checkpoint_ == id) running_checkpoint_.reset();
+  writer_->Cancel(id, "aborted by the coordinator: " + reason);
+  deployment_->NotifyCheckpointAborted(id);
+}
+
+void LocalAttempt::OnCheckpointDone(CheckpointId id,
+                                    absl::StatusOr<CheckpointWriter::Result> result) {
+  if (releasing_) return;
+  proto::ToJobManager message = NewMessage();
+  if (!result.ok()) {
+    if (running_checkpoint_ != id) return;  // the coordinator gave it up itself
+    proto::CheckpointDecline& decline = *message.mutable_checkpoint_decline();
+    *decline.mutable_attempt() = deploy_.attempt();
+    decline.set_checkpoint_id(id.value);
+    if (!local_.empty()) *decline.mutable_subtask() = ToProto(*local_.begin());
+    decline.set_reason(std::string(result.status().message()));
+    env_.send(std::move(message));
+    return;
+  }
+  proto::CheckpointAck& ack = *message.mutable_checkpoint_ack();
+  *ack.mutable_attempt() = deploy_.attempt();
+  ack.set_checkpoint_id(id.value);
+  for (const auto& [subtask, snapshot] : *result) {
+    proto::SubtaskAck& one = *ack.add_subtasks();
+    *one.mutable_subtask() = ToProto(subtask);
+    one.set_state(snapshot.SerializeAsString());
+    one.set_state_bytes(snapshot.statistics().written_bytes());
+    uint64_t total = 0;
+    for (const proto::StateHandle& handle : snapshot.keyed_state()) total += handle.length();
+    for (const proto::StateHandle& handle : snapshot.epoch_output()) total += handle.length();
+    one.set_full_state_bytes(total);
+    one.set_sync_duration_us(snapshot.statistics().synchronous_us());
+    one.set_alignment_duration_us(snapshot.statistics().alignment_us());
+    one.set_at_end_of_data(snapshot.at_end_of_data());
+  }
+  env_.send(std::move(message));
+}
+
+// ---------------------------------------------------------------- what slots report
+
+void LocalAttempt::OnRunning(SubtaskId subtask) {
+  SendTaskState(subtask, proto::TASK_STATE_RUNNING);
+}
+
+void LocalAttempt::OnEndOfData(SubtaskId subtask) {
+  SendTaskState(subtask, proto::TASK_STATE_FINISHED);
+}
+
+void LocalAttempt::OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
+                            const std::string& text) {
+  const OperatorSpec& spec = prepared_.graph->vertex(subtask.vertex).operators[operator_index];
+  proto::Failure failure;
+  failure.set_kind(ToProto(kind));
+  failure.set_operator_uid(spec.uid);
+  failure.set_operator_name(spec.node.name);
+  failure.set_message(text.substr(0, 16 << 10));
+  SendFailure(subtask, failure);
+}
+
+void LocalAttempt::OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) {
+  writer_->Deliver(subtask, std::move(snapshot));
+}
+
+void LocalAttempt::OnPublished(SubtaskId subtask, CheckpointId id) {
+  proto::ToJobManager message = NewMessage();
+  proto::PublicationDone& done = *message.mutable_publication_done();
+  *done.mutable_attempt() = deploy_.attempt();
+  *done.mutable_subtask() = ToProto(subtask);
+  done.set_checkpoint_id(id.value);
+  env_.send(std::move(message));
+}
+
+void LocalAttempt::PeerFailed(const std::string& text) {
+  if (releasing_ || std::exchange(failed_, true) || local_.empty()) return;
+  proto::Failure failure;
+  failure.set_kind(proto::FAILURE_KIND_EXTERNAL);
+  failure.set_message(text);
+  failure.set_secondary(true);
+  SendFailure(*local_.begin(), failure);
+}
+
+// ---------------------------------------------------------------- the end
+
+void LocalAttempt::Release(proto::CancelReason reason) {
+  if (std::exchange(releasing_, true)) return;
+  const bool in_order =
+      reason == proto::CANCEL_REASON_FINISHED || reason == proto::CANCEL_REASON_STOPPED;
+  env_.exchange->CloseAttempt(DataPlaneAttempt(), /*drain=*/in_order);
+  if (deployment_ == nullptr) {
+    MaybeReleased();
+    return;
+  }
+  stopping_subtasks_ = true;
+  deployment_->Stop([this] {
+    env_.loop->Post([this] {
+      stopping_subtasks_ = false;
+      MaybeReleased();
+    });
+  });
+}
+
+void LocalAttempt::MaybeReleased() {
+  if (preparing_ || stopping_subtasks_) return;
+  registrations_.clear();
+  deployment_.reset();
+  writer_.reset();  // waits for its threads
+  channels_.reset();
+  env_.io->Post([directory = directory_] {
+    std::error_code ignored;
+    std::filesystem::remove_all(directory, ignored);
+  });
+  proto::ToJobManager message = NewMessage();
+  *message.mutable_attempt_released()->mutable_attempt() = deploy_.attempt();
+  env_.send(std::move(message));
+  on_released_();
+}
+
+}  // namespace weir

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "job/job_library.h"
+#include "metrics/registry.h"
+#include "proto/control.pb.h"
+#include "runtime/exchange/exchange.h"
+#include "runtime/task/deployment.h"
+#include "state/checkpoint/directory_storage.h"
+#include "taskmanager/artifacts.h"
+#include "taskmanager/checkpoint_writer.h"
+#include "taskmanager/control_loop.h"
+#include "taskmanager/exchange_channels.h"
+#include "taskmanager/io_thread.h"
+#include "taskmanager/operator_metrics.h"
+#include "taskmanager/restore.h"
+
+namespace weir {
+
+/// What an attempt uses of its process. All of it outlives the attempt.
+struct AttemptEnvironment {
+  ControlLoop* loop = nullptr;
+  IoThread* io = nullptr;
+  std::vector<Slot*> slots;
+  Exchange* exchange = nullptr;
+  NetworkBufferPool* network = nullptr;
+  Artifacts* artifacts = nullptr;
+  metrics::Registry* metrics = nullptr;
+  const Clock* clock = nullptr;
+  std::string directory;  ///< of this process's working files
+  std::string label;      ///< of this process, in names of checkpoint files
+  std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
+  /// To the JobManager; any thread.
+  std::function<void(proto::ToJobManager)> send;
+};
+
+/// The part of one attempt of a job that runs in this TaskManager.
+///
+/// Loads the library and the state on the I/O thread, deploys into the slots, answers checkpoints,
+/// and goes in good order: subtasks out of their slots, the writer stopped, streams closed, files
+/// removed, then AttemptReleased. Owned by the control loop; every method is called there. What
+/// slots and other threads report arrives as mail.
+class LocalAttempt final : private SubtaskListener {
+ public:
+  /// `on_released` is the last thing an attempt does; it may destroy the attempt.
+  LocalAttempt(AttemptEnvironment env, proto::DeployJob deploy, uint64_t leader_epoch,
+               std::function<void()> on_released);
+  ~LocalAttempt() override;
+
+  void Start();
+  void TriggerCheckpoint(const proto::TriggerCheckpoint& trigger);
+  void CheckpointCompleted(CheckpointId id);
+  void CheckpointAborted(CheckpointId id, const std::string& reason);
+  /// Another process's data stream broke.
+  void PeerFailed(const std::string& message);
+  /// Ends it; on_released follows.
+  void Release(proto::CancelReason reason);
+
+  const proto::AttemptRef& ref() const { return deploy_.attempt(); }
+  const std::string& artifact() const { return deploy_.artifact_hash(); }
+  bool releasing() const { return releasing_; }
+  proto::MetricsSnapshot Metrics() const;
+
+ private:
+  /// What the I/O thread prepares.
+  struct Prepared {
+    std::optional<JobGraph> graph;
+    std::unique_ptr<DirectoryStorage> storage;
+    std::unique_ptr<DirectoryStorage> restore_storage;  // null: the same, or no restore
+    std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
+    std::string lineage;
+    bool state_is_foreign = false;
+  };
+
+  absl::StatusOr<Prepared> Prepare() const;
+  void OnPrepared(absl::StatusOr<Prepared> prepared);
+  void Deploy();
+  void AddSinksOfKeyedOperators();
+  JobAttempt DataPlaneAttempt() const;
+  std::string OperatorDirectory(SubtaskId subtask, uint32_t index) const;
+  OperatorContext ContextOf(SubtaskId subtask, uint32_t index);
+  void AddMetrics();
+
+  // SubtaskListener: slots' threads.
+  void OnRunning(SubtaskId subtask) override;
+  void OnEndOfData(SubtaskId subtask) override;
+  void OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
+                const std::string& message) override;
+  void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) override;
+  void OnPublished(SubtaskId subtask, CheckpointId id) override;
+
+  void OnCheckpointDone(CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result);
+  void FailAll(proto::FailureKind kind, const std::string& message);
+  void SendTaskState(SubtaskId subtask, proto::TaskState state);
+  void SendFailure(SubtaskId subtask, const proto::Failure& failure);
+  proto::ToJobManager NewMessage() const;
+  KeyGroupRange KeyGroupsOf(SubtaskId subtask) const;
+  void MaybeReleased();
+
+  const AttemptEnvironment env_;
+  const proto::DeployJob deploy_;
+  const uint64_t leader_epoch_;
+  const std::function<void()> on_released_;
+  const std::string directory_;
+
+  Prepared prepared_;
+  std::unique_ptr<ExchangeChannels> channels_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  std::unique_ptr<Deployment> deployment_;
+  std::vector<metrics::Registration> registrations_;
+  std::set<SubtaskId> local_;
+  std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;
+  std::optional<CheckpointId> running_checkpoint_;
+
+  bool preparing_ = false;
+  bool releasing_ = false;
+  bool stopping_subtasks_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace weir

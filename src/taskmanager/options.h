@@ -1,0 +1,38 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace weir {
+
+/// What a TaskManager process is told. Filled from the configuration in main; sizes are bytes.
+struct TaskManagerOptions {
+  /// Stable across incarnations of this worker; empty: made up from host and process id.
+  std::string id;
+  /// host:port of the JobManager.
+  std::string job_manager = "127.0.0.1:6123";
+  std::string bind_host = "127.0.0.1";
+  /// Under which peers reach this process; empty: bind_host.
+  std::string host;
+  int rpc_port = 6122;      ///< 0: any free port
+  int data_port = 6121;     ///< 0: any free port
+  int metrics_port = 9249;  ///< 0: any free port; -1: off
+  /// 0: one per core.
+  uint32_t slots = 0;
+  /// The whole process; 0: the cgroup's limit, else 2 GiB.
+  uint64_t memory_bytes = 0;
+  uint32_t network_buffers = 4096;
+  uint32_t network_buffer_bytes = 32 << 10;
+  /// Working files: artifacts, open epochs, local state. Swept of dead incarnations at the start.
+  std::string directory;
+  std::string log_file;  ///< for ReadLog; empty: none
+  bool dedicated = true;
+  bool insecure = false;
+};
+
+/// Runs a TaskManager until SIGTERM, SIGINT or a Shutdown from the JobManager. Returns the
+/// process's exit code; 3 when it wants to be executed again with the same options (Recycle).
+int RunTaskManager(const TaskManagerOptions& options);
+
+}  // namespace weir

@@ -1,0 +1,60 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/error.h"
+#include "log/log.h"
+#include "runtime/exchange/allocator_trim.h"
+#include "taskmanager/options.h"
+#include "taskmanager/task_manager.h"
+
+namespace weir {
+namespace {
+
+// The process's answer to "what now": see RunTaskManager.
+constexpr int kExitOk = 0;
+constexpr int kExitFailed = 1;
+constexpr int kExitRecycle = 3;
+
+// SIGTERM and SIGINT are taken by a thread of their own, so that the end is an ordinary call.
+std::thread WatchSignals(const sigset_t& signals, TaskManager& manager) {
+  return std::thread([signals, &manager] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal != SIGUSR1) manager.Shutdown(signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  });
+}
+
+}  // namespace
+
+int RunTaskManager(const TaskManagerOptions& options) {
+  SetAllocatorTrimThreshold(options.memory_bytes == 0 ? size_t{2} << 30 : options.memory_bytes);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  try {
+    TaskManager manager(options);
+    std::thread watcher = WatchSignals(signals, manager);
+    manager.Start();
+    const TaskManager::Exit exit = manager.Wait();
+    pthread_kill(watcher.native_handle(), SIGUSR1);  // it may wait for a signal that never comes
+    watcher.join();
+    switch (exit) {
+      case TaskManager::Exit::kShutdown:
+        return kExitOk;
+      case TaskManager::Exit::kRecycle:
+        return kExitRecycle;
+      case TaskManager::Exit::kRefused:
+        return kExitFailed;
+    }
+  } catch (const Error& e) {
+    log::Error("the TaskManager cannot run", {{"reason", e.what()}});
+    std::fprintf(stderr, "weir taskmanager: %s\n", e.what());
+  }
+  return kExitFailed;
+}
+
+}  // namespace weir

@@ -1,0 +1,438 @@
+#include "taskmanager/task_manager.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "base/abi.h"
+#include "base/error.h"
+#include "log/log.h"
+#include "metrics/process_metrics.h"
+
+namespace weir {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstRetry(50);
+constexpr std::chrono::milliseconds kLastRetry(1000);
+constexpr uint64_t kDefaultMemoryBytes = uint64_t{2} << 30;
+
+template <class T>
+T ValueOrThrow(absl::StatusOr<T> value) {
+  if (!value.ok()) ThrowError(ErrorKind::kExternal, std::string(value.status().message()));
+  return *std::move(value);
+}
+
+// Grows with every process that takes a TaskManager's id, across restarts of the machine too.
+uint64_t NewIncarnation() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
+}
+
+std::string HostName() {
+  char name[256] = "localhost";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+TaskManagerOptions WithDefaults(TaskManagerOptions options) {
+  if (options.id.empty()) options.id = HostName() + "-" + std::to_string(getpid());
+  if (options.host.empty()) options.host = options.bind_host;
+  if (options.slots == 0) options.slots = std::max(1u, std::thread::hardware_concurrency());
+  if (options.memory_bytes == 0) options.memory_bytes = kDefaultMemoryBytes;
+  if (options.directory.empty()) {
+    options.directory = "/tmp/weir-taskmanager-" + std::to_string(getpid());
+  }
+  if (options.bind_host != "127.0.0.1" && options.bind_host != "localhost" && !options.insecure) {
+    ThrowError(ErrorKind::kUser,
+               "taskmanager.bind-host is " + options.bind_host +
+                   ": whoever reaches these ports can run code. Bind to 127.0.0.1, or say "
+                   "--insecure on a network you trust");
+  }
+  return options;
+}
+
+// Letters, digits, '-', '_' of an id: it goes into names of checkpoint files.
+std::string Label(const std::string& id) {
+  std::string label;
+  for (const char c : id) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+    label += plain ? c : '_';
+  }
+  return label.substr(0, 64);
+}
+
+}  // namespace
+
+TaskManager::TaskManager(TaskManagerOptions options)
+    : options_(WithDefaults(std::move(options))), incarnation_(NewIncarnation()) {
+  // What an earlier process left here belongs to attempts that are over.
+  std::error_code error;
+  std::filesystem::remove_all(options_.directory + "/attempts", error);
+  std::filesystem::create_directories(options_.directory, error);
+  if (error) {
+    ThrowError(ErrorKind::kExternal, "cannot create the working directory " + options_.directory +
+                                         ": " + error.message() +
+                                         "; set taskmanager.dir to one that can be written to");
+  }
+  network_ = ValueOrThrow(
+      NetworkBufferPool::Create(size_t{options_.network_buffers} * options_.network_buffer_bytes,
+                                options_.network_buffer_bytes));
+  ExchangeOptions exchange;
+  exchange.name = options_.id;
+  exchange.listen_host = options_.bind_host;
+  exchange.port = options_.data_port;
+  exchange_ =
+      ValueOrThrow(Exchange::Start(exchange, network_.get(), [this](const StreamFailure& failure) {
+        loop_->Post([this, job = failure.attempt.job.value, attempt = failure.attempt.attempt.value,
+                     what = "the data stream " + failure.peer +
+                            " broke: " + std::string(failure.reason.message())] {
+          OnStreamFailure(job, attempt, what);
+        });
+      }));
+  artifacts_ = std::make_unique<Artifacts>(options_.directory + "/artifacts");
+  worker_ = WorkerService::Start(options_.bind_host, options_.rpc_port);
+  registrations_ = metrics::AddProcessMetrics(metrics_);
+  registrations_.push_back(metrics_.AddFunction(
+      "flink_taskmanager_buffer_pool_usage", "Part of the network buffers in use, 0 to 1",
+      metrics::Family::Type::kGauge, {}, [this] {
+        const NetworkBufferStats stats = network_->stats();
+        return static_cast<double>(stats.used_segments) /
+               static_cast<double>(std::max<size_t>(stats.total_segments, 1));
+      }));
+  if (options_.metrics_port >= 0) {
+    http_ = metrics::HttpServer::Start({.host = options_.bind_host, .port = options_.metrics_port},
+                                       metrics_, [this] { return HealthNow(); });
+  }
+  for (uint32_t i = 0; i < options_.slots; ++i) {
+    slots_.push_back(std::make_unique<Slot>("slot-" + std::to_string(i), Clock::System()));
+  }
+  io_ = std::make_unique<IoThread>();
+  loop_ = std::make_unique<ControlLoop>("tm-control", Clock::System());
+  link_ = std::make_unique<JobManagerLink>(
+      options_.job_manager,
+      JobManagerLink::Events{.on_message =
+                                 [this](uint64_t stream, proto::ToTaskManager message) {
+                                   loop_->Post([this, stream, message = std::move(message)] {
+                                     OnMessage(stream, message);
+                                   });
+                                 },
+                             .on_broken =
+                                 [this](uint64_t stream, std::string reason) {
+                                   loop_->Post(
+                                       [this, stream, reason] { OnBroken(stream, reason); });
+                                 }});
+}
+
+TaskManager::~TaskManager() {
+  // Senders before what they post to.
+  exchange_->Stop();
+  link_.reset();
+  http_.reset();
+  worker_.reset();
+  for (auto& slot : slots_) slot->Stop();
+  attempts_.clear();
+  io_.reset();
+  loop_->Stop();
+}
+
+metrics::Health TaskManager::HealthNow() const {
+  metrics::Health health;
+  health.ready = ready_.load();
+  if (!health.ready) health.reason = "not registered with the JobManager " + options_.job_manager;
+  health.details = {{"role", "taskmanager"},
+                    {"id", options_.id},
+                    {"leader_epoch", std::to_string(leader_epoch_.load())}};
+  return health;
+}
+
+void TaskManager::Start() {
+  loop_->Post([this] { Register(); });
+}
+
+TaskManager::Exit TaskManager::Wait() {
+  std::unique_lock lock(end_mutex_);
+  end_wake_.wait(lock, [this] { return ended_; });
+  return exit_;
+}
+
+void TaskManager::Shutdown(const std::string& reason) {
+  loop_->Post([this, reason] {
+    if (ending_) return;
+    log::Info("shutting down", {{"reason", reason}});
+    proto::ToJobManager goodbye = NewMessage();
+    goodbye.mutable_goodbye()->set_reason(reason);
+    link_->Send(std::move(goodbye));
+    End(Exit::kShutdown);
+  });
+}
+
+// The process goes when its attempts have gone.
+void TaskManager::End(Exit exit) {
+  ending_ = true;
+  exit_ = exit;
+  ready_.store(false);
+  for (auto& [job, attempt] : attempts_) attempt->Release(proto::CANCEL_REASON_CANCELED);
+  if (!Idle()) return;
+  std::lock_guard lock(end_mutex_);
+  ended_ = true;
+  end_wake_.notify_all();
+}
+
+proto::ToJobManager TaskManager::NewMessage() const {
+  proto::ToJobManager message;
+  message.set_leader_epoch(leader_epoch_.load());
+  return message;
+}
+
+// ---------------------------------------------------------------- the control stream
+
+void TaskManager::Register() {
+  if (ending_) return;
+  registered_ = false;
+  proto::ToJobManager first = NewMessage();
+  proto::Register& r = *first.mutable_register_();
+  r.set_protocol_version(proto::CONTROL_PROTOCOL_VERSION);
+  r.set_tm_id(options_.id);
+  r.set_incarnation(incarnation_);
+  r.set_host(options_.host);
+  r.set_data_port(static_cast<uint32_t>(exchange_->port()));
+  r.set_rpc_port(static_cast<uint32_t>(worker_->port()));
+  r.set_metrics_port(http_ == nullptr ? 0 : static_cast<uint32_t>(http_->port()));
+  r.set_slots(options_.slots);
+  r.set_memory_bytes(options_.memory_bytes);
+  r.set_cpu_cores(std::thread::hardware_concurrency());
+  r.set_network_buffers(options_.network_buffers);
+  r.set_pid(static_cast<uint32_t>(getpid()));
+  r.set_loaded_artifact(loaded_artifact_);
+  r.set_dedicated(options_.dedicated);
+  r.set_highest_leader_epoch_seen(leader_epoch_.load());
+  for (const auto& [job, attempt] : attempts_) *r.add_running_attempts() = attempt->ref();
+  r.set_build(kAbiStamp);
+  stream_ = link_->Open(std::move(first));
+  last_heard_ = Clock::System().Monotonic();
+}
+
+void TaskManager::OnBroken(uint64_t stream, const std::string& reason) {
+  if (stream != stream_ || ending_) return;
+  if (registered_) {
+    log::Warn("lost the JobManager; tasks keep running", {{"reason", reason}});
+  }
+  registered_ = false;
+  ready_.store(false);
+  stream_ = 0;
+  loop_->PostAfter(retry_, [this] {
+    if (stream_ == 0) Register();
+  });
+  retry_ = std::min(retry_ * 2, kLastRetry);
+}
+
+void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message) {
+  if (stream != stream_ || ending_) return;
+  if (message.leader_epoch() < leader_epoch_.load()) {
+    log::Warn("refused a message of an earlier leader",
+              {{"its_epoch", message.leader_epoch()}, {"seen", leader_epoch_.load()}});
+    stream_ = 0;
+    link_->Close();
+    loop_->PostAfter(kLastRetry, [this] {
+      if (stream_ == 0) Register();
+    });
+    return;
+  }
+  leader_epoch_.store(message.leader_epoch());
+  last_heard_ = Clock::System().Monotonic();
+  using M = proto::ToTaskManager;
+  switch (message.message_case()) {
+    case M::kRegisterAck:
+      OnRegistered(message.register_ack());
+      break;
+    case M::kRegisterRefused:
+      OnRefused(message.register_refused());
+      break;
+    case M::kHeartbeat:
+      heard_sequence_ = message.heartbeat().sequence();
+      break;
+    case M::kDeployJob:
+      OnDeploy(message.deploy_job());
+      break;
+    case M::kCancelJob:
+      OnCancel(message.cancel_job());
+      break;
+    case M::kTriggerCheckpoint:
+      if (auto* attempt = Find(message.trigger_checkpoint().attempt())) {
+        attempt->TriggerCheckpoint(message.trigger_checkpoint());
+      }
+      break;
+    case M::kCheckpointCompleted:
+      if (auto* attempt = Find(message.checkpoint_completed().attempt())) {
+        attempt->CheckpointCompleted(CheckpointId(message.checkpoint_completed().checkpoint_id()));
+      }
+      break;
+    case M::kCheckpointAborted:
+      if (auto* attempt = Find(message.checkpoint_aborted().attempt())) {
+        attempt->CheckpointAborted(CheckpointId(message.checkpoint_aborted().checkpoint_id()),
+                                   message.checkpoint_aborted().reason());
+      }
+      break;
+    case M::kRecycle:
+      log::Info("recycling", {{"reason", message.recycle().reason()}});
+      End(Exit::kRecycle);
+      break;
+    case M::kShutdown:
+      log::Info("shutting down", {{"reason", message.shutdown().reason()}});
+      End(Exit::kShutdown);
+      break;
+    case M::MESSAGE_NOT_SET:
+      break;
+  }
+}
+
+void TaskManager::OnRegistered(const proto::RegisterAck& ack) {
+  registered_ = true;
+  ready_.store(true);
+  retry_ = kFirstRetry;
+  heartbeat_interval_ =
+      std::chrono::milliseconds(std::max<uint64_t>(ack.heartbeat_interval_ms(), 50));
+  heartbeat_timeout_ =
+      std::chrono::milliseconds(std::max<uint64_t>(ack.heartbeat_timeout_ms(), 200));
+  metrics_interval_ = std::chrono::milliseconds(ack.metrics_interval_ms());
+  log::SetLeaderEpoch(leader_epoch_.load());
+  log::Info("registered", {{"job_manager", options_.job_manager},
+                           {"slots", options_.slots},
+                           {"data_port", exchange_->port()},
+                           {"rpc_port", worker_->port()}});
+  Heartbeat(stream_);
+  if (metrics_interval_.count() > 0) SendMetrics(stream_);
+}
+
+void TaskManager::OnRefused(const proto::RegisterRefused& refused) {
+  using R = proto::RegisterRefused;
+  const bool retry =
+      refused.reason() == R::REASON_STALE_LEADER || refused.reason() == R::REASON_TOO_MANY;
+  log::Warn("the JobManager refused this TaskManager",
+            {{"reason", refused.message()}, {"retrying", retry}});
+  if (!retry) End(Exit::kRefused);
+}
+
+// A hung leader keeps its sockets open: silence is noticed here.
+void TaskManager::Heartbeat(uint64_t stream) {
+  if (stream != stream_ || ending_) return;
+  if (Clock::System().Monotonic() - last_heard_ > heartbeat_timeout_) {
+    log::Warn("the JobManager is silent", {{"for_ms", heartbeat_timeout_.count()}});
+    link_->Close();  // OnBroken follows
+    return;
+  }
+  proto::ToJobManager message = NewMessage();
+  proto::TaskManagerHeartbeat& beat = *message.mutable_heartbeat();
+  const metrics::ProcessUse use = metrics::ReadProcessUse();
+  beat.set_rss_bytes(use.resident_bytes);
+  beat.set_memory_budget_bytes(options_.memory_bytes);
+  beat.set_sequence(heard_sequence_);
+  link_->Send(std::move(message));
+  loop_->PostAfter(heartbeat_interval_, [this, stream] { Heartbeat(stream); });
+}
+
+void TaskManager::SendMetrics(uint64_t stream) {
+  if (stream != stream_ || ending_) return;
+  proto::ToJobManager message = NewMessage();
+  for (const auto& [job, attempt] : attempts_) {
+    message.mutable_metrics()->MergeFrom(attempt->Metrics());
+  }
+  if (message.metrics().subtasks_size() > 0) link_->Send(std::move(message));
+  loop_->PostAfter(metrics_interval_, [this, stream] { SendMetrics(stream); });
+}
+
+// ---------------------------------------------------------------- attempts
+
+LocalAttempt* TaskManager::Find(const proto::AttemptRef& ref) {
+  const auto it = attempts_.find(ref.job_id());
+  if (it == attempts_.end() || it->second->ref().attempt() != ref.attempt()) return nullptr;
+  return it->second.get();
+}
+
+void TaskManager::OnDeploy(const proto::DeployJob& deploy) {
+  const proto::AttemptRef& ref = deploy.attempt();
+  uint32_t& highest = highest_attempt_[ref.job_id()];
+  if (ref.attempt() <= highest) {
+    log::Warn("refused to deploy an attempt that is over",
+              {{"job", ref.job_id()}, {"attempt", ref.attempt()}, {"seen", highest}});
+    return;
+  }
+  highest = ref.attempt();
+  loaded_artifact_ = deploy.artifact_hash();
+  const auto running = attempts_.find(ref.job_id());
+  if (running != attempts_.end()) {
+    waiting_[ref.job_id()] = deploy;
+    running->second->Release(proto::CANCEL_REASON_FAILED);
+    return;
+  }
+  StartAttempt(deploy, leader_epoch_.load());
+}
+
+void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch) {
+  AttemptEnvironment env;
+  env.loop = loop_.get();
+  env.io = io_.get();
+  for (const auto& slot : slots_) env.slots.push_back(slot.get());
+  env.exchange = exchange_.get();
+  env.network = network_.get();
+  env.artifacts = artifacts_.get();
+  env.metrics = &metrics_;
+  env.clock = &Clock::System();
+  env.directory = options_.directory;
+  env.label = Label(options_.id);
+  env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path) {
+    return link_->FetchArtifact(leader_epoch, hash, path);
+  };
+  env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
+  const std::string job = deploy.attempt().job_id();
+  log::Info("deploying",
+            {{"job", deploy.job_name()}, {"job_id", job}, {"attempt", deploy.attempt().attempt()}});
+  auto& slot = attempts_[job];
+  slot = std::make_unique<LocalAttempt>(std::move(env), deploy, leader_epoch, [this, job] {
+    loop_->Post([this, job] { OnReleased(job, nullptr); });
+  });
+  slot->Start();
+}
+
+void TaskManager::OnReleased(const std::string& job, LocalAttempt*) {
+  attempts_.erase(job);
+  const auto next = waiting_.find(job);
+  if (next != waiting_.end() && !ending_) {
+    const proto::DeployJob deploy = std::move(next->second);
+    waiting_.erase(next);
+    StartAttempt(deploy, leader_epoch_.load());
+  }
+  if (ending_) End(exit_);
+}
+
+void TaskManager::OnCancel(const proto::CancelJob& cancel) {
+  const proto::AttemptRef& ref = cancel.attempt();
+  uint32_t& highest = highest_attempt_[ref.job_id()];
+  highest = std::max(highest, ref.attempt());
+  const auto waiting = waiting_.find(ref.job_id());
+  const bool was_waiting =
+      waiting != waiting_.end() && waiting->second.attempt().attempt() == ref.attempt();
+  if (was_waiting) waiting_.erase(waiting);
+  if (LocalAttempt* attempt = Find(ref)) {
+    attempt->Release(cancel.reason());
+    return;
+  }
+  proto::ToJobManager message = NewMessage();
+  *message.mutable_attempt_released()->mutable_attempt() = ref;
+  link_->Send(std::move(message));
+}
+
+void TaskManager::OnStreamFailure(const std::string& job, uint32_t attempt,
+                                  const std::string& what) {
+  const auto it = attempts_.find(job);
+  if (it != attempts_.end() && it->second->ref().attempt() == attempt) {
+    it->second->PeerFailed(what);
+  }
+}
+
+}  // namespace weir

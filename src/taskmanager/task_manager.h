@@ -1,0 +1,102 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "metrics/http_server.h"
+#include "metrics/registry.h"
+#include "proto/control.pb.h"
+#include "runtime/exchange/exchange.h"
+#include "runtime/task/slot.h"
+#include "taskmanager/artifacts.h"
+#include "taskmanager/control_loop.h"
+#include "taskmanager/io_thread.h"
+#include "taskmanager/job_manager_link.h"
+#include "taskmanager/local_attempt.h"
+#include "taskmanager/options.h"
+#include "taskmanager/worker_service.h"
+
+namespace weir {
+
+/// The worker daemon: keeps the control stream to the JobManager, runs what it deploys.
+///
+/// One control loop owns everything but the threads that do the work (slots, exchange, I/O,
+/// snapshots). When the JobManager goes away the tasks keep running; the next leader decides.
+class TaskManager {
+ public:
+  enum class Exit { kShutdown, kRecycle, kRefused };
+
+  /// Opens ports and directories; throws weir::Error naming what cannot be had.
+  explicit TaskManager(TaskManagerOptions options);
+  ~TaskManager();
+
+  void Start();
+  /// Any thread (and the signal watcher): ends in good order.
+  void Shutdown(const std::string& reason);
+  /// Blocks until the end.
+  Exit Wait();
+
+ private:
+  void Register();
+  void OnMessage(uint64_t stream, const proto::ToTaskManager& message);
+  void OnBroken(uint64_t stream, const std::string& reason);
+  void OnRegistered(const proto::RegisterAck& ack);
+  void OnRefused(const proto::RegisterRefused& refused);
+  void OnDeploy(const proto::DeployJob& deploy);
+  void OnCancel(const proto::CancelJob& cancel);
+  LocalAttempt* Find(const proto::AttemptRef& ref);
+  void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
+  void OnReleased(const std::string& job, LocalAttempt* attempt);
+  void Heartbeat(uint64_t stream);
+  void SendMetrics(uint64_t stream);
+  void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
+  void End(Exit exit);
+  bool Idle() const { return attempts_.empty(); }
+  proto::ToJobManager NewMessage() const;
+  metrics::Health HealthNow() const;
+
+  const TaskManagerOptions options_;
+  const uint64_t incarnation_;
+  metrics::Registry metrics_;
+  std::unique_ptr<NetworkBufferPool> network_;
+  std::unique_ptr<Exchange> exchange_;
+  std::unique_ptr<Artifacts> artifacts_;
+  std::unique_ptr<WorkerService> worker_;
+  std::unique_ptr<metrics::HttpServer> http_;
+  std::vector<metrics::Registration> registrations_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<IoThread> io_;
+
+  // Control loop.
+  uint64_t stream_ = 0;  // the control stream in use
+  bool registered_ = false;
+  bool ending_ = false;
+  Exit exit_ = Exit::kShutdown;
+  std::chrono::milliseconds retry_{50};
+  std::chrono::milliseconds heartbeat_interval_{1000};
+  std::chrono::milliseconds heartbeat_timeout_{5000};
+  std::chrono::milliseconds metrics_interval_{0};
+  std::chrono::nanoseconds last_heard_{};
+  uint64_t heard_sequence_ = 0;
+  std::string loaded_artifact_;
+  std::map<std::string, uint32_t> highest_attempt_;                // by job
+  std::map<std::string, std::unique_ptr<LocalAttempt>> attempts_;  // by job
+  /// Deployments that wait for the job's former attempt to go.
+  std::map<std::string, proto::DeployJob> waiting_;
+
+  std::atomic<uint64_t> leader_epoch_{0};  // the highest seen
+  std::atomic<bool> ready_{false};
+  std::mutex end_mutex_;
+  std::condition_variable end_wake_;
+  bool ended_ = false;  // end_mutex_
+
+  std::unique_ptr<JobManagerLink> link_;
+  std::unique_ptr<ControlLoop> loop_;
+};
+
+}  // namespace weir
