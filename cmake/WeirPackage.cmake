@@ -3,7 +3,7 @@
 #   lib/libweir.so            daemons and jobs share it
 #   include/weir/             the public headers (tools/check-layers.py --public lists them)
 #   lib/cmake/Weir/           find_package(Weir): target Weir::weir, function weir_add_job()
-#   bin/weir                  once src/cli is there
+#   bin/weir                  the program
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -41,6 +41,7 @@ target_compile_options(weir_shared INTERFACE -fno-gnu-unique -fPIC)
 target_compile_features(weir_shared INTERFACE cxx_std_20)
 
 install(TARGETS weir_shared EXPORT WeirTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS weir RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT WeirTargets NAMESPACE Weir:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Weir)
 configure_package_config_file(cmake/WeirConfig.cmake.in ${PROJECT_BINARY_DIR}/WeirConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Weir)

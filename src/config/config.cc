@@ -232,11 +232,6 @@ void Loader::Relations() {
             "'jobmanager.heartbeat-timeout' must be at least twice "
             "'jobmanager.heartbeat-interval', or one late greeting ends a healthy process");
   }
-  if (o.job.parallelism > o.job.max_parallelism) {
-    Problem("", absl::StrCat("'parallelism.default' (", o.job.parallelism,
-                             ") is above 'parallelism.max' (", o.job.max_parallelism,
-                             "); raise the second"));
-  }
   const std::pair<const char*, const std::string&> hosts[] = {
       {"jobmanager.bind-host", o.jobmanager.bind_host},
       {"taskmanager.bind-host", o.taskmanager.bind_host}};

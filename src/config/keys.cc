@@ -189,6 +189,11 @@ std::vector<Key> MakeKeys() {
             "TaskManagers that `weir local` starts at most, when jobs need them.")
       .environment.push_back("TASKMANAGER_MAX_INSTANCES");
 
+  t.Section("Local cluster");
+  t.Text("local.dir", WEIR_FIELD(local.dir),
+         "Directory of the cluster that `weir local` runs; the command line finds it there. Empty: "
+         "~/.weir/local.");
+
   t.Section("Network");
   t.Integer("network.buffers", WEIR_FIELD(network.buffers), 16, 1 << 24,
             "Buffers of a TaskManager's network pool.");
@@ -202,12 +207,6 @@ std::vector<Key> MakeKeys() {
          "Directory of savepoints. Empty: below checkpoint.dir.");
   t.Choice("state.backend", WEIR_FIELD(state.backend), {"rocksdb", "memory"},
            "Where keyed state lives, for jobs that do not say.");
-
-  t.Section("Jobs");
-  t.Integer("parallelism.default", WEIR_FIELD(job.parallelism), 1, 32768,
-            "Parallelism of jobs that do not say.");
-  t.Integer("parallelism.max", WEIR_FIELD(job.max_parallelism), 1, 32768,
-            "Number of key groups of jobs that do not say; fixed when a job first runs.");
 
   t.Section("Metrics");
   t.Bool("metrics.enabled", WEIR_FIELD(metrics.enabled), "Serve /metrics and /health over HTTP.");

@@ -34,6 +34,10 @@ struct TaskManagerSection {
   int64_t max_instances = 10;
 };
 
+struct LocalSection {
+  std::string dir;
+};
+
 struct NetworkSection {
   int64_t buffers = 4096;
   int64_t buffer_size = 32 << 10;
@@ -46,11 +50,6 @@ struct CheckpointSection {
 
 struct StateSection {
   std::string backend = "rocksdb";
-};
-
-struct JobSection {
-  int64_t parallelism = 1;
-  int64_t max_parallelism = 128;
 };
 
 struct MetricsSection {
@@ -76,10 +75,10 @@ struct SecuritySection {
 struct Options {
   JobManagerSection jobmanager;
   TaskManagerSection taskmanager;
+  LocalSection local;
   NetworkSection network;
   CheckpointSection checkpoint;
   StateSection state;
-  JobSection job;
   MetricsSection metrics;
   LogSection log;
   SecuritySection security;

@@ -1,0 +1,275 @@
+#include "cli/attach.h"
+
+#include <signal.h>
+
+#include <atomic>
+#include <ostream>
+#include <set>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "cli/output.h"
+#include "cli/printed_lines.h"
+
+namespace weir::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// How often figures are fetched and the status line is drawn anew.
+constexpr milliseconds kRefresh{1000};
+constexpr milliseconds kSignalPoll{50};
+// After the end, what was printed last is still on its way.
+constexpr milliseconds kPrintGrace{2000};
+
+sigset_t TerminalSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+/// Standard output with a status line below it on standard error. Any thread.
+class Screen {
+ public:
+  explicit Screen(const Context& context) : context_(context) {}
+  ~Screen() { SetStatus(""); }
+
+  void Line(const std::string& text) {
+    std::lock_guard lock(mutex_);
+    Hide();
+    if (context_.json) {
+      *context_.out << Dump({{"printed", text}}) << '\n';
+    } else {
+      *context_.out << text << '\n';
+    }
+    context_.out->flush();
+  }
+
+  void Remark(const std::string& text) {
+    if (context_.json) return;
+    std::lock_guard lock(mutex_);
+    Hide();
+    *context_.err << text << std::endl;
+  }
+
+  void State(const proto::JobStatus& status) {
+    if (!context_.json) return;
+    std::lock_guard lock(mutex_);
+    *context_.out << Dump(ToJson(status)) << std::endl;
+  }
+
+  void SetStatus(std::string text) {
+    if (!context_.terminal || context_.json) return;
+    std::lock_guard lock(mutex_);
+    if (shown_ && text == status_) return;
+    Hide();
+    status_ = std::move(text);
+    if (status_.empty()) return;
+    *context_.err << status_ << std::flush;
+    shown_ = true;
+  }
+
+ private:
+  void Hide() {
+    if (shown_) *context_.err << "\r\033[K" << std::flush;
+    shown_ = false;
+  }
+
+  const Context& context_;
+  std::mutex mutex_;
+  std::string status_;
+  bool shown_ = false;
+};
+
+/// What the watching thread knows, for the thread that reads signals.
+struct View {
+  std::mutex mutex;
+  std::optional<proto::JobStatus> last;  // guarded by mutex
+  absl::Status lost;                     // guarded by mutex: why watching ended early
+  std::atomic<bool> ended{false};
+  std::atomic<bool> stop{false};
+};
+
+std::string StateOf(const proto::JobStatus& status) {
+  return ShortEnumName(proto::JobState_descriptor(), status.state());
+}
+
+/// Records that the sources have emitted: the job's throughput.
+uint64_t SourceRecords(const proto::JobDetails& job) {
+  std::set<uint32_t> fed;
+  for (const proto::Edge& edge : job.edges()) fed.insert(edge.target_vertex());
+  uint64_t records = 0;
+  for (const proto::VertexDetails& vertex : job.vertices()) {
+    if (fed.count(vertex.id()) != 0) continue;
+    for (const auto& subtask : vertex.subtasks()) {
+      // A source chained to its sink sends nothing on: what came in counts then.
+      records += std::max(subtask.metrics().records_out(), subtask.metrics().records_in());
+    }
+  }
+  return records;
+}
+
+class Throughput {
+ public:
+  /// Per second since the last call; negative when it cannot be told yet.
+  double Update(uint64_t records, uint32_t attempt) {
+    const auto now = steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - at_).count();
+    double rate = -1;
+    if (attempt == attempt_ && records >= records_ && seconds > 0) {
+      rate = static_cast<double>(records - records_) / seconds;
+    }
+    records_ = records;
+    attempt_ = attempt;
+    at_ = now;
+    return rate;
+  }
+
+ private:
+  steady_clock::time_point at_;
+  uint64_t records_ = 0;
+  uint32_t attempt_ = 0;
+};
+
+std::string StatusLine(const proto::JobDetails& job, double rate) {
+  const proto::JobStatus& status = job.status();
+  std::string line = StateOf(status);
+  absl::StrAppend(&line, "  ", status.subtasks_running() + status.subtasks_at_end(), "/",
+                  status.subtasks_total(), " subtasks");
+  if (rate >= 0) absl::StrAppend(&line, "  ", FormatCount(rate), " records/s");
+  for (const proto::CheckpointDetails& c : job.checkpoints()) {
+    if (c.status() != proto::CHECKPOINT_STATUS_COMPLETED &&
+        c.status() != proto::CHECKPOINT_STATUS_PUBLISHED) {
+      continue;
+    }
+    absl::StrAppend(&line, "  checkpoint ", c.id(), " (",
+                    FormatDuration(milliseconds(c.duration_ms())), ", ",
+                    FormatBytes(c.full_state_bytes()), ")");
+    break;
+  }
+  if (status.restarts() > 0) absl::StrAppend(&line, "  restarts ", status.restarts());
+  return line;
+}
+
+/// The watching thread: follows the job's state, figures and printed lines until it ends.
+void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& view) {
+  PrintedLines printed([&](const std::string& line) { screen.Line(line); },
+                       [&](const std::string& remark) { screen.Remark(remark); });
+  Throughput throughput;
+  uint64_t version = 0;
+  proto::JobState state = proto::JOB_STATE_UNSPECIFIED;
+  bool reachable = true;
+  while (!view.stop) {
+    auto status = client.Wait(job_id, version, version == 0 ? milliseconds(0) : kRefresh);
+    if (!status.ok()) {
+      if (!absl::IsUnavailable(status.status()) && !absl::IsDeadlineExceeded(status.status())) {
+        std::lock_guard lock(view.mutex);
+        view.lost = status.status();
+        break;
+      }
+      if (reachable) {
+        screen.SetStatus("");
+        screen.Remark("The JobManager at " + client.address() +
+                      " does not answer; the job runs on, waiting for it to come back");
+      }
+      reachable = false;
+      continue;
+    }
+    if (!reachable) screen.Remark("The JobManager is back");
+    reachable = true;
+    version = status->version();
+    {
+      std::lock_guard lock(view.mutex);
+      view.last = *status;
+    }
+    if (status->state() != state) {
+      state = status->state();
+      screen.State(*status);
+      if (state == proto::JOB_STATE_WAITING_FOR_SLOTS || state == proto::JOB_STATE_RESTARTING) {
+        screen.Remark(
+            absl::StrCat(StateOf(*status), status->reason().empty() ? "" : ": ", status->reason()));
+      }
+    }
+    auto details = client.Describe(job_id);
+    if (details.ok()) {
+      printed.Follow(job_id, details->print_endpoints());
+      const double rate = throughput.Update(SourceRecords(*details), status->attempt());
+      screen.SetStatus(StatusLine(*details, rate));
+    }
+    if (status->ended_ms() != 0) break;
+  }
+  printed.Stop(view.stop ? milliseconds(0) : kPrintGrace);
+  view.ended = true;
+}
+
+ExitCode Tell(const Context& context, const proto::JobStatus& status) {
+  const auto run_time = milliseconds(status.ended_ms() - status.created_ms());
+  if (!context.json) {
+    *context.err << "Job " << status.job_id() << " (" << status.name() << ") is " << StateOf(status)
+                 << " after " << FormatDuration(run_time) << '\n';
+  }
+  switch (status.state()) {
+    case proto::JOB_STATE_FINISHED:
+      return kDone;
+    case proto::JOB_STATE_CANCELED:
+      return kCanceled;
+    default: {
+      const proto::Failure& failure = status.failure();
+      std::string why = failure.message().empty() ? status.reason() : failure.message();
+      if (!failure.operator_name().empty()) why = absl::StrCat(failure.operator_name(), ": ", why);
+      return context.Fail(absl::AbortedError(absl::StrCat(
+          "the job failed: ", why, "\n`weir describe ", status.job_id(), "` tells more")));
+    }
+  }
+}
+
+}  // namespace
+
+void BlockTerminalSignals() {
+  const sigset_t set = TerminalSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+ExitCode Attach(const Context& context, JobClient& client, const std::string& job_id) {
+  if (!context.json) {
+    *context.err << "Ctrl-C cancels the job (`--detached` leaves it running)" << std::endl;
+  }
+  View view;
+  bool detached = false;
+  bool cancelling = false;
+  {
+    Screen screen(context);
+    std::thread watcher([&] { Watch(client, job_id, screen, view); });
+    const sigset_t signals = TerminalSignals();
+    while (!view.ended) {
+      const timespec wait{0, std::chrono::nanoseconds(kSignalPoll).count()};
+      const int signal = sigtimedwait(&signals, nullptr, &wait);
+      if (signal < 0) continue;
+      if (signal == SIGINT && !cancelling) {
+        cancelling = true;
+        screen.Remark("Cancelling job " + job_id + "; Ctrl-C again to let go of it");
+        const absl::Status status = client.Cancel(job_id);
+        if (!status.ok()) screen.Remark(std::string(status.message()));
+      } else {
+        detached = true;
+        view.stop = true;
+        break;
+      }
+    }
+    watcher.join();
+  }
+  std::lock_guard lock(view.mutex);
+  if (detached) {
+    if (!context.json) {
+      *context.err << "Let go of job " << job_id << "; `weir describe " << job_id
+                   << "` tells how it fares\n";
+    }
+    return cancelling ? kCanceled : kDone;
+  }
+  if (!view.lost.ok()) return context.Fail(view.lost);
+  return Tell(context, *view.last);
+}
+
+}  // namespace weir::cli

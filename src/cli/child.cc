@@ -1,0 +1,90 @@
+#include "cli/child.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace weir::cli {
+
+std::string Ending::Text() const {
+  return by_signal ? absl::StrCat("was killed by signal ", code, " (", strsignal(code), ")")
+                   : absl::StrCat("ended with exit code ", code);
+}
+
+absl::StatusOr<Child> Child::Spawn(const std::vector<std::string>& arguments,
+                                   const std::string& output) {
+  std::vector<std::string> words = {"weir"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  words.push_back(absl::StrCat("--parent-pid=", getpid()));
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  // The launcher blocks signals that it reads itself; its children begin with a clean slate.
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output.c_str(),
+                                   O_WRONLY | O_CREAT | O_APPEND, 0644);
+  posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
+  pid_t pid = 0;
+  // posix_spawn, not fork: gRPC's threads run here already.
+  const int error = posix_spawn(&pid, "/proc/self/exe", &files, &attributes, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&files);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    return absl::InternalError(
+        absl::StrCat("cannot start 'weir ", arguments.front(), "': ", strerror(error)));
+  }
+  return Child(pid);
+}
+
+Child& Child::operator=(Child&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  return *this;
+}
+
+Child::~Child() {
+  if (pid_ == 0) return;
+  Signal(SIGKILL);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+std::optional<Ending> Child::Poll() {
+  int status = 0;
+  if (pid_ == 0 || waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+  pid_ = 0;
+  if (WIFSIGNALED(status)) return Ending{true, WTERMSIG(status)};
+  return Ending{false, WEXITSTATUS(status)};
+}
+
+void Child::Signal(int signal) const {
+  if (pid_ != 0) kill(pid_, signal);
+}
+
+void DieWithParent(pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,225 @@
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "base/abi.h"
+#include "base/error.h"
+#include "cli/context.h"
+#include "cli/jobs.h"
+#include "cli/logs.h"
+#include "cli/run.h"
+#include "cli/settings.h"
+#include "config/markdown.h"
+
+namespace weir::cli {
+namespace {
+
+constexpr const char* kExitCodes = R"(
+Exit codes: 0 done; 1 it did not succeed (a job failed, a savepoint was aborted); 2 wrong usage,
+configuration or job library; 3 no JobManager answers; 4 no such job or savepoint; 5 the job that
+one was attached to was cancelled.)";
+
+/// What may stand on every command.
+struct Globals {
+  std::string config_file;
+  std::vector<std::string> overrides;
+  std::string address;
+  bool json = false;
+};
+
+class Program {
+ public:
+  Program(const std::map<std::string, std::string>& environment, std::ostream& out,
+          std::ostream& err, bool terminal)
+      : environment_(environment), out_(out), err_(err), terminal_(terminal) {
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.footer(kExitCodes);
+    app_.add_option("--config", globals_.config_file,
+                    "YAML file of settings (docs/configuration.md)")
+        ->type_name("FILE");
+    app_.add_option("--set", globals_.overrides, "Set one setting; may be given again")
+        ->type_name("KEY=VALUE")
+        ->expected(1)
+        ->take_all();
+    app_.add_option("-m,--jobmanager", globals_.address, "The JobManager to talk to")
+        ->type_name("HOST:PORT");
+    app_.add_flag("--json", globals_.json, "Write JSON, one value a line");
+    AddRun();
+    AddJobs();
+    AddCluster();
+  }
+
+  int Run(const std::vector<std::string>& arguments) {
+    // Everything after `--` is the job's; CLI11 must not look into it.
+    std::vector<std::string> own = arguments;
+    for (auto it = own.begin(); it != own.end(); ++it) {
+      if (*it != "--") continue;
+      run_.arguments.assign(it + 1, own.end());
+      own.erase(it, own.end());
+      break;
+    }
+    std::reverse(own.begin(), own.end());  // as CLI11 wants it
+    try {
+      app_.parse(own);
+    } catch (const CLI::ParseError& e) {
+      const int code = app_.exit(e, out_, err_);
+      return code == 0 ? kDone : kUsage;
+    }
+    return code_;
+  }
+
+ private:
+  CLI::App* Command(const char* name, const char* doc, std::function<ExitCode(Context&)> run) {
+    CLI::App* command = app_.add_subcommand(name, doc);
+    command->callback([this, run = std::move(run)] { code_ = WithContext(run); });
+    return command;
+  }
+
+  ExitCode WithContext(const std::function<ExitCode(Context&)>& run) {
+    Context context{.json = globals_.json, .out = &out_, .err = &err_, .terminal = terminal_};
+    config::LoadInput input;
+    input.file = globals_.config_file;
+    const auto file = environment_.find("WEIR_CONFIG");
+    if (input.file.empty() && file != environment_.end()) input.file = file->second;
+    input.environment = environment_;
+    for (const std::string& text : globals_.overrides) {
+      const size_t equals = text.find('=');
+      if (equals == std::string::npos) {
+        return context.Fail(
+            absl::InvalidArgumentError(absl::StrCat("--set ", text, ": expected KEY=VALUE")));
+      }
+      input.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
+    if (!globals_.address.empty()) {
+      input.overrides.emplace_back("jobmanager.address", globals_.address);
+    }
+    auto config = config::Config::Load(input);
+    if (!config.ok()) return context.Fail(config.status());
+    context.config = *std::move(config);
+    if (!context.json) {
+      for (const std::string& warning : context.config.warnings()) {
+        err_ << "Warning: " << warning << '\n';
+      }
+    }
+    try {
+      return run(context);
+    } catch (const Error& e) {
+      return context.Fail(e.kind() == ErrorKind::kUser ? absl::InvalidArgumentError(e.what())
+                                                       : absl::InternalError(e.what()));
+    } catch (const std::exception& e) {
+      return context.Fail(absl::InternalError(e.what()));
+    }
+  }
+
+  void AddRun() {
+    CLI::App* run = Command(
+        "run", "Submit a job library and stay attached: weir run libjob.so -- --topic orders",
+        [this](Context& c) { return RunJob(c, run_); });
+    run->add_option("library", run_.library, "The job, built with weir_add_job()")->required();
+    run->add_option("-p,--parallelism", run_.parallelism,
+                    "Parallelism of operators that do not say");
+    run->add_option("--max-parallelism", run_.max_parallelism, "Number of key groups");
+    run->add_option("--name", run_.name, "The job's name");
+    run->add_option("--state-backend", run_.state_backend, "rocksdb or memory");
+    run->add_option("--checkpoint-interval", run_.checkpoint_interval, "For instance 10s; 0: none");
+    run->add_option("--checkpoint-mode", run_.checkpoint_mode, "exactly-once or at-least-once");
+    run->add_option("--from-savepoint", run_.from_savepoint,
+                    "Begin with the state of this savepoint or retained checkpoint");
+    run->add_flag("--allow-non-restored-state", run_.allow_non_restored_state,
+                  "Drop state of the savepoint that no operator of the job has");
+    run->add_flag("--new-lineage", run_.new_lineage,
+                  "Go back to a savepoint although later results are published: they are repeated");
+    run->add_flag("-d,--detached", run_.detached, "Do not stay attached; print the job's id");
+    run->footer(
+        "Attached, Ctrl-C cancels the job; a second one lets go of it.\n"
+        "What follows -- is given to the job.");
+  }
+
+  void AddJobs() {
+    CLI::App* list =
+        Command("list", "List the jobs", [this](Context& c) { return ListJobs(c, running_only_); });
+    list->add_flag("--running", running_only_, "Leave out those that have ended");
+
+    AddJobArgument(Command("describe", "Tell all about a job",
+                           [this](Context& c) { return DescribeJob(c, job_); }));
+    AddJobArgument(
+        Command("cancel", "End a job at once", [this](Context& c) { return CancelJob(c, job_); }));
+    CLI::App* savepoint =
+        AddJobArgument(Command("savepoint", "Take a savepoint; the job goes on",
+                               [this](Context& c) { return TakeSavepoint(c, job_, directory_); }));
+    AddDirectoryOption(savepoint);
+    CLI::App* stop =
+        AddJobArgument(Command("stop", "Take a savepoint and end the job", [this](Context& c) {
+          return StopJob(c, job_, directory_, drain_);
+        }));
+    AddDirectoryOption(stop);
+    stop->add_flag("--drain", drain_,
+                   "Send the final watermark first: all windows fire, the job will not be resumed");
+    CLI::App* dispose = Command("dispose", "Delete a savepoint or retained checkpoint",
+                                [this](Context& c) { return DisposeSavepoint(c, path_); });
+    dispose->add_option("path", path_, "Its directory")->required();
+  }
+
+  CLI::App* AddJobArgument(CLI::App* command) {
+    command->add_option("job", job_, "Id, its beginning, or the name of a running job")->required();
+    return command;
+  }
+
+  void AddDirectoryOption(CLI::App* command) {
+    command->add_option("--directory", directory_,
+                        "Where savepoints go; a directory is made in it for each");
+  }
+
+  void AddCluster() {
+    Command("status", "Show the cluster and its TaskManagers",
+            [](Context& c) { return ShowStatus(c); });
+    CLI::App* logs = Command("logs", "Show what a process logged",
+                             [this](Context& c) { return ShowLogs(c, process_, lines_, follow_); });
+    logs->add_option("process", process_, "jobmanager, or a TaskManager's id; none: list them");
+    logs->add_option("-n,--lines", lines_, "How many")->check(CLI::Range(1, 100000));
+    logs->add_flag("-f,--follow", follow_, "Go on with new lines");
+    CLI::App* settings =
+        Command("config", "Show every setting and where it came from", [this](Context& c) {
+          if (!markdown_) return ShowSettings(c, only_set_);
+          *c.out << config::ConfigurationPage();
+          return kDone;
+        });
+    settings->add_flag("--set-only", only_set_, "Leave out the defaults");
+    settings->add_flag("--markdown", markdown_, "Write docs/configuration.md");
+    Command("version", "Show the version", [](Context& c) {
+      if (c.json) {
+        c.Print({{"version", WEIR_VERSION}, {"abi", kAbiStamp}});
+      } else {
+        *c.out << kAbiStamp << '\n';
+      }
+      return kDone;
+    });
+  }
+
+  const std::map<std::string, std::string>& environment_;
+  std::ostream& out_;
+  std::ostream& err_;
+  const bool terminal_;
+  CLI::App app_{"Weir, a distributed stream processor", "weir"};
+  Globals globals_;
+  ExitCode code_ = kDone;
+  RunOptions run_;
+  std::string job_, directory_, path_, process_;
+  bool running_only_ = false, drain_ = false, follow_ = false, only_set_ = false, markdown_ = false;
+  int lines_ = 100;
+};
+
+}  // namespace
+
+int Main(const std::vector<std::string>& arguments,
+         const std::map<std::string, std::string>& environment, std::ostream& out,
+         std::ostream& err, bool terminal) {
+  return Program(environment, out, err, terminal).Run(arguments);
+}
+
+}  // namespace weir::cli

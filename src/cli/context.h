@@ -1,0 +1,30 @@
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+#include "absl/status/status.h"
+#include "cli/exit_code.h"
+#include "cli/proto_json.h"
+#include "config/config.h"
+
+namespace weir::cli {
+
+/// What every command has: the configuration, where to write, and how.
+struct Context {
+  config::Config config;
+  bool json = false;
+  std::ostream* out = nullptr;
+  std::ostream* err = nullptr;
+  /// Standard error is a terminal: progress may be drawn there.
+  bool terminal = false;
+
+  /// Where the JobManager is: as configured, else the local cluster's that runs, else the default.
+  std::string Address() const;
+
+  /// Tells people (or, with --json, machines: {"error": ..., "code": ...}) what went wrong.
+  ExitCode Fail(const absl::Status& status) const;
+  void Print(const Json& json_value) const;
+};
+
+}  // namespace weir::cli

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "cli/context.h"
+
+namespace weir::cli {
+
+/// Run a daemon in this process until it is told to end. `parent_pid`: the launcher it dies with;
+/// 0: none.
+ExitCode ServeJobManager(const Context& context, int parent_pid);
+ExitCode ServeTaskManager(const Context& context, int parent_pid);
+
+}  // namespace weir::cli

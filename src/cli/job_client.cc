@@ -1,0 +1,206 @@
+#include "cli/job_client.h"
+
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/sha256.h"
+#include "cli/channel.h"
+#include "cli/proto_json.h"
+
+namespace weir::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kQuickDeadline{200};
+constexpr milliseconds kCallDeadline{10'000};
+// A savepoint writes all state: its own time-out at the JobManager ends it, not ours.
+constexpr milliseconds kSavepointDeadline{24 * 3600 * 1000};
+constexpr milliseconds kSubmitDeadline{300'000};
+// A JobManager that is starting, or whose leadership moves, is back within this.
+constexpr milliseconds kUnavailablePatience{1500};
+constexpr milliseconds kRetryPause{100};
+constexpr size_t kChunkBytes = 256 << 10;
+
+void SetDeadline(grpc::ClientContext& context, milliseconds deadline) {
+  context.set_deadline(std::chrono::system_clock::now() + deadline);
+}
+
+bool Ended(proto::JobState state) {
+  return state == proto::JOB_STATE_FINISHED || state == proto::JOB_STATE_CANCELED ||
+         state == proto::JOB_STATE_FAILED;
+}
+
+}  // namespace
+
+JobClient::JobClient(std::string address)
+    : address_(std::move(address)), stub_(proto::JobService::NewStub(Connect(address_))) {}
+
+absl::Status JobClient::Explain(const absl::Status& status) const {
+  if (absl::IsUnavailable(status)) {
+    return absl::UnavailableError(absl::StrCat("no JobManager answers at ", address_, " (",
+                                               std::string(status.message()),
+                                               ").\nStart a cluster here with `weir local`, or "
+                                               "name another with --jobmanager HOST:PORT."));
+  }
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::DeadlineExceededError(absl::StrCat("the JobManager at ", address_,
+                                                    " did not answer in time; `weir logs` may say "
+                                                    "what holds it up"));
+  }
+  if (absl::IsUnimplemented(status)) {
+    return absl::UnimplementedError(absl::StrCat("what listens at ", address_,
+                                                 " is no JobManager of this version (",
+                                                 std::string(status.message()), ")"));
+  }
+  return status;
+}
+
+template <class Reply, class Request, class Method>
+absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
+                                      milliseconds deadline) {
+  const auto give_up = steady_clock::now() + kUnavailablePatience;
+  for (;;) {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline);
+    Reply reply;
+    const absl::Status status = ToStatus((stub_.get()->*method)(&context, request, &reply));
+    if (status.ok()) return reply;
+    if (!absl::IsUnavailable(status) || steady_clock::now() + kRetryPause > give_up) {
+      return Explain(status);
+    }
+    std::this_thread::sleep_for(kRetryPause);
+  }
+}
+
+absl::StatusOr<proto::ListJobsReply> JobClient::List(bool running_only) {
+  proto::ListJobsRequest request;
+  request.set_running_only(running_only);
+  return Call<proto::ListJobsReply>(&proto::JobService::Stub::ListJobs, request, kCallDeadline);
+}
+
+absl::StatusOr<proto::JobDetails> JobClient::Describe(const std::string& job_id) {
+  proto::DescribeJobRequest request;
+  request.set_job_id(job_id);
+  return Call<proto::JobDetails>(&proto::JobService::Stub::DescribeJob, request, kCallDeadline);
+}
+
+absl::StatusOr<proto::ClusterStatusReply> JobClient::Status() {
+  return Call<proto::ClusterStatusReply>(&proto::JobService::Stub::ClusterStatus,
+                                         proto::ClusterStatusRequest(), kCallDeadline);
+}
+
+absl::StatusOr<proto::ClusterStatusReply> JobClient::StatusNow() {
+  grpc::ClientContext context;
+  SetDeadline(context, kQuickDeadline);
+  proto::ClusterStatusReply reply;
+  const absl::Status status =
+      ToStatus(stub_->ClusterStatus(&context, proto::ClusterStatusRequest(), &reply));
+  if (!status.ok()) return status;
+  return reply;
+}
+
+absl::Status JobClient::Cancel(const std::string& job_id) {
+  proto::CancelJobRequest request;
+  request.set_job_id(job_id);
+  return Call<proto::CancelJobReply>(&proto::JobService::Stub::CancelJob, request, kCallDeadline)
+      .status();
+}
+
+absl::StatusOr<proto::SavepointReply> JobClient::Stop(const proto::StopJobRequest& request) {
+  return Call<proto::SavepointReply>(&proto::JobService::Stub::StopJob, request,
+                                     kSavepointDeadline);
+}
+
+absl::StatusOr<proto::SavepointReply> JobClient::Savepoint(
+    const proto::TriggerSavepointRequest& request) {
+  return Call<proto::SavepointReply>(&proto::JobService::Stub::TriggerSavepoint, request,
+                                     kSavepointDeadline);
+}
+
+absl::Status JobClient::Dispose(const std::string& savepoint_path) {
+  proto::DisposeSavepointRequest request;
+  request.set_savepoint_path(savepoint_path);
+  return Call<proto::DisposeSavepointReply>(&proto::JobService::Stub::DisposeSavepoint, request,
+                                            kSavepointDeadline)
+      .status();
+}
+
+absl::StatusOr<proto::JobStatus> JobClient::Wait(const std::string& job_id, uint64_t version,
+                                                 milliseconds max_wait) {
+  proto::WaitJobRequest request;
+  request.set_job_id(job_id);
+  request.set_version(version);
+  request.set_max_wait_ms(static_cast<uint64_t>(max_wait.count()));
+  return Call<proto::JobStatus>(&proto::JobService::Stub::WaitJob, request,
+                                max_wait + kCallDeadline);
+}
+
+absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
+    proto::SubmitJobHeader header, const std::string& library,
+    const std::function<void(uint64_t, uint64_t)>& progress) {
+  std::ifstream file(library, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) return absl::InvalidArgumentError(absl::StrCat("'", library, "' cannot be read"));
+  header.set_artifact_hash(Sha256Hex(bytes));
+  header.set_artifact_bytes(bytes.size());
+
+  proto::HasArtifactRequest has;
+  has.set_artifact_hash(header.artifact_hash());
+  auto present =
+      Call<proto::HasArtifactReply>(&proto::JobService::Stub::HasArtifact, has, kCallDeadline);
+  if (!present.ok()) return present.status();
+
+  grpc::ClientContext context;
+  SetDeadline(context, kSubmitDeadline);
+  proto::SubmitJobReply reply;
+  const auto writer = stub_->SubmitJob(&context, &reply);
+  proto::SubmitJobRequest message;
+  *message.mutable_header() = std::move(header);
+  bool open = writer->Write(message);
+  if (!present->present()) {
+    for (size_t at = 0; open && at < bytes.size(); at += kChunkBytes) {
+      message.set_artifact_chunk(bytes.substr(at, kChunkBytes));
+      open = writer->Write(message);
+      progress(std::min<uint64_t>(at + kChunkBytes, bytes.size()), bytes.size());
+    }
+  }
+  // A refusal ends the stream early; Finish tells the reason.
+  if (open) writer->WritesDone();
+  const absl::Status status = ToStatus(writer->Finish());
+  if (!status.ok()) return Explain(status);
+  return reply;
+}
+
+absl::StatusOr<std::string> JobClient::Resolve(const std::string& text) {
+  auto jobs = List(false);
+  if (!jobs.ok()) return jobs.status();
+  std::vector<std::string> by_prefix, by_name, live;
+  for (const proto::JobStatus& job : jobs->jobs()) {
+    if (job.job_id() == text) return text;
+    if (!text.empty() && job.job_id().compare(0, text.size(), text) == 0) {
+      by_prefix.push_back(job.job_id());
+    }
+    if (!Ended(job.state())) {
+      live.push_back(absl::StrCat(job.job_id(), " (", job.name(), ")"));
+      if (job.name() == text) by_name.push_back(job.job_id());
+    }
+  }
+  if (by_name.size() == 1) return by_name[0];
+  if (by_name.empty() && by_prefix.size() == 1) return by_prefix[0];
+  const auto& several = by_name.empty() ? by_prefix : by_name;
+  if (!several.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "' means more than one job: ", absl::StrJoin(several, ", ")));
+  }
+  return absl::NotFoundError(absl::StrCat(
+      "there is no job '", text, "'; ",
+      live.empty() ? "no job is running" : absl::StrCat("running: ", absl::StrJoin(live, ", ")),
+      "; `weir list` shows those that have ended, too"));
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/client.grpc.pb.h"
+
+namespace weir::cli {
+
+/// The JobManager as the command line sees it. Failures carry the JobManager's own words; when it
+/// cannot be reached the message says where it was looked for and what to do. Thread-safe.
+class JobClient {
+ public:
+  explicit JobClient(std::string address);
+
+  const std::string& address() const { return address_; }
+
+  absl::StatusOr<proto::ListJobsReply> List(bool running_only);
+  absl::StatusOr<proto::JobDetails> Describe(const std::string& job_id);
+  absl::StatusOr<proto::ClusterStatusReply> Status();
+  /// As Status, but an answer that is not there at once is a failure.
+  absl::StatusOr<proto::ClusterStatusReply> StatusNow();
+  absl::Status Cancel(const std::string& job_id);
+  absl::StatusOr<proto::SavepointReply> Stop(const proto::StopJobRequest& request);
+  absl::StatusOr<proto::SavepointReply> Savepoint(const proto::TriggerSavepointRequest& request);
+  absl::Status Dispose(const std::string& savepoint_path);
+  /// One long poll.
+  absl::StatusOr<proto::JobStatus> Wait(const std::string& job_id, uint64_t version,
+                                        std::chrono::milliseconds max_wait);
+
+  /// Uploads the library unless the JobManager has it. `progress` gets bytes sent and in all.
+  absl::StatusOr<proto::SubmitJobReply> Submit(
+      proto::SubmitJobHeader header, const std::string& library,
+      const std::function<void(uint64_t, uint64_t)>& progress);
+
+  /// The id of the job meant by an id, the beginning of one, or the name of a single job that has
+  /// not ended. NOT_FOUND says which there are.
+  absl::StatusOr<std::string> Resolve(const std::string& text);
+
+ private:
+  template <class Reply, class Request, class Method>
+  absl::StatusOr<Reply> Call(Method method, const Request& request,
+                             std::chrono::milliseconds deadline);
+  absl::Status Explain(const absl::Status& status) const;
+
+  const std::string address_;
+  const std::unique_ptr<proto::JobService::Stub> stub_;
+};
+
+}  // namespace weir::cli

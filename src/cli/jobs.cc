@@ -1,0 +1,311 @@
+#include "cli/jobs.h"
+
+#include <algorithm>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/clock.h"
+#include "cli/job_client.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+namespace weir::cli {
+namespace {
+
+using Align = Table::Align;
+using std::chrono::milliseconds;
+
+std::string StateOf(const proto::JobStatus& job) {
+  return ShortEnumName(proto::JobState_descriptor(), job.state());
+}
+
+std::string RunTime(const proto::JobStatus& job) {
+  const int64_t end = job.ended_ms() != 0 ? job.ended_ms() : Clock::System().Now().ms;
+  return FormatDuration(milliseconds(end - job.created_ms()));
+}
+
+std::string Plural(uint64_t n, const char* what) {
+  return absl::StrCat(n, " ", what, n == 1 ? "" : "s");
+}
+
+void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
+  Table table({{"VERTEX"},
+               {"PARALLELISM", Align::kRight},
+               {"RECORDS IN", Align::kRight},
+               {"RECORDS OUT", Align::kRight},
+               {"BUSY", Align::kRight},
+               {"BACK-PRESSURED", Align::kRight},
+               {"IDLE", Align::kRight},
+               {"STATES"}});
+  for (const proto::VertexDetails& vertex : job.vertices()) {
+    uint64_t in = 0, sent = 0, busy = 0, pressed = 0, idle = 0, waiting = 0;
+    std::map<std::string, int> states;
+    for (const proto::SubtaskDetails& subtask : vertex.subtasks()) {
+      const proto::SubtaskMetrics& m = subtask.metrics();
+      in += m.records_in();
+      sent += m.records_out();
+      busy += m.busy_us();
+      pressed += m.back_pressured_us();
+      idle += m.idle_us();
+      waiting += m.waiting_for_slot_us();
+      if (subtask.state() != proto::TASK_STATE_UNSPECIFIED) {
+        ++states[ShortEnumName(proto::TaskState_descriptor(), subtask.state())];
+      }
+    }
+    const uint64_t all = busy + pressed + idle + waiting;
+    auto share = [all](uint64_t part) {
+      return all == 0 ? std::string("-") : absl::StrCat((part * 100 + all / 2) / all, "%");
+    };
+    std::vector<std::string> words;
+    for (const auto& [state, count] : states) words.push_back(absl::StrCat(count, " ", state));
+    table.Add({vertex.name(), absl::StrCat(vertex.parallelism()),
+               FormatCount(static_cast<double>(in)), FormatCount(static_cast<double>(sent)),
+               share(busy), share(pressed), share(idle), absl::StrJoin(words, ", ")});
+  }
+  table.Print(out);
+}
+
+void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
+  constexpr int kShown = 5;
+  Table table({{"CHECKPOINT", Align::kRight},
+               {"KIND"},
+               {"STATUS"},
+               {"TRIGGERED"},
+               {"TOOK", Align::kRight},
+               {"WRITTEN", Align::kRight},
+               {"STATE", Align::kRight},
+               {"REMARK"}});
+  for (int i = 0; i < std::min(kShown, job.checkpoints_size()); ++i) {
+    const proto::CheckpointDetails& c = job.checkpoints(i);
+    table.Add({absl::StrCat(c.id()), ShortEnumName(proto::CheckpointKind_descriptor(), c.kind()),
+               ShortEnumName(proto::CheckpointStatus_descriptor(), c.status()),
+               FormatTime(c.triggered_ms()), FormatDuration(milliseconds(c.duration_ms())),
+               FormatBytes(c.state_bytes()), FormatBytes(c.full_state_bytes()), c.failure()});
+  }
+  if (!table.empty()) {
+    out << '\n';
+    table.Print(out);
+  }
+}
+
+void PrintFailures(std::ostream& out, const proto::JobDetails& job) {
+  constexpr int kShown = 3;
+  for (int i = 0; i < std::min(kShown, job.failures_size()); ++i) {
+    const proto::FailureDetails& f = job.failures(i);
+    out << (i == 0 ? "\nFailures, newest first:\n" : "") << "  " << FormatTime(f.at_ms())
+        << "  attempt " << f.attempt();
+    if (!f.tm_id().empty()) out << " on " << f.tm_id();
+    if (!f.failure().operator_name().empty()) out << ", " << f.failure().operator_name();
+    out << ": " << f.failure().message() << '\n';
+  }
+}
+
+/// Runs `call` on the job that `text` means.
+template <class Call>
+ExitCode WithJob(const Context& context, const std::string& text, Call call) {
+  JobClient client(context.Address());
+  auto id = client.Resolve(text);
+  if (!id.ok()) return context.Fail(id.status());
+  return call(client, *id);
+}
+
+ExitCode PrintSavepoint(const Context& context, const std::string& job,
+                        const absl::StatusOr<proto::SavepointReply>& reply, const char* sentence) {
+  if (!reply.ok()) return context.Fail(reply.status());
+  if (context.json) {
+    Json json = ToJson(*reply);
+    json["job_id"] = job;
+    context.Print(json);
+  } else {
+    *context.out << sentence << ' ' << reply->savepoint_path() << '\n';
+  }
+  return kDone;
+}
+
+}  // namespace
+
+ExitCode ListJobs(const Context& context, bool running_only) {
+  JobClient client(context.Address());
+  auto reply = client.List(running_only);
+  if (!reply.ok()) return context.Fail(reply.status());
+  if (context.json) {
+    context.Print(ToJson(*reply)["jobs"]);
+    return kDone;
+  }
+  if (reply->jobs().empty()) {
+    *context.out << "No jobs. Submit one with `weir run libjob.so`.\n";
+    return kDone;
+  }
+  Table table({{"JOB"},
+               {"NAME"},
+               {"STATE"},
+               {"SUBTASKS", Align::kRight},
+               {"SUBMITTED"},
+               {"RUN TIME", Align::kRight},
+               {"RESTARTS", Align::kRight},
+               {"CHECKPOINT", Align::kRight},
+               {"REMARK"}});
+  for (const proto::JobStatus& job : reply->jobs()) {
+    table.Add(
+        {job.job_id(), job.name(), StateOf(job),
+         absl::StrCat(job.subtasks_running() + job.subtasks_at_end(), "/", job.subtasks_total()),
+         FormatTime(job.created_ms()), RunTime(job), absl::StrCat(job.restarts()),
+         job.last_checkpoint_id() == 0 ? "-" : absl::StrCat(job.last_checkpoint_id()),
+         job.reason()});
+  }
+  table.Print(*context.out);
+  return kDone;
+}
+
+ExitCode DescribeJob(const Context& context, const std::string& job) {
+  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+    auto details = client.Describe(id);
+    if (!details.ok()) return context.Fail(details.status());
+    if (context.json) {
+      context.Print(ToJson(*details));
+      return kDone;
+    }
+    std::ostream& out = *context.out;
+    const proto::JobStatus& status = details->status();
+    out << "Job          " << status.job_id() << "  " << status.name() << '\n'
+        << "State        " << StateOf(status)
+        << (status.reason().empty() ? "" : ": " + status.reason()) << '\n'
+        << "Submitted    " << FormatTime(status.created_ms()) << ", " << RunTime(status)
+        << (status.ended_ms() == 0 ? " ago" : " until it ended") << '\n'
+        << "Attempt      " << status.attempt() << ", " << Plural(status.restarts(), "restart")
+        << '\n'
+        << "Subtasks     " << status.subtasks_running() << " running, " << status.subtasks_at_end()
+        << " at end of data, " << status.subtasks_total() << " in all\n"
+        << "Checkpoints  " << details->checkpoints_completed() << " completed, "
+        << details->checkpoints_failed() << " failed, in " << details->checkpoint_directory()
+        << '\n';
+    if (!details->restored_from().empty()) {
+      out << "Began from   " << details->restored_from() << '\n';
+    }
+    if (!details->arguments().empty()) {
+      out << "Arguments    " << absl::StrJoin(details->arguments(), " ") << '\n';
+    }
+    out << '\n';
+    PrintVertices(out, *details);
+    PrintCheckpoints(out, *details);
+    PrintFailures(out, *details);
+    return kDone;
+  });
+}
+
+ExitCode ShowStatus(const Context& context) {
+  JobClient client(context.Address());
+  auto status = client.Status();
+  if (!status.ok()) return context.Fail(status.status());
+  if (context.json) {
+    context.Print(ToJson(*status));
+    return kDone;
+  }
+  std::ostream& out = *context.out;
+  out << "Cluster " << status->cluster_id() << " at " << client.address() << ", leader epoch "
+      << status->leader_epoch() << ", up since " << FormatTime(status->started_ms()) << '\n'
+      << Plural(status->jobs_running(), "job") << " running, " << status->jobs_total()
+      << " in all; " << status->slots_free() << " of " << Plural(status->slots_total(), "slot")
+      << " free";
+  if (status->slots_wanted() > 0) out << "; jobs wait for " << status->slots_wanted() << " more";
+  out << '\n';
+  if (status->metrics_port() != 0) {
+    const std::string host = client.address().substr(0, client.address().rfind(':'));
+    out << "Metrics at http://" << host << ':' << status->metrics_port() << "/metrics\n";
+  }
+  out << '\n';
+  if (status->task_managers().empty()) {
+    out << "No TaskManagers. Start one with `weir taskmanager --jobmanager " << client.address()
+        << "`.\n";
+    return kDone;
+  }
+  Table table({{"TASKMANAGER"},
+               {"HOST"},
+               {"PID", Align::kRight},
+               {"SLOTS FREE", Align::kRight},
+               {"MEMORY", Align::kRight},
+               {"CPU", Align::kRight},
+               {"HEARD", Align::kRight},
+               {"METRICS", Align::kRight},
+               {"JOBS"}});
+  for (const proto::TaskManagerDetails& tm : status->task_managers()) {
+    const std::vector<std::string> jobs(tm.job_ids().begin(), tm.job_ids().end());
+    char cpu[32];
+    std::snprintf(cpu, sizeof cpu, "%.1f/%.0f", tm.cpu_usage(), tm.cpu_cores());
+    table.Add({tm.tm_id(), tm.host(), absl::StrCat(tm.pid()),
+               absl::StrCat(tm.free_slots(), "/", tm.slots()),
+               absl::StrCat(FormatBytes(tm.rss_bytes()), " / ", FormatBytes(tm.memory_bytes())),
+               cpu, absl::StrCat(FormatDuration(milliseconds(tm.last_heartbeat_age_ms())), " ago"),
+               tm.metrics_port() == 0 ? "-" : absl::StrCat(tm.metrics_port()),
+               tm.recycling() ? "(starting afresh)" : absl::StrJoin(jobs, ", ")});
+  }
+  table.Print(out);
+  return kDone;
+}
+
+ExitCode CancelJob(const Context& context, const std::string& job) {
+  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+    const absl::Status accepted = client.Cancel(id);
+    if (!accepted.ok()) return context.Fail(accepted);
+    Progress progress(context, "cancelling job " + id);
+    uint64_t version = 0;
+    for (;;) {
+      auto status = client.Wait(id, version, milliseconds(10'000));
+      if (!status.ok()) return context.Fail(status.status());
+      version = status->version();
+      if (status->ended_ms() == 0) continue;
+      if (context.json) {
+        context.Print(ToJson(*status));
+      } else {
+        *context.out << "Job " << id << " is " << StateOf(*status) << ".\n";
+      }
+      return kDone;
+    }
+  });
+}
+
+ExitCode TakeSavepoint(const Context& context, const std::string& job,
+                       const std::string& directory) {
+  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+    proto::TriggerSavepointRequest request;
+    request.set_job_id(id);
+    request.set_savepoint_directory(directory);
+    absl::StatusOr<proto::SavepointReply> reply;
+    {
+      Progress progress(context, "taking a savepoint of job " + id);
+      reply = client.Savepoint(request);
+    }
+    return PrintSavepoint(context, id, reply, "Savepoint:");
+  });
+}
+
+ExitCode StopJob(const Context& context, const std::string& job, const std::string& directory,
+                 bool drain) {
+  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+    proto::StopJobRequest request;
+    request.set_job_id(id);
+    request.set_savepoint_directory(directory);
+    request.set_drain(drain);
+    absl::StatusOr<proto::SavepointReply> reply;
+    {
+      Progress progress(context, "stopping job " + id + " with a savepoint");
+      reply = client.Stop(request);
+    }
+    return PrintSavepoint(context, id, reply, "Stopped. Go on with `weir run --from-savepoint`");
+  });
+}
+
+ExitCode DisposeSavepoint(const Context& context, const std::string& path) {
+  JobClient client(context.Address());
+  const absl::Status status = client.Dispose(path);
+  if (!status.ok()) return context.Fail(status);
+  if (context.json) {
+    context.Print({{"disposed", path}});
+  } else {
+    *context.out << "Disposed of " << path << '\n';
+  }
+  return kDone;
+}
+
+}  // namespace weir::cli

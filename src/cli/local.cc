@@ -1,0 +1,402 @@
+#include "cli/local.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "cli/child.h"
+#include "cli/job_client.h"
+#include "cli/local_files.h"
+#include "cli/output.h"
+#include "cli/respawn.h"
+
+namespace weir::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+namespace fs = std::filesystem;
+
+constexpr milliseconds kStartPoll{5};
+constexpr milliseconds kCalmPoll{100};
+// How often the JobManager is asked whether jobs wait for slots.
+constexpr milliseconds kDemandInterval{500};
+// How often it is asked before it has answered.
+constexpr milliseconds kAnswerInterval{10};
+constexpr milliseconds kStartLimit{15'000};
+// Daemons have this long to end in good order.
+constexpr milliseconds kStopLimit{5'000};
+
+/// The port if nothing listens there, with 0 one that is free; 0: it is taken.
+int64_t TryPort(const std::string& host, int64_t port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) {
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  }
+  socklen_t size = sizeof address;
+  auto* raw = reinterpret_cast<sockaddr*>(&address);
+  const bool free = bind(fd, raw, size) == 0 && getsockname(fd, raw, &size) == 0;
+  close(fd);
+  return free ? ntohs(address.sin_port) : 0;
+}
+
+/// The last lines of a file, for the report of a daemon that did not come up.
+std::string Tail(const std::string& path, size_t lines) {
+  std::ifstream in(path);
+  std::vector<std::string> kept;
+  for (std::string line; std::getline(in, line);) {
+    if (kept.size() == lines) kept.erase(kept.begin());
+    kept.push_back("  " + line);
+  }
+  return absl::StrJoin(kept, "\n");
+}
+
+/// One daemon: its process, how it was started, and when it is to be started again.
+struct Daemon {
+  std::string name;  // "jobmanager", "tm-1"
+  std::vector<std::string> arguments;
+  std::string output;
+  std::optional<Child> child;
+  steady_clock::time_point started;
+  steady_clock::time_point start_at;  // when child is empty
+  RespawnBackoff backoff;
+  bool was_ready = false;  // it answered, or was registered, once
+};
+
+/// The cluster. One thread; every step returns quickly.
+class LocalCluster {
+ public:
+  LocalCluster(const Context& context, const LocalOptions& options)
+      : context_(context), options_(options), files_(LocalDirectory(context.config.options())) {}
+  ~LocalCluster() { Stop(); }
+
+  /// Takes the directory and starts the JobManager.
+  absl::Status Start();
+  /// One round: reap, respawn, note who is ready, ask for demand.
+  absl::Status Step();
+  /// JobManager first: it must not take the TaskManagers' end for failures of its jobs.
+  void Stop();
+
+  bool ready() const { return announced_; }
+
+ private:
+  absl::Status TakeDirectory();
+  void Sweep() const;
+  absl::Status Launch(Daemon& daemon);
+  absl::Status AddTaskManager();
+  absl::Status OnDeath(Daemon& daemon, const Ending& ending);
+  void Announce(const proto::ClusterStatusReply& status);
+  void MeetDemand(const proto::ClusterStatusReply& status);
+  int64_t PortFor(const char* key, const std::string& host, int64_t port);
+  void Say(const std::string& text) const {
+    if (!context_.json) *context_.err << text << std::endl;
+  }
+  std::string Address() const {
+    return absl::StrCat(context_.config.options().jobmanager.bind_host, ":", rpc_port_);
+  }
+  std::vector<Daemon*> All() {
+    std::vector<Daemon*> all = {&job_manager_};
+    for (auto& tm : task_managers_) all.push_back(tm.get());
+    return all;
+  }
+
+  const Context& context_;
+  const LocalOptions& options_;
+  const LocalFiles files_;
+  int lock_ = -1;
+  Daemon job_manager_;
+  std::vector<std::unique_ptr<Daemon>> task_managers_;
+  int64_t rpc_port_ = 0;
+  int64_t metrics_port_ = 0;  // the JobManager's; 0: off
+  bool announced_ = false;
+  steady_clock::time_point begun_ = steady_clock::now();
+  steady_clock::time_point asked_;
+  std::unique_ptr<JobClient> client_;
+};
+
+absl::Status LocalCluster::TakeDirectory() {
+  std::error_code error;
+  for (const std::string& dir : {files_.TaskManagers(), files_.Logs(), files_.JobManager()}) {
+    fs::create_directories(dir, error);
+    if (error) {
+      return absl::InvalidArgumentError(absl::StrCat("directory '", dir, "' cannot be made (",
+                                                     error.message(), "); set local.dir"));
+    }
+  }
+  lock_ = open(files_.Lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0 || flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    const auto running = ReadRunningCluster(files_);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "a local cluster runs in '", files_.dir, "' already",
+        running ? absl::StrCat(" (pid ", running->pid, ", JobManager at ", running->address, ")")
+                : "",
+        "; use it, stop it, or set local.dir to another directory"));
+  }
+  return absl::OkStatus();
+}
+
+/// Whatever lies here belongs to dead processes: the lock is ours, and children die with their
+/// launcher. The metadata, the checkpoints and the logs stay, unless a fresh start is asked for.
+void LocalCluster::Sweep() const {
+  std::error_code ignored;
+  fs::remove(files_.Cluster(), ignored);
+  for (const auto& entry : fs::directory_iterator(files_.TaskManagers(), ignored)) {
+    fs::remove_all(entry.path(), ignored);
+  }
+  if (options_.fresh) {
+    fs::remove_all(files_.JobManager(), ignored);
+    fs::remove_all(files_.Logs(), ignored);
+    fs::create_directories(files_.JobManager(), ignored);
+    fs::create_directories(files_.Logs(), ignored);
+  }
+}
+
+/// The port that a key asks for; where only the default is taken, another. The daemon itself binds
+/// it a moment later, and says so if somebody was quicker.
+int64_t LocalCluster::PortFor(const char* key, const std::string& host, int64_t port) {
+  if (port != 0 && (context_.config.IsSet(key) || TryPort(host, port) != 0)) return port;
+  const int64_t other = TryPort(host, 0);
+  if (port != 0) Say(absl::StrCat("Port ", port, " (", key, ") is taken; using ", other));
+  return other;
+}
+
+absl::Status LocalCluster::Start() {
+  absl::Status taken = TakeDirectory();
+  if (!taken.ok()) return taken;
+  Sweep();
+  const config::Options& o = context_.config.options();
+  const std::string& host = o.jobmanager.bind_host;
+  job_manager_.name = "jobmanager";
+  job_manager_.arguments = {"jobmanager"};
+  auto& arguments = job_manager_.arguments;
+  arguments.insert(arguments.end(), options_.inherited.begin(), options_.inherited.end());
+  auto set = [&arguments](const std::string& key, const auto& value) {
+    arguments.push_back("--set");
+    arguments.push_back(absl::StrCat(key, "=", value));
+  };
+  rpc_port_ = PortFor("jobmanager.rpc-port", host, o.jobmanager.rpc_port);
+  set("jobmanager.rpc-port", rpc_port_);
+  metrics_port_ = o.metrics.enabled ? PortFor("metrics.port", host, o.metrics.port) : 0;
+  set("metrics.port", metrics_port_);
+  if (o.jobmanager.dir.empty()) set("jobmanager.dir", files_.JobManager());
+  if (o.log.dir.empty()) set("log.dir", files_.Logs());
+  absl::Status launched = Launch(job_manager_);
+  const int64_t wanted = options_.task_managers.value_or(o.taskmanager.min_instances);
+  for (int64_t i = 0; i < wanted && launched.ok(); ++i) launched = AddTaskManager();
+  client_ = std::make_unique<JobClient>(Address());
+  return launched;
+}
+
+absl::Status LocalCluster::Launch(Daemon& daemon) {
+  daemon.output = absl::StrCat(files_.Logs(), "/", daemon.name, ".out");
+  auto child = Child::Spawn(daemon.arguments, daemon.output);
+  if (!child.ok()) return child.status();
+  daemon.child.emplace(*std::move(child));
+  daemon.started = steady_clock::now();
+  return absl::OkStatus();
+}
+
+absl::Status LocalCluster::AddTaskManager() {
+  auto daemon = std::make_unique<Daemon>();
+  const config::Options& o = context_.config.options();
+  daemon->name = absl::StrCat("tm-", task_managers_.size() + 1);
+  auto& arguments = daemon->arguments;
+  arguments = {"taskmanager"};
+  arguments.insert(arguments.end(), options_.inherited.begin(), options_.inherited.end());
+  auto set = [&arguments](const std::string& key, const auto& value) {
+    arguments.push_back("--set");
+    arguments.push_back(absl::StrCat(key, "=", value));
+  };
+  set("jobmanager.address", Address());
+  set("taskmanager.id", daemon->name);
+  set("taskmanager.dir", files_.TaskManager(daemon->name));
+  // Several on one machine cannot share one port, whatever is configured.
+  for (const char* port : {"taskmanager.rpc-port", "taskmanager.data-port", "metrics.port"}) {
+    set(port, 0);
+  }
+  if (options_.slots) set("taskmanager.slots", *options_.slots);
+  if (o.log.dir.empty()) set("log.dir", files_.Logs());
+  task_managers_.push_back(std::move(daemon));
+  return Launch(*task_managers_.back());
+}
+
+absl::Status LocalCluster::OnDeath(Daemon& daemon, const Ending& ending) {
+  daemon.child.reset();
+  const auto now = steady_clock::now();
+  if (!daemon.was_ready) {
+    return absl::InternalError(absl::StrCat(daemon.name, " ", ending.Text(),
+                                            " before it was ready:\n", Tail(daemon.output, 20),
+                                            "\nIts files are in ", files_.Logs()));
+  }
+  const auto lifetime = std::chrono::duration_cast<milliseconds>(now - daemon.started);
+  const milliseconds wait = daemon.backoff.OnDeath(lifetime);
+  daemon.start_at = now + wait;
+  Say(absl::StrCat(daemon.name, " ", ending.Text(), "; starting it again",
+                   wait.count() > 0 ? absl::StrCat(" in ", FormatDuration(wait)) : ""));
+  return absl::OkStatus();
+}
+
+absl::Status LocalCluster::Step() {
+  const auto now = steady_clock::now();
+  for (Daemon* daemon : All()) {
+    absl::Status status;
+    if (!daemon->child) {
+      if (now >= daemon->start_at) status = Launch(*daemon);
+    } else if (const auto ending = daemon->child->Poll()) {
+      status = OnDeath(*daemon, *ending);
+    } else if (!daemon->was_ready && now - daemon->started > kStartLimit) {
+      status = absl::InternalError(
+          absl::StrCat(daemon->name, " did not come up within ", FormatDuration(kStartLimit), ":\n",
+                       Tail(daemon->output, 20), "\nIts files are in ", files_.Logs()));
+    }
+    if (!status.ok()) return status;
+  }
+  const milliseconds interval = announced_ ? kDemandInterval : kAnswerInterval;
+  if (now - asked_ < interval) return absl::OkStatus();
+  asked_ = now;
+  const auto answer = client_->StatusNow();
+  if (!answer.ok()) return absl::OkStatus();  // starting, or dead and about to be started again
+  job_manager_.was_ready = true;
+  for (auto& tm : task_managers_) {
+    for (const auto& registered : answer->task_managers()) {
+      tm->was_ready = tm->was_ready || registered.tm_id() == tm->name;
+    }
+  }
+  if (announced_) {
+    MeetDemand(*answer);
+  } else {
+    Announce(*answer);
+  }
+  return absl::OkStatus();
+}
+
+/// Says once that the cluster stands: every TaskManager is registered.
+void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
+  for (const auto& tm : task_managers_) {
+    if (!tm->was_ready) return;
+  }
+  announced_ = true;
+  const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begun_);
+  const std::string& host = context_.config.options().jobmanager.bind_host;
+  Json json = {
+      {"pid", getpid()}, {"address", Address()}, {"dir", files_.dir}, {"logs", files_.Logs()}};
+  if (metrics_port_ != 0)
+    json["metrics"] = absl::StrCat("http://", host, ":", metrics_port_, "/metrics");
+  json["task_managers"] = Json::array();
+  for (const auto& tm : status.task_managers()) {
+    json["task_managers"].push_back({{"id", tm.tm_id()},
+                                     {"pid", tm.pid()},
+                                     {"slots", tm.slots()},
+                                     {"data_port", tm.data_port()},
+                                     {"metrics_port", tm.metrics_port()}});
+  }
+  const std::string fresh = files_.Cluster() + ".new";
+  std::ofstream(fresh) << Dump(json) << '\n';
+  std::error_code ignored;
+  fs::rename(fresh, files_.Cluster(), ignored);
+  if (context_.json) {
+    context_.Print(json);
+    return;
+  }
+  std::ostream& out = *context_.out;
+  out << "Cluster ready in " << FormatDuration(took) << ": JobManager at " << Address() << ", "
+      << task_managers_.size() << " TaskManagers with " << status.slots_total() << " slots\n";
+  if (metrics_port_ != 0)
+    out << "Metrics      http://" << host << ':' << metrics_port_ << "/metrics\n";
+  out << "Logs         " << files_.Logs() << "\n"
+      << "Submit jobs from another terminal with `weir run libjob.so`; Ctrl-C stops the cluster"
+      << std::endl;
+}
+
+void LocalCluster::MeetDemand(const proto::ClusterStatusReply& status) {
+  if (status.slots_wanted() == 0) return;
+  // Those that were started for it have not all registered yet.
+  if (status.task_managers_size() < static_cast<int>(task_managers_.size())) return;
+  const int64_t slots =
+      status.task_managers_size() > 0 ? std::max(1u, status.task_managers(0).slots()) : 1;
+  const int64_t lacking = (status.slots_wanted() + slots - 1) / slots;
+  const int64_t limit = context_.config.options().taskmanager.max_instances;
+  const int64_t room = limit - static_cast<int64_t>(task_managers_.size());
+  const int64_t more = std::min(lacking, room);
+  if (more <= 0) return;
+  Say(absl::StrCat("A job waits for ", status.slots_wanted(), " slots: starting ", more,
+                   " more TaskManager", more == 1 ? "" : "s"));
+  for (int64_t i = 0; i < more; ++i) {
+    const absl::Status added = AddTaskManager();
+    if (!added.ok()) Say(std::string(added.message()));
+  }
+}
+
+void LocalCluster::Stop() {
+  std::error_code ignored;
+  if (lock_ < 0) return;
+  fs::remove(files_.Cluster(), ignored);
+  auto end = [](std::vector<Daemon*> daemons) {
+    for (Daemon* daemon : daemons) {
+      if (daemon->child) daemon->child->Signal(SIGTERM);
+    }
+    const auto limit = steady_clock::now() + kStopLimit;
+    for (Daemon* daemon : daemons) {
+      while (daemon->child && !daemon->child->Poll() && steady_clock::now() < limit) {
+        // SIGCHLD is blocked: it ends the wait.
+        sigset_t child;
+        sigemptyset(&child);
+        sigaddset(&child, SIGCHLD);
+        const timespec wait{0, std::chrono::nanoseconds(kStartPoll).count()};
+        sigtimedwait(&child, nullptr, &wait);
+      }
+      daemon->child.reset();  // kills what is left
+    }
+  };
+  end({&job_manager_});
+  std::vector<Daemon*> rest;
+  for (auto& tm : task_managers_) rest.push_back(tm.get());
+  end(rest);
+  for (const auto& entry : fs::directory_iterator(files_.TaskManagers(), ignored)) {
+    fs::remove_all(entry.path(), ignored);
+  }
+  close(lock_);
+  lock_ = -1;
+}
+
+}  // namespace
+
+ExitCode RunLocal(const Context& context, const LocalOptions& options) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  LocalCluster cluster(context, options);
+  absl::Status status = cluster.Start();
+  while (status.ok()) {
+    const milliseconds poll = cluster.ready() ? kCalmPoll : kStartPoll;
+    const timespec wait{0, std::chrono::nanoseconds(poll).count()};
+    const int signal = sigtimedwait(&signals, nullptr, &wait);
+    if (signal > 0 && signal != SIGCHLD) {
+      if (!context.json) *context.err << "\nStopping the cluster" << std::endl;
+      return kDone;
+    }
+    status = cluster.Step();
+  }
+  return context.Fail(status);
+}
+
+}  // namespace weir::cli

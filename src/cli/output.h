@@ -1,0 +1,43 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "base/timestamp.h"
+
+namespace weir::cli {
+
+/// Rows in aligned columns, two spaces apart; numbers to the right. Nothing is cut.
+class Table {
+ public:
+  enum class Align { kLeft, kRight };
+  struct Column {
+    std::string name;
+    Align align = Align::kLeft;
+  };
+
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  bool empty() const { return rows_.empty(); }
+  void Print(std::ostream& out) const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// "8 ms", "1.5 s", "2 min 5 s", "3 h 12 min", "4 d 3 h".
+std::string FormatDuration(std::chrono::milliseconds d);
+/// "0 b", "1.5 kb", "12 mb".
+std::string FormatBytes(uint64_t bytes);
+/// "950", "12.3 k", "1.2 M".
+std::string FormatCount(double count);
+/// "2026-11-21 09:22:19" in local time; "-" for 0.
+std::string FormatTime(int64_t ms);
+/// Columns that a terminal uses for the text: code points, not bytes.
+size_t DisplayWidth(const std::string& text);
+
+}  // namespace weir::cli

@@ -1,0 +1,123 @@
+#include "cli/run.h"
+
+#include <filesystem>
+#include <ostream>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "base/abi.h"
+#include "base/error.h"
+#include "cli/attach.h"
+#include "cli/job_client.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "config/value.h"
+#include "job/extract_graph.h"
+
+namespace weir::cli {
+namespace {
+
+constexpr uint64_t kMaxArtifactBytes = uint64_t{1} << 30;
+
+absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options) {
+  JobOverrides overrides;
+  overrides.name = options.name;
+  overrides.parallelism = options.parallelism;
+  overrides.max_parallelism = options.max_parallelism;
+  if (options.state_backend) {
+    auto backend = config::ReadChoice(*options.state_backend, {"rocksdb", "memory"});
+    if (!backend.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--state-backend: ", std::string(backend.status().message())));
+    }
+    overrides.state_backend =
+        *backend == "memory" ? StateBackendKind::kMemory : StateBackendKind::kRocksDb;
+  }
+  if (options.checkpoint_interval) {
+    auto interval = config::ReadDuration(*options.checkpoint_interval);
+    if (!interval.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--checkpoint-interval: ", std::string(interval.status().message())));
+    }
+    overrides.checkpoint_interval = *interval;
+  }
+  if (options.checkpoint_mode) {
+    auto mode = config::ReadChoice(*options.checkpoint_mode, {"exactly-once", "at-least-once"});
+    if (!mode.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--checkpoint-mode: ", std::string(mode.status().message())));
+    }
+    overrides.checkpoint_mode =
+        *mode == "exactly-once" ? CheckpointingMode::kExactlyOnce : CheckpointingMode::kAtLeastOnce;
+  }
+  return overrides;
+}
+
+std::string RandomToken() {
+  std::random_device device;
+  char token[33];
+  std::snprintf(token, sizeof token, "%08x%08x%08x%08x", device(), device(), device(), device());
+  return token;
+}
+
+}  // namespace
+
+ExitCode RunJob(const Context& context, const RunOptions& options) {
+  auto overrides = OverridesOf(options);
+  if (!overrides.ok()) return context.Fail(overrides.status());
+  try {
+    CheckAbiStamp(options.library);
+  } catch (const Error& e) {
+    return context.Fail(absl::InvalidArgumentError(e.what()));
+  }
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(options.library, error);
+  if (error || bytes > kMaxArtifactBytes) {
+    return context.Fail(absl::InvalidArgumentError(
+        absl::StrCat("'", options.library, "' is ", bytes, " bytes; a job library has at most ",
+                     kMaxArtifactBytes, ": strip it (strip --strip-debug)")));
+  }
+
+  auto extracted = ExtractGraph(options.library, options.arguments, *overrides);
+  if (!extracted.ok()) return context.Fail(extracted.status());
+  BlockTerminalSignals();  // no thread before here: ExtractGraph forks
+
+  proto::SubmitJobHeader header;
+  *header.mutable_graph() = std::move(extracted->graph);
+  header.set_artifact_name(std::filesystem::path(options.library).filename().string());
+  header.set_savepoint_path(options.from_savepoint.empty()
+                                ? ""
+                                : std::filesystem::absolute(options.from_savepoint).string());
+  header.set_allow_non_restored_state(options.allow_non_restored_state);
+  header.set_new_lineage(options.new_lineage);
+  header.set_submission_token(RandomToken());
+  const std::string name = header.graph().job_name();
+
+  JobClient client(context.Address());
+  absl::StatusOr<proto::SubmitJobReply> reply;
+  {
+    Progress progress(context, "submitting " + name);
+    reply = client.Submit(std::move(header), options.library, [&](uint64_t sent, uint64_t all) {
+      progress.Say(
+          absl::StrCat("submitting ", name, ": ", FormatBytes(sent), " of ", FormatBytes(all)));
+    });
+  }
+  if (!reply.ok()) return context.Fail(reply.status());
+
+  std::vector<std::string> warnings = extracted->warnings;
+  warnings.insert(warnings.end(), reply->warnings().begin(), reply->warnings().end());
+  if (context.json) {
+    context.Print({{"job_id", reply->job_id()}, {"name", name}, {"warnings", warnings}});
+  } else {
+    for (const std::string& warning : warnings) *context.err << "Warning: " << warning << '\n';
+    *context.err << "Job " << reply->job_id() << " (" << name << ") is submitted to "
+                 << client.address() << std::endl;
+  }
+  if (options.detached) {
+    if (!context.json) *context.out << reply->job_id() << '\n';
+    return kDone;
+  }
+  return Attach(context, client, reply->job_id());
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/context.h"
+
+namespace weir::cli {
+
+struct RunOptions {
+  std::string library;
+  std::vector<std::string> arguments;  // what follows `--`
+  std::optional<std::string> name;
+  std::optional<uint32_t> parallelism;
+  std::optional<uint32_t> max_parallelism;
+  std::optional<std::string> state_backend;        // "rocksdb", "memory"
+  std::optional<std::string> checkpoint_interval;  // a duration
+  std::optional<std::string> checkpoint_mode;      // "exactly-once", "at-least-once"
+  std::string from_savepoint;
+  bool allow_non_restored_state = false;
+  bool new_lineage = false;
+  bool detached = false;
+};
+
+/// Builds the job's graph in child processes, submits it, and stays attached unless told otherwise.
+/// Forks: called before the process has threads.
+ExitCode RunJob(const Context& context, const RunOptions& options);
+
+}  // namespace weir::cli

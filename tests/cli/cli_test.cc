@@ -1,0 +1,199 @@
+#include "cli/cli.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cli/exit_code.h"
+#include "proto/client.grpc.pb.h"
+
+namespace weir::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+struct Result {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Result Weir(std::vector<std::string> arguments,
+            const std::map<std::string, std::string>& environment = {}) {
+  std::ostringstream out, err;
+  // No cluster of whoever runs the test must be found.
+  arguments.insert(arguments.end(), {"--set", "local.dir=/nonexistent"});
+  const int code = Main(arguments, environment, out, err, false);
+  return {code, out.str(), err.str()};
+}
+
+/// A JobManager that knows one running and one failed job.
+class FakeJobManager final : public proto::JobService::Service {
+ public:
+  FakeJobManager() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~FakeJobManager() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string canceled;
+  proto::StopJobRequest stopped;
+
+ private:
+  static proto::JobStatus Job(const std::string& id, const std::string& name,
+                              proto::JobState state) {
+    proto::JobStatus job;
+    job.set_job_id(id);
+    job.set_name(name);
+    job.set_state(state);
+    job.set_version(1);
+    job.set_created_ms(1'700'000'000'000);
+    if (state == proto::JOB_STATE_FAILED) job.set_ended_ms(1'700'000'065'000);
+    return job;
+  }
+
+  grpc::Status ListJobs(grpc::ServerContext*, const proto::ListJobsRequest* request,
+                        proto::ListJobsReply* reply) override {
+    *reply->add_jobs() = Job("aa11", "orders", proto::JOB_STATE_RUNNING);
+    if (!request->running_only()) *reply->add_jobs() = Job("aa22", "old", proto::JOB_STATE_FAILED);
+    return grpc::Status::OK;
+  }
+  grpc::Status DescribeJob(grpc::ServerContext*, const proto::DescribeJobRequest* request,
+                           proto::JobDetails* reply) override {
+    *reply->mutable_status() = Job(request->job_id(), "orders", proto::JOB_STATE_RUNNING);
+    proto::VertexDetails* vertex = reply->add_vertices();
+    vertex->set_name("source -> map");
+    vertex->set_parallelism(2);
+    auto* metrics = vertex->add_subtasks()->mutable_metrics();
+    metrics->set_records_out(12'345);
+    metrics->set_busy_us(750);
+    metrics->set_idle_us(250);
+    proto::FailureDetails* failure = reply->add_failures();
+    failure->mutable_failure()->set_operator_name("map");
+    failure->mutable_failure()->set_message("bad record");
+    return grpc::Status::OK;
+  }
+  grpc::Status CancelJob(grpc::ServerContext*, const proto::CancelJobRequest* request,
+                         proto::CancelJobReply*) override {
+    canceled = request->job_id();
+    return grpc::Status::OK;
+  }
+  grpc::Status WaitJob(grpc::ServerContext*, const proto::WaitJobRequest* request,
+                       proto::JobStatus* reply) override {
+    *reply = Job(request->job_id(), "orders", proto::JOB_STATE_CANCELED);
+    reply->set_ended_ms(1'700'000'001'000);
+    return grpc::Status::OK;
+  }
+  grpc::Status StopJob(grpc::ServerContext*, const proto::StopJobRequest* request,
+                       proto::SavepointReply* reply) override {
+    stopped = *request;
+    reply->set_savepoint_path("/savepoints/sp-1");
+    return grpc::Status::OK;
+  }
+  grpc::Status TriggerSavepoint(grpc::ServerContext*, const proto::TriggerSavepointRequest*,
+                                proto::SavepointReply*) override {
+    return {grpc::StatusCode::ABORTED, "checkpoint 7 was declined: disk full"};
+  }
+  grpc::Status DisposeSavepoint(grpc::ServerContext*, const proto::DisposeSavepointRequest* request,
+                                proto::DisposeSavepointReply*) override {
+    return {grpc::StatusCode::NOT_FOUND, "no savepoint at '" + request->savepoint_path() + "'"};
+  }
+
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST(Cli, HelpAndVersionNeedNoCluster) {
+  EXPECT_EQ(Weir({"version"}).code, kDone);
+  const Result help = Weir({"--help"});
+  EXPECT_EQ(help.code, kDone);
+  EXPECT_THAT(help.out, HasSubstr("Exit codes"));
+  EXPECT_THAT(Weir({"config", "--set", "log.level=debug", "--set-only"}).out,
+              HasSubstr("log.level"));
+}
+
+TEST(Cli, WrongUsageIsTold) {
+  EXPECT_EQ(Weir({}).code, kUsage);
+  EXPECT_EQ(Weir({"lsit"}).code, kUsage);
+  EXPECT_EQ(Weir({"describe"}).code, kUsage);
+  const Result config = Weir({"list", "--set", "log.levle=debug"});
+  EXPECT_EQ(config.code, kUsage);
+  EXPECT_THAT(config.err, HasSubstr("did you mean 'log.level'?"));
+  EXPECT_EQ(Weir({"list"}, {{"WEIR_LOG_LEVEL", "loud"}}).code, kUsage);
+}
+
+TEST(Cli, AJobManagerThatIsNotThereIsNamedWithWhatToDo) {
+  const Result result = Weir({"list", "--jobmanager", "127.0.0.1:1"});
+  EXPECT_EQ(result.code, kUnreachable);
+  EXPECT_THAT(result.err, HasSubstr("127.0.0.1:1"));
+  EXPECT_THAT(result.err, HasSubstr("weir local"));
+}
+
+TEST(Cli, AFileThatIsNoJobIsRefusedBeforeAnythingElse) {
+  EXPECT_THAT(Weir({"run", "/nowhere/libjob.so"}).err, HasSubstr("/nowhere/libjob.so"));
+  const Result result = Weir({"run", "/etc/passwd", "--", "--topic", "orders"});
+  EXPECT_EQ(result.code, kUsage);
+  EXPECT_THAT(result.err, HasSubstr("not a shared library"));
+}
+
+TEST(Cli, JobsAreListedForPeopleAndForScripts) {
+  FakeJobManager jm;
+  const Result people = Weir({"list", "-m", jm.address()});
+  EXPECT_EQ(people.code, kDone) << people.err;
+  EXPECT_THAT(people.out, HasSubstr("aa11  orders  RUNNING"));
+  EXPECT_THAT(people.out, HasSubstr("1 min 5 s"));
+  EXPECT_THAT(Weir({"list", "--running", "-m", jm.address()}).out, Not(HasSubstr("aa22")));
+  const auto json = nlohmann::json::parse(Weir({"list", "--json", "-m", jm.address()}).out);
+  ASSERT_EQ(json.size(), 2u);
+  EXPECT_EQ(json[1]["state"], "FAILED");
+}
+
+TEST(Cli, AJobIsFoundByIdBeginningOrNameAndConfusionIsTold) {
+  FakeJobManager jm;
+  for (const char* name : {"aa11", "aa1", "orders"}) {
+    const Result result = Weir({"describe", name, "-m", jm.address()});
+    EXPECT_EQ(result.code, kDone) << name << result.err;
+    EXPECT_THAT(result.out, HasSubstr("Job          aa11"));
+    EXPECT_THAT(result.out, HasSubstr("12.3 k"));
+    EXPECT_THAT(result.out, HasSubstr("75%"));
+    EXPECT_THAT(result.out, HasSubstr("map: bad record"));
+  }
+  const Result two = Weir({"describe", "aa", "-m", jm.address()});
+  EXPECT_EQ(two.code, kUsage);
+  EXPECT_THAT(two.err, HasSubstr("aa11, aa22"));
+  const Result none = Weir({"describe", "old", "-m", jm.address()});
+  EXPECT_EQ(none.code, kNotFound) << "a name means a job that runs";
+  EXPECT_THAT(none.err, HasSubstr("running: aa11 (orders)"));
+}
+
+TEST(Cli, ActingOnJobs) {
+  FakeJobManager jm;
+  EXPECT_THAT(Weir({"cancel", "orders", "-m", jm.address()}).out, HasSubstr("is CANCELED"));
+  EXPECT_EQ(jm.canceled, "aa11");
+  const Result stop = Weir({"stop", "aa1", "--drain", "--directory", "/sp", "-m", jm.address()});
+  EXPECT_THAT(stop.out, HasSubstr("/savepoints/sp-1"));
+  EXPECT_TRUE(jm.stopped.drain());
+  EXPECT_EQ(jm.stopped.savepoint_directory(), "/sp");
+}
+
+TEST(Cli, WhatDidNotSucceedSaysWhyInTheJobManagersWords) {
+  FakeJobManager jm;
+  const Result savepoint = Weir({"savepoint", "orders", "-m", jm.address()});
+  EXPECT_EQ(savepoint.code, kFailed);
+  EXPECT_THAT(savepoint.err, HasSubstr("checkpoint 7 was declined: disk full"));
+  const Result dispose = Weir({"dispose", "/no/such", "--json", "-m", jm.address()});
+  EXPECT_EQ(dispose.code, kNotFound);
+  const auto json = nlohmann::json::parse(dispose.err);
+  EXPECT_EQ(json["code"], "NOT_FOUND");
+  EXPECT_THAT(json["error"].get<std::string>(), HasSubstr("/no/such"));
+}
+
+}  // namespace
+}  // namespace weir::cli
