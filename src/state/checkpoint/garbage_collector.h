@@ -33,9 +33,9 @@ struct GarbageReport {
 ///   not for a checkpoint still to come, and it is older than the grace.
 /// In any doubt (an unreadable entry, an unknown name, a time in the future) it stays.
 ///
-/// Writers may refer to files of completed checkpoints and to their own only; never to those of a
-/// checkpoint that was aborted. Should it happen all the same, Commit refuses the manifest because
-/// a file is missing.
+/// A writer may refer to its own files of the last completed checkpoint that it knows of, and to
+/// those that it has written since, aborted checkpoints included. Should it refer to another all
+/// the same, Commit refuses the manifest if the file is missing.
 ///
 /// Owned by the leader's checkpoint thread, beside the log; blocks.
 class GarbageCollector {

@@ -104,6 +104,26 @@ absl::StatusOr<std::string> ReadState(CheckpointStorage& storage, const proto::S
   }
 }
 
+absl::Status ReadStateRange(CheckpointStorage& storage, const proto::StateHandle& handle,
+                            uint64_t offset, std::span<char> out) {
+  uint64_t begin = 0;  // of the extent, in the handle's bytes
+  for (const proto::Extent& e : handle.extents()) {
+    if (out.empty()) break;
+    if (offset < begin + e.length()) {
+      const uint64_t skip = offset - begin;
+      const size_t n = std::min<uint64_t>(out.size(), e.length() - skip);
+      const absl::Status s = storage.Read(handle.file(), e.offset() + skip, out.first(n));
+      if (!s.ok()) return s;
+      out = out.subspan(n);
+      offset += n;
+    }
+    begin += e.length();
+  }
+  if (out.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(handle.file(), ": ", out.size(), " bytes at ", offset,
+                                          " are past the end of the state"));
+}
+
 absl::StatusOr<proto::StateHandle> UploadFile(CheckpointStorage& storage,
                                               const std::string& local_path,
                                               const std::string& path, Transfer transfer) {
@@ -128,14 +148,14 @@ absl::StatusOr<proto::StateHandle> UploadFile(CheckpointStorage& storage,
 
 absl::Status DownloadFile(CheckpointStorage& storage, const proto::StateHandle& handle,
                           const std::string& local_path, Transfer transfer) {
-  if (!IsWholeFile(handle)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(handle.file(), " is not referred to as a whole: it cannot become a file"));
-  }
   StateReader reader(storage, handle);
   std::string bytes;
   absl::StatusOr<bool> more = true;
   if (transfer == Transfer::kLinkOrCopy && !handle.extents().empty()) {
+    if (!IsWholeFile(handle)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(handle.file(), " is not referred to as a whole: it cannot be linked to"));
+    }
     while (more.ok() && *more) more = reader.Next(bytes);
     if (!more.ok()) return more.status();
     return storage.GetFile(handle.file(), local_path, transfer);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
@@ -58,8 +59,13 @@ absl::StatusOr<proto::StateHandle> UploadFile(CheckpointStorage& storage,
                                               const std::string& local_path,
                                               const std::string& path, Transfer transfer);
 
-/// Makes a local file of a handle that is one whole file, verified. With kLinkOrCopy the local
-/// file may be a link to the stored one: it must not be written to.
+/// Bytes in the middle of a handle, not verified: for formats with checksums of their own.
+[[nodiscard]] absl::Status ReadStateRange(CheckpointStorage& storage,
+                                          const proto::StateHandle& handle, uint64_t offset,
+                                          std::span<char> out);
+
+/// Makes a local file of a handle, verified. With kLinkOrCopy, for which the handle must be a
+/// whole stored file, the local one may be a link to it: it must not be written to.
 [[nodiscard]] absl::Status DownloadFile(CheckpointStorage& storage,
                                         const proto::StateHandle& handle,
                                         const std::string& local_path, Transfer transfer);

@@ -9,9 +9,9 @@
 #include "base/failpoint.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
+#include "tests/base/file/temporary_directory.h"
 #include "tests/state/checkpoint/faulty_storage.h"
 #include "tests/state/checkpoint/manifests.h"
-#include "tests/base/file/temporary_directory.h"
 
 namespace weir {
 namespace {

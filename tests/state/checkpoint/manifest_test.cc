@@ -6,8 +6,8 @@
 #include <fstream>
 
 #include "state/checkpoint/directory_storage.h"
-#include "tests/state/checkpoint/manifests.h"
 #include "tests/base/file/temporary_directory.h"
+#include "tests/state/checkpoint/manifests.h"
 
 namespace weir {
 namespace {

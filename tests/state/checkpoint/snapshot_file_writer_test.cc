@@ -107,6 +107,32 @@ TEST_F(SnapshotFileWriterTest, LongSlicesAreCutSoThatAReaderNeedsLittleMemory) {
   EXPECT_EQ(ReadState(*storage_, handles->front(), 1 << 30)->size(), 2 * kMaxExtentBytes + 5);
 }
 
+TEST_F(SnapshotFileWriterTest, TheMiddleOfASectionIsReadAcrossItsExtents) {
+  SnapshotFileWriter writer(*storage_, "data/c1", {});
+  const auto section = writer.Open(Handle("a")), other = writer.Open(Handle("b"));
+  for (std::string slice : {"0123", "4567", "89"}) {
+    std::string between = "between";
+    ASSERT_TRUE(writer.Append(section, slice));
+    ASSERT_TRUE(writer.Append(other, between));
+  }
+  writer.Close(section, 1);
+  writer.Close(other, 1);
+  writer.Seal();
+  const auto handles = writer.Run();
+  ASSERT_TRUE(handles.ok());
+  const std::string all = "0123456789";
+  for (size_t begin = 0; begin < all.size(); ++begin) {
+    for (size_t size = 0; begin + size <= all.size(); ++size) {
+      std::string out(size, '?');
+      ASSERT_TRUE(ReadStateRange(*storage_, handles->front(), begin, std::span<char>(out)).ok());
+      EXPECT_EQ(out, all.substr(begin, size));
+    }
+  }
+  std::string out(2, '?');
+  EXPECT_TRUE(absl::IsDataLoss(
+      ReadStateRange(*storage_, handles->front(), all.size() - 1, std::span<char>(out))));
+}
+
 TEST_F(SnapshotFileWriterTest, WithoutStateThereIsNoFile) {
   SnapshotFileWriter writer(*storage_, "data/c1", {});
   writer.Close(writer.Open(Handle("a")), 0);

@@ -1,0 +1,68 @@
+#include "state/rocksdb/rocksdb_resources.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/env.h>
+#include <rocksdb/statistics.h>
+#include <rocksdb/write_buffer_manager.h>
+
+#include <algorithm>
+
+#include "state/rocksdb/local_file_system.h"
+
+namespace weir {
+namespace {
+
+// Index and filter blocks go into the high-priority pool: they are dropped last.
+constexpr double kHighPriorityShare = 0.3;
+
+std::shared_ptr<rocksdb::Cache> NewCache(uint64_t bytes) {
+  rocksdb::LRUCacheOptions options;
+  options.capacity = bytes;
+  options.high_pri_pool_ratio = kHighPriorityShare;
+  options.strict_capacity_limit = false;
+  return rocksdb::NewLRUCache(options);
+}
+
+std::shared_ptr<rocksdb::Statistics> NewStatistics() {
+  std::shared_ptr<rocksdb::Statistics> statistics = rocksdb::CreateDBStatistics();
+  statistics->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
+  return statistics;
+}
+
+}  // namespace
+
+RocksDbResources::RocksDbResources(const Options& options)
+    : background_threads_(std::max(options.background_threads, 1)),
+      env_(UnsyncedEnv()),
+      cache_(NewCache(options.memory_bytes)),
+      write_buffers_(std::make_shared<rocksdb::WriteBufferManager>(
+          static_cast<size_t>(static_cast<double>(options.memory_bytes) *
+                              options.write_buffer_share),
+          cache_)),
+      statistics_(NewStatistics()) {
+  env_->SetBackgroundThreads(background_threads_, rocksdb::Env::Priority::LOW);
+  env_->SetBackgroundThreads(1, rocksdb::Env::Priority::HIGH);
+}
+
+RocksDbResources::~RocksDbResources() = default;
+
+std::vector<std::pair<std::string, double>> RocksDbResources::Metrics() const {
+  const auto ticker = [&](uint32_t t) {
+    return static_cast<double>(statistics_->getTickerCount(t));
+  };
+  return {
+      {"rocksdb_cache_capacity_bytes", static_cast<double>(cache_->GetCapacity())},
+      {"rocksdb_cache_used_bytes", static_cast<double>(cache_->GetUsage())},
+      {"rocksdb_cache_pinned_bytes", static_cast<double>(cache_->GetPinnedUsage())},
+      {"rocksdb_memtable_bytes", static_cast<double>(write_buffers_->memory_usage())},
+      {"rocksdb_block_cache_hits_total", ticker(rocksdb::BLOCK_CACHE_HIT)},
+      {"rocksdb_block_cache_misses_total", ticker(rocksdb::BLOCK_CACHE_MISS)},
+      {"rocksdb_bloom_useful_total", ticker(rocksdb::BLOOM_FILTER_USEFUL)},
+      {"rocksdb_bytes_flushed_total", ticker(rocksdb::FLUSH_WRITE_BYTES)},
+      {"rocksdb_bytes_compaction_read_total", ticker(rocksdb::COMPACT_READ_BYTES)},
+      {"rocksdb_bytes_compaction_written_total", ticker(rocksdb::COMPACT_WRITE_BYTES)},
+      {"rocksdb_stall_microseconds_total", ticker(rocksdb::STALL_MICROS)},
+  };
+}
+
+}  // namespace weir

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rocksdb {
+class Cache;
+class Env;
+class Statistics;
+class WriteBufferManager;
+}  // namespace rocksdb
+
+namespace weir {
+
+/// What all RocksDB stores of a process share. One per process, made before the stores and
+/// outliving them. Thread-safe.
+class RocksDbResources {
+ public:
+  struct Options {
+    /// For everything RocksDB keeps in memory: blocks, indexes, filters and memtables, of all
+    /// stores together.
+    uint64_t memory_bytes = uint64_t{256} << 20;
+    /// The part of it that memtables may take.
+    double write_buffer_share = 0.25;
+    /// Flushes and compactions at once, of all stores together.
+    int background_threads = 2;
+  };
+
+  explicit RocksDbResources(const Options& options);
+  ~RocksDbResources();
+
+  /// Named figures for the metrics. Any thread.
+  std::vector<std::pair<std::string, double>> Metrics() const;
+
+  const std::shared_ptr<rocksdb::Cache>& cache() const { return cache_; }
+  const std::shared_ptr<rocksdb::WriteBufferManager>& write_buffers() const {
+    return write_buffers_;
+  }
+  const std::shared_ptr<rocksdb::Statistics>& statistics() const { return statistics_; }
+  rocksdb::Env* env() const { return env_.get(); }
+  int background_threads() const { return background_threads_; }
+
+ private:
+  const int background_threads_;
+  const std::shared_ptr<rocksdb::Env> env_;
+  const std::shared_ptr<rocksdb::Cache> cache_;
+  const std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
+  const std::shared_ptr<rocksdb::Statistics> statistics_;
+};
+
+}  // namespace weir

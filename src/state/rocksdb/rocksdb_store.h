@@ -1,0 +1,109 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "state/store.h"
+
+namespace rocksdb {
+class ColumnFamilyHandle;
+class DB;
+class Iterator;
+class Slice;
+struct ColumnFamilyOptions;
+struct Options;
+}  // namespace rocksdb
+
+namespace weir {
+
+class RocksDbResources;
+
+struct RocksDbStoreOptions {
+  /// Must not exist or be empty. Removed with the store.
+  std::string directory;
+  /// Of one memtable of one state.
+  uint64_t write_buffer_bytes = uint64_t{32} << 20;
+  int write_buffers = 4;
+  uint64_t block_bytes = 4096;
+  double bloom_bits_per_key = 10;
+  uint64_t target_file_bytes = uint64_t{64} << 20;
+  /// An Apply of at least so many bytes becomes files that are ingested; a smaller one goes
+  /// through the memtable, so that checkpoints of little change do not make many tiny files.
+  uint64_t ingest_from_bytes = uint64_t{1} << 20;
+};
+
+/// The store on RocksDB; one per keyed operator and subtask. Threads as StateStore says; the owner
+/// destroys it when no call is running.
+class RocksDbStore final : public StateStore {
+ public:
+  /// `resources` must outlive the store.
+  static absl::StatusOr<std::unique_ptr<RocksDbStore>> Open(RocksDbResources* resources,
+                                                            RocksDbStoreOptions options);
+  ~RocksDbStore() override;
+
+  absl::Status OpenState(uint16_t state, const std::string& name) override;
+  absl::StatusOr<bool> Get(const StoreKey& key, std::string* value) override;
+  absl::Status MultiGet(std::span<const StoreKey> keys,
+                        std::span<std::optional<std::string>> values) override;
+  std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group, std::string_view prefix,
+                                  std::string_view from) override;
+  absl::Status Apply(std::span<const StoreEntry> entries) override;
+  absl::Status SnapshotBase(const std::string& directory) override;
+  absl::Status RestoreBase(const std::string& directory, uint32_t first, uint32_t end) override;
+  absl::Status DeleteKeyGroups(uint32_t first, uint32_t end) override;
+  std::vector<std::pair<std::string, double>> Metrics() const override;
+
+  /// The states that are in the store, restored ones that nobody opened included.
+  std::vector<std::string> StateNames() const;
+  /// Deletes a restored state that nobody claims.
+  [[nodiscard]] absl::Status DropState(const std::string& name);
+
+ private:
+  using Handle = rocksdb::ColumnFamilyHandle;
+
+  RocksDbStore(RocksDbResources* resources, RocksDbStoreOptions options);
+
+  rocksdb::Options DatabaseOptions() const;
+  rocksdb::ColumnFamilyOptions StateOptions() const;
+  /// Opens the database in the directory with all states in it. Without `create` a missing one is
+  /// an error and not an empty one.
+  absl::Status OpenDatabase(bool create);
+  void CloseDatabase();
+  absl::StatusOr<Handle*> HandleFor(const std::string& name);
+  Handle* HandleOf(uint16_t state) const { return by_id_[state].second; }
+
+  absl::Status ApplyToMemtable(std::span<const StoreEntry> entries);
+  absl::Status ApplyByIngesting(std::span<const StoreEntry> entries);
+  absl::Status AdoptBase(const std::string& directory);
+  absl::Status ScanBase(const std::string& directory, uint32_t first, uint32_t end);
+  absl::Status CopyRange(rocksdb::Iterator& from, Handle* to, uint32_t first, uint32_t end);
+  std::string NewIngestFile();
+
+  RocksDbResources* const resources_;
+  const RocksDbStoreOptions options_;
+  const std::string database_path_;
+  const std::string ingest_path_;
+
+  std::unique_ptr<rocksdb::DB> db_;
+  std::map<std::string, Handle*> by_name_;              // owned, destroyed before db_
+  std::vector<std::pair<std::string, Handle*>> by_id_;  // name and handle; set by OpenState
+  bool pristine_ = true;                                // nothing was ever written
+  uint64_t ingested_ = 0;
+
+  mutable std::mutex reopen_;  // db_ and by_name_ against Metrics while a base is adopted
+  std::atomic<uint64_t> applied_entries_{0};
+  std::atomic<uint64_t> applied_bytes_{0};
+  std::atomic<uint64_t> reads_{0};  // keys
+
+  std::string key_buffer_;  // the slot thread's
+};
+
+}  // namespace weir
