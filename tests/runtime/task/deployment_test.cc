@@ -1,0 +1,270 @@
+#include "runtime/task/deployment.h"
+
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <numeric>
+
+#include "api/environment.h"
+#include "api/keyed_stream.h"
+#include "connectors/collection/collect.h"
+#include "connectors/collection/from_collection.h"
+#include "connectors/generator/generate.h"
+
+namespace weir {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::UnorderedElementsAreArray;
+using namespace std::chrono_literals;
+
+/// Runs a whole job in this process, over real slots, and keeps what its subtasks report.
+class LocalJob final : public SubtaskListener {
+ public:
+  explicit LocalJob(const Environment& env, uint32_t slots = 2)
+      : graph_(BuildJobGraph(env.graph())) {
+    graph_.settings.max_parallelism = 128;
+    Deployment::Options options;
+    options.graph = &graph_;
+    for (uint32_t i = 0; i < slots; ++i) {
+      slots_.push_back(std::make_unique<Slot>("slot", Clock::System()));
+      options.slots.push_back(slots_.back().get());
+    }
+    for (const JobVertex& vertex : graph_.vertices) {
+      for (uint32_t i = 0; i < vertex.parallelism; ++i) {
+        options.placements.push_back({.subtask = {vertex.id, i}, .process = 0, .slot = i % slots});
+        ++subtasks_;
+      }
+    }
+    options.clock = &Clock::System();
+    options.listener = this;
+    options.context_of = [this](SubtaskId id, uint32_t) {
+      OperatorContext context;
+      context.runtime.subtask_index = id.index;
+      context.runtime.parallelism = graph_.vertex(id.vertex).parallelism;
+      context.runtime.clock = &Clock::System();
+      context.runtime.wake = [parker = slots_[id.index % slots_.size()]->shared_parker()] {
+        parker->Wake();
+      };
+      return context;
+    };
+    deployment_ = std::make_unique<Deployment>(std::move(options));
+    deployment_->Start();
+  }
+
+  ~LocalJob() override {
+    bool gone = false;
+    deployment_->Stop([&] {
+      std::lock_guard lock(mutex_);
+      gone = true;
+      changed_.notify_all();
+    });
+    Wait([&] { return gone; });
+    slots_.clear();
+  }
+
+  /// Until all subtasks are at their end, or one failed.
+  void RunToEnd() {
+    Wait([this] { return at_end_ == subtasks_ || !failure_.empty(); });
+  }
+  void WaitForFailure() {
+    Wait([this] { return !failure_.empty(); });
+  }
+  void Checkpoint(uint64_t id) {
+    deployment_->Trigger({.id = CheckpointId(id)}, false);
+    Wait([&] { return snapshots_[id].size() == subtasks_ || !failure_.empty(); });
+  }
+
+  std::string failure() {
+    std::lock_guard lock(mutex_);
+    return failure_;
+  }
+  bool AllAtEnd(uint64_t checkpoint) {
+    std::lock_guard lock(mutex_);
+    return std::ranges::all_of(snapshots_[checkpoint], [](auto& s) { return s.at_end_of_data; });
+  }
+
+ private:
+  template <class Done>
+  void Wait(Done&& done) {
+    std::unique_lock lock(mutex_);
+    ASSERT_TRUE(changed_.wait_for(lock, 30s, done));
+  }
+  template <class F>
+  void Note(F&& f) {
+    std::lock_guard lock(mutex_);
+    f();
+    changed_.notify_all();
+  }
+  void OnRunning(SubtaskId) override {}
+  void OnEndOfData(SubtaskId) override {
+    Note([this] { ++at_end_; });
+  }
+  void OnFailed(SubtaskId subtask, uint32_t op, ErrorKind kind, const std::string& text) override {
+    Note([&] {
+      failure_ = graph_.vertex(subtask.vertex).operators[op].node.name + ": " + ToString(kind) +
+                 ": " + text;
+    });
+  }
+  void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
+    Note([&] { snapshots_[snapshot.id.value].push_back(std::move(snapshot)); });
+  }
+  void OnPublished(SubtaskId, CheckpointId) override {}
+
+  JobGraph graph_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t subtasks_ = 0;
+  size_t at_end_ = 0;
+  std::string failure_;
+  std::map<uint64_t, std::vector<SubtaskSnapshot>> snapshots_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<Deployment> deployment_;
+};
+
+std::vector<int> Numbers(int count) {
+  std::vector<int> numbers(static_cast<size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return numbers;
+}
+
+TEST(Deployment, AChainComputesWhatALoopWould) {
+  Environment env;
+  auto out = std::make_shared<Collected<int>>();
+  env.From(FromCollection(Numbers(5000)))
+      .Map([](int x) { return x * 2; })
+      .Filter([](int x) { return x % 3 == 0; })
+      .FlatMap([](const int& x, Collector<int>& c) {
+        c.Collect(x);
+        c.Collect(-x);
+      })
+      .To(CollectSink(out));
+  LocalJob job(env);
+  job.RunToEnd();
+  std::vector<int> expected;
+  for (int i = 0; i < 5000; ++i) {
+    if (i * 2 % 3 == 0) expected.insert(expected.end(), {i * 2, -i * 2});
+  }
+  EXPECT_EQ(job.failure(), "");
+  EXPECT_EQ(out->Rows(), expected);
+}
+
+TEST(Deployment, EveryRowCrossesAHashEdgeOnceAndKeysKeepTheirOrder) {
+  Environment env;
+  env.settings().parallelism = 3;
+  auto out = std::make_shared<Collected<int>>();
+  env.From(FromCollection(Numbers(100'000)))
+      .PartitionCustom([](int x, uint32_t channels) { return static_cast<uint32_t>(x) % channels; })
+      .Map([](int x) { return x; })
+      .To(CollectSink(out));
+  LocalJob job(env);
+  job.RunToEnd();
+  EXPECT_EQ(job.failure(), "");
+  std::vector<int> last(3, -1);
+  const std::vector<int> rows = out->Rows();
+  EXPECT_EQ(rows.size(), 100'000u);
+  for (int row : rows) {
+    EXPECT_GT(row, last[static_cast<size_t>(row % 3)]);
+    last[static_cast<size_t>(row % 3)] = row;
+  }
+}
+
+TEST(Deployment, SeveralConsumersOfOneStreamEachGetEverything) {
+  Environment env;
+  auto doubled = std::make_shared<Collected<int>>();
+  auto plain = std::make_shared<Collected<int>>();
+  auto numbers = env.From(FromCollection(Numbers(3000)));
+  numbers.Filter([](int x) { return x % 2 == 0; })
+      .Map([](int x) { return 2 * x; })
+      .To(CollectSink(doubled));
+  numbers.To(CollectSink(plain));
+  LocalJob job(env);
+  job.RunToEnd();
+  EXPECT_EQ(doubled->size(), 1500u);
+  EXPECT_EQ(plain->Rows(), Numbers(3000));
+}
+
+TEST(Deployment, UnionBringsTheRowsOfAllStreams) {
+  Environment env;
+  auto out = std::make_shared<Collected<int>>();
+  auto a = env.From(FromCollection(std::vector<int>{1, 2}));
+  auto b = env.From(FromCollection(std::vector<int>{3}));
+  a.Union(b).To(CollectSink(out));
+  LocalJob job(env);
+  job.RunToEnd();
+  EXPECT_THAT(out->Rows(), UnorderedElementsAreArray({1, 2, 3}));
+}
+
+TEST(Deployment, AnExceptionNamesItsOperator) {
+  Environment env;
+  auto out = std::make_shared<Collected<int>>();
+  env.From(FromCollection(Numbers(10)))
+      .Map([](int x) {
+        if (x == 7) throw std::runtime_error("seven is not allowed");
+        return x;
+      })
+      .Name("check")
+      .To(CollectSink(out));
+  LocalJob job(env);
+  job.WaitForFailure();
+  EXPECT_THAT(job.failure(), HasSubstr("check: user: seven is not allowed"));
+}
+
+TEST(Deployment, SubtasksAtTheirEndStillAnswerBarriers) {
+  Environment env;
+  env.settings().parallelism = 2;
+  auto out = std::make_shared<Collected<int>>();
+  env.From(FromCollection(Numbers(10)))
+      .Rebalance()
+      .Map([](int x) { return x; })
+      .To(CollectSink(out));
+  LocalJob job(env);
+  job.RunToEnd();
+  job.Checkpoint(1);
+  EXPECT_TRUE(job.AllAtEnd(1));
+  job.Checkpoint(2);
+  EXPECT_TRUE(job.AllAtEnd(2));
+}
+
+TEST(Deployment, AnEndlessSourceIsCheckpointedWhileItRuns) {
+  Environment env;
+  env.settings().parallelism = 2;
+  auto out = std::make_shared<Collected<uint64_t>>();
+  env.From(Generate<uint64_t>([](uint64_t i) { return i; }))
+      .Rebalance()
+      .Filter([](uint64_t x) { return x % 1'000'000 == 0; })
+      .To(CollectSink(out));
+  LocalJob job(env);
+  for (uint64_t id = 1; id <= 20; ++id) job.Checkpoint(id);
+  EXPECT_EQ(job.failure(), "");
+  EXPECT_FALSE(job.AllAtEnd(20));
+}
+
+TEST(Deployment, ManyRowsOfOneRecordAreHeldWithoutLoss) {
+  Environment env;
+  auto out = std::make_shared<Collected<int>>();
+  env.From(FromCollection(Numbers(20)))
+      .FlatMap([](const int& x, Collector<int>& c) {
+        for (int i = 0; i < 50'000; ++i) c.Collect(x);
+      })
+      .Rebalance()
+      .Map([](int x) { return x; })
+      .DisableChaining()
+      .To(CollectSink(out));
+  LocalJob job(env);
+  job.RunToEnd();
+  EXPECT_EQ(job.failure(), "");
+  EXPECT_EQ(out->size(), 1'000'000u);
+}
+
+TEST(ConsumersOf, RescaleGivesEveryConsumerAProducerAndViceVersa) {
+  EXPECT_THAT(ConsumersOf(Partitioning::kRescale, 0, 2, 4), ElementsAre(0, 1));
+  EXPECT_THAT(ConsumersOf(Partitioning::kRescale, 1, 2, 4), ElementsAre(2, 3));
+  EXPECT_THAT(ConsumersOf(Partitioning::kRescale, 3, 4, 2), ElementsAre(1));
+  EXPECT_THAT(ConsumersOf(Partitioning::kForward, 3, 4, 4), ElementsAre(3));
+}
+
+}  // namespace
+}  // namespace weir
