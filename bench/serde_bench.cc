@@ -11,6 +11,7 @@
 
 #include "base/serde/key_hash.h"
 #include "base/serde/serde.h"
+#include "bench/medians.h"
 #include "bench/row.pb.h"
 
 namespace weir {
@@ -227,13 +228,4 @@ BENCHMARK(HashIntegerKeys);
 }  // namespace
 }  // namespace weir
 
-int main(int argc, char** argv) {
-  std::vector<char*> args(argv, argv + argc);
-  std::string repetitions = "--benchmark_repetitions=7";
-  std::string medians = "--benchmark_report_aggregates_only=true";
-  std::string time = "--benchmark_min_time=0.1";
-  args.insert(args.begin() + 1, {repetitions.data(), medians.data(), time.data()});
-  int count = static_cast<int>(args.size());
-  benchmark::Initialize(&count, args.data());
-  benchmark::RunSpecifiedBenchmarks();
-}
+int main(int argc, char** argv) { return weir::bench::RunAndPrintMedians(argc, argv); }
