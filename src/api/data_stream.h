@@ -17,7 +17,7 @@
 namespace weir {
 
 class Environment;
-template <class K, class T>
+template <class K, class T, class KeySelector>
 class KeyedStream;
 
 namespace internal {
@@ -125,8 +125,7 @@ class DataStream : public OperatorSettings<DataStream<T>> {
     DataStream<T> keyed = Partitioned(Partitioning::kHash, [key](uint32_t max_parallelism) {
       return std::make_unique<HashRouter<T, F>>(key, max_parallelism);
     });
-    return KeyedStream<K, T>(std::move(keyed),
-                             [key](const T& row) -> K { return std::invoke(key, row); });
+    return KeyedStream<K, T, F>(std::move(keyed), std::move(key));
   }
 
   /// Rows of several streams, in no particular order between them.
@@ -177,6 +176,8 @@ class DataStream : public OperatorSettings<DataStream<T>> {
   }
 
   Environment* environment() const { return this->env_; }
+  /// The operator that the stream comes from, as a number in the environment's graph.
+  uint32_t node() const { return this->node_; }
   const std::vector<StreamInput>& ports() const { return ports_; }
 
  private:

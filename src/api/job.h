@@ -2,6 +2,7 @@
 
 #include "api/args.h"
 #include "api/environment.h"
+#include "api/keyed_stream.h"
 #include "base/abi.h"
 
 /// Defines the job of a job library:

@@ -1,23 +1,91 @@
 #pragma once
 
-#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
+#include "api/aggregates.h"
 #include "api/data_stream.h"
+#include "runtime/operator/keyed_process_operator.h"
+#include "runtime/operator/rolling_operator.h"
 
 namespace weir {
 
 /// A stream partitioned by key: rows with the same key are processed by the same subtask, which
-/// owns the key's state.
-template <class K, class T>
+/// owns the key's state. Give the operators made here a Uid before their state matters.
+template <class K, class T, class KeySelector>
 class KeyedStream {
+  static_assert(!std::is_same_v<K, std::string_view>,
+                "a key outlives its row: let the selector return a std::string");
+
  public:
-  using KeyOf = std::function<K(const T&)>;
-  KeyedStream(DataStream<T> stream, KeyOf key) : stream_(std::move(stream)), key_(std::move(key)) {}
+  KeyedStream(DataStream<T> stream, KeySelector key)
+      : stream_(std::move(stream)), key_(std::move(key)) {}
+
+  /// The row reduced from all rows of the key so far, behind every row; the first one is taken as
+  /// it is. `f` is `T f(const T& so_far, const T& row)`, or `void f(T& so_far, const T& row)`,
+  /// which changes it in place.
+  template <class F>
+  DataStream<T> Reduce(F f) const {
+    const auto emit = [](const K&, const T& row, T& out) { out = row; };
+    return Rolling<T>("reduce", Reduction<T, F>(std::move(f)), emit);
+  }
+
+  /// The result of all rows of the key so far, behind every row: aggregates.h has the usual ones.
+  template <class A>
+  auto Aggregate(A aggregate) const {
+    using Result = AggregateResult<A>;
+    const auto emit = [](const K& key, const Result& result, Keyed<K, Result>& out) {
+      out.key = key;
+      out.value = result;
+    };
+    return Rolling<Keyed<K, Result>>("aggregate", std::move(aggregate), emit);
+  }
+  /// The same as `Out f(const K&, const Result&)` makes it.
+  template <class A, class F>
+  auto Aggregate(A aggregate, F f) const {
+    using Result = AggregateResult<A>;
+    using Out = std::remove_cvref_t<std::invoke_result_t<F&, const K&, const Result&>>;
+    const auto emit = [f](const K& key, const Result& result, Out& out) { out = f(key, result); };
+    return Rolling<Out>("aggregate", std::move(aggregate), emit);
+  }
+
+  /// A class derived from KeyedProcessFunction<K, T, Out>: state and timers per key.
+  template <class F>
+  auto Process(F f) const {
+    static_assert(std::is_same_v<typename F::KeyType, K>, "F::KeyType is not the key of KeyBy");
+    static_assert(std::is_same_v<typename F::InType, T>, "F::InType is not the stream's row type");
+    return Then<typename F::OutType>("keyed-process", [key = key_, f] {
+      return std::make_unique<KeyedProcessOperator<F, KeySelector>>(key, f);
+    });
+  }
+
+  /// Adds a keyed operator of one's own (see KeyedOperator). `make` gives a new one per subtask.
+  template <class Out>
+  DataStream<Out> Then(std::string kind, OperatorFactory make) const {
+    DataStream<Out> stream = stream_.template Then<Out>(std::move(kind), std::move(make));
+    internal::NodeOf(stream.environment(), stream.node()).keyed = true;
+    return stream;
+  }
+
+  const KeySelector& key() const { return key_; }
+  const DataStream<T>& stream() const { return stream_; }
 
  private:
+  template <class Out, class A, class Emit>
+  DataStream<Out> Rolling(std::string kind, A aggregate, Emit emit) const {
+    static_assert(AggregateFunction<A, T>,
+                  "an aggregate has `using Accumulator`, `void Add(const Row&, Accumulator&) "
+                  "const` and `GetResult(const Accumulator&) const`");
+    return Then<Out>(std::move(kind), [key = key_, aggregate, emit] {
+      return std::make_unique<RollingOperator<T, KeySelector, A, Out, Emit>>(key, aggregate, emit);
+    });
+  }
+
   DataStream<T> stream_;
-  KeyOf key_;
+  KeySelector key_;
 };
 
 }  // namespace weir

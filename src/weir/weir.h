@@ -8,6 +8,7 @@
 ///     env.From(...).KeyBy(...) ... .To(...);
 ///   }
 
+#include "api/aggregates.h"
 #include "api/args.h"
 #include "api/data_stream.h"
 #include "api/environment.h"

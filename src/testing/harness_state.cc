@@ -1,0 +1,99 @@
+#include "testing/harness_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "state/segment/segment_builder.h"
+#include "state/segment/segment_merge.h"
+#include "state/segment/segment_reader.h"
+#include "state/snapshot_stream.h"
+
+namespace weir::testing {
+
+namespace {
+
+void ThrowIfFailed(const absl::Status& status) {
+  if (!status.ok()) ThrowError(ErrorKind::kInternal, std::string(status.message()));
+}
+
+class ChunkQueue final : public SnapshotSink {
+ public:
+  bool TryPush(SnapshotChunk&& chunk) override {
+    chunks.push_back(std::move(chunk));
+    return true;
+  }
+  uint64_t SettledThrough() const override { return 0; }
+
+  std::vector<SnapshotChunk> chunks;
+};
+
+}  // namespace
+
+struct KeyedSnapshots::Impl {
+  Impl(std::string uid, uint32_t max, KeyGroupRange range)
+      : operator_uid(std::move(uid)), max_parallelism(max), key_groups(range), builder(".") {}
+
+  const std::string operator_uid;
+  const uint32_t max_parallelism;
+  const KeyGroupRange key_groups;
+  std::vector<StateSegment> segments;
+  bool restoring = false;
+  SegmentSet restored;
+  ChunkQueue queue;
+  SegmentBuilder builder;
+};
+
+KeyedSnapshots::KeyedSnapshots(std::string operator_uid, uint32_t max_parallelism,
+                               KeyGroupRange key_groups, const HarnessSnapshot* restored)
+    : impl_(std::make_unique<Impl>(std::move(operator_uid), max_parallelism, key_groups)) {
+  if (restored == nullptr) return;
+  impl_->restoring = true;
+  for (const SubtaskState& former : restored->subtasks) {
+    for (const StateSegment& segment : former.segments) {
+      const KeyGroupRange own{std::max(segment.key_groups.first, key_groups.first),
+                              std::min(segment.key_groups.end, key_groups.end)};
+      if (own.first >= own.end) continue;
+      impl_->segments.push_back({segment.bytes, own});
+      auto reader = SegmentReader::Open(MemorySegment("restored segment", segment.bytes));
+      ThrowIfFailed(reader.status());
+      impl_->restored.Add(*std::move(reader), own);
+    }
+  }
+}
+
+KeyedSnapshots::~KeyedSnapshots() = default;
+
+KeyedStateOptions KeyedSnapshots::Options() {
+  KeyedStateOptions options;
+  options.operator_uid = impl_->operator_uid;
+  options.max_parallelism = impl_->max_parallelism;
+  options.key_groups = impl_->key_groups;
+  options.sink = &impl_->queue;
+  options.restored = impl_->restoring ? &impl_->restored : nullptr;
+  return options;
+}
+
+void KeyedSnapshots::Collect(const KeyedStateBackend& backend) {
+  for (SnapshotChunk& chunk : std::exchange(impl_->queue.chunks, {})) {
+    ThrowIfFailed(impl_->builder.Add(std::move(chunk)));
+    while (impl_->builder.ended()) {
+      SegmentInfo info;
+      info.max_parallelism = impl_->max_parallelism;
+      info.key_groups = impl_->key_groups;
+      info.operator_uid = impl_->operator_uid;
+      info.states = backend.Schemas();
+      std::string bytes;
+      const auto append = [&](std::string_view part) {
+        bytes.append(part);
+        return absl::OkStatus();
+      };
+      ThrowIfFailed(impl_->builder.Write(std::move(info), append).status());
+      impl_->segments.push_back({std::move(bytes), impl_->key_groups});
+    }
+  }
+}
+
+const std::vector<StateSegment>& KeyedSnapshots::segments() const { return impl_->segments; }
+
+}  // namespace weir::testing

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "runtime/operator/operator_state.h"
+#include "state/keyed_state_backend.h"
+#include "state/state_schema.h"
+
+namespace weir::testing {
+
+/// A link of the chain that keyed state is restored from: a segment, and which of its key groups
+/// count.
+struct StateSegment {
+  std::string bytes;
+  KeyGroupRange key_groups;
+};
+
+/// What one subtask put into a snapshot.
+struct SubtaskState {
+  KeyGroupRange key_groups;
+  std::map<std::string, std::string> values;
+  std::vector<StateSegment> segments;  // from old to new
+};
+
+/// What an operator's subtasks put into a snapshot: bytes only.
+struct HarnessSnapshot {
+  uint32_t max_parallelism = 0;
+  std::vector<SubtaskState> subtasks;
+};
+
+/// Takes the keyed snapshots of one subtask under test and keeps their chain. As at a real
+/// checkpoint a snapshot holds what changed since the one before.
+class KeyedSnapshots {
+ public:
+  /// The chain goes on from `restored`.
+  KeyedSnapshots(std::string operator_uid, uint32_t max_parallelism, KeyGroupRange key_groups,
+                 const HarnessSnapshot* restored);
+  ~KeyedSnapshots();
+
+  /// For OperatorContext.
+  KeyedStateOptions Options();
+
+  /// What the backend's slices have written since the last call joins the chain.
+  void Collect(const KeyedStateBackend& backend);
+  const std::vector<StateSegment>& segments() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weir::testing

@@ -1,0 +1,240 @@
+#include "runtime/operator/keyed_process_operator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "testing/operator_harness.h"
+
+namespace weir {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::HarnessSnapshot;
+using ::testing::IsEmpty;
+using testing::OperatorHarness;
+using ::testing::SizeIs;
+using testing::Stamped;
+using ::testing::UnorderedElementsAre;
+
+struct Event {
+  std::string key;
+  std::string command;
+  int64_t argument = 0;
+};
+
+const OutputTag<std::string> kSide{"side"};
+
+// Does what the events say.
+class Scripted : public KeyedProcessFunction<std::string, Event, std::string> {
+ public:
+  void Open(KeyedContext& context) override {
+    count_ = context.GetValueState<int64_t>("count");
+    list_ = context.GetListState<std::string>("list");
+    map_ = context.GetMapState<std::string, int64_t>("map");
+  }
+  void ProcessElement(const Event& event, Context& context, Collector<std::string>& out) override {
+    const Timestamp at{event.argument};
+    if (event.command == "count") {
+      ++count_.Mutable();
+      out.Collect(context.key() + " " + std::to_string(count_.GetOr(0)));
+    } else if (event.command == "append") {
+      list_.Add(std::to_string(event.argument));
+      std::string all = context.key();
+      list_.ForEach([&](const std::string& e) { all += " " + e; });
+      out.Collect(all);
+    } else if (event.command == "put") {
+      map_.Put("entry", event.argument);
+    } else if (event.command == "get") {
+      const int64_t* value = map_.Get("entry");
+      out.Collect(value == nullptr ? "none" : std::to_string(*value));
+    } else if (event.command == "timer") {
+      context.RegisterEventTimeTimer(at);
+    } else if (event.command == "delete timer") {
+      context.DeleteEventTimeTimer(at);
+    } else if (event.command == "clock timer") {
+      context.RegisterProcessingTimeTimer(at);
+    } else if (event.command == "delete clock timer") {
+      context.DeleteProcessingTimeTimer(at);
+    } else if (event.command == "side") {
+      context.Output(kSide, context.key());
+    } else if (event.command == "times") {
+      out.Collect(std::to_string(context.timestamp().ms) + " " +
+                  std::to_string(context.watermark().ms) + " " +
+                  std::to_string(context.processing_time().ms));
+    }
+  }
+  void OnTimer(Timestamp time, TimeDomain domain, Context& context,
+               Collector<std::string>& out) override {
+    out.Collect(context.key() + (domain == TimeDomain::kEventTime ? "@" : "#") +
+                std::to_string(time.ms));
+    if (context.key() == "again")
+      context.RegisterEventTimeTimer(time + std::chrono::milliseconds(10));
+  }
+
+ private:
+  ValueState<int64_t> count_;
+  ListState<std::string> list_;
+  MapState<std::string, int64_t> map_;
+};
+
+class KeyedProcessTest : public ::testing::Test {
+ protected:
+  using Harness = OperatorHarness<Event, std::string>;
+
+  static std::unique_ptr<Harness> Make(testing::HarnessOptions options = {}) {
+    return std::make_unique<Harness>(
+        [](DataStream<Event> events) { return events.KeyBy(&Event::key).Process(Scripted()); },
+        options);
+  }
+
+  std::unique_ptr<Harness> harness_ = Make();
+};
+
+TEST_F(KeyedProcessTest, StateIsPerKey) {
+  harness_->PushBatch({{{"a", "count"}}, {{"b", "count"}}, {{"a", "count"}}});
+  harness_->Push({"a", "append", 1});
+  harness_->Push({"a", "append", 2});
+  harness_->Push({"b", "append", 3});
+  harness_->Push({"a", "put", 9});
+  harness_->Push({"a", "get"});
+  harness_->Push({"b", "get"});
+  EXPECT_THAT(harness_->TakeRows(),
+              ElementsAre("a 1", "b 1", "a 2", "a 1", "a 1 2", "b 3", "9", "none"));
+}
+
+TEST_F(KeyedProcessTest, KnowsItsTimes) {
+  harness_->Watermark(Timestamp{50});
+  harness_->ProcessingTime(Timestamp{700});
+  harness_->Push({"a", "times"}, Timestamp{60});
+  EXPECT_THAT(harness_->Take(), ElementsAre(Stamped<std::string>{"60 50 700", Timestamp{60}}));
+}
+
+TEST_F(KeyedProcessTest, EventTimersFireInOrderWhenTheWatermarkReachesThem) {
+  harness_->Push({"a", "timer", 30});
+  harness_->Push({"b", "timer", 10});
+  harness_->Push({"a", "timer", 20});
+  harness_->Watermark(Timestamp{9});
+  EXPECT_THAT(harness_->Take(), IsEmpty());
+  harness_->Watermark(Timestamp{20});
+  EXPECT_THAT(harness_->Take(), ElementsAre(Stamped<std::string>{"b@10", Timestamp{10}},
+                                            Stamped<std::string>{"a@20", Timestamp{20}}));
+  harness_->Watermark(Timestamp::Max());
+  EXPECT_THAT(harness_->TakeRows(), ElementsAre("a@30"));
+  EXPECT_EQ(harness_->state_entries(), 0u);
+}
+
+TEST_F(KeyedProcessTest, ATimerRegisteredTwiceFiresOnceAndADeletedOneNever) {
+  harness_->Push({"a", "timer", 10});
+  harness_->Push({"a", "timer", 10});
+  harness_->Push({"b", "timer", 10});
+  harness_->Push({"b", "delete timer", 10});
+  harness_->Push({"c", "delete timer", 10});
+  harness_->Watermark(Timestamp{10});
+  EXPECT_THAT(harness_->TakeRows(), ElementsAre("a@10"));
+}
+
+TEST_F(KeyedProcessTest, ATimerInThePastFiresAtTheNextWatermark) {
+  harness_->Watermark(Timestamp{100});
+  harness_->Push({"a", "timer", 10});
+  EXPECT_THAT(harness_->TakeRows(), IsEmpty());
+  harness_->Watermark(Timestamp{101});
+  EXPECT_THAT(harness_->TakeRows(), ElementsAre("a@10"));
+}
+
+TEST_F(KeyedProcessTest, ATimerMayRegisterOthersThatAreDue) {
+  harness_->Push({"again", "timer", 10});
+  harness_->Watermark(Timestamp{35});
+  EXPECT_THAT(harness_->TakeRows(), ElementsAre("again@10", "again@20", "again@30"));
+}
+
+TEST_F(KeyedProcessTest, ClockTimersFireByProcessingTimeWithoutTimestamp) {
+  harness_->Push({"a", "clock timer", 30});
+  harness_->Push({"b", "clock timer", 10});
+  harness_->Push({"c", "clock timer", 10});
+  harness_->Push({"c", "delete clock timer", 10});
+  harness_->Watermark(Timestamp::Max());
+  EXPECT_THAT(harness_->Take(), IsEmpty());
+  harness_->ProcessingTime(Timestamp{29});
+  EXPECT_THAT(harness_->Take(), ElementsAre(Stamped<std::string>{"b#10", kNoTimestamp}));
+  harness_->ProcessingTime(Timestamp{30});
+  EXPECT_THAT(harness_->TakeRows(), ElementsAre("a#30"));
+}
+
+TEST_F(KeyedProcessTest, SideOutputs) {
+  harness_->Listen(kSide);
+  harness_->Push({"a", "side"}, Timestamp{5});
+  EXPECT_THAT(harness_->Take(), IsEmpty());
+  EXPECT_THAT(harness_->TakeSide(kSide), ElementsAre(Stamped<std::string>{"a", Timestamp{5}}));
+}
+
+TEST_F(KeyedProcessTest, StateAndTimersSurviveARestoreAtOtherParallelism) {
+  for (int k = 0; k < 100; ++k) {
+    const std::string key = "key " + std::to_string(k);
+    harness_->Push({key, "count"});
+    harness_->Push({key, "append", 1});
+    harness_->Push({key, "put", k});
+    harness_->Push({key, "timer", 10});
+    harness_->Push({key, "clock timer", 20});
+  }
+  HarnessSnapshot snapshot = harness_->Snapshot();
+  for (const uint32_t parallelism : {3u, 2u}) {
+    auto restored = Make({.parallelism = parallelism, .restore = &snapshot});
+    snapshot = restored->Snapshot();
+    restored->Push({"key 7", "count"});
+    restored->Push({"key 7", "append", 2});
+    restored->Push({"key 7", "get"});
+    EXPECT_THAT(restored->TakeRows(), ElementsAre("key 7 2", "key 7 1 2", "7"));
+    restored->Watermark(Timestamp{10});
+    EXPECT_THAT(restored->TakeRows(), SizeIs(100));
+    restored->ProcessingTime(Timestamp{20});
+    EXPECT_THAT(restored->TakeRows(), SizeIs(100));
+  }
+}
+
+TEST_F(KeyedProcessTest, FiringYieldsAndTheWatermarkIsPassedOnBehindTheLastTimer) {
+  for (int k = 0; k < 1000; ++k) harness_->Push({"key " + std::to_string(k), "timer", 10});
+  harness_->SetYielding(true);
+  harness_->Watermark(Timestamp{10});
+  EXPECT_TRUE(harness_->HasPendingWork());
+  EXPECT_THAT(harness_->TakeRows(), SizeIs(YieldCheck::kEvery));
+  EXPECT_THAT(harness_->watermarks(), IsEmpty());
+  harness_->SetYielding(false);
+  EXPECT_THAT(harness_->TakeRows(), SizeIs(1000 - YieldCheck::kEvery));
+  EXPECT_THAT(harness_->watermarks(), ElementsAre(Timestamp{10}));
+}
+
+TEST_F(KeyedProcessTest, ACheckpointMayFallBetweenTwoTimers) {
+  for (int k = 0; k < 1000; ++k) harness_->Push({"key " + std::to_string(k), "timer", 10});
+  harness_->SetYielding(true);
+  harness_->Watermark(Timestamp{10});
+  harness_->Resume();
+  const HarnessSnapshot snapshot = harness_->Snapshot();
+  std::vector<std::string> fired = harness_->TakeRows();
+  ASSERT_THAT(fired, SizeIs(2 * YieldCheck::kEvery));
+
+  auto restored = Make({.parallelism = 2, .restore = &snapshot});
+  restored->Open();
+  EXPECT_THAT(restored->watermarks(0), ElementsAre(Timestamp{10})) << "firing goes on by itself";
+  for (std::string& row : restored->TakeRows()) fired.push_back(row);
+  EXPECT_THAT(fired, SizeIs(1000));
+  EXPECT_THAT(std::set<std::string>(fired.begin(), fired.end()), SizeIs(1000));
+}
+
+TEST_F(KeyedProcessTest, AStateHasOneName) {
+  class Twice : public KeyedProcessFunction<std::string, Event, std::string> {
+   public:
+    void Open(KeyedContext& context) override {
+      context.GetValueState<int>("state");
+      context.GetValueState<int>("state");
+    }
+    void ProcessElement(const Event&, Context&, Collector<std::string>&) override {}
+  };
+  OperatorHarness<Event, std::string> harness(
+      [](DataStream<Event> events) { return events.KeyBy(&Event::key).Process(Twice()); });
+  EXPECT_THROW(harness.Open(), Error);
+}
+
+}  // namespace
+}  // namespace weir
