@@ -9,6 +9,7 @@
 #include "base/abi.h"
 #include "base/error.h"
 #include "cli/context.h"
+#include "cli/daemons.h"
 #include "cli/jobs.h"
 #include "cli/logs.h"
 #include "cli/run.h"
@@ -52,6 +53,7 @@ class Program {
     AddRun();
     AddJobs();
     AddCluster();
+    AddDaemons();
   }
 
   int Run(const std::vector<std::string>& arguments) {
@@ -201,6 +203,12 @@ class Program {
     });
   }
 
+  void AddDaemons() {
+    CLI::App* daemon = Command("taskmanager", "Run a TaskManager",
+                               [this](Context& c) { return ServeTaskManager(c, parent_pid_); });
+    daemon->add_option("--parent-pid", parent_pid_)->group("");  // for launchers, not for people
+  }
+
   const std::map<std::string, std::string>& environment_;
   std::ostream& out_;
   std::ostream& err_;
@@ -212,6 +220,7 @@ class Program {
   std::string job_, directory_, path_, process_;
   bool running_only_ = false, drain_ = false, follow_ = false, only_set_ = false, markdown_ = false;
   int lines_ = 100;
+  int parent_pid_ = 0;
 };
 
 }  // namespace

@@ -4,9 +4,8 @@
 
 namespace weir::cli {
 
-/// Run a daemon in this process until it is told to end. `parent_pid`: the launcher it dies with;
+/// Runs a daemon in this process until it is told to end. `parent_pid`: the launcher it dies with;
 /// 0: none.
-ExitCode ServeJobManager(const Context& context, int parent_pid);
 ExitCode ServeTaskManager(const Context& context, int parent_pid);
 
 }  // namespace weir::cli

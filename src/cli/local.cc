@@ -226,7 +226,7 @@ absl::Status LocalCluster::AddTaskManager() {
   };
   set("jobmanager.address", Address());
   set("taskmanager.id", daemon->name);
-  set("taskmanager.dir", files_.TaskManager(daemon->name));
+  set("taskmanager.dir", files_.TaskManagers());
   // Several on one machine cannot share one port, whatever is configured.
   for (const char* port : {"taskmanager.rpc-port", "taskmanager.data-port", "metrics.port"}) {
     set(port, 0);

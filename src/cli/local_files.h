@@ -19,7 +19,6 @@ struct LocalFiles {
   std::string Lock() const { return dir + "/lock"; }
   std::string Cluster() const { return dir + "/cluster.json"; }
   std::string JobManager() const { return dir + "/jobmanager"; }
-  std::string TaskManager(const std::string& id) const { return dir + "/taskmanagers/" + id; }
   std::string TaskManagers() const { return dir + "/taskmanagers"; }
   std::string Logs() const { return dir + "/logs"; }
 };

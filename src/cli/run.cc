@@ -19,13 +19,18 @@ namespace {
 
 constexpr uint64_t kMaxArtifactBytes = uint64_t{1} << 30;
 
-absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options) {
+absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
+                                         const config::RunSection& defaults) {
   JobOverrides overrides;
   overrides.name = options.name;
   overrides.parallelism = options.parallelism;
+  if (!overrides.parallelism && defaults.parallelism > 0) {
+    overrides.parallelism = static_cast<uint32_t>(defaults.parallelism);
+  }
   overrides.max_parallelism = options.max_parallelism;
-  if (options.state_backend) {
-    auto backend = config::ReadChoice(*options.state_backend, {"rocksdb", "memory"});
+  const std::string backend_name = options.state_backend.value_or(defaults.state_backend);
+  if (backend_name != "job") {
+    auto backend = config::ReadChoice(backend_name, {"rocksdb", "memory"});
     if (!backend.ok()) {
       return absl::InvalidArgumentError(
           absl::StrCat("--state-backend: ", std::string(backend.status().message())));
@@ -63,7 +68,7 @@ std::string RandomToken() {
 }  // namespace
 
 ExitCode RunJob(const Context& context, const RunOptions& options) {
-  auto overrides = OverridesOf(options);
+  auto overrides = OverridesOf(options, context.config.options().run);
   if (!overrides.ok()) return context.Fail(overrides.status());
   try {
     CheckAbiStamp(options.library);

@@ -60,13 +60,6 @@ class Table {
   }
 
   template <class Field>
-  Key& Number(const char* name, Field field, double low, double high, const char* doc) {
-    return Add(name, absl::StrCat(low, " to ", high), doc,
-               Into(field, Within<double>(ReadNumber, low, high, WriteNumber)),
-               [field](const Options& o) { return WriteNumber(field(o)); });
-  }
-
-  template <class Field>
   Key& Size(const char* name, Field field, int64_t low, int64_t high, const char* doc) {
     return Add(name, absl::StrCat("a size, ", WriteSize(low), " to ", WriteSize(high)), doc,
                Into(field, Within<int64_t>(ReadSize, low, high, WriteSize)),
@@ -168,16 +161,13 @@ std::vector<Key> MakeKeys() {
          "Port on which records come in from other TaskManagers.");
   t.Integer("taskmanager.slots", WEIR_FIELD(taskmanager.slots), 0, 1024,
             "Slots, each one thread. 0: one for each core.");
-  t.Number("taskmanager.cores", WEIR_FIELD(taskmanager.cores), 0, 4096,
-           "Cores the TaskManager may count on. 0: those of the machine or container.");
   t.Size("taskmanager.memory", WEIR_FIELD(taskmanager.memory), 0, int64_t{1} << 44,
          "Memory budget of the whole process. 0: the container's limit, else 2gb.");
   t.Bool("taskmanager.dedicated", WEIR_FIELD(taskmanager.dedicated),
          "Serve one job library at a time, and start afresh before another.");
   t.Text("taskmanager.dir", WEIR_FIELD(taskmanager.dir),
-         "Directory of working files. Empty: ~/.weir/taskmanager.");
-  t.Text("taskmanager.state-dir", WEIR_FIELD(taskmanager.state_dir),
-         "Directory of working state; wants the fastest local disk. Empty: below taskmanager.dir.")
+         "Directory of working files and working state; wants the fastest local disk. Each "
+         "TaskManager makes its own in it. Empty: below /tmp.")
       .environment.push_back("ROCKSDB_DATA_DIR");
   t.Choice("taskmanager.deployment-type", WEIR_FIELD(taskmanager.deployment_type), {"process"},
            "How `weir local` starts TaskManagers.")
@@ -200,13 +190,17 @@ std::vector<Key> MakeKeys() {
   t.Size("network.buffer-size", WEIR_FIELD(network.buffer_size), 4 << 10, 16 << 20,
          "Size of a network buffer.");
 
-  t.Section("Checkpoints and state");
+  t.Section("Checkpoints");
   t.Text("checkpoint.dir", WEIR_FIELD(checkpoint.dir),
          "Directory of checkpoints; every process must reach it. Empty: below jobmanager.dir.");
   t.Text("savepoint.dir", WEIR_FIELD(checkpoint.savepoint_dir),
          "Directory of savepoints. Empty: below checkpoint.dir.");
-  t.Choice("state.backend", WEIR_FIELD(state.backend), {"rocksdb", "memory"},
-           "Where keyed state lives, for jobs that do not say.");
+
+  t.Section("Jobs");
+  t.Integer("parallelism.default", WEIR_FIELD(run.parallelism), 0, 32768,
+            "Parallelism of `weir run` without --parallelism. 0: as the job says.");
+  t.Choice("state.backend", WEIR_FIELD(run.state_backend), {"job", "rocksdb", "memory"},
+           "State backend of `weir run` without --state-backend; job: as the job says.");
 
   t.Section("Metrics");
   t.Bool("metrics.enabled", WEIR_FIELD(metrics.enabled), "Serve /metrics and /health over HTTP.");

@@ -24,11 +24,9 @@ struct TaskManagerSection {
   int64_t rpc_port = 6122;
   int64_t data_port = 6121;
   int64_t slots = 0;
-  double cores = 0;
   int64_t memory = 0;
   bool dedicated = true;
   std::string dir;
-  std::string state_dir;
   std::string deployment_type = "process";
   int64_t min_instances = 2;
   int64_t max_instances = 10;
@@ -48,8 +46,10 @@ struct CheckpointSection {
   std::string savepoint_dir;
 };
 
-struct StateSection {
-  std::string backend = "rocksdb";
+/// What `weir run` takes when it is not given.
+struct RunSection {
+  int64_t parallelism = 0;
+  std::string state_backend = "job";
 };
 
 struct MetricsSection {
@@ -78,7 +78,7 @@ struct Options {
   LocalSection local;
   NetworkSection network;
   CheckpointSection checkpoint;
-  StateSection state;
+  RunSection run;
   MetricsSection metrics;
   LogSection log;
   SecuritySection security;

@@ -105,14 +105,6 @@ absl::StatusOr<int64_t> ReadInteger(std::string_view text) {
   return value;
 }
 
-absl::StatusOr<double> ReadNumber(std::string_view text) {
-  double value = 0;
-  if (!ParseWhole(text, value) || !std::isfinite(value)) return Unlike("a number");
-  return value;
-}
-
-std::string WriteNumber(double value) { return absl::StrCat(value); }
-
 absl::StatusOr<bool> ReadBool(std::string_view text) {
   const std::string lower = Lower(text);
   for (const char* word : {"true", "yes", "on", "1"}) {

@@ -23,8 +23,6 @@ absl::StatusOr<int64_t> ReadSize(std::string_view text);
 std::string WriteSize(int64_t bytes);
 
 absl::StatusOr<int64_t> ReadInteger(std::string_view text);
-absl::StatusOr<double> ReadNumber(std::string_view text);
-std::string WriteNumber(double value);
 
 /// true, false, yes, no, on, off, 1, 0.
 absl::StatusOr<bool> ReadBool(std::string_view text);

@@ -60,7 +60,7 @@ TEST_F(ConfigTest, LaterPlacesWinAndTheSourceIsKnown) {
                     .environment = {{"WEIR_JOBMANAGER_RPC_PORT", "2"}, {"WEIR_LOG_LEVEL", "error"}},
                     .overrides = {{"log.level", "debug"}}});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->options().state.backend, "memory");
+  EXPECT_EQ(config->options().run.state_backend, "memory");
   EXPECT_EQ(config->options().jobmanager.rpc_port, 2);
   EXPECT_EQ(config->options().log.level, "debug");
   std::map<std::string, std::string> sources;
@@ -104,16 +104,16 @@ TEST_F(ConfigTest, TheNamesOfOtherDeploymentsAreHonoured) {
                                                     {"TASKMANAGER_MAX_INSTANCES", "50"},
                                                     {"TASKMANAGER_DEPLOYMENT_TYPE", "Process"}}});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->options().taskmanager.state_dir, "/opt/flink/state");
+  EXPECT_EQ(config->options().taskmanager.dir, "/opt/flink/state");
   EXPECT_EQ(config->options().taskmanager.min_instances, 3);
   EXPECT_EQ(config->options().taskmanager.max_instances, 50);
 }
 
 TEST_F(ConfigTest, OurOwnNameWinsOverAnotherSystems) {
   const auto config = Config::Load(
-      {.environment = {{"ROCKSDB_DATA_DIR", "/theirs"}, {"WEIR_TASKMANAGER_STATE_DIR", "/ours"}}});
+      {.environment = {{"ROCKSDB_DATA_DIR", "/theirs"}, {"WEIR_TASKMANAGER_DIR", "/ours"}}});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->options().taskmanager.state_dir, "/ours");
+  EXPECT_EQ(config->options().taskmanager.dir, "/ours");
 }
 
 TEST_F(ConfigTest, WhatBelongsToLaterVersionsIsRefusedOrWarnedOfByName) {

@@ -1,0 +1,99 @@
+#include "cli/daemons.h"
+
+#include <linux/close_range.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "cli/child.h"
+#include "log/log.h"
+#include "taskmanager/options.h"
+
+namespace weir::cli {
+namespace {
+
+// What RunTaskManager returns when it wants to begin afresh with nothing loaded.
+constexpr int kExecuteAgain = 3;
+// Part of a container's memory that is left to the kernel's own use for it.
+constexpr double kContainerShare = 0.9;
+
+void SetUpLogs(const config::LogSection& options, const std::string& name, bool launched) {
+  log::LogOptions log;
+  log::ParseLevel(options.level, log.level);
+  log.json = options.format == "json";
+  if (!options.dir.empty()) log.file = absl::StrCat(options.dir, "/", name, ".log");
+  log.max_file_bytes = static_cast<uint64_t>(options.max_size);
+  log.max_files = static_cast<uint32_t>(options.max_files);
+  log.instance = name;
+  // A launcher keeps what comes on standard error for crashes; the log file has the rest.
+  log.to_stderr = !launched || log.file.empty();
+  log::Configure(log);
+}
+
+/// The container's memory limit; 0: none.
+uint64_t ContainerMemory() {
+  std::ifstream in("/sys/fs/cgroup/memory.max");
+  uint64_t limit = 0;
+  return in >> limit ? limit : 0;  // "max" is no number
+}
+
+std::string HostName() {
+  char name[256] = "localhost";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+/// Becomes a new process with the same pid and arguments.
+[[noreturn]] void ExecuteAgain() {
+  std::ifstream in("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(in, word, '\0');) words.push_back(word);
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+  execv("/proc/self/exe", argv.data());
+  log::Error("cannot start afresh", {{"reason", std::strerror(errno)}});
+  _exit(kFailed);
+}
+
+}  // namespace
+
+ExitCode ServeTaskManager(const Context& context, int parent_pid) {
+  if (parent_pid != 0) DieWithParent(parent_pid);
+  const config::Options& o = context.config.options();
+  TaskManagerOptions options;
+  options.id =
+      o.taskmanager.id.empty() ? absl::StrCat(HostName(), "-", getpid()) : o.taskmanager.id;
+  options.job_manager = o.jobmanager.address;
+  options.bind_host = o.taskmanager.bind_host;
+  options.host = o.taskmanager.host;
+  options.rpc_port = static_cast<int>(o.taskmanager.rpc_port);
+  options.data_port = static_cast<int>(o.taskmanager.data_port);
+  options.metrics_port = o.metrics.enabled ? static_cast<int>(o.metrics.port) : -1;
+  options.slots = static_cast<uint32_t>(o.taskmanager.slots);
+  options.memory_bytes = static_cast<uint64_t>(o.taskmanager.memory);
+  if (options.memory_bytes == 0) {
+    options.memory_bytes =
+        static_cast<uint64_t>(static_cast<double>(ContainerMemory()) * kContainerShare);
+  }
+  options.network_buffers = static_cast<uint32_t>(o.network.buffers);
+  options.network_buffer_bytes = static_cast<uint32_t>(o.network.buffer_size);
+  if (!o.taskmanager.dir.empty()) {
+    options.directory = absl::StrCat(o.taskmanager.dir, "/", options.id);
+  }
+  options.dedicated = o.taskmanager.dedicated;
+  options.insecure = o.security.insecure;
+  SetUpLogs(o.log, options.id, parent_pid != 0);
+  log::Info("TaskManager starts", {{"job_manager", options.job_manager}, {"pid", getpid()}});
+  const int code = RunTaskManager(options);
+  if (code == kExecuteAgain) ExecuteAgain();
+  return code == 0 ? kDone : kFailed;
+}
+
+}  // namespace weir::cli
