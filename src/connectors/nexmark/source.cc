@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "connectors/generator/rate_limit.h"
 #include "connectors/nexmark/generator.h"
-#include "connectors/nexmark/pace.h"
 
 namespace weir::nexmark {
 
@@ -30,7 +30,6 @@ class Reader final : public SourceReader<Event> {
 
   void Open(const RuntimeContext& context, SplitObserver& splits) override {
     observer_ = &splits;
-    clock_ = context.clock;
     const uint32_t all = generator_->options().splits;
     for (uint32_t split = context.subtask_index; split < all; split += context.parallelism) {
       splits_.push_back({split, 0, generator_->SplitSize(split), false});
@@ -38,27 +37,31 @@ class Reader final : public SourceReader<Event> {
     }
     for (const RestoredOperatorState& former : context.restored_state) Restore(former);
     if (emit_per_second_ > 0 && !splits_.empty()) {
-      opened_at_ = clock_->Monotonic();
-      ticker_.emplace(context.wake);
+      const double share = static_cast<double>(splits_.size()) / all;
+      rate_.emplace(static_cast<double>(emit_per_second_) * share, *context.clock);
     }
   }
 
   PollResult Poll(RecordBatch<Event>& batch, SplitIndex& index) override {
     Split* split = LeastAdvanced();
-    if (split == nullptr) return PollResult::kEnd;
+    if (split == nullptr) {
+      return generator_->options().events > 0 ? PollResult::kEnd : PollResult::kNothing;
+    }
     index = split->number;
-    uint64_t count = std::min<uint64_t>(Batch::kCapacity, split->size - split->position);
-    if (emit_per_second_ > 0) {
-      count = std::min(count, Due());
+    auto count =
+        static_cast<uint32_t>(std::min<uint64_t>(Batch::kCapacity, split->size - split->position));
+    if (rate_) {
+      count = rate_->Take(count);
       if (count == 0) return PollResult::kNothing;
     }
     for (const uint64_t end = split->position + count; split->position < end; ++split->position) {
       const EventPlace place = generator_->At(split->number, split->position);
       generator_->Make(place, batch.Append(place.at));
     }
-    emitted_ += count;
     return PollResult::kMore;
   }
+
+  Timestamp NextPoll() override { return rate_ ? rate_->Next() : Timestamp::Max(); }
 
   void Snapshot(CheckpointId, OperatorStateSnapshot& state) override {
     for (const Split& split : splits_) {
@@ -66,8 +69,6 @@ class Reader final : public SourceReader<Event> {
           SerdeEncode(SplitState{split.position, generator_->options().Fingerprint()});
     }
   }
-
-  void Close() override { ticker_.reset(); }
 
  private:
   struct Split {
@@ -112,22 +113,11 @@ class Reader final : public SourceReader<Event> {
     return least;
   }
 
-  /// Events that should have been emitted by now and were not.
-  uint64_t Due() const {
-    const double seconds = std::chrono::duration<double>(clock_->Monotonic() - opened_at_).count();
-    const double share = static_cast<double>(splits_.size()) / generator_->options().splits;
-    const auto due = static_cast<uint64_t>(seconds * static_cast<double>(emit_per_second_) * share);
-    return due > emitted_ ? due - emitted_ : 0;
-  }
-
   const std::shared_ptr<const Generator> generator_;  // shared by the readers of a process
   const uint64_t emit_per_second_;
   SplitObserver* observer_ = nullptr;
-  const Clock* clock_ = nullptr;
   std::vector<Split> splits_;
-  std::chrono::nanoseconds opened_at_{0};
-  uint64_t emitted_ = 0;
-  std::optional<Ticker> ticker_;
+  std::optional<RateLimit> rate_;
 };
 
 std::string WarnOfIdleSubtasks(const GeneratorOptions& options, uint32_t parallelism) {
