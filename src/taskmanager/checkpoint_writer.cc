@@ -3,12 +3,15 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "log/log.h"
 #include "state/checkpoint/state_file.h"
 #include "state/segment/segment_builder.h"
+#include "taskmanager/store_feed.h"
 
 namespace weir {
 namespace {
@@ -36,17 +39,16 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   // Chunks on their way to the sorting thread.
   static constexpr size_t kMaxQueuedBytes = 16 << 20;
 
-  Operator(CheckpointWriter* writer, SubtaskId subtask, std::string uid, uint32_t max_parallelism,
-           KeyGroupRange key_groups, std::vector<proto::StateHandle> restored, Parker* slot,
-           const std::string& spill_directory)
-      : subtask(subtask),
-        uid(std::move(uid)),
-        max_parallelism(max_parallelism),
-        key_groups(key_groups),
-        chain(std::move(restored)),
+  Operator(CheckpointWriter* writer, KeyedOperator op, const std::string& spill_directory)
+      : subtask(op.subtask),
+        uid(std::move(op.uid)),
+        max_parallelism(op.max_parallelism),
+        key_groups(op.key_groups),
+        store(std::move(op.store)),
+        chain(std::move(op.restored)),
         builder(spill_directory),
         writer_(writer),
-        slot_(slot) {}
+        slot_(op.slot) {}
 
   bool TryPush(SnapshotChunk&& chunk) override {
     {
@@ -61,7 +63,17 @@ class CheckpointWriter::Operator final : public SnapshotSink {
     writer_->sort_wake_.notify_one();
     return true;
   }
-  uint64_t SettledThrough() const override { return 0; }  // no store below
+  uint64_t SettledThrough() const override { return settled_.load(std::memory_order_acquire); }
+
+  // Sorting thread.
+  absl::Status Absorb(SnapshotChunk chunk) {
+    if (store != nullptr) {
+      if (absl::Status status = ApplyChunk(chunk.bytes, *store); !status.ok()) return status;
+      settled_.store(chunk.sequence, std::memory_order_release);
+      slot_->Wake();  // it may wait for entries to become droppable
+    }
+    return builder.Add(std::move(chunk));
+  }
 
   // Sorting thread, mutex_ held.
   bool Take(std::deque<SnapshotChunk>& chunks) {
@@ -77,11 +89,13 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   const std::string uid;
   const uint32_t max_parallelism;
   const KeyGroupRange key_groups;
+  const std::unique_ptr<StateStore> store;
   // Sorting thread, but read under mutex_ by Finish.
   KeyedChain chain;
   SegmentBuilder builder;
   // mutex_: what was written for a checkpoint that then failed is lost.
   bool wants_full = false;
+  bool merge_failed = false;
 
  private:
   CheckpointWriter* const writer_;
@@ -89,6 +103,7 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   std::deque<SnapshotChunk> queue_;  // mutex_
   size_t queued_bytes_ = 0;          // mutex_
   bool refused_ = false;             // mutex_
+  std::atomic<uint64_t> settled_{0};
 };
 
 struct CheckpointWriter::Running {
@@ -113,6 +128,7 @@ CheckpointWriter::CheckpointWriter(Options options, Events events)
   std::filesystem::create_directories(options_.spill_directory, ignored);
   sort_thread_ = std::thread([this] { SortLoop(); });
   write_thread_ = std::thread([this] { WriteLoop(); });
+  merge_thread_ = std::thread([this] { MergeLoop(); });
 }
 
 CheckpointWriter::~CheckpointWriter() {
@@ -123,20 +139,18 @@ CheckpointWriter::~CheckpointWriter() {
   }
   sort_wake_.notify_all();
   write_wake_.notify_all();
+  merge_wake_.notify_all();
   sort_thread_.join();
   write_thread_.join();
+  merge_thread_.join();
 }
 
-SnapshotSink* CheckpointWriter::AddOperator(SubtaskId subtask, const std::string& uid,
-                                            uint32_t max_parallelism, KeyGroupRange key_groups,
-                                            std::vector<proto::StateHandle> restored,
-                                            bool wants_full, Parker* slot) {
-  auto op = std::make_unique<Operator>(this, subtask, uid, max_parallelism, key_groups,
-                                       std::move(restored), slot, options_.spill_directory);
+SnapshotSink* CheckpointWriter::AddOperator(KeyedOperator keyed) {
+  const OperatorKey key{keyed.subtask, keyed.uid};
+  auto op = std::make_unique<Operator>(this, std::move(keyed), options_.spill_directory);
   std::lock_guard lock(mutex_);
-  auto& entry = operators_[{subtask, uid}];
+  auto& entry = operators_[key];
   entry = std::move(op);
-  entry->wants_full = wants_full;
   return entry.get();
 }
 
@@ -199,7 +213,7 @@ bool CheckpointWriter::TakeChunks(std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     absl::Status status;
     for (SnapshotChunk& chunk : chunks) {
-      if (status.ok()) status = op->builder.Add(std::move(chunk));
+      if (status.ok()) status = op->Absorb(std::move(chunk));
     }
     lock.lock();
     if (!status.ok()) {
@@ -365,7 +379,14 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
     if (running_ == running) running_ = nullptr;
     if (!handles.ok()) {
       // Segments that were taken from their builders for this file are gone with it.
-      for (Operator* op : running->section_owner) op->wants_full = true;
+      for (Operator* op : running->section_owner) {
+        op->wants_full = true;
+        if (op->store != nullptr) {
+          handles =
+              absl::InternalError("changes of " + op->uid + " are lost with the checkpoint: " +
+                                  std::string(handles.status().message()));
+        }
+      }
     } else {
       for (size_t i = 0; i < handles->size(); ++i) {
         running->section_owner[i]->chain.Add(std::move((*handles)[i]));
@@ -388,10 +409,52 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
       }
     }
   }
+  merge_wake_.notify_one();
   if (handles.ok()) {
     events_.on_done(running->id, std::move(result));
   } else {
     events_.on_done(running->id, handles.status());
+  }
+}
+
+CheckpointWriter::Operator* CheckpointWriter::FindToMerge() const {
+  for (const auto& [key, op] : operators_) {
+    if (op->chain.WantsMerge() && !op->merge_failed) return op.get();
+  }
+  return nullptr;
+}
+
+// Beside the checkpoints: the base that comes of it is part of the next one.
+void CheckpointWriter::MergeLoop() {
+  pthread_setname_np(pthread_self(), "snapshot-merge");
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    Operator* op = FindToMerge();
+    if (op == nullptr) {
+      merge_wake_.wait(lock);
+      continue;
+    }
+    const std::vector<proto::StateHandle> handles = op->chain.handles();
+    const DataFileName name{.checkpoint = CheckpointId(handles.back().checkpoint_id()),
+                            .epoch = options_.epoch,
+                            .attempt = options_.attempt};
+    lock.unlock();
+    absl::StatusOr<proto::StateHandle> merged =
+        MergeChain(*options_.storage, handles, op->key_groups, name.NewPath("base"));
+    lock.lock();
+    if (!merged.ok()) {
+      // The chain stays as it is, only longer; damage shows at the next restore, too.
+      op->merge_failed = true;
+      log::Warn("a chain of state deltas could not be merged",
+                {{"operator", op->uid}, {"reason", std::string(merged.status().message())}});
+      continue;
+    }
+    // A full snapshot may have replaced the chain meanwhile.
+    const auto& now = op->chain.handles();
+    const bool same = now.size() >= handles.size() &&
+                      now.front().file() == handles.front().file() &&
+                      now[handles.size() - 1].file() == handles.back().file();
+    if (same) op->chain.Replace(handles.size(), *std::move(merged));
   }
 }
 

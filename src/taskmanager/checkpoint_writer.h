@@ -20,6 +20,7 @@
 #include "runtime/task/subtask.h"
 #include "state/checkpoint/snapshot_file_writer.h"
 #include "state/checkpoint/storage.h"
+#include "state/store.h"
 #include "taskmanager/keyed_chain.h"
 
 namespace weir {
@@ -52,12 +53,18 @@ class CheckpointWriter {
   /// Cancels what runs. No slot may use a sink any more.
   ~CheckpointWriter();
 
-  /// Control loop, before the subtasks start: the sink of one keyed operator. `restored` is the
-  /// chain it begins with; `wants_full` when that chain must not be referred to. Lives as long as
-  /// the writer.
-  SnapshotSink* AddOperator(SubtaskId subtask, const std::string& uid, uint32_t max_parallelism,
-                            KeyGroupRange key_groups, std::vector<proto::StateHandle> restored,
-                            bool wants_full, Parker* slot);
+  struct KeyedOperator {
+    SubtaskId subtask;
+    std::string uid;
+    uint32_t max_parallelism = 0;
+    KeyGroupRange key_groups;
+    std::vector<proto::StateHandle> restored;  ///< the chain that it begins with
+    /// What lies below the operator's tables; it is given all that they hand over. Null: nothing.
+    std::unique_ptr<StateStore> store;
+    Parker* slot = nullptr;
+  };
+  /// Control loop, before the subtasks start. Sink and store live as long as the writer.
+  SnapshotSink* AddOperator(KeyedOperator op);
 
   /// Control loop. At most one checkpoint runs; an older one is cancelled.
   void Begin(CheckpointId id, const std::set<SubtaskId>& subtasks);
@@ -67,7 +74,8 @@ class CheckpointWriter {
   /// Slot thread: the subtask has handed everything over.
   void Deliver(SubtaskId subtask, SubtaskSnapshot snapshot);
 
-  /// Slot thread: see Subtask::Options.
+  /// Slot thread: see Subtask::Options. With a store a full snapshot cannot be taken from the
+  /// tables: then on_done reports the loss as Internal, and the attempt has to end.
   bool WantsFull(SubtaskId subtask, const std::string& uid);
 
  private:
@@ -77,6 +85,8 @@ class CheckpointWriter {
 
   void SortLoop();
   void WriteLoop();
+  void MergeLoop();
+  Operator* FindToMerge() const;
   bool TakeChunks(std::unique_lock<std::mutex>& lock);
   void WriteDelivered(std::unique_lock<std::mutex>& lock);
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
@@ -91,6 +101,7 @@ class CheckpointWriter {
   std::mutex mutex_;
   std::condition_variable sort_wake_;
   std::condition_variable write_wake_;
+  std::condition_variable merge_wake_;
   // All below: mutex_, except what says otherwise.
   bool stop_ = false;
   std::map<OperatorKey, std::unique_ptr<Operator>> operators_;
@@ -98,6 +109,7 @@ class CheckpointWriter {
   std::shared_ptr<Running> to_write_;  // for the writing thread to pick up
   std::thread sort_thread_;
   std::thread write_thread_;
+  std::thread merge_thread_;
 };
 
 }  // namespace weir

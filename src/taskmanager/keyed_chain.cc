@@ -10,6 +10,8 @@
 namespace weir {
 namespace {
 
+constexpr size_t kMergeSliceBytes = 1 << 20;
+
 // A handle's extents as one range of bytes. Extents are verified when they are first read and kept
 // whole while they are in use: a merge and a restore read front to back.
 class StoredSegment final : public SegmentSource {
@@ -110,6 +112,50 @@ absl::StatusOr<std::vector<SegmentLink>> OpenChain(CheckpointStorage& storage,
     links.push_back({*std::move(reader), ours});
   }
   return links;
+}
+
+absl::StatusOr<proto::StateHandle> MergeChain(CheckpointStorage& storage,
+                                              const std::vector<proto::StateHandle>& handles,
+                                              KeyGroupRange range, const std::string& path) {
+  absl::StatusOr<std::vector<SegmentLink>> links = OpenChain(storage, handles, range);
+  if (!links.ok()) return links.status();
+  if (links->empty()) return absl::InternalError("a chain without segments cannot be merged");
+  absl::StatusOr<std::unique_ptr<StorageWriter>> file = storage.Create(path);
+  if (!file.ok()) return file.status();
+
+  proto::StateHandle merged = handles.back();
+  merged.set_kind(proto::StateHandle::BASE);
+  merged.set_file(path);
+  merged.clear_extents();
+  merged.mutable_key_groups()->set_first(range.first);
+  merged.mutable_key_groups()->set_end(range.end);
+  std::string slice;
+  uint64_t offset = 0;
+  const auto write = [&]() -> absl::Status {
+    if (absl::Status s = (*file)->Append(slice); !s.ok()) return s;
+    proto::Extent& extent = *merged.add_extents();
+    extent.set_offset(offset);
+    extent.set_length(slice.size());
+    extent.set_checksum(StableHash(std::string_view(slice)));
+    offset += slice.size();
+    slice.clear();
+    return absl::OkStatus();
+  };
+  SegmentInfo info = links->back().reader->info();
+  info.kind = SnapshotKind::kFull;
+  const absl::StatusOr<uint64_t> size =
+      MergeSegments(*links, range, /*changes=*/false, std::move(info),
+                    [&](std::string_view bytes) -> absl::Status {
+                      slice.append(bytes);
+                      return slice.size() < kMergeSliceBytes ? absl::OkStatus() : write();
+                    });
+  if (!size.ok()) return size.status();
+  if (!slice.empty()) {
+    if (absl::Status s = write(); !s.ok()) return s;
+  }
+  if (absl::Status s = (*file)->Finish(); !s.ok()) return s;
+  merged.set_length(offset);
+  return merged;
 }
 
 }  // namespace weir

@@ -46,4 +46,10 @@ absl::StatusOr<std::vector<SegmentLink>> OpenChain(CheckpointStorage& storage,
                                                    const std::vector<proto::StateHandle>& handles,
                                                    KeyGroupRange range);
 
+/// Writes what the chain comes to in `range` as one new base under `path`. Blocks for as long as
+/// the state takes to be read and written; costs no memory to speak of.
+absl::StatusOr<proto::StateHandle> MergeChain(CheckpointStorage& storage,
+                                              const std::vector<proto::StateHandle>& handles,
+                                              KeyGroupRange range, const std::string& path);
+
 }  // namespace weir

@@ -8,6 +8,8 @@
 #include "base/hash.h"
 #include "job/graph_proto.h"
 #include "log/log.h"
+#include "state/checkpoint/state_file.h"
+#include "state/rocksdb/rocksdb_store.h"
 
 namespace weir {
 namespace {
@@ -126,6 +128,21 @@ KeyGroupRange LocalAttempt::KeyGroupsOf(SubtaskId subtask) const {
           FirstKeyGroup(subtask.index + 1, max, parallelism)};
 }
 
+namespace {
+
+// Takes the files of a savepoint, or of another job, into the job's own storage: what a checkpoint
+// refers to must be the job's. Several TaskManagers may want the same file.
+absl::Status Adopt(CheckpointStorage& from, const std::vector<proto::StateHandle>& handles,
+                   CheckpointStorage& to) {
+  for (const proto::StateHandle& handle : handles) {
+    const absl::Status status = CopyFile(from, to, handle.file());
+    if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 // I/O thread; reads only what is const.
 absl::StatusOr<LocalAttempt::Prepared> LocalAttempt::Prepare() const {
   absl::StatusOr<std::string> library =
@@ -150,6 +167,7 @@ absl::StatusOr<LocalAttempt::Prepared> LocalAttempt::Prepare() const {
   auto storage = DirectoryStorage::Open(deploy_.checkpoint_directory());
   if (!storage.ok()) return storage.status();
   prepared.storage = *std::move(storage);
+  if (absl::Status s = OpenStores(prepared); !s.ok()) return s;
   if (!deploy_.has_restore()) return prepared;
 
   DirectoryStorage* from = prepared.storage.get();
@@ -158,7 +176,6 @@ absl::StatusOr<LocalAttempt::Prepared> LocalAttempt::Prepare() const {
     if (!other.ok()) return other.status();
     prepared.restore_storage = *std::move(other);
     from = prepared.restore_storage.get();
-    prepared.state_is_foreign = true;
   }
   auto plan = RestorePlan::Load(*from, deploy_.restore().manifest_path(), *prepared.graph,
                                 deploy_.restore().allow_non_restored_state());
@@ -169,10 +186,35 @@ absl::StatusOr<LocalAttempt::Prepared> LocalAttempt::Prepare() const {
       auto restored = (*plan)->For(vertex.operators[op].uid, subtask.index, vertex.parallelism,
                                    KeyGroupsOf(subtask), OperatorDirectory(subtask, op));
       if (!restored.ok()) return restored.status();
+      if (from != prepared.storage.get()) {
+        if (absl::Status s = Adopt(*from, restored->keyed_handles, *prepared.storage); !s.ok()) {
+          return s;
+        }
+      }
       prepared.restored[{subtask, op}] = *std::move(restored);
     }
   }
   return prepared;
+}
+
+absl::Status LocalAttempt::OpenStores(Prepared& prepared) const {
+  if (prepared.graph->settings.state_backend != StateBackendKind::kRocksDb) {
+    return absl::OkStatus();
+  }
+  for (const SubtaskId& subtask : local_) {
+    const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
+    for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
+      if (!vertex.operators[op].node.keyed) continue;
+      RocksDbStoreOptions options;
+      options.directory = OperatorDirectory(subtask, op) + "/rocksdb";
+      std::error_code ignored;
+      std::filesystem::create_directories(OperatorDirectory(subtask, op), ignored);
+      auto store = RocksDbStore::Open(env_.rocksdb(), std::move(options));
+      if (!store.ok()) return store.status();
+      prepared.stores[{subtask, op}] = *std::move(store);
+    }
+  }
+  return absl::OkStatus();
 }
 
 void LocalAttempt::OnPrepared(absl::StatusOr<Prepared> prepared) {
@@ -245,15 +287,20 @@ void LocalAttempt::AddSinksOfKeyedOperators() {
     const JobVertex& vertex = prepared_.graph->vertex(local.id.vertex);
     for (uint32_t i = 0; i < vertex.operators.size(); ++i) {
       if (!vertex.operators[i].node.keyed) continue;
-      std::vector<proto::StateHandle> chain;
+      CheckpointWriter::KeyedOperator op;
+      op.subtask = local.id;
+      op.uid = vertex.operators[i].uid;
+      op.max_parallelism = deploy_.graph().max_parallelism();
+      op.key_groups = KeyGroupsOf(local.id);
+      op.slot = local.slot->parker();
       const auto restored = prepared_.restored.find({local.id, i});
-      if (restored != prepared_.restored.end()) chain = restored->second.keyed_handles;
-      // Files of another job or of a savepoint are not ours to refer to: all is written anew.
-      const bool foreign = prepared_.state_is_foreign && !chain.empty();
-      if (foreign) chain.clear();
-      sinks_[{local.id, i}] = writer_->AddOperator(
-          local.id, vertex.operators[i].uid, deploy_.graph().max_parallelism(),
-          KeyGroupsOf(local.id), std::move(chain), foreign, local.slot->parker());
+      if (restored != prepared_.restored.end()) op.restored = restored->second.keyed_handles;
+      const auto store = prepared_.stores.find({local.id, i});
+      if (store != prepared_.stores.end()) {
+        stores_[{local.id, i}] = store->second.get();
+        op.store = std::move(store->second);
+      }
+      sinks_[{local.id, i}] = writer_->AddOperator(std::move(op));
     }
   }
 }
@@ -325,6 +372,11 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   const auto sink = sinks_.find({subtask, index});
   if (sink != sinks_.end()) keyed.sink = sink->second;
   if (restored != prepared_.restored.end()) keyed.restored = restored->second.keyed_state.get();
+  const auto store = stores_.find({subtask, index});
+  if (store != stores_.end()) {
+    keyed.store = store->second;
+    keyed.cache_bytes = env_.state_cache_bytes / std::max<size_t>(stores_.size(), 1);
+  }
   keyed.allow_unclaimed_state = deploy_.restore().allow_non_restored_state();
   return context;
 }
@@ -429,6 +481,10 @@ void LocalAttempt::OnCheckpointDone(CheckpointId id,
   if (releasing_) return;
   proto::ToJobManager message = NewMessage();
   if (!result.ok()) {
+    if (absl::IsInternal(result.status())) {
+      FailAll(proto::FAILURE_KIND_EXTERNAL, std::string(result.status().message()));
+      return;
+    }
     if (running_checkpoint_ != id) return;  // the coordinator gave it up itself
     proto::CheckpointDecline& decline = *message.mutable_checkpoint_decline();
     *decline.mutable_attempt() = deploy_.attempt();

@@ -16,6 +16,7 @@
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/deployment.h"
 #include "state/checkpoint/directory_storage.h"
+#include "state/rocksdb/rocksdb_resources.h"
 #include "taskmanager/artifacts.h"
 #include "taskmanager/checkpoint_writer.h"
 #include "taskmanager/control_loop.h"
@@ -39,6 +40,10 @@ struct AttemptEnvironment {
   std::string directory;  ///< of this process's working files
   std::string label;      ///< of this process, in names of checkpoint files
   std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
+  /// What all stores of the process share; made at the first call. I/O thread.
+  std::function<RocksDbResources*()> rocksdb;
+  /// For the tables in front of the stores of one attempt.
+  size_t state_cache_bytes = size_t{256} << 20;
   /// To the JobManager; any thread.
   std::function<void(proto::ToJobManager)> send;
 };
@@ -78,10 +83,11 @@ class LocalAttempt final : private SubtaskListener {
     std::unique_ptr<DirectoryStorage> restore_storage;  // null: the same, or no restore
     std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
     std::string lineage;
-    bool state_is_foreign = false;
+    std::map<std::pair<SubtaskId, uint32_t>, std::unique_ptr<StateStore>> stores;
   };
 
   absl::StatusOr<Prepared> Prepare() const;
+  absl::Status OpenStores(Prepared& prepared) const;
   void OnPrepared(absl::StatusOr<Prepared> prepared);
   void Deploy();
   void AddSinksOfKeyedOperators();
@@ -119,6 +125,7 @@ class LocalAttempt final : private SubtaskListener {
   std::vector<metrics::Registration> registrations_;
   std::set<SubtaskId> local_;
   std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;
+  std::map<std::pair<SubtaskId, uint32_t>, StateStore*> stores_;  // owned by the writer
   std::optional<CheckpointId> running_checkpoint_;
 
   bool preparing_ = false;

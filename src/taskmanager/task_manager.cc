@@ -388,6 +388,17 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path) {
     return link_->FetchArtifact(leader_epoch, hash, path);
   };
+  // A quarter of the state's share of memory is RocksDB's, the rest the tables' in front of it.
+  const uint64_t state_bytes = options_.memory_bytes / 2;
+  env.state_cache_bytes = state_bytes / 4 * 3;
+  env.rocksdb = [this, state_bytes] {
+    if (rocksdb_ == nullptr) {
+      RocksDbResources::Options options;
+      options.memory_bytes = state_bytes / 4;
+      rocksdb_ = std::make_unique<RocksDbResources>(options);
+    }
+    return rocksdb_.get();
+  };
   env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
   const std::string job = deploy.attempt().job_id();
   log::Info("deploying",

@@ -66,6 +66,7 @@ class TaskManager {
   std::unique_ptr<NetworkBufferPool> network_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Artifacts> artifacts_;
+  std::unique_ptr<RocksDbResources> rocksdb_;  // I/O thread, after the first use const
   std::unique_ptr<WorkerService> worker_;
   std::unique_ptr<metrics::HttpServer> http_;
   std::vector<metrics::Registration> registrations_;
