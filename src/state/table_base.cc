@@ -326,7 +326,7 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
 size_t TableBase::EvictSome(size_t want) {
   if (slots_ == nullptr || HasNested()) return 0;
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
-  const bool settled = last_written_ <= context_->directory->stream->SettledThrough();
+  bool settled = last_written_ <= context_->directory->stream->SettledThrough();
   size_t dropped = 0;
   // Two turns of the hand: the first may only take reference bits away.
   for (size_t visited = 0; visited < 2 * group_count() && dropped < want; ++visited) {
@@ -341,6 +341,8 @@ size_t TableBase::EvictSome(size_t want) {
       } else if (flags & (kEpochA | kEpochB)) {
         if (flags & epoch_->frozen) WriteOut(slot, epoch_->segment - 1);
         if (flags & epoch_->dirty) WriteOut(slot, epoch_->segment);
+        // The hand's second turn must not take what was written just now for settled.
+        settled = false;
       } else if (!(flags & kUnsettled)) {
         ForgetSlot(slot);
         complete_ = false;
