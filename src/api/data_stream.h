@@ -11,6 +11,7 @@
 #include "runtime/graph/stream_graph.h"
 #include "runtime/operator/process_operator.h"
 #include "runtime/operator/stateless.h"
+#include "runtime/operator/window/time_windows.h"
 #include "runtime/sink/sink.h"
 #include "runtime/sink/writer_operator.h"
 
@@ -19,6 +20,8 @@ namespace weir {
 class Environment;
 template <class K, class T, class KeySelector>
 class KeyedStream;
+template <class T>
+class AllWindowedStream;
 
 namespace internal {
 StreamNode& NewNode(Environment* env, std::string kind, std::string name);
@@ -127,6 +130,9 @@ class DataStream : public OperatorSettings<DataStream<T>> {
     });
     return KeyedStream<K, T, F>(std::move(keyed), std::move(key));
   }
+
+  /// Cuts the whole stream into windows, in one subtask. See windowed_stream.h.
+  AllWindowedStream<T> WindowAll(TimeWindows windows) const;
 
   /// Rows of several streams, in no particular order between them.
   template <class... Others>

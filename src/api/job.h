@@ -3,6 +3,7 @@
 #include "api/args.h"
 #include "api/environment.h"
 #include "api/keyed_stream.h"
+#include "api/windowed_stream.h"
 #include "base/abi.h"
 
 /// Defines the job of a job library:

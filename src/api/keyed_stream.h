@@ -10,8 +10,12 @@
 #include "api/data_stream.h"
 #include "runtime/operator/keyed_process_operator.h"
 #include "runtime/operator/rolling_operator.h"
+#include "runtime/operator/window/time_windows.h"
 
 namespace weir {
+
+template <class K, class T, class KeySelector>
+class WindowedStream;
 
 /// A stream partitioned by key: rows with the same key are processed by the same subtask, which
 /// owns the key's state. Give the operators made here a Uid before their state matters.
@@ -61,6 +65,9 @@ class KeyedStream {
       return std::make_unique<KeyedProcessOperator<F, KeySelector>>(key, f);
     });
   }
+
+  /// Cuts every key's rows into windows: Tumbling(1min), Sliding(10s, 2s). See windowed_stream.h.
+  WindowedStream<K, T, KeySelector> Window(TimeWindows windows) const;
 
   /// Adds a keyed operator of one's own (see KeyedOperator). `make` gives a new one per subtask.
   template <class Out>

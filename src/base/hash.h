@@ -31,6 +31,11 @@ constexpr uint32_t KeyGroupOf(uint64_t key_hash, uint32_t max_parallelism) {
   return static_cast<uint32_t>(((key_hash >> 32) * max_parallelism) >> 32);
 }
 
+/// The least key hash in the key group; 0 for max_parallelism, which is past the last one.
+constexpr uint64_t FirstHashOfKeyGroup(uint32_t key_group, uint32_t max_parallelism) {
+  return (((uint64_t{key_group} << 32) + max_parallelism - 1) / max_parallelism) << 32;
+}
+
 /// Subtask that owns a key group. Ranges are contiguous: subtask i owns
 /// [ceil(i * max / p), ceil((i + 1) * max / p)).
 constexpr uint32_t SubtaskOfKeyGroup(uint32_t key_group, uint32_t max_parallelism,

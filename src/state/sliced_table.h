@@ -144,7 +144,7 @@ class SlicedTable {
         at = end;
       }
       if (at != sorted_.entries.end() && at->hash <= range.last) continue;  // changed: sort again
-      const uint64_t next_group = FirstHashOf(group + 1, max);
+      const uint64_t next_group = FirstHashOfKeyGroup(group + 1, max);
       if (next_group == 0 || next_group > range.last) break;
       range.next = std::max(range.next, next_group);
     }
@@ -211,12 +211,6 @@ class SlicedTable {
     std::vector<Entry> entries;
     std::vector<bool> visited;
   };
-
-  static uint64_t FirstHashOf(uint32_t key_group, uint32_t max) {
-    // The least h with (h * max) >> 32 == key_group, for the high 32 bits h of the hash.
-    const uint64_t high = ((uint64_t{key_group} << 32) + max - 1) / max;
-    return high << 32;  // 0 past the last key group
-  }
 
   uint64_t VersionOf(std::span<const int64_t> ends, uint32_t group) {
     uint64_t version = 0;

@@ -12,6 +12,7 @@
 #include "api/data_stream.h"
 #include "api/environment.h"
 #include "api/keyed_stream.h"
+#include "api/windowed_stream.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/operator/operator.h"

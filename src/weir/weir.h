@@ -16,6 +16,7 @@
 #include "api/job.h"
 #include "api/keyed_stream.h"
 #include "api/watermarks.h"
+#include "api/windowed_stream.h"
 #include "connectors/collection/collect.h"
 #include "connectors/collection/from_collection.h"
 #include "connectors/file/read_lines.h"

@@ -7,6 +7,7 @@
 #include "runtime/operator/keyed_operator.h"
 #include "runtime/operator/keyed_rows.h"
 #include "runtime/operator/process_operator.h"
+#include "runtime/operator/time_domain.h"
 #include "state/list_state.h"
 #include "state/map_state.h"
 #include "state/timer_service.h"
@@ -50,8 +51,6 @@ class KeyedContext {
   const RuntimeContext& runtime_;
   KeyedStateBackend& backend_;
 };
-
-enum class TimeDomain { kEventTime, kProcessingTime };
 
 /// A user's function over the rows of a key, with state and timers. Derive from it, override
 /// ProcessElement, and OnTimer if it registers any.

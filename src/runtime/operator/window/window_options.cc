@@ -1,0 +1,14 @@
+#include "runtime/operator/window/window_options.h"
+
+#include "base/error.h"
+
+namespace weir {
+
+void ThrowNoTimestamp(const std::string& operator_uid) {
+  ThrowError(ErrorKind::kUser,
+             "operator " + operator_uid +
+                 ": a row without event time came to an event-time window; give the source a "
+                 "watermark strategy that assigns timestamps, or use ProcessingTime() windows");
+}
+
+}  // namespace weir

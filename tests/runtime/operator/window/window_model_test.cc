@@ -1,0 +1,170 @@
+// Both window operators against a model that is Flink's rules written down plainly: random windows,
+// rows, watermarks, and restores at changing parallelism, from a seed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <tuple>
+
+#include "api/windowed_stream.h"
+#include "testing/operator_harness.h"
+
+namespace weir {
+namespace {
+
+using testing::HarnessSnapshot;
+using testing::OperatorHarness;
+using namespace std::chrono_literals;
+
+struct Row {
+  int64_t key = 0;
+  int64_t value = 0;
+};
+
+struct Fired {
+  int64_t key = 0;
+  int64_t start = 0;
+  int64_t end = 0;
+  int64_t sum = 0;
+  friend auto operator<=>(const Fired&, const Fired&) = default;
+};
+
+class Model {
+ public:
+  Model(int64_t size, int64_t slide, int64_t lateness)
+      : size_(size), slide_(slide), lateness_(lateness) {}
+
+  void Push(Row row, int64_t t) {
+    bool late = true;
+    for (int64_t start = Floor(t); start > t - size_; start -= slide_) {
+      const int64_t end = start + size_;
+      if (end - 1 + lateness_ <= watermark_) continue;
+      late = false;
+      int64_t& sum = sums_[{end, row.key}];
+      sum += row.value;
+      if (end - 1 <= watermark_) fired_.push_back({row.key, start, end, sum});
+    }
+    if (late && Floor(t) > t - size_) ++dropped_;
+  }
+  void Watermark(int64_t watermark) {
+    const int64_t before = std::exchange(watermark_, watermark);
+    for (auto it = sums_.begin(); it != sums_.end();) {
+      const auto& [end, key] = it->first;
+      if (end - 1 > before && end - 1 <= watermark) {
+        fired_.push_back({key, end - size_, end, it->second});
+      }
+      it = end - 1 + lateness_ <= watermark ? sums_.erase(it) : std::next(it);
+    }
+  }
+  std::vector<Fired> Take() { return std::exchange(fired_, {}); }
+  int64_t dropped() const { return dropped_; }
+
+ private:
+  int64_t Floor(int64_t t) const { return t - ((t % slide_) + slide_) % slide_; }
+
+  const int64_t size_, slide_, lateness_;
+  int64_t watermark_ = INT64_MIN / 2;
+  std::map<std::pair<int64_t, int64_t>, int64_t> sums_;
+  std::vector<Fired> fired_;
+  int64_t dropped_ = 0;
+};
+
+class SumRows : public ProcessWindowFunction<int64_t, Row, Fired> {
+ public:
+  void Process(const int64_t& key, Context& context, const std::vector<Row>& rows,
+               Collector<Fired>& out) override {
+    int64_t sum = 0;
+    for (const Row& row : rows) sum += row.value;
+    out.Collect({key, context.window().start.ms, context.window().end.ms, sum});
+  }
+};
+
+void RunAgainstModel(uint32_t seed, bool general) {
+  SCOPED_TRACE("seed " + std::to_string(seed) + (general ? ", general" : ", sliced"));
+  std::mt19937 random(seed);
+  const auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  const int64_t size = pick(1, 40);
+  const int64_t slide = pick(0, 2) == 0 ? size : pick(1, 45);
+  const int64_t lateness = pick(0, 1) == 0 ? 0 : pick(1, 60);
+  const auto build = [=](DataStream<Row> rows) {
+    const auto windowed =
+        rows.KeyBy(&Row::key)
+            .Window(Sliding(std::chrono::milliseconds(size), std::chrono::milliseconds(slide)))
+            .AllowedLateness(std::chrono::milliseconds(lateness));
+    if (general) return windowed.Process(SumRows());
+    return windowed.Aggregate(Sum(&Row::value),
+                              [](const int64_t& key, const TimeWindow& window, int64_t sum) {
+                                return Fired{key, window.start.ms, window.end.ms, sum};
+                              });
+  };
+  using Harness = OperatorHarness<Row, Fired>;
+  auto harness = std::make_unique<Harness>(build);
+  Model model(size, slide, lateness);
+  std::vector<Fired> got;
+  const auto take = [&] {
+    for (const Fired& fired : harness->TakeRows()) got.push_back(fired);
+  };
+  int64_t dropped = 0;
+  int64_t watermark = -100;
+  for (int step = 0; step < 300; ++step) {
+    switch (pick(0, 9)) {
+      case 0:
+      case 1: {
+        watermark += pick(0, 15);
+        harness->SetYielding(pick(0, 1) == 0);
+        harness->Watermark(Timestamp{watermark});
+        model.Watermark(watermark);
+        break;
+      }
+      case 2: {
+        if (pick(0, 4) != 0) break;
+        const HarnessSnapshot snapshot = harness->Snapshot();
+        take();
+        dropped += harness->counter(kLateRecordsDropped);
+        const auto parallelism = static_cast<uint32_t>(pick(1, 4));
+        harness = std::make_unique<Harness>(
+            build, testing::HarnessOptions{.parallelism = parallelism, .restore = &snapshot});
+        harness->SetYielding(pick(0, 1) == 0);
+        harness->Open();
+        break;
+      }
+      default: {
+        harness->SetYielding(false);
+        std::vector<testing::Stamped<Row>> rows;
+        for (int64_t i = pick(1, 20); i > 0; --i) {
+          const int64_t t = watermark + pick(-60, 40);
+          rows.push_back({{pick(0, 30), pick(1, 100)}, Timestamp{t}});
+          model.Push(rows.back().row, t);
+        }
+        harness->PushBatch(rows);
+        break;
+      }
+    }
+  }
+  harness->SetYielding(false);
+  harness->Watermark(Timestamp{watermark + 10'000});
+  model.Watermark(watermark + 10'000);
+  take();
+  EXPECT_EQ(harness->state_entries(), 0u);
+  dropped += harness->counter(kLateRecordsDropped);
+  EXPECT_EQ(dropped, model.dropped());
+  std::vector<Fired> expected = model.Take();
+  std::ranges::sort(expected);
+  std::ranges::sort(got);
+  EXPECT_GT(expected.size(), 10u);
+  EXPECT_EQ(got, expected);
+}
+
+TEST(WindowModel, Sliced) {
+  for (uint32_t seed = 1; seed <= 60; ++seed) RunAgainstModel(seed, false);
+}
+
+TEST(WindowModel, General) {
+  for (uint32_t seed = 1; seed <= 30; ++seed) RunAgainstModel(seed, true);
+}
+
+}  // namespace
+}  // namespace weir
