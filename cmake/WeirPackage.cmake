@@ -31,8 +31,10 @@ set_target_properties(weir_shared PROPERTIES
   LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${archive_list}"
   LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/WeirExports.map)
 target_link_options(weir_shared PRIVATE
-  -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/WeirExports.map
-  $<$<NOT:$<BOOL:${WEIR_SANITIZE}>>:-Wl,-z,defs>)
+  -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/WeirExports.map)
+if(NOT WEIR_SANITIZE)  # a sanitizer's symbols come from the executable
+  target_link_options(weir_shared PRIVATE -Wl,-z,defs)
+endif()
 target_include_directories(weir_shared INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/weir>)
