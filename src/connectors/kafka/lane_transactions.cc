@@ -1,11 +1,11 @@
 #include "connectors/kafka/lane_transactions.h"
 
 #include <algorithm>
-#include <array>
 #include <thread>
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "connectors/kafka/produce.h"
 
 namespace weir::kafka {
 namespace {
@@ -182,6 +182,21 @@ void RequireOutputTopic(const PublicationOptions& options, const LogFunction& lo
   PartitionCount(client.get(), options.client.brokers, options.topic, kRequest);
 }
 
+Owned<rd_kafka_t> MakeTransactionalProducer(
+    const PublicationOptions& options, const std::string& transactional_id,
+    void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
+    const LogFunction& log) {
+  return MakeClient(options.client,
+                    {.type = RD_KAFKA_PRODUCER,
+                     .defaults = ProducerDefaults(options),
+                     .fixed = {{"transactional.id", transactional_id},
+                               {"enable.idempotence", "true"},
+                               {"delivery.report.only.error", "true"}},
+                     .on_delivery = on_failed_delivery,
+                     .opaque = opaque},
+                    log);
+}
+
 LaneTransactions::LaneTransactions(const PublicationOptions& options, Setup setup,
                                    const std::atomic<bool>& stop, LogFunction log)
     : options_(options),
@@ -258,17 +273,9 @@ P::Event LaneTransactions::InitOne(const std::string& transactional_id) {
   failed_delivery_ = failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (WEIR_FAILPOINT("kafka.publish.init")) return P::OutcomeUnknown{"failpoint"};
   try {
-    producer_ = MakeClient(options_.client,
-                           {.type = RD_KAFKA_PRODUCER,
-                            .defaults = ProducerDefaults(options_),
-                            .fixed = {{"transactional.id", transactional_id},
-                                      {"enable.idempotence", "true"},
-                                      {"delivery.report.only.error", "true"}},
-                            .on_delivery = OnFailedDelivery,
-                            .opaque = this},
-                           log_);
+    producer_ = MakeTransactionalProducer(options_, transactional_id, OnFailedDelivery, this, log_);
   } catch (const Error& error) {
-    return P::Refused{error.what()};
+    return P::Refused{error.what(), error.kind()};
   }
   output_.reset(rd_kafka_topic_new(producer_.get(), options_.topic.c_str(), nullptr));
   if (output_ == nullptr) return Outcome(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, "opening the topic");
@@ -370,52 +377,11 @@ P::Event LaneTransactions::ReadMarker() {
   return P::MarkerFound{newest};
 }
 
-rd_kafka_resp_err_t LaneTransactions::ProduceOne(const OutputRecord& record) {
-  // The payload stays where it is, in the mapped file, until the transaction has ended.
-  std::array<rd_kafka_vu_t, 7> parts;
-  size_t n = 0;
-  parts[n].vtype = RD_KAFKA_VTYPE_RKT;
-  parts[n++].u.rkt = output_.get();
-  parts[n].vtype = RD_KAFKA_VTYPE_PARTITION;
-  parts[n++].u.i32 = record.partition;
-  parts[n].vtype = RD_KAFKA_VTYPE_VALUE;
-  parts[n].u.mem.ptr = record.value ? const_cast<char*>(record.value->data()) : nullptr;
-  parts[n++].u.mem.size = record.value ? record.value->size() : 0;
-  if (record.key) {
-    parts[n].vtype = RD_KAFKA_VTYPE_KEY;
-    parts[n].u.mem.ptr = const_cast<char*>(record.key->data());
-    parts[n++].u.mem.size = record.key->size();
-  }
-  if (record.timestamp_ms >= 0) {
-    parts[n].vtype = RD_KAFKA_VTYPE_TIMESTAMP;
-    parts[n++].u.i64 = record.timestamp_ms;
-  }
-  rd_kafka_headers_t* headers = nullptr;
-  if (!record.headers.empty()) {
-    headers = rd_kafka_headers_new(4);
-    std::string_view rest = record.headers;
-    std::string_view name;
-    std::optional<std::string_view> value;
-    while (NextHeader(rest, name, value)) {
-      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()),
-                          value ? value->data() : nullptr,
-                          value ? static_cast<ssize_t>(value->size()) : 0);
-    }
-    parts[n].vtype = RD_KAFKA_VTYPE_HEADERS;
-    parts[n++].u.headers = headers;
-  }
-  rd_kafka_error_t* error = rd_kafka_produceva(producer_.get(), parts.data(), n);
-  if (error == nullptr) return RD_KAFKA_RESP_ERR_NO_ERROR;
-  const auto code = rd_kafka_error_code(error);
-  rd_kafka_error_destroy(error);
-  if (headers != nullptr) rd_kafka_headers_destroy(headers);
-  return code;
-}
-
 bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {
   epoch.ForEach([&](const OutputRecord& record) {
     for (;;) {
-      failed_produce_ = ProduceOne(record);
+      // The value stays where it is, in the mapped file, until the transaction has ended.
+      failed_produce_ = Produce(producer_.get(), output_.get(), record, false, nullptr);
       if (failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
       if (failed_produce_ != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_ ||
           failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {

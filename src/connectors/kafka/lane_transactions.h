@@ -40,6 +40,13 @@ int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& 
 /// Throws weir::Error when the output topic cannot be written: kUser when it does not exist.
 void RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
 
+/// A producer for the lane's transactions, not yet connected. Throws weir::Error (kUser) naming the
+/// property that is wrong.
+Owned<rd_kafka_t> MakeTransactionalProducer(
+    const PublicationOptions& options, const std::string& transactional_id,
+    void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
+    const LogFunction& log);
+
 /// Does in Kafka what a lane's TransactionPublisher says, with librdkafka. Blocks; runs on the
 /// publisher's thread, never on a slot thread. Each call returns the event that answers the action.
 class LaneTransactions {
@@ -72,7 +79,6 @@ class LaneTransactions {
   TransactionPublisher::Event Outcome(rd_kafka_resp_err_t code, const std::string& doing);
   TransactionPublisher::Event Outcome(const rd_kafka_error_t* error, const std::string& doing);
   bool ProduceEpoch(const EpochReader& epoch);
-  rd_kafka_resp_err_t ProduceOne(const OutputRecord& record);
   rd_kafka_resp_err_t ProduceMarker(const Marker& marker);
   /// Repeats a resumable call in short slices until it ends, `limit` has passed or we stop.
   rd_kafka_error_t* InSlices(std::chrono::milliseconds limit,

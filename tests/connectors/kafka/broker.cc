@@ -274,14 +274,26 @@ void Broker::AddPartitions(const std::string& topic, int new_total) {
 }
 
 void Broker::Produce(const std::string& topic, const std::vector<TestRecord>& records) {
+  ProduceWith({{"enable.idempotence", "true"}}, topic, records, std::nullopt);
+}
+
+void Broker::ProduceInTransaction(const std::string& topic, const std::vector<TestRecord>& records,
+                                  bool commit) {
+  ProduceWith({{"transactional.id", "test-" + topic}}, topic, records, commit);
+}
+
+void Broker::ProduceWith(const Properties& properties, const std::string& topic,
+                         const std::vector<TestRecord>& records, std::optional<bool> commit) {
   int failed = 0;
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   char error[512];
-  if (rd_kafka_conf_set(conf, "bootstrap.servers", address_.c_str(), error, sizeof error) !=
-          RD_KAFKA_CONF_OK ||
-      rd_kafka_conf_set(conf, "enable.idempotence", "true", error, sizeof error) !=
-          RD_KAFKA_CONF_OK) {
-    Fail(error);
+  Properties all = properties;
+  all["bootstrap.servers"] = address_;
+  for (const auto& [name, value] : all) {
+    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), error, sizeof error) !=
+        RD_KAFKA_CONF_OK) {
+      Fail(error);
+    }
   }
   rd_kafka_conf_set_opaque(conf, &failed);
   rd_kafka_conf_set_dr_msg_cb(conf,
@@ -293,6 +305,13 @@ void Broker::Produce(const std::string& topic, const std::vector<TestRecord>& re
   rd_kafka_t* raw = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof error);
   if (raw == nullptr) Fail(error);
   const Client client(raw);
+  const auto check = [](rd_kafka_error_t* failure, const std::string& what) {
+    if (failure != nullptr) Fail(what + ": " + rd_kafka_error_string(failure));
+  };
+  if (commit) {
+    check(rd_kafka_init_transactions(raw, kCallMs), "init_transactions");
+    check(rd_kafka_begin_transaction(raw), "begin_transaction");
+  }
   for (const TestRecord& record : records) {
     rd_kafka_headers_t* headers = rd_kafka_headers_new(record.headers.size());
     for (const auto& [name, value] : record.headers) {
@@ -320,6 +339,11 @@ void Broker::Produce(const std::string& topic, const std::vector<TestRecord>& re
   }
   Check(rd_kafka_flush(raw, kCallMs), "producing to " + topic);
   if (failed != 0) Fail(std::to_string(failed) + " records were not delivered to " + topic);
+  if (commit) {
+    check(*commit ? rd_kafka_commit_transaction(raw, kCallMs)
+                  : rd_kafka_abort_transaction(raw, kCallMs),
+          "ending a transaction");
+  }
 }
 
 std::vector<TestRecord> Broker::Read(const std::string& topic, Isolation isolation) {

@@ -60,6 +60,10 @@ class Broker {
   /// Appends plain records (no transaction) and waits until all are acknowledged.
   void Produce(const std::string& topic, const std::vector<TestRecord>& records);
 
+  /// The same in one transaction, which is then committed or aborted.
+  void ProduceInTransaction(const std::string& topic, const std::vector<TestRecord>& records,
+                            bool commit);
+
   /// Everything in the topic from the beginning up to its present end under this isolation level,
   /// sorted by partition and offset.
   std::vector<TestRecord> Read(const std::string& topic, Isolation isolation);
@@ -76,6 +80,8 @@ class Broker {
 
  private:
   Broker();
+  void ProduceWith(const Properties& properties, const std::string& topic,
+                   const std::vector<TestRecord>& records, std::optional<bool> commit);
   void AwaitReady();
 
   std::string directory_;

@@ -1,0 +1,212 @@
+#include "connectors/kafka/at_least_once_sink.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "connectors/kafka/epoch_file.h"
+#include "connectors/kafka/produce.h"
+
+namespace weir::kafka {
+namespace {
+
+constexpr uint64_t kMessageOverhead = 256;  // of a message in librdkafka's queues, roughly
+
+void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
+
+}  // namespace
+
+Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
+                                          void (*on_delivery)(rd_kafka_t*,
+                                                              const rd_kafka_message_t*, void*),
+                                          void* opaque, const LogFunction& log) {
+  const uint64_t budget = settings.client.memory_bytes;
+  return MakeClient(
+      settings.client,
+      {.type = RD_KAFKA_PRODUCER,
+       .defaults = {{"linger.ms", "5"},
+                    {"batch.size", "1000000"},
+                    {"enable.idempotence", "true"},
+                    {"message.timeout.ms", "30000"},
+                    {"partitioner", "murmur2_random"},  // Java's: the same key, the same partition
+                    {"queue.buffering.max.messages",
+                     std::to_string(std::max<uint64_t>(10'000, budget / kMessageOverhead))},
+                    {"queue.buffering.max.kbytes",
+                     std::to_string(std::max<uint64_t>(1024, budget / 1024))}},
+       .fixed = {{"delivery.report.only.error", "false"}},
+       .on_delivery = on_delivery,
+       .opaque = opaque},
+      log);
+}
+
+AtLeastOnceSink::~AtLeastOnceSink() { Close(); }
+
+void AtLeastOnceSink::Open(const RuntimeContext& context) {
+  context_ = &context;
+  epochs_.push_back(std::make_unique<Epoch>());
+  producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, context.log_warning);
+  topic_.reset(rd_kafka_topic_new(producer_.get(), settings_.topic.c_str(), nullptr));
+  if (topic_ == nullptr) {
+    ThrowError(ErrorKind::kUser, "'" + settings_.topic + "' is not a valid topic name");
+  }
+  main_queue_.reset(rd_kafka_queue_get_main(producer_.get()));
+  rd_kafka_queue_cb_event_enable(main_queue_.get(), WakeSlot,
+                                 const_cast<RuntimeContext*>(&context));
+}
+
+void AtLeastOnceSink::Append(const OutputRecord& record) {
+  Epoch& epoch = *epochs_.back();
+  ++epoch.undelivered;
+  SendOrWait(record, epoch.tries.front().get());
+}
+
+rd_kafka_resp_err_t AtLeastOnceSink::Send(const OutputRecord& record, Try* attempt) {
+  return Produce(producer_.get(), topic_.get(), record, true, attempt);
+}
+
+void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
+  if (waiting_.empty()) {
+    const auto code = Send(record, attempt);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+    if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+      ThrowError(ErrorKind::kExternal,
+                 "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic));
+    }
+  }
+  const auto own = [](const std::optional<std::string_view>& view) {
+    return view ? std::optional<std::string>(*view) : std::nullopt;
+  };
+  waiting_.push_back({.key = own(record.key),
+                      .value = own(record.value),
+                      .headers = std::string(record.headers),
+                      .timestamp_ms = record.timestamp_ms,
+                      .partition = record.partition,
+                      .attempt = attempt});
+}
+
+void AtLeastOnceSink::Serve() {
+  rd_kafka_poll(producer_.get(), 0);
+  while (!waiting_.empty() && !failure_) {
+    const Waiting& next = waiting_.front();
+    OutputRecord record{.key = next.key,
+                        .value = next.value,
+                        .headers = next.headers,
+                        .timestamp_ms = next.timestamp_ms,
+                        .partition = next.partition};
+    const auto code = Send(record, next.attempt);
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) break;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      failure_ =
+          Error(ErrorKind::kExternal,
+                "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic));
+      break;
+    }
+    waiting_.pop_front();
+  }
+  if (retries_ > 0) {
+    context_->log_warning("sending to Kafka topic " + settings_.topic + ": " +
+                          std::to_string(retries_) + " records are sent again: " + retry_reason_);
+    if (context_->add_to_counter) {
+      context_->add_to_counter("kafka_send_retries", static_cast<int64_t>(retries_));
+    }
+    retries_ = 0;
+  }
+  // Epochs that are delivered and whose barrier has passed are of no more interest.
+  while (epochs_.size() > 1 && epochs_.front()->undelivered == 0) epochs_.pop_front();
+}
+
+void AtLeastOnceSink::DeliveryReport(rd_kafka_t*, const rd_kafka_message_t* message, void* self) {
+  static_cast<AtLeastOnceSink*>(self)->OnDelivery(*message);
+}
+
+void AtLeastOnceSink::OnDelivery(const rd_kafka_message_t& message) {
+  Try* attempt = static_cast<Try*>(message._private);
+  if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    --attempt->epoch->undelivered;
+    return;
+  }
+  if (failure_) return;
+  const std::string reason = Explain(message.err, settings_.client.brokers, settings_.topic);
+  if (Classify(producer_.get(), message.err) == ErrorClass::kRefused ||
+      attempt->number > kMaxRetries) {
+    failure_ = Error(ErrorKind::kExternal,
+                     "sending to Kafka failed after " + std::to_string(attempt->number) +
+                         (attempt->number == 1 ? " try: " : " tries: ") + reason);
+    return;
+  }
+  ++retries_;
+  retry_reason_ = reason;
+  Epoch& epoch = *attempt->epoch;
+  epoch.tries.push_back(std::make_unique<Try>(Try{.epoch = &epoch, .number = attempt->number + 1}));
+  OutputRecord record;
+  if (message.key != nullptr) {
+    record.key = std::string_view(static_cast<const char*>(message.key), message.key_len);
+  }
+  if (message.payload != nullptr) {
+    record.value = std::string_view(static_cast<const char*>(message.payload), message.len);
+  }
+  rd_kafka_timestamp_type_t type;
+  record.timestamp_ms = rd_kafka_message_timestamp(&message, &type);
+  record.partition = message.partition;
+  std::string encoded;
+  rd_kafka_headers_t* headers = nullptr;
+  if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    const char* name;
+    const void* value;
+    size_t size;
+    for (size_t i = 0;
+         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
+      AppendHeader(name,
+                   value == nullptr
+                       ? std::nullopt
+                       : std::optional(std::string_view(static_cast<const char*>(value), size)),
+                   encoded);
+    }
+  }
+  record.headers = encoded;
+  // Not into librdkafka from its own callback: Serve sends what waits.
+  waiting_.push_back(
+      {.key = record.key ? std::optional<std::string>(*record.key) : std::nullopt,
+       .value = record.value ? std::optional<std::string>(*record.value) : std::nullopt,
+       .headers = encoded,
+       .timestamp_ms = record.timestamp_ms,
+       .partition = record.partition,
+       .attempt = epoch.tries.back().get()});
+}
+
+bool AtLeastOnceSink::HasRoom() {
+  if (!waiting_.empty()) Serve();
+  return waiting_.empty();
+}
+
+void AtLeastOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot&) {
+  epochs_.back()->checkpoint = id;
+  epochs_.push_back(std::make_unique<Epoch>());
+}
+
+bool AtLeastOnceSink::ReadyToAcknowledge(CheckpointId id) {
+  Serve();
+  return std::ranges::none_of(epochs_, [&](const std::unique_ptr<Epoch>& epoch) {
+    return epoch->checkpoint && *epoch->checkpoint <= id && epoch->undelivered > 0;
+  });
+}
+
+void AtLeastOnceSink::NotifyCheckpointComplete(CheckpointId) {}
+
+void AtLeastOnceSink::CheckFailure() {
+  Serve();
+  if (failure_) throw *failure_;
+}
+
+void AtLeastOnceSink::Close() {
+  if (main_queue_ != nullptr) rd_kafka_queue_cb_event_enable(main_queue_.get(), nullptr, nullptr);
+  main_queue_.reset();
+  topic_.reset();
+  producer_.reset();
+}
+
+std::unique_ptr<SinkBackend> MakeAtLeastOnceSink(const SinkSettings& settings) {
+  return std::make_unique<AtLeastOnceSink>(settings);
+}
+
+}  // namespace weir::kafka

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "connectors/kafka/client.h"
+#include "connectors/kafka/sink_backend.h"
+
+namespace weir::kafka {
+
+Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
+                                          void (*on_delivery)(rd_kafka_t*,
+                                                              const rd_kafka_message_t*, void*),
+                                          void* opaque, const LogFunction& log);
+
+/// Sends records as they come. A checkpoint is acknowledged when every record before its barrier
+/// has been delivered; a record that could not be delivered is sent again a few times, then the
+/// attempt fails. Everything happens on the slot thread: librdkafka's delivery reports are served
+/// by CheckFailure, HasRoom and ReadyToAcknowledge, and its main queue wakes the slot.
+class AtLeastOnceSink final : public SinkBackend {
+ public:
+  static constexpr int kMaxRetries = 3;
+
+  explicit AtLeastOnceSink(SinkSettings settings) : settings_(std::move(settings)) {}
+  ~AtLeastOnceSink() override;
+
+  void Open(const RuntimeContext& context) override;
+  void Append(const OutputRecord& record) override;
+  bool HasRoom() override;
+  void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
+  bool ReadyToAcknowledge(CheckpointId id) override;
+  void NotifyCheckpointComplete(CheckpointId id) override;
+  void NotifyCheckpointAborted(CheckpointId) override {}
+  bool PublishedUpTo(CheckpointId id) override { return ReadyToAcknowledge(id); }
+  void CheckFailure() override;
+  void Close() override;
+
+ private:
+  struct Epoch;
+  /// What a delivery report says of its record: which epoch, and how often it was tried. One per
+  /// epoch for the first tries, so that no record needs an allocation.
+  struct Try {
+    Epoch* epoch = nullptr;
+    int number = 1;
+  };
+  struct Epoch {
+    Epoch() { tries.push_back(std::make_unique<Try>(Try{.epoch = this})); }
+    std::optional<CheckpointId> checkpoint;  ///< set when its barrier has passed
+    uint64_t undelivered = 0;
+    std::vector<std::unique_ptr<Try>> tries;
+  };
+  /// A record for which librdkafka's queue had no room; at most one batch's.
+  struct Waiting {
+    std::optional<std::string> key;
+    std::optional<std::string> value;
+    std::string headers;
+    int64_t timestamp_ms = -1;
+    int32_t partition = -1;
+    Try* attempt = nullptr;
+  };
+
+  rd_kafka_resp_err_t Send(const OutputRecord& record, Try* attempt);
+  void SendOrWait(const OutputRecord& record, Try* attempt);
+  void Serve();
+  void OnDelivery(const rd_kafka_message_t& message);
+  static void DeliveryReport(rd_kafka_t*, const rd_kafka_message_t* message, void* self);
+
+  const SinkSettings settings_;
+  const RuntimeContext* context_ = nullptr;
+  std::deque<std::unique_ptr<Epoch>> epochs_;  // the last one is open
+  std::deque<Waiting> waiting_;
+  std::optional<Error> failure_;
+  uint64_t retries_ = 0;
+  std::string retry_reason_;
+  Owned<rd_kafka_queue_t> main_queue_;
+  Owned<rd_kafka_t> producer_;
+  Owned<rd_kafka_topic_t> topic_;
+};
+
+}  // namespace weir::kafka

@@ -1,0 +1,278 @@
+#include "connectors/kafka/exactly_once_sink.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/serde/serde.h"
+
+namespace weir::kafka {
+namespace {
+
+// State of one subtask: a value and one file per epoch with output that the checkpoint carries.
+constexpr char kStateName[] = "kafka.publication";
+constexpr char kEpochPrefix[] = "kafka.epoch.";
+constexpr uint32_t kStateMagic = 0x4b505357;  // "WSPK"
+constexpr uint32_t kStateVersion = 1;
+
+struct PublicationState {
+  uint64_t checkpoint = 0;
+  std::string run;
+  std::string lineage;
+  std::string transaction_prefix;
+  std::string marker_topic;
+  int32_t marker_partitions = 0;
+  int64_t marker_offset = 0;
+  std::optional<uint64_t> published;
+};
+
+PublicationState Decode(const std::string& bytes, const RuntimeContext& context) {
+  ByteReader reader(bytes);
+  const uint32_t magic = reader.Get<uint32_t>();
+  const uint32_t version = reader.Get<uint32_t>();
+  PublicationState state;
+  if (!reader.ok() || magic != kStateMagic || version != kStateVersion ||
+      !SerdeDecode(reader.GetBytes(reader.remaining()), state)) {
+    ThrowError(ErrorKind::kFatal, "operator " + context.operator_uid +
+                                      ": its state is not that of this version's Kafka sink");
+  }
+  return state;
+}
+
+}  // namespace
+
+struct ExactlyOnceSink::Former {
+  uint32_t subtask = 0;
+  PublicationState state;
+  std::vector<Publisher::Epoch> epochs;
+};
+
+std::vector<ExactlyOnceSink::Former> ExactlyOnceSink::ReadFormer(
+    const RuntimeContext& context) const {
+  std::vector<Former> all;
+  for (const RestoredOperatorState& restored : context.restored_state) {
+    const auto value = restored.values.find(kStateName);
+    if (value == restored.values.end()) continue;
+    Former former{
+        .subtask = restored.former_subtask, .state = Decode(value->second, context), .epochs = {}};
+    for (const auto& [name, file] : restored.files) {
+      const std::string_view prefix = kEpochPrefix;
+      if (!name.starts_with(prefix)) continue;
+      uint64_t id = 0;
+      std::from_chars(name.data() + prefix.size(), name.data() + name.size(), id);
+      former.epochs.push_back(
+          {CheckpointId{id}, {.path = file.path, .offset = file.offset, .length = file.length}});
+    }
+    std::ranges::sort(former.epochs, {}, &Publisher::Epoch::checkpoint);
+    all.push_back(std::move(former));
+  }
+  return all;
+}
+
+Publisher::LaneStart ExactlyOnceSink::LaneOf(const RuntimeContext& context, uint32_t subtask,
+                                             const std::vector<Former>& former) const {
+  Publisher::LaneStart start;
+  start.lane.id = {
+      .lineage = context.output_lineage, .sink = context.operator_uid, .subtask = subtask};
+  start.lane.parallelism = context.parallelism;
+  start.lane.writer = {.run = context.job_id.value,
+                       .leader_epoch = context.leader_epoch,
+                       .attempt = context.attempt};
+  if (!context.restored) return start;
+  // A sink that is new in a restored job: whoever tried the same before published nothing yet.
+  start.lane.restored.emplace();
+  if (former.empty()) return start;
+  start.lane.restored->checkpoint = CheckpointId{former.front().state.checkpoint};
+  start.lane.restored->run = former.front().state.run;
+  const auto own = std::ranges::find(former, subtask, &Former::subtask);
+  if (own == former.end()) return start;
+  start.epochs = own->epochs;
+  const PublicationState& state = own->state;
+  // Under a new lineage nothing counts as published, and there is nothing old to look for.
+  if (state.lineage != context.output_lineage) return start;
+  if (state.marker_topic != settings_.marker_topic) {
+    ThrowError(ErrorKind::kUser, "operator " + context.operator_uid + ": marker topic " +
+                                     settings_.marker_topic +
+                                     " is not the one that the checkpoint "
+                                     "was made with (" +
+                                     state.marker_topic + "); set it back");
+  }
+  if (state.published) start.lane.restored->published = CheckpointId{*state.published};
+  start.marker_offset = state.marker_offset;
+  if (state.transaction_prefix != settings_.transaction_prefix) {
+    start.former_transactional_id = TransactionalId(state.transaction_prefix, start.lane.id);
+  }
+  return start;
+}
+
+void ExactlyOnceSink::Open(const RuntimeContext& context) {
+  context_ = &context;
+  std::filesystem::create_directories(context.local_directory);
+  const std::vector<Former> former = ReadFormer(context);
+
+  std::vector<Publisher::LaneStart> lanes;
+  lanes.push_back(LaneOf(context, context.subtask_index, former));
+  own_lane_ = lanes[0].lane.id;
+  marker_offset_ = lanes[0].marker_offset;
+  if (lanes[0].lane.restored) marker_ = lanes[0].lane.restored->published;
+  for (const Publisher::Epoch& epoch : lanes[0].epochs) {
+    epochs_.push_back({.checkpoint = epoch.checkpoint, .file = epoch.file, .own_file = false});
+  }
+  if (lanes[0].lane.restored) completed_ = lanes[0].lane.restored->checkpoint;
+  for (const Former& other : former) {
+    if (other.subtask != context.subtask_index &&
+        other.subtask % context.parallelism == context.subtask_index) {
+      lanes.push_back(LaneOf(context, other.subtask, former));
+    }
+  }
+  std::optional<int32_t> partitions;
+  if (!former.empty() && former.front().state.lineage == context.output_lineage &&
+      former.front().state.marker_partitions > 0) {
+    partitions = former.front().state.marker_partitions;
+    marker_partitions_ = *partitions;
+  }
+  publisher_ = std::make_unique<Publisher>(
+      PublicationOptions{.client = settings_.client,
+                         .topic = settings_.topic,
+                         .marker_topic = settings_.marker_topic,
+                         .transaction_prefix = settings_.transaction_prefix},
+      std::move(lanes), partitions,
+      Publisher::Environment{.log = context.log_warning, .wake = context.wake});
+  publisher_->Start();
+  NewEpoch();
+}
+
+void ExactlyOnceSink::NewEpoch() {
+  open_ = std::make_unique<EpochWriter>(context_->local_directory + "/" + "epoch-" +
+                                        std::to_string(files_++));
+  early_checkpoint_asked_ = false;
+}
+
+void ExactlyOnceSink::Append(const OutputRecord& record) {
+  open_->Append(record);
+  if (open_->bytes() > settings_.epoch_bytes && !early_checkpoint_asked_) {
+    early_checkpoint_asked_ = true;
+    if (context_->request_checkpoint) context_->request_checkpoint();
+  }
+}
+
+bool ExactlyOnceSink::HasRoom() {
+  // Only what needs no further checkpoint to be published may stop the records: they stand in front
+  // of the barrier.
+  uint64_t backlog = 0;
+  for (const Epoch& epoch : epochs_) {
+    if (!epoch.published && epoch.checkpoint <= completed_) backlog += epoch.file.length;
+  }
+  return backlog < settings_.backlog_bytes;
+}
+
+std::string ExactlyOnceSink::EncodeState(CheckpointId id) const {
+  ByteWriter writer;
+  writer.Put(kStateMagic);
+  writer.Put(kStateVersion);
+  PublicationState state{
+      .checkpoint = id.value,
+      .run = context_->job_id.value,
+      .lineage = context_->output_lineage,
+      .transaction_prefix = settings_.transaction_prefix,
+      .marker_topic = settings_.marker_topic,
+      .marker_partitions = marker_partitions_,
+      .marker_offset = marker_offset_,
+      .published = marker_ ? std::optional(marker_->value) : std::nullopt,
+  };
+  writer.PutBytes(SerdeEncode(state));
+  return std::move(writer.bytes());
+}
+
+void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
+  TakeStatus();
+  const Publisher::Epoch closed{id, open_->Close()};
+  publisher_->CloseEpoch(closed);
+  epochs_.push_back({.checkpoint = id, .file = closed.file});
+  NewEpoch();
+  in_flight_.insert(id);
+  for (Epoch& epoch : epochs_) {
+    if (epoch.published || epoch.file.length == 0) continue;
+    epoch.last_reference = id;
+    state.files[kEpochPrefix + std::to_string(epoch.checkpoint.value)] = {
+        .path = epoch.file.path, .offset = epoch.file.offset, .length = epoch.file.length};
+  }
+  state.values[kStateName] = EncodeState(id);
+}
+
+bool ExactlyOnceSink::ReadyToAcknowledge(CheckpointId) {
+  TakeStatus();
+  return status_.ready;
+}
+
+void ExactlyOnceSink::NotifyCheckpointComplete(CheckpointId id) {
+  completed_ = std::max(completed_, id);
+  in_flight_.erase(in_flight_.begin(), in_flight_.upper_bound(id));
+  publisher_->CompleteCheckpoint(id);
+  Sweep();
+}
+
+void ExactlyOnceSink::NotifyCheckpointAborted(CheckpointId id) {
+  in_flight_.erase(id);
+  Sweep();
+}
+
+bool ExactlyOnceSink::PublishedUpTo(CheckpointId id) {
+  TakeStatus();
+  if (!status_.ready) return false;
+  return std::ranges::none_of(
+      epochs_, [&](const Epoch& epoch) { return !epoch.published && epoch.checkpoint <= id; });
+}
+
+void ExactlyOnceSink::CheckFailure() {
+  TakeStatus();
+  if (status_.failure) throw *status_.failure;
+}
+
+void ExactlyOnceSink::TakeStatus() {
+  Publisher::Status status = publisher_->status();
+  if (context_->add_to_counter) {
+    if (const uint64_t n = status.transactions - status_.transactions; n > 0) {
+      context_->add_to_counter("kafka_transactions", static_cast<int64_t>(n));
+    }
+    if (const uint64_t n = status.retries - status_.retries; n > 0) {
+      context_->add_to_counter("kafka_publish_retries", static_cast<int64_t>(n));
+    }
+  }
+  const bool news = status.published_up_to != status_.published_up_to;
+  status_ = std::move(status);
+  if (status_.marker_partitions > 0) marker_partitions_ = status_.marker_partitions;
+  if (status_.marker) {
+    marker_ = status_.marker;
+    marker_offset_ = status_.marker_offset;
+  }
+  if (!news) return;
+  for (Epoch& epoch : epochs_) {
+    if (epoch.checkpoint <= status_.published_up_to) epoch.published = true;
+  }
+  Sweep();
+}
+
+void ExactlyOnceSink::Sweep() {
+  std::erase_if(epochs_, [&](const Epoch& epoch) {
+    const auto user = in_flight_.lower_bound(epoch.checkpoint);
+    if (!epoch.published || (user != in_flight_.end() && *user <= epoch.last_reference)) {
+      return false;
+    }
+    if (epoch.own_file && epoch.file.length > 0) publisher_->RemoveFile(epoch.file.path);
+    return true;
+  });
+}
+
+void ExactlyOnceSink::Close() {
+  if (publisher_ != nullptr) publisher_->Stop();
+}
+
+std::unique_ptr<SinkBackend> MakeExactlyOnceSink(const SinkSettings& settings) {
+  return std::make_unique<ExactlyOnceSink>(settings);
+}
+
+}  // namespace weir::kafka

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "connectors/kafka/epoch_file.h"
+#include "connectors/kafka/publisher.h"
+#include "connectors/kafka/sink_backend.h"
+
+namespace weir::kafka {
+
+/// The exactly-once sink on the slot thread: appends to the open epoch's file, gives the checkpoint
+/// every epoch that is not known to be published, and lets the Publisher publish when the
+/// checkpoint is durable.
+class ExactlyOnceSink final : public SinkBackend {
+ public:
+  explicit ExactlyOnceSink(SinkSettings settings) : settings_(std::move(settings)) {}
+
+  void Open(const RuntimeContext& context) override;
+  void Append(const OutputRecord& record) override;
+  bool HasRoom() override;
+  void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
+  bool ReadyToAcknowledge(CheckpointId id) override;
+  void NotifyCheckpointComplete(CheckpointId id) override;
+  void NotifyCheckpointAborted(CheckpointId id) override;
+  bool PublishedUpTo(CheckpointId id) override;
+  void CheckFailure() override;
+  /// Waits until the publisher's thread has ended: at once when it is idle, otherwise until its
+  /// current request to Kafka returns.
+  void Close() override;
+
+ private:
+  /// A closed epoch. Its file is kept until it is published and no unfinished checkpoint refers to
+  /// it.
+  struct Epoch {
+    CheckpointId checkpoint;
+    EpochFile file;
+    bool own_file = true;  ///< not one that the restored checkpoint gave us
+    bool published = false;
+    CheckpointId last_reference;
+  };
+  /// What a checkpoint says of a former subtask.
+  struct Former;
+
+  std::vector<Former> ReadFormer(const RuntimeContext& context) const;
+  Publisher::LaneStart LaneOf(const RuntimeContext& context, uint32_t subtask,
+                              const std::vector<Former>& former) const;
+  void NewEpoch();
+  void TakeStatus();
+  void Sweep();
+  std::string EncodeState(CheckpointId id) const;
+
+  const SinkSettings settings_;
+  const RuntimeContext* context_ = nullptr;
+  LaneId own_lane_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<EpochWriter> open_;
+  uint64_t files_ = 0;
+  bool early_checkpoint_asked_ = false;
+  std::vector<Epoch> epochs_;  // oldest first
+  std::set<CheckpointId> in_flight_;
+  CheckpointId completed_;
+  // What the restored checkpoint knew of the own lane, until the publisher knows better.
+  std::optional<CheckpointId> marker_;
+  int64_t marker_offset_ = 0;
+  int32_t marker_partitions_ = 0;
+  Publisher::Status status_;
+};
+
+}  // namespace weir::kafka

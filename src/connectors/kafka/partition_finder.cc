@@ -1,0 +1,287 @@
+#include "connectors/kafka/partition_finder.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace weir::kafka {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kRequest{5'000};
+constexpr milliseconds kFirstBackOff{100};
+constexpr milliseconds kLongestBackOff{5'000};
+
+Owned<rd_kafka_topic_partition_list_t> ListOf(const std::vector<TopicPartition>& partitions) {
+  Owned<rd_kafka_topic_partition_list_t> list(
+      rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
+  for (const TopicPartition& p : partitions) {
+    rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition);
+  }
+  return list;
+}
+
+}  // namespace
+
+PartitionFinder::PartitionFinder(rd_kafka_t* consumer, Setup setup, Environment environment)
+    : consumer_(consumer), setup_(std::move(setup)), environment_(std::move(environment)) {}
+
+PartitionFinder::~PartitionFinder() { Stop(); }
+
+void PartitionFinder::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void PartitionFinder::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+PartitionFinder::Found PartitionFinder::TakeFound() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(found_, Found{.partitions = {},
+                                     .first_round_done = found_.first_round_done,
+                                     .failure = found_.failure});
+}
+
+void PartitionFinder::Drop(const TopicPartition& partition) {
+  {
+    std::lock_guard lock(mutex_);
+    drops_.push_back(partition);
+  }
+  changed_.notify_all();
+}
+
+void PartitionFinder::Run() {
+  try {
+    milliseconds back_off = kFirstBackOff;
+    for (;;) {
+      milliseconds wait;
+      try {
+        Round();
+        back_off = kFirstBackOff;
+        const bool again =
+            setup_.settings.discovery_interval.count() > 0 && !setup_.settings.stop.has_value();
+        wait = again ? setup_.settings.discovery_interval : milliseconds::max();
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kExternal) throw;
+        environment_.log("looking for partitions of the Kafka source is delayed: " +
+                         std::string(error.what()));
+        wait = back_off;
+        back_off = std::min(back_off * 2, kLongestBackOff);
+      }
+      if (!Wait(wait)) return;
+    }
+  } catch (const Error& error) {
+    {
+      std::lock_guard lock(mutex_);
+      found_.failure = error;
+    }
+    environment_.wake();
+  }
+}
+
+/// Waits, doing meanwhile what the slot thread asks for. False when we stop.
+bool PartitionFinder::Wait(milliseconds time) {
+  const bool forever = time == milliseconds::max();
+  const auto deadline = std::chrono::steady_clock::now() + (forever ? milliseconds(0) : time);
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      const auto called = [&] { return stop_ || !drops_.empty(); };
+      if (forever) {
+        changed_.wait(lock, called);
+      } else if (!changed_.wait_until(lock, deadline, called)) {
+        return true;
+      }
+      if (stop_) return false;
+    }
+    DropAsked();
+  }
+}
+
+void PartitionFinder::DropAsked() {
+  std::vector<TopicPartition> drops;
+  {
+    std::lock_guard lock(mutex_);
+    drops.swap(drops_);
+  }
+  if (drops.empty()) return;
+  const auto list = ListOf(drops);
+  if (rd_kafka_error_t* error = rd_kafka_incremental_unassign(consumer_, list.get())) {
+    environment_.log("leaving partitions: " + std::string(rd_kafka_error_string(error)));
+    rd_kafka_error_destroy(error);
+  }
+}
+
+/// One look: what is new gets its offsets and goes to slot and consumer.
+void PartitionFinder::Round() {
+  if (first_round_) {
+    std::vector<PartitionPosition> mine = setup_.restored_mine;
+    std::erase_if(mine, [&](const PartitionPosition& p) {
+      return known_.contains({p.topic, p.partition});
+    });
+    if (setup_.settings.stop) AddStops(mine);
+    for (const PartitionPosition& p : mine) known_.insert({p.topic, p.partition});
+    Announce(std::move(mine));
+  }
+  const std::vector<TopicPartition> fresh = NewPartitions();
+
+  std::vector<TopicPartition> at_start;
+  std::vector<TopicPartition> added_later;
+  for (const TopicPartition& p : fresh) {
+    (first_round_ && !setup_.was_resolved(p) ? at_start : added_later).push_back(p);
+  }
+  std::vector<PartitionPosition> positions;
+  for (const auto* group : {&at_start, &added_later}) {
+    if (group->empty()) continue;
+    const auto starts =
+        Resolve(*group, group == &at_start ? setup_.settings.start : Earliest(), false);
+    std::vector<int64_t> stops(group->size(), -1);
+    if (setup_.settings.stop) stops = Resolve(*group, *setup_.settings.stop, true);
+    for (size_t i = 0; i < group->size(); ++i) {
+      positions.push_back({.topic = (*group)[i].topic,
+                           .partition = (*group)[i].partition,
+                           .next = starts[i],
+                           .stop = stops[i]});
+    }
+  }
+  for (const TopicPartition& p : fresh) known_.insert(p);
+  Announce(std::move(positions));
+  if (first_round_) {
+    first_round_ = false;
+    {
+      std::lock_guard lock(mutex_);
+      found_.first_round_done = true;
+    }
+    environment_.wake();
+  }
+}
+
+/// A job that has become bounded since its checkpoint.
+void PartitionFinder::AddStops(std::vector<PartitionPosition>& partitions) {
+  for (PartitionPosition& p : partitions) {
+    if (p.stop < 0) p.stop = Resolve({{p.topic, p.partition}}, *setup_.settings.stop, true)[0];
+  }
+}
+
+std::vector<TopicPartition> PartitionFinder::NewPartitions() {
+  std::vector<TopicPartition> fresh;
+  for (const std::string& topic : setup_.settings.topics) {
+    const int32_t count =
+        PartitionCount(consumer_, setup_.settings.client.brokers, topic, kRequest);
+    for (int32_t i = 0; i < count; ++i) {
+      TopicPartition p{topic, i};
+      if (OwnerOf(p, setup_.parallelism) != setup_.subtask || known_.contains(p)) continue;
+      fresh.push_back(std::move(p));
+    }
+  }
+  return fresh;
+}
+
+void PartitionFinder::Announce(std::vector<PartitionPosition> partitions) {
+  if (partitions.empty()) return;
+  Owned<rd_kafka_topic_partition_list_t> list(
+      rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
+  for (const PartitionPosition& p : partitions) {
+    if (p.stop >= 0 && p.next >= p.stop) continue;  // nothing to read
+    rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition)->offset = p.next;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    auto& found = found_.partitions;
+    found.insert(found.end(), partitions.begin(), partitions.end());
+  }
+  environment_.wake();
+  if (list->cnt == 0) return;
+  if (rd_kafka_error_t* error = rd_kafka_incremental_assign(consumer_, list.get())) {
+    const std::string reason = rd_kafka_error_string(error);
+    rd_kafka_error_destroy(error);
+    ThrowError(ErrorKind::kInternal, "the Kafka client does not take partitions: " + reason);
+  }
+}
+
+std::vector<int64_t> PartitionFinder::Resolve(const std::vector<TopicPartition>& partitions,
+                                              const Position& position, bool as_stop) {
+  const Position::Kind otherwise = as_stop ? Position::Kind::kLatest : position.otherwise;
+  std::vector<int64_t> offsets(partitions.size(), -1);
+  switch (position.kind) {
+    case Position::Kind::kEarliest:
+    case Position::Kind::kLatest:
+      for (size_t i = 0; i < partitions.size(); ++i) {
+        offsets[i] = Simple(partitions[i], position.kind);
+      }
+      return offsets;
+    case Position::Kind::kCommitted:
+      offsets = CommittedOffsets(partitions);
+      break;
+    case Position::Kind::kTimestamp:
+      offsets = OffsetsForTime(partitions, position.timestamp);
+      break;
+    case Position::Kind::kOffsets:
+      for (size_t i = 0; i < partitions.size(); ++i) {
+        const auto given = position.offsets.find(partitions[i]);
+        if (given != position.offsets.end()) offsets[i] = given->second;
+      }
+      break;
+  }
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    if (offsets[i] < 0) offsets[i] = Simple(partitions[i], otherwise);
+  }
+  return offsets;
+}
+
+int64_t PartitionFinder::Simple(const TopicPartition& p, Position::Kind kind) {
+  int64_t low = 0;
+  int64_t high = 0;
+  const auto error = rd_kafka_query_watermark_offsets(consumer_, p.topic.c_str(), p.partition, &low,
+                                                      &high, static_cast<int>(kRequest.count()));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) Fail(error, "asking for the ends of", p.topic);
+  return kind == Position::Kind::kLatest ? high : low;
+}
+
+std::vector<int64_t> PartitionFinder::OffsetsForTime(const std::vector<TopicPartition>& partitions,
+                                                     Timestamp t) {
+  const auto list = ListOf(partitions);
+  for (int i = 0; i < list->cnt; ++i) list->elems[i].offset = t.ms;
+  const auto error =
+      rd_kafka_offsets_for_times(consumer_, list.get(), static_cast<int>(kRequest.count()));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    Fail(error, "asking for offsets at a time in", partitions[0].topic);
+  }
+  std::vector<int64_t> offsets;
+  for (int i = 0; i < list->cnt; ++i) {
+    if (list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      Fail(list->elems[i].err, "asking for offsets at a time in", list->elems[i].topic);
+    }
+    offsets.push_back(list->elems[i].offset);  // negative (the end) when nothing is that late
+  }
+  return offsets;
+}
+
+std::vector<int64_t> PartitionFinder::CommittedOffsets(
+    const std::vector<TopicPartition>& partitions) {
+  const auto list = ListOf(partitions);
+  const auto error = rd_kafka_committed(consumer_, list.get(), static_cast<int>(kRequest.count()));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    Fail(error, "asking for what group " + setup_.settings.group + " has committed in",
+         partitions[0].topic);
+  }
+  std::vector<int64_t> offsets;
+  for (int i = 0; i < list->cnt; ++i) offsets.push_back(list->elems[i].offset);
+  return offsets;
+}
+
+void PartitionFinder::Fail(rd_kafka_resp_err_t error, const std::string& doing,
+                           const std::string& topic) const {
+  const bool refused = Classify(consumer_, error) == ErrorClass::kRefused;
+  ThrowError(
+      refused ? ErrorKind::kUser : ErrorKind::kExternal,
+      doing + " topic " + topic + ": " + Explain(error, setup_.settings.client.brokers, topic));
+}
+
+}  // namespace weir::kafka

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "connectors/kafka/client.h"
+#include "connectors/kafka/source_backend.h"
+
+namespace weir::kafka {
+
+/// Finds the partitions that a source subtask owns, resolves where to start and stop, and gives
+/// them to the consumer: all that waits for Kafka's answers, on a thread of its own.
+///
+/// The slot thread takes what was found by TakeFound; a partition is announced there before the
+/// consumer is told to read it.
+class PartitionFinder {
+ public:
+  struct Setup {
+    SourceSettings settings;
+    uint32_t subtask = 0;
+    uint32_t parallelism = 1;
+    /// Partitions that the restored state knows; mine are read on from there.
+    std::vector<PartitionPosition> restored_mine;
+    /// True when the former owner of a partition had resolved all of its own: if the state does not
+    /// know the partition then it was added since, and is read from the beginning.
+    std::function<bool(const TopicPartition&)> was_resolved;
+  };
+  struct Environment {
+    LogFunction log;
+    std::function<void()> wake;
+  };
+  /// News for the slot thread.
+  struct Found {
+    std::vector<PartitionPosition> partitions;
+    bool first_round_done = false;
+    std::optional<Error> failure;
+  };
+
+  PartitionFinder(rd_kafka_t* consumer, Setup setup, Environment environment);
+  ~PartitionFinder();
+
+  void Start();
+  void Stop();
+  Found TakeFound();
+  /// The consumer is to read this partition no more.
+  void Drop(const TopicPartition& partition);
+
+ private:
+  void Run();
+  bool Wait(std::chrono::milliseconds time);
+  void DropAsked();
+  void Round();
+  void AddStops(std::vector<PartitionPosition>& partitions);
+  std::vector<TopicPartition> NewPartitions();
+  std::vector<int64_t> Resolve(const std::vector<TopicPartition>& partitions,
+                               const Position& position, bool as_stop);
+  std::vector<int64_t> OffsetsForTime(const std::vector<TopicPartition>& partitions, Timestamp t);
+  std::vector<int64_t> CommittedOffsets(const std::vector<TopicPartition>& partitions);
+  int64_t Simple(const TopicPartition& partition, Position::Kind kind);
+  void Announce(std::vector<PartitionPosition> partitions);
+  [[noreturn]] void Fail(rd_kafka_resp_err_t error, const std::string& doing,
+                         const std::string& topic) const;
+
+  rd_kafka_t* const consumer_;
+  const Setup setup_;
+  const Environment environment_;
+
+  std::set<TopicPartition> known_;  // finder's thread
+  bool first_round_ = true;         // finder's thread
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stop_ = false;                  // guarded by mutex_
+  Found found_;                        // guarded by mutex_
+  std::vector<TopicPartition> drops_;  // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace weir::kafka

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "connectors/kafka/client.h"
+#include "connectors/kafka/partition_finder.h"
+#include "connectors/kafka/source_backend.h"
+
+namespace weir::kafka {
+
+/// A source subtask: takes messages from librdkafka's queue without waiting, hands them out in runs
+/// of one partition, and keeps the position of each. Slot thread; PartitionFinder waits for Kafka.
+///
+/// Splits: 0 stands for "not yet known which partitions I own" and holds the watermark back until
+/// that is known; partitions are numbered from 1 as they come.
+class PartitionReader final : public SourceBackend {
+ public:
+  explicit PartitionReader(SourceSettings settings) : settings_(std::move(settings)) {}
+  ~PartitionReader() override { Close(); }
+
+  void Open(const RuntimeContext& context, SplitObserver& splits) override;
+  PollResult Poll(std::vector<Message>& messages, SplitIndex& split) override;
+  void BadRecord(size_t message, const std::string& reason) override;
+  void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
+  void NotifyCheckpointComplete(CheckpointId id) override;
+  void Close() override;
+
+ private:
+  static constexpr SplitIndex kUnknownSplit = 0;
+
+  struct Partition {
+    PartitionPosition position;
+    bool finished = false;
+  };
+
+  void AddPartition(const PartitionPosition& position);
+  void TakeFound();
+  /// Fills `taken_`; false when there is nothing now.
+  bool Take();
+  void ReleaseTaken();
+  /// The split of a message; takes news from the finder when it is not known.
+  SplitIndex SplitOf(const rd_kafka_message_t& message);
+  void HandleEvent(const rd_kafka_message_t& message);
+  void Finish(SplitIndex split);
+  /// At each checkpoint: how far each partition's end is ahead of us.
+  void ReportLag();
+  Partition& At(SplitIndex split) { return partitions_[split - 1]; }
+
+  const SourceSettings settings_;
+  const RuntimeContext* context_ = nullptr;
+  SplitObserver* splits_ = nullptr;
+  std::unique_ptr<PartitionFinder> finder_;
+  Owned<rd_kafka_queue_t> queue_;
+  Owned<rd_kafka_t> consumer_;
+
+  bool resolved_ = false;
+  std::vector<Partition> partitions_;  // split s is partitions_[s - 1]
+  size_t unfinished_ = 0;
+  std::map<std::pair<const rd_kafka_topic_t*, int32_t>, SplitIndex> split_of_handle_;
+  std::map<CheckpointId, std::vector<PartitionPosition>> to_commit_;
+
+  // Messages taken from the queue; [handed_begin_, handed_end_) were given out last.
+  std::array<rd_kafka_message_t*, Batch::kCapacity> taken_;
+  size_t taken_count_ = 0;
+  size_t handed_begin_ = 0;
+  size_t handed_end_ = 0;
+};
+
+}  // namespace weir::kafka

@@ -1,0 +1,70 @@
+#include "connectors/kafka/produce.h"
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "connectors/kafka/epoch_file.h"
+
+namespace weir::kafka {
+namespace {
+
+rd_kafka_headers_t* MakeHeaders(std::string_view encoded) {
+  rd_kafka_headers_t* headers = rd_kafka_headers_new(4);
+  std::string_view name;
+  std::optional<std::string_view> value;
+  while (NextHeader(encoded, name, value)) {
+    rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()),
+                        value ? value->data() : nullptr,
+                        value ? static_cast<ssize_t>(value->size()) : 0);
+  }
+  return headers;
+}
+
+}  // namespace
+
+rd_kafka_resp_err_t Produce(rd_kafka_t* producer, rd_kafka_topic_t* topic,
+                            const OutputRecord& record, bool copy, void* opaque) {
+  std::array<rd_kafka_vu_t, 9> parts;
+  size_t n = 0;
+  parts[n].vtype = RD_KAFKA_VTYPE_RKT;
+  parts[n++].u.rkt = topic;
+  parts[n].vtype = RD_KAFKA_VTYPE_PARTITION;
+  parts[n++].u.i32 = record.partition;
+  if (record.value) {
+    parts[n].vtype = RD_KAFKA_VTYPE_VALUE;
+    parts[n].u.mem.ptr = const_cast<char*>(record.value->data());
+    parts[n++].u.mem.size = record.value->size();
+  }
+  if (record.key) {
+    parts[n].vtype = RD_KAFKA_VTYPE_KEY;
+    parts[n].u.mem.ptr = const_cast<char*>(record.key->data());
+    parts[n++].u.mem.size = record.key->size();
+  }
+  if (copy) {
+    parts[n].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
+    parts[n++].u.i = RD_KAFKA_MSG_F_COPY;
+  }
+  if (record.timestamp_ms >= 0) {
+    parts[n].vtype = RD_KAFKA_VTYPE_TIMESTAMP;
+    parts[n++].u.i64 = record.timestamp_ms;
+  }
+  if (opaque != nullptr) {
+    parts[n].vtype = RD_KAFKA_VTYPE_OPAQUE;
+    parts[n++].u.ptr = opaque;
+  }
+  rd_kafka_headers_t* headers = nullptr;
+  if (!record.headers.empty()) {
+    headers = MakeHeaders(record.headers);
+    parts[n].vtype = RD_KAFKA_VTYPE_HEADERS;
+    parts[n++].u.headers = headers;
+  }
+  rd_kafka_error_t* error = rd_kafka_produceva(producer, parts.data(), n);
+  if (error == nullptr) return RD_KAFKA_RESP_ERR_NO_ERROR;  // the headers are the message's now
+  const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+  rd_kafka_error_destroy(error);
+  if (headers != nullptr) rd_kafka_headers_destroy(headers);
+  return code;
+}
+
+}  // namespace weir::kafka

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include "connectors/kafka/output_record.h"
+
+namespace weir::kafka {
+
+/// Hands one record to a producer. With `copy` the value is copied, otherwise it must stay where it
+/// is until it was delivered or the producer destroyed; key and headers are always copied.
+rd_kafka_resp_err_t Produce(rd_kafka_t* producer, rd_kafka_topic_t* topic,
+                            const OutputRecord& record, bool copy, void* opaque);
+
+}  // namespace weir::kafka

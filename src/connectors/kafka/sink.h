@@ -1,0 +1,152 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "connectors/format/format.h"
+#include "connectors/format/json_format.h"
+#include "connectors/kafka/sink_backend.h"
+#include "runtime/sink/sink.h"
+
+namespace weir::kafka {
+
+/// How a record's key comes from a row: a field (`&Total::customer`) or a function of the row. A
+/// string is the key as it is; anything else is written as JSON, so that a number is its decimal
+/// text. An empty optional means no key.
+template <class T>
+class RecordKey {
+ public:
+  RecordKey() = default;
+
+  template <class F>
+  requires std::invocable<const F&, const T&> RecordKey(F f)  // NOLINT: `.key = &Total::customer`
+      : append_([f = std::move(f)](const T& row, std::string& out) {
+          return Append(std::invoke(f, row), out);
+        }) {}
+
+  explicit operator bool() const { return static_cast<bool>(append_); }
+  /// False: this row has no key.
+  bool operator()(const T& row, std::string& out) const { return append_(row, out); }
+
+ private:
+  template <class K>
+  static bool Append(const K& key, std::string& out) {
+    if constexpr (std::is_convertible_v<const K&, std::string_view>) {
+      out.append(std::string_view(key));
+    } else if constexpr (requires { key.has_value(), *key; }) {
+      return key.has_value() && Append(*key, out);
+    } else {
+      JsonFormat<K>().Encode(key, out);
+    }
+    return true;
+  }
+
+  std::function<bool(const T&, std::string&)> append_;
+};
+
+template <class T>
+struct SinkOptions {
+  /// "host:port,host:port"
+  std::string brokers;
+  std::string topic;
+  /// How a row becomes the record's value.
+  FormatPtr<T> format = Json();
+  /// Records of one key go to one partition, the one that Java's producers choose. Without: any.
+  RecordKey<T> key = {};
+  Delivery delivery = ExactlyOnce;
+  /// Transactional ids are "prefix-lineage-operator-subtask"; access rules may need the prefix.
+  std::string transaction_prefix = "weir";
+  /// Handed to librdkafka; see ClientOptions.
+  std::map<std::string, std::string> properties = {};
+  uint64_t memory_bytes = 64u << 20;
+  /// Give each record the event time of its row; otherwise it has the time when it is sent.
+  bool event_time = true;
+  /// Where markers of published checkpoints are kept (exactly once); created if it is missing.
+  std::string marker_topic = "weir-output-markers";
+};
+
+/// See Sink.
+template <class T>
+class KafkaSinkWriter final : public SinkWriter<T> {
+ public:
+  KafkaSinkWriter(const SinkOptions<T>& options, std::unique_ptr<SinkBackend> backend)
+      : format_(options.format),
+        key_(options.key),
+        event_time_(options.event_time),
+        backend_(std::move(backend)) {}
+
+  void Open(const RuntimeContext& context) override { backend_->Open(context); }
+  void Write(RecordBatch<T>& batch) override {
+    batch.ForEach([this](const T& row, Timestamp t) {
+      OutputRecord record;
+      value_.clear();
+      format_->Encode(row, value_);
+      record.value = value_;
+      if (key_) {
+        key_bytes_.clear();
+        if (key_(row, key_bytes_)) record.key = key_bytes_;
+      }
+      if (event_time_ && t.ms >= 0) record.timestamp_ms = t.ms;
+      backend_->Append(record);
+    });
+  }
+  bool HasRoom() override { return backend_->HasRoom(); }
+  void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
+    backend_->Snapshot(id, state);
+  }
+  bool ReadyToAcknowledge(CheckpointId id) override { return backend_->ReadyToAcknowledge(id); }
+  void NotifyCheckpointComplete(CheckpointId id) override {
+    backend_->NotifyCheckpointComplete(id);
+  }
+  void NotifyCheckpointAborted(CheckpointId id) override { backend_->NotifyCheckpointAborted(id); }
+  bool PublishedUpTo(CheckpointId id) override { return backend_->PublishedUpTo(id); }
+  void CheckFailure() override { backend_->CheckFailure(); }
+  void Close() override { backend_->Close(); }
+
+ private:
+  const FormatPtr<T> format_;
+  const RecordKey<T> key_;
+  const bool event_time_;
+  const std::unique_ptr<SinkBackend> backend_;
+  std::string value_;
+  std::string key_bytes_;
+};
+
+/// A sink that writes each row as one record of a Kafka topic, exactly once unless said otherwise:
+///
+///   .To(kafka::Sink<Total>({.brokers = args["brokers"], .topic = "totals",
+///                           .key = &Total::customer}))
+template <class T>
+weir::Sink<T> Sink(SinkOptions<T> options) {
+  const SinkSettings settings{
+      .client = {.brokers = options.brokers,
+                 .properties = options.properties,
+                 .memory_bytes = options.memory_bytes},
+      .topic = options.topic,
+      .transaction_prefix = options.transaction_prefix,
+      .marker_topic = options.marker_topic,
+  };
+  const Delivery delivery = options.delivery;
+  weir::Sink<T> sink;
+  sink.name = "kafka " + options.topic;
+  sink.transactional = delivery == Delivery::kExactlyOnce;
+  sink.make_writer = [options = std::move(options), settings, delivery] {
+    return std::make_unique<KafkaSinkWriter<T>>(options, delivery == Delivery::kExactlyOnce
+                                                             ? MakeExactlyOnceSink(settings)
+                                                             : MakeAtLeastOnceSink(settings));
+  };
+  sink.validate = [settings, delivery](uint32_t) {
+    ValidateSink(settings, delivery);
+    return std::string();
+  };
+  return sink;
+}
+
+}  // namespace weir::kafka

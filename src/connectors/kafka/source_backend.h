@@ -1,0 +1,59 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/timestamp.h"
+#include "connectors/kafka/client_options.h"
+#include "connectors/kafka/position.h"
+#include "runtime/source/source.h"
+
+namespace weir::kafka {
+
+/// What a source's options come down to below the type of its rows.
+struct SourceSettings {
+  ClientOptions client;
+  std::vector<std::string> topics;
+  Position start;
+  std::optional<Position> stop;
+  std::string group;
+  bool skip_bad_records = false;
+  std::chrono::milliseconds discovery_interval{300'000};
+};
+
+/// A message as it came, until the next call of SourceBackend.
+struct Message {
+  std::string_view value;
+  Timestamp timestamp;
+};
+
+/// Reads a source subtask's partitions below the type of their rows. Slot thread.
+class SourceBackend {
+ public:
+  virtual ~SourceBackend() = default;
+  virtual void Open(const RuntimeContext& context, SplitObserver& splits) = 0;
+
+  /// Up to Batch::kCapacity messages of one partition in `messages`, or none.
+  virtual PollResult Poll(std::vector<Message>& messages, SplitIndex& split) = 0;
+  /// Of the messages that Poll gave, this one cannot be decoded: counts it, or throws weir::Error
+  /// naming topic, partition and offset.
+  virtual void BadRecord(size_t message, const std::string& reason) = 0;
+
+  virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
+  virtual void NotifyCheckpointComplete(CheckpointId id) = 0;
+  virtual void Close() = 0;
+};
+
+std::unique_ptr<SourceBackend> MakeSourceBackend(const SourceSettings& settings);
+
+/// Where the job is submitted: throws weir::Error when the options are wrong, no broker answers or
+/// a topic does not exist; a warning when partitions and parallelism do not fit.
+std::string ValidateSource(const SourceSettings& settings, uint32_t parallelism);
+
+}  // namespace weir::kafka

@@ -1,0 +1,426 @@
+// The Kafka sink against a real broker, on a subtask that the test drives by hand. What the
+// publisher alone has to endure (kill -9, fencing, time-outs) is in publisher_test.cc.
+
+#include "connectors/kafka/sink.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "connectors/format/text_format.h"
+#include "tests/connectors/kafka/broker.h"
+#include "tests/connectors/kafka/runtime_harness.h"
+
+namespace weir::kafka {
+namespace {
+
+using testing::Broker;
+using ::testing::ElementsAre;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::Isolation;
+using testing::RuntimeHarness;
+using testing::TestRecord;
+using ::testing::UnorderedElementsAre;
+using States = std::vector<RestoredOperatorState>;
+
+struct Total {
+  std::string customer;
+  int64_t cents = 0;
+};
+
+/// Where a checkpoint's files are kept: copies, as in the checkpoint storage.
+class Storage {
+ public:
+  Storage() {
+    std::string path = (std::filesystem::temp_directory_path() / "weir-storage-XXXXXX").string();
+    directory_ = mkdtemp(path.data());
+  }
+  ~Storage() { std::filesystem::remove_all(directory_); }
+
+  RestoredOperatorState Store(const OperatorStateSnapshot& snapshot, uint32_t subtask,
+                              uint32_t parallelism) {
+    RestoredOperatorState state{.former_subtask = subtask,
+                                .former_parallelism = parallelism,
+                                .values = snapshot.values,
+                                .files = {}};
+    for (const auto& [name, file] : snapshot.files) {
+      const std::string copy = directory_ + "/" + std::to_string(++files_);
+      std::filesystem::copy_file(file.path, copy);
+      state.files[name] = {.path = copy, .offset = file.offset, .length = file.length};
+    }
+    return state;
+  }
+
+ private:
+  std::string directory_;
+  int files_ = 0;
+};
+
+struct Place {
+  uint32_t index = 0;
+  uint32_t parallelism = 1;
+  uint32_t attempt = 1;
+  std::string lineage = {};
+};
+
+/// One subtask of a sink.
+template <class T>
+class Subtask {
+ public:
+  Subtask(const SinkOptions<T>& options, const Place& place, const States& restored = {})
+      : place_(place), writer_(Sink<T>(options).make_writer()) {
+    RuntimeContext& context = harness_.context;
+    context.output_lineage = place.lineage.empty() ? "lineage-" + options.topic : place.lineage;
+    context.subtask_index = place.index;
+    context.parallelism = place.parallelism;
+    context.attempt = AttemptId{place.attempt};
+    context.restored = !restored.empty();
+    for (RestoredOperatorState state : restored) {  // as the runtime hands it out
+      if (state.former_subtask % place.parallelism != place.index) state.files.clear();
+      context.restored_state.push_back(std::move(state));
+    }
+    writer_->Open(context);
+  }
+  ~Subtask() { writer_->Close(); }
+
+  void Write(const std::vector<T>& rows, Timestamp t = kNoTimestamp) {
+    RecordBatch<T> batch;
+    for (const T& row : rows) batch.Append(row, t);
+    writer_->Write(batch);
+  }
+  /// The barrier, and what the checkpoint then holds.
+  OperatorStateSnapshot Snapshot(uint64_t id) {
+    OperatorStateSnapshot state;
+    writer_->Snapshot(CheckpointId{id}, state);
+    return state;
+  }
+  bool AwaitAcknowledge(uint64_t id) {
+    return Await([&] { return writer_->ReadyToAcknowledge(CheckpointId{id}); });
+  }
+  void Complete(uint64_t id) { writer_->NotifyCheckpointComplete(CheckpointId{id}); }
+  bool AwaitPublished(uint64_t id) {
+    return Await([&] { return writer_->PublishedUpTo(CheckpointId{id}); });
+  }
+  std::string AwaitFailure() {
+    return ErrorOf([&] { Await([] { return false; }); });
+  }
+  /// A checkpoint from barrier to publication.
+  bool Checkpoint(uint64_t id) {
+    Snapshot(id);
+    if (!AwaitAcknowledge(id)) return false;
+    Complete(id);
+    return AwaitPublished(id);
+  }
+  template <class F>
+  bool Await(F&& wished) {
+    return harness_.RunUntil([&] {
+      writer_->CheckFailure();
+      return wished();
+    });
+  }
+  RestoredOperatorState Store(Storage& storage, uint64_t id) {
+    return storage.Store(Snapshot(id), place_.index, place_.parallelism);
+  }
+  SinkWriter<T>& writer() { return *writer_; }
+  RuntimeHarness& harness() { return harness_; }
+
+ private:
+  const Place place_;
+  RuntimeHarness harness_;
+  std::unique_ptr<SinkWriter<T>> writer_;
+};
+
+class SinkTest : public ::testing::Test {
+ protected:
+  SinkTest() {
+    options_.brokers = broker_.address();
+    options_.topic = broker_.CreateTopic("output", 1);
+    options_.format = String();
+  }
+  std::vector<std::string> Committed() {
+    return broker_.ReadValues(options_.topic, Isolation::kReadCommitted);
+  }
+
+  Broker& broker_ = Broker::Instance();
+  SinkOptions<std::string> options_;
+  Storage storage_;
+};
+
+TEST_F(SinkTest, RowsBecomeRecordsWithKeyValueAndEventTime) {
+  SinkOptions<Total> options{.brokers = broker_.address(),
+                             .topic = broker_.CreateTopic("totals", 4),
+                             .key = &Total::customer};
+  Subtask<Total> subtask(options, {});
+  subtask.Write({{"ann", 1}, {"bob", 2}, {"ann", 3}}, Timestamp{12345});
+  ASSERT_TRUE(subtask.Checkpoint(1));
+  const auto records = broker_.Read(options.topic, Isolation::kReadCommitted);
+  ASSERT_EQ(records.size(), 3u);
+  int32_t partition_of_ann = -1;
+  for (const TestRecord& record : records) {
+    EXPECT_EQ(record.timestamp_ms, 12345);
+    if (record.key != "ann") continue;
+    if (partition_of_ann < 0) {
+      partition_of_ann = record.partition;
+      EXPECT_EQ(record.value, R"({"customer":"ann","cents":1})");
+    }
+    EXPECT_EQ(record.partition, partition_of_ann);
+  }
+}
+
+TEST_F(SinkTest, NothingIsVisibleBeforeItsCheckpointIsComplete) {
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write({"a"});
+  ASSERT_TRUE(subtask.Checkpoint(1));
+  subtask.Write({"b"});
+  subtask.Snapshot(2);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(2));
+  EXPECT_FALSE(subtask.writer().PublishedUpTo(CheckpointId{2}));
+  EXPECT_THAT(broker_.ReadValues(options_.topic, Isolation::kReadUncommitted), ElementsAre("a"));
+  subtask.Complete(2);
+  ASSERT_TRUE(subtask.AwaitPublished(2));
+  EXPECT_THAT(Committed(), ElementsAre("a", "b"));
+}
+
+TEST_F(SinkTest, TheOutputOfAnAbortedCheckpointJoinsTheNext) {
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write({"a"});
+  subtask.Snapshot(1);
+  subtask.writer().NotifyCheckpointAborted(CheckpointId{1});
+  subtask.Write({"b"});
+  const OperatorStateSnapshot second = subtask.Snapshot(2);
+  EXPECT_EQ(second.files.size(), 2u) << "the checkpoint carries both epochs";
+  ASSERT_TRUE(subtask.AwaitAcknowledge(2));
+  subtask.Complete(2);
+  ASSERT_TRUE(subtask.AwaitPublished(2));
+  EXPECT_THAT(Committed(), ElementsAre("a", "b"));
+}
+
+TEST_F(SinkTest, ARestoredSinkPublishesWhatItsCheckpointCarriesOnce) {
+  States state;
+  {
+    Subtask<std::string> first(options_, {});
+    first.Write({"a"});
+    ASSERT_TRUE(first.Checkpoint(1));
+    first.Write({"b"});
+    state.push_back(first.Store(storage_, 2));
+    ASSERT_TRUE(first.AwaitAcknowledge(2));
+    first.Write({"lost with the attempt"});
+  }  // checkpoint 2 is durable, and nobody was told
+  for (uint32_t attempt = 2; attempt <= 3; ++attempt) {
+    Subtask<std::string> again(options_, {.attempt = attempt}, state);
+    ASSERT_TRUE(again.AwaitPublished(2)) << again.AwaitFailure();
+    EXPECT_THAT(Committed(), ElementsAre("a", "b"));
+  }
+  Subtask<std::string> last(options_, {.attempt = 4}, state);
+  last.Write({"c"});
+  ASSERT_TRUE(last.Checkpoint(3));
+  EXPECT_THAT(Committed(), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(SinkTest, AfterAChangeOfParallelismNothingIsLostOrRepeated) {
+  States three;
+  for (uint32_t i = 0; i < 3; ++i) {
+    Subtask<std::string> subtask(options_, {.index = i, .parallelism = 3});
+    subtask.Write({"of " + std::to_string(i)});
+    three.push_back(subtask.Store(storage_, 1));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+    if (i == 1) {  // one of them was told, and published
+      subtask.Complete(1);
+      ASSERT_TRUE(subtask.AwaitPublished(1));
+    }
+  }
+  States two;
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> subtask(options_, {.index = i, .parallelism = 2, .attempt = 2}, three);
+    two.push_back(subtask.Store(storage_, 2));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(2)) << subtask.AwaitFailure();
+  }
+  EXPECT_THAT(Committed(), UnorderedElementsAre("of 0", "of 1", "of 2"));
+  for (uint32_t i = 0; i < 4; ++i) {
+    Subtask<std::string> subtask(options_, {.index = i, .parallelism = 4, .attempt = 3}, two);
+    ASSERT_TRUE(subtask.Checkpoint(3)) << subtask.AwaitFailure();
+  }
+  EXPECT_THAT(Committed(), UnorderedElementsAre("of 0", "of 1", "of 2"));
+}
+
+TEST_F(SinkTest, AnOlderCheckpointThanWasPublishedIsRefusedUnlessTheLineageIsNew) {
+  States first;
+  {
+    Subtask<std::string> subtask(options_, {});
+    subtask.Write({"a"});
+    first.push_back(subtask.Store(storage_, 1));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+    subtask.Complete(1);
+    subtask.Write({"b"});
+    ASSERT_TRUE(subtask.Checkpoint(2));
+  }
+  Subtask<std::string> refused(options_, {.attempt = 2}, first);
+  EXPECT_THAT(refused.AwaitFailure(), HasSubstr("already published up to checkpoint 2"));
+  Subtask<std::string> anew(options_, {.attempt = 2, .lineage = "new-" + options_.topic}, first);
+  ASSERT_TRUE(anew.Checkpoint(2)) << anew.AwaitFailure();
+  EXPECT_THAT(Committed(), ElementsAre("a", "b", "a")) << "results are repeated, as was asked";
+}
+
+TEST_F(SinkTest, AChangedTransactionPrefixStillFencesTheOldIds) {
+  States state;
+  Subtask<std::string> zombie(options_, {});
+  zombie.Write({"a"});
+  state.push_back(zombie.Store(storage_, 1));
+  ASSERT_TRUE(zombie.AwaitAcknowledge(1));
+  options_.transaction_prefix = "other";
+  Subtask<std::string> next(options_, {.attempt = 2}, state);
+  ASSERT_TRUE(next.AwaitPublished(1)) << next.AwaitFailure();
+  zombie.Complete(1);
+  EXPECT_THAT(zombie.AwaitFailure(), HasSubstr("another producer"));
+  EXPECT_THAT(Committed(), ElementsAre("a"));
+}
+
+TEST_F(SinkTest, EpochFilesGoWhenNobodyNeedsThemAnyMore) {
+  Subtask<std::string> subtask(options_, {});
+  const auto files = [&] {
+    const std::filesystem::directory_iterator all(subtask.harness().context.local_directory);
+    return std::distance(begin(all), end(all));
+  };
+  subtask.Write({"a"});
+  subtask.Snapshot(1);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  subtask.Snapshot(2);  // carries epoch 1 as well
+  subtask.Complete(1);
+  ASSERT_TRUE(subtask.AwaitPublished(1));
+  EXPECT_EQ(files(), 1) << "checkpoint 2 may still be copying it";
+  subtask.Complete(2);
+  ASSERT_TRUE(subtask.AwaitPublished(2));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (files() > 0) ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+}
+
+TEST_F(SinkTest, ABigEpochAsksForACheckpointAndABacklogStopsTheRecords) {
+  RuntimeHarness harness;
+  harness.context.output_lineage = "lineage-" + options_.topic;
+  const auto sink = MakeExactlyOnceSink({.client = {.brokers = options_.brokers},
+                                         .topic = options_.topic,
+                                         .epoch_bytes = 1'000'000,
+                                         .backlog_bytes = 1'000'000});
+  sink->Open(harness.context);
+  const auto await = [&](const std::function<bool()>& wished) {
+    return harness.RunUntil([&] {
+      sink->CheckFailure();
+      return wished();
+    });
+  };
+  ASSERT_TRUE(await([&] { return sink->ReadyToAcknowledge(CheckpointId{1}); }));
+  const std::string value(1000, 'x');
+  for (int i = 0; i < 2000; ++i) sink->Append({.value = value});
+  EXPECT_EQ(harness.checkpoints_requested, 1);
+  EXPECT_TRUE(sink->HasRoom()) << "only a checkpoint frees the open epoch";
+  OperatorStateSnapshot state;
+  sink->Snapshot(CheckpointId{1}, state);
+  EXPECT_TRUE(sink->HasRoom());
+  broker_.Suspend();
+  sink->NotifyCheckpointComplete(CheckpointId{1});
+  EXPECT_FALSE(sink->HasRoom());
+  broker_.Resume();
+  EXPECT_TRUE(await([&] { return sink->HasRoom(); }));
+  EXPECT_EQ(Committed().size(), 2000u);
+  sink->Close();
+}
+
+TEST_F(SinkTest, ARecordThatIsTooLargeIsNamed) {
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write({std::string(3'000'000, 'x')});
+  subtask.Snapshot(1);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  subtask.Complete(1);
+  EXPECT_THAT(subtask.AwaitFailure(), HasSubstr("message.max.bytes"));
+}
+
+TEST_F(SinkTest, ValidationNamesWhatIsWrong) {
+  for (const Delivery delivery : {ExactlyOnce, AtLeastOnce}) {
+    SinkOptions<std::string> options = options_;
+    options.delivery = delivery;
+    const auto error = [&] { return ErrorOf([&] { Sink<std::string>(options).validate(1); }); };
+    EXPECT_EQ(error(), "");
+    options.properties = {{"linger.colour", "red"}};
+    EXPECT_THAT(error(), HasSubstr("linger.colour"));
+    options.properties = {{"compression.codec", "best"}};
+    EXPECT_THAT(error(), HasSubstr("compression.codec=best"));
+    options.properties = {};
+    options.topic = "nowhere";
+    EXPECT_THAT(error(), HasSubstr("topic nowhere"));
+    options.topic = "";
+    EXPECT_THAT(error(), HasSubstr(".topic"));
+  }
+  options_.properties = {{"transactional.id", "mine"}};
+  EXPECT_THAT(ErrorOf([&] { Sink<std::string>(options_).validate(1); }),
+              HasSubstr("set by Weir itself"));
+}
+
+TEST_F(SinkTest, AtLeastOnceIsSentAtOnceAndAcknowledgedWhenDelivered) {
+  options_.delivery = AtLeastOnce;
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write({"a", "b"});
+  subtask.Snapshot(1);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  EXPECT_THAT(Committed(), ElementsAre("a", "b"));
+  broker_.Suspend();
+  subtask.Write({"c"});
+  subtask.Snapshot(2);
+  EXPECT_FALSE(subtask.writer().ReadyToAcknowledge(CheckpointId{2}));
+  broker_.Resume();
+  ASSERT_TRUE(subtask.AwaitAcknowledge(2));
+  EXPECT_THAT(Committed(), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
+  options_.delivery = AtLeastOnce;
+  options_.properties = {{"message.timeout.ms", "1000"}, {"socket.timeout.ms", "1000"}};
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write({"a"});
+  subtask.Snapshot(1);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  broker_.Suspend();
+  subtask.Write({"b"});
+  subtask.Snapshot(2);
+  const bool sent_again =
+      subtask.Await([&] { return subtask.harness().counters["kafka_send_retries"] > 0; });
+  broker_.Resume();
+  ASSERT_TRUE(sent_again);
+  EXPECT_THAT(subtask.harness().log(), HasSubstr("sent again"));
+  ASSERT_TRUE(subtask.AwaitAcknowledge(2));
+  EXPECT_THAT(Committed(), ::testing::Contains("b"));
+}
+
+TEST_F(SinkTest, AtLeastOnceGivesUpWithTheReason) {
+  options_.delivery = AtLeastOnce;
+  Subtask<std::string> subtask(options_, {});
+  EXPECT_THAT(ErrorOf([&] {
+                subtask.Write({std::string(3'000'000, 'x')});
+                subtask.Await([] { return false; });
+              }),
+              HasSubstr("message.max.bytes"));
+}
+
+TEST_F(SinkTest, AtLeastOnceHasRoomAgainWhenTheQueueHas) {
+  options_.delivery = AtLeastOnce;
+  options_.memory_bytes = 1 << 20;
+  Subtask<std::string> subtask(options_, {});
+  const std::string value(1000, 'x');
+  size_t written = 0;
+  broker_.Suspend();
+  while (subtask.writer().HasRoom() && written < 100'000) {
+    subtask.Write(std::vector<std::string>(1000, value));
+    written += 1000;
+  }
+  broker_.Resume();
+  EXPECT_LT(written, 100'000u);
+  EXPECT_TRUE(subtask.Await([&] { return subtask.writer().HasRoom(); }));
+  subtask.Snapshot(1);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  EXPECT_EQ(Committed().size(), written);
+}
+
+}  // namespace
+}  // namespace weir::kafka

@@ -1,0 +1,359 @@
+// The Kafka source against a real broker, on a subtask that the test drives by hand.
+
+#include "connectors/kafka/source.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "connectors/format/text_format.h"
+#include "tests/connectors/kafka/broker.h"
+#include "tests/connectors/kafka/runtime_harness.h"
+
+namespace weir::kafka {
+namespace {
+
+using testing::Broker;
+using ::testing::ElementsAre;
+using testing::ErrorOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::RuntimeHarness;
+using testing::TestRecord;
+using ::testing::UnorderedElementsAre;
+
+struct Order {
+  std::string customer;
+  int64_t cents = 0;
+};
+
+/// One subtask of a source.
+template <class T>
+class Subtask : private SplitObserver {
+ public:
+  explicit Subtask(const SourceOptions<T>& options, uint32_t index = 0, uint32_t parallelism = 1,
+                   std::vector<RestoredOperatorState> restored = {})
+      : reader_(Source<T>(options).make_reader()) {
+    harness_.context.subtask_index = index;
+    harness_.context.parallelism = parallelism;
+    harness_.context.restored = !restored.empty();
+    harness_.context.restored_state = std::move(restored);
+    reader_->Open(harness_.context, *this);
+  }
+  ~Subtask() override { reader_->Close(); }
+
+  /// Polls until `count` rows have come in all, or the end.
+  bool Read(size_t count) {
+    return harness_.RunUntil([&] {
+      for (;;) {
+        if (rows.size() >= count || end) return true;
+        RecordBatch<T> batch;
+        SplitIndex split = 0;
+        const PollResult result = reader_->Poll(batch, split);
+        batch.ForEach([&](T& row, Timestamp t) {
+          rows.push_back(row);
+          timestamps.push_back(t);
+          row_splits.insert(splits_.at(split));
+        });
+        end = result == PollResult::kEnd;
+        if (result == PollResult::kNothing) return false;
+      }
+    });
+  }
+  bool ReadToEnd() { return Read(SIZE_MAX); }
+  /// Polls until the source knows which partitions it owns.
+  bool AwaitPartitions() {
+    return harness_.RunUntil([&] {
+      RecordBatch<T> batch;
+      SplitIndex split = 0;
+      reader_->Poll(batch, split);
+      return !splits_.contains(0) || !open_splits.contains(splits_.at(0));
+    });
+  }
+
+  RestoredOperatorState Snapshot(uint64_t checkpoint = 1) {
+    OperatorStateSnapshot state;
+    reader_->Snapshot(CheckpointId{checkpoint}, state);
+    return {.former_subtask = harness_.context.subtask_index,
+            .former_parallelism = harness_.context.parallelism,
+            .values = state.values,
+            .files = {}};
+  }
+  SourceReader<T>& reader() { return *reader_; }
+  RuntimeHarness& harness() { return harness_; }
+
+  std::vector<T> rows;
+  std::vector<Timestamp> timestamps;
+  std::set<std::string> row_splits;
+  std::set<std::string> open_splits;
+  bool end = false;
+
+ private:
+  void SplitAdded(SplitIndex split, const std::string& name) override {
+    splits_[split] = name;
+    open_splits.insert(name);
+  }
+  void SplitFinished(SplitIndex split) override { open_splits.erase(splits_.at(split)); }
+
+  RuntimeHarness harness_;
+  std::map<SplitIndex, std::string> splits_;
+  std::unique_ptr<SourceReader<T>> reader_;
+};
+
+class SourceTest : public ::testing::Test {
+ protected:
+  void NewTopic(int partitions) {
+    topic_ = broker_.CreateTopic("input", partitions);
+    options_.brokers = broker_.address();
+    options_.topic = topic_;
+    options_.format = String();
+  }
+  void Produce(int32_t partition, const std::vector<std::string>& values) {
+    std::vector<TestRecord> records;
+    for (const std::string& value : values) {
+      records.push_back({.partition = partition, .value = value, .timestamp_ms = ++time_});
+    }
+    broker_.Produce(topic_, records);
+  }
+
+  Broker& broker_ = Broker::Instance();
+  std::string topic_;
+  SourceOptions<std::string> options_;
+  int64_t time_ = 1000;
+};
+
+TEST_F(SourceTest, ReadsAllPartitionsInOrderWithTheRecordsTimestamps) {
+  NewTopic(2);
+  Produce(0, {"a", "b"});
+  Produce(1, {"c"});
+  options_.bounded = Latest();
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.ReadToEnd());
+  EXPECT_THAT(subtask.rows, UnorderedElementsAre("a", "b", "c"));
+  EXPECT_THAT(subtask.row_splits, UnorderedElementsAre(topic_ + "-0", topic_ + "-1"));
+  EXPECT_THAT(subtask.open_splits, IsEmpty());
+  EXPECT_EQ(subtask.timestamps[subtask.rows[0] == "c"], Timestamp{1001});
+}
+
+TEST_F(SourceTest, AnUnboundedSourceGoesOnWithWhatArrives) {
+  NewTopic(1);
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.AwaitPartitions());
+  Produce(0, {"a"});
+  ASSERT_TRUE(subtask.Read(1));
+  Produce(0, {"b"});
+  ASSERT_TRUE(subtask.Read(2));
+  EXPECT_THAT(subtask.rows, ElementsAre("a", "b"));
+  EXPECT_FALSE(subtask.end);
+}
+
+TEST_F(SourceTest, EveryPartitionIsReadByExactlyOneSubtask) {
+  NewTopic(5);
+  for (int p = 0; p < 5; ++p) Produce(p, {std::to_string(p)});
+  options_.bounded = Latest();
+  std::multiset<std::string> all;
+  for (uint32_t i = 0; i < 3; ++i) {
+    Subtask<std::string> subtask(options_, i, 3);
+    ASSERT_TRUE(subtask.ReadToEnd());
+    all.insert(subtask.rows.begin(), subtask.rows.end());
+  }
+  EXPECT_THAT(all, ElementsAre("0", "1", "2", "3", "4"));
+}
+
+TEST_F(SourceTest, ASubtaskWithoutPartitionsHoldsNoWatermarkBack) {
+  NewTopic(1);
+  Subtask<std::string> first(options_, 0, 2);
+  Subtask<std::string> second(options_, 1, 2);
+  ASSERT_TRUE(first.AwaitPartitions());
+  ASSERT_TRUE(second.AwaitPartitions());
+  EXPECT_EQ(first.open_splits.size() + second.open_splits.size(), 1u);
+}
+
+TEST_F(SourceTest, StartPositions) {
+  NewTopic(1);
+  Produce(0, {"a", "b", "c", "d"});  // at 1001 to 1004
+  options_.bounded = Latest();
+  const auto rows_from = [&](const Position& start) {
+    SourceOptions<std::string> options = options_;
+    options.start = start;
+    options.group = "group-" + topic_;
+    Subtask<std::string> subtask(options);
+    EXPECT_TRUE(subtask.ReadToEnd());
+    return subtask.rows;
+  };
+  EXPECT_THAT(rows_from(Earliest()), ElementsAre("a", "b", "c", "d"));
+  EXPECT_THAT(rows_from(Latest()), IsEmpty());
+  EXPECT_THAT(rows_from(AtTimestamp(Timestamp{1003})), ElementsAre("c", "d"));
+  EXPECT_THAT(rows_from(AtTimestamp(Timestamp{9999})), IsEmpty());
+  EXPECT_THAT(rows_from(AtOffsets({{{topic_, 0}, 1}})), ElementsAre("b", "c", "d"));
+  EXPECT_THAT(rows_from(Committed()), ElementsAre("a", "b", "c", "d")) << "nothing is committed";
+}
+
+TEST_F(SourceTest, BoundsByOffsetAndTime) {
+  NewTopic(1);
+  Produce(0, {"a", "b", "c", "d"});
+  const auto rows_until = [&](const Position& stop) {
+    options_.bounded = stop;
+    Subtask<std::string> subtask(options_);
+    EXPECT_TRUE(subtask.ReadToEnd());
+    EXPECT_TRUE(subtask.end);
+    return subtask.rows;
+  };
+  EXPECT_THAT(rows_until(AtOffsets({{{topic_, 0}, 3}})), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(rows_until(AtTimestamp(Timestamp{1003})), ElementsAre("a", "b"));
+  EXPECT_THAT(rows_until(Earliest()), IsEmpty());
+}
+
+TEST_F(SourceTest, TheEndIsFixedWhenTheJobStarts) {
+  NewTopic(1);
+  Produce(0, {"a"});
+  options_.bounded = Latest();
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.AwaitPartitions());
+  const RestoredOperatorState state = subtask.Snapshot();
+  Produce(0, {"later"});
+  ASSERT_TRUE(subtask.ReadToEnd());
+  EXPECT_THAT(subtask.rows, ElementsAre("a"));
+  Subtask<std::string> restored(options_, 0, 1, {state});
+  ASSERT_TRUE(restored.ReadToEnd());
+  EXPECT_THAT(restored.rows, ElementsAre("a"));
+  Subtask<std::string> at_end(options_, 0, 1, {subtask.Snapshot()});
+  ASSERT_TRUE(at_end.ReadToEnd());
+  EXPECT_THAT(at_end.rows, IsEmpty()) << "the end is said again";
+}
+
+TEST_F(SourceTest, ARestoredSourceGoesOnWhereItStoodAtAnyParallelism) {
+  NewTopic(3);
+  for (int p = 0; p < 3; ++p) Produce(p, {"1", "2"});
+  options_.start = Latest();  // not asked again
+  std::vector<RestoredOperatorState> states;
+  {
+    SourceOptions<std::string> first = options_;
+    first.start = Earliest();
+    Subtask<std::string> subtask(first);
+    ASSERT_TRUE(subtask.Read(6));
+    states.push_back(subtask.Snapshot());
+  }
+  for (int p = 0; p < 3; ++p) Produce(p, {"3-" + std::to_string(p)});
+  options_.bounded = Latest();
+  std::multiset<std::string> all;
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> subtask(options_, i, 2, states);
+    ASSERT_TRUE(subtask.ReadToEnd());
+    all.insert(subtask.rows.begin(), subtask.rows.end());
+  }
+  EXPECT_THAT(all, ElementsAre("3-0", "3-1", "3-2"));
+}
+
+TEST_F(SourceTest, NewPartitionsAreFoundAndReadFromTheirBeginning) {
+  NewTopic(1);
+  options_.start = Latest();
+  options_.discovery_interval = std::chrono::milliseconds(100);
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.AwaitPartitions());
+  const RestoredOperatorState before = subtask.Snapshot();
+  broker_.AddPartitions(topic_, 2);
+  Produce(1, {"early"});
+  ASSERT_TRUE(subtask.Read(1));
+  EXPECT_THAT(subtask.rows, ElementsAre("early"));
+  EXPECT_THAT(subtask.row_splits, ElementsAre(topic_ + "-1"));
+  // Also when the job was away while the partition came.
+  Subtask<std::string> restored(options_, 0, 1, {before});
+  ASSERT_TRUE(restored.Read(1));
+  EXPECT_THAT(restored.rows, ElementsAre("early"));
+}
+
+TEST_F(SourceTest, OffsetsOfCompletedCheckpointsAreCommittedToTheGroup) {
+  NewTopic(1);
+  Produce(0, {"a", "b", "c"});
+  options_.group = "group-" + topic_;
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.Read(3));
+  subtask.Snapshot(1);
+  Produce(0, {"d"});
+  ASSERT_TRUE(subtask.Read(4));
+  subtask.Snapshot(2);
+  subtask.reader().NotifyCheckpointComplete(CheckpointId{1});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (broker_.CommittedOffset(options_.group, topic_, 0) != 3) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  EXPECT_GE(subtask.harness().gauges.count("kafka_lag/" + topic_ + "-0"), 1u);
+}
+
+TEST_F(SourceTest, OnlyCommittedTransactionsAreRead) {
+  NewTopic(1);
+  broker_.ProduceInTransaction(topic_, {{.value = "aborted"}}, false);
+  broker_.ProduceInTransaction(topic_, {{.value = "committed"}}, true);
+  options_.bounded = Latest();
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.ReadToEnd());
+  EXPECT_THAT(subtask.rows, ElementsAre("committed"));
+}
+
+TEST_F(SourceTest, ABadRecordFailsTheJobNamingItOrIsSkippedAndCounted) {
+  NewTopic(1);
+  Produce(
+      0, {R"({"customer":"a","cents":1})", R"({"customer":"b"})", R"({"customer":"c","cents":3})"});
+  SourceOptions<Order> options{.brokers = broker_.address(), .topic = topic_};
+  options.bounded = Latest();
+  Subtask<Order> failing(options);
+  const std::string error = ErrorOf([&] { failing.ReadToEnd(); });
+  EXPECT_THAT(error, HasSubstr("offset 1 of " + topic_ + "-0"));
+  EXPECT_THAT(error, HasSubstr("cents"));
+  EXPECT_THAT(error, HasSubstr("on_bad_record"));
+
+  options.on_bad_record = Skip;
+  Subtask<Order> skipping(options);
+  ASSERT_TRUE(skipping.ReadToEnd());
+  ASSERT_EQ(skipping.rows.size(), 2u);
+  EXPECT_EQ(skipping.rows[1].customer, "c");
+  EXPECT_EQ(skipping.harness().counters["kafka_bad_records"], 1);
+}
+
+TEST_F(SourceTest, DeletedRecordsAreNotSkippedSilently) {
+  NewTopic(1);
+  Produce(0, {"a"});
+  options_.start = AtOffsets({{{topic_, 0}, 77}});
+  Subtask<std::string> subtask(options_);
+  EXPECT_THAT(ErrorOf([&] { subtask.Read(1); }), HasSubstr(topic_ + "-0 cannot be read"));
+}
+
+TEST_F(SourceTest, ValidationNamesWhatIsWrong) {
+  NewTopic(2);
+  const auto validate = [&](uint32_t parallelism) {
+    return Source<std::string>(options_).validate(parallelism);
+  };
+  EXPECT_EQ(validate(2), "");
+  EXPECT_THAT(validate(3), HasSubstr("1 subtasks have nothing to read"));
+  options_.properties = {{"fetch.colour", "red"}};
+  EXPECT_THAT(ErrorOf([&] { validate(1); }), HasSubstr("fetch.colour"));
+  options_.properties = {{"enable.auto.commit", "true"}};
+  EXPECT_THAT(ErrorOf([&] { validate(1); }), HasSubstr("set by Weir itself"));
+  options_.properties = {};
+  options_.start = Committed();
+  EXPECT_THAT(ErrorOf([&] { validate(1); }), HasSubstr("set .group"));
+  options_.start = Earliest();
+  options_.topic = "nowhere";
+  EXPECT_THAT(ErrorOf([&] { validate(1); }), HasSubstr("topic nowhere"));
+  options_.topic = topic_;
+  options_.brokers = "127.0.0.1:1";
+  EXPECT_THAT(ErrorOf([&] { validate(1); }), HasSubstr("no Kafka broker answers at 127.0.0.1:1"));
+}
+
+TEST_F(SourceTest, OutlivesARestartOfTheBroker) {
+  NewTopic(1);
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.AwaitPartitions());
+  Produce(0, {"a"});
+  ASSERT_TRUE(subtask.Read(1));
+  broker_.Kill();
+  broker_.Start();
+  Produce(0, {"b"});
+  ASSERT_TRUE(subtask.Read(2));
+  EXPECT_THAT(subtask.rows, ElementsAre("a", "b"));
+}
+
+}  // namespace
+}  // namespace weir::kafka
