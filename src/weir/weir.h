@@ -23,4 +23,6 @@
 #include "connectors/format/json_format.h"
 #include "connectors/format/text_format.h"
 #include "connectors/generator/generate.h"
+#include "connectors/kafka/sink.h"
+#include "connectors/kafka/source.h"
 #include "connectors/print/print.h"
