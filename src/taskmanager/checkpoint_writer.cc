@@ -3,7 +3,6 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <utility>
 
@@ -11,7 +10,7 @@
 #include "log/log.h"
 #include "state/checkpoint/state_file.h"
 #include "state/segment/segment_builder.h"
-#include "taskmanager/store_feed.h"
+#include "state/store_writer.h"
 
 namespace weir {
 namespace {
@@ -48,7 +47,9 @@ class CheckpointWriter::Operator final : public SnapshotSink {
         chain(std::move(op.restored)),
         builder(spill_directory),
         writer_(writer),
-        slot_(op.slot) {}
+        slot_(op.slot) {
+    if (store != nullptr) feed_ = std::make_unique<StoreWriter>(store.get());
+  }
 
   bool TryPush(SnapshotChunk&& chunk) override {
     {
@@ -63,16 +64,22 @@ class CheckpointWriter::Operator final : public SnapshotSink {
     writer_->sort_wake_.notify_one();
     return true;
   }
-  uint64_t SettledThrough() const override { return settled_.load(std::memory_order_acquire); }
+  uint64_t SettledThrough() const override {
+    return feed_ == nullptr ? 0 : feed_->settled_through();
+  }
 
   // Sorting thread.
-  absl::Status Absorb(SnapshotChunk chunk) {
-    if (store != nullptr) {
-      if (absl::Status status = ApplyChunk(chunk.bytes, *store); !status.ok()) return status;
-      settled_.store(chunk.sequence, std::memory_order_release);
-      slot_->Wake();  // it may wait for entries to become droppable
+  absl::Status Absorb(std::deque<SnapshotChunk> chunks) {
+    for (SnapshotChunk& chunk : chunks) {
+      if (feed_ != nullptr) {
+        if (absl::Status s = feed_->Add(chunk); !s.ok()) return s;
+      }
+      if (absl::Status s = builder.Add(std::move(chunk)); !s.ok()) return s;
     }
-    return builder.Add(std::move(chunk));
+    if (feed_ == nullptr) return absl::OkStatus();
+    absl::Status status = feed_->Flush();
+    slot_->Wake();  // it may wait for entries to become droppable
+    return status;
   }
 
   // Sorting thread, mutex_ held.
@@ -100,10 +107,10 @@ class CheckpointWriter::Operator final : public SnapshotSink {
  private:
   CheckpointWriter* const writer_;
   Parker* const slot_;
-  std::deque<SnapshotChunk> queue_;  // mutex_
-  size_t queued_bytes_ = 0;          // mutex_
-  bool refused_ = false;             // mutex_
-  std::atomic<uint64_t> settled_{0};
+  std::deque<SnapshotChunk> queue_;    // mutex_
+  size_t queued_bytes_ = 0;            // mutex_
+  bool refused_ = false;               // mutex_
+  std::unique_ptr<StoreWriter> feed_;  // sorting thread, but its settled_through
 };
 
 struct CheckpointWriter::Running {
@@ -211,10 +218,7 @@ bool CheckpointWriter::TakeChunks(std::unique_lock<std::mutex>& lock) {
     if (!op->Take(chunks)) continue;
     any = true;
     lock.unlock();
-    absl::Status status;
-    for (SnapshotChunk& chunk : chunks) {
-      if (status.ok()) status = op->Absorb(std::move(chunk));
-    }
+    const absl::Status status = op->Absorb(std::move(chunks));
     lock.lock();
     if (!status.ok()) {
       op->wants_full = true;

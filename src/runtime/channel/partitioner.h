@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "base/hash.h"
 #include "base/serde/key_hash.h"
@@ -43,18 +45,29 @@ class HashRouter final : public Router {
       : key_(std::move(key)), max_parallelism_(max_parallelism) {}
 
   void Route(const Batch& batch, uint32_t channels, uint16_t* channel) override {
-    const auto& rows = static_cast<const RecordBatch<T>&>(batch);
+    if (owner_.empty()) {
+      for (uint32_t g = 0; g < max_parallelism_; ++g) {
+        owner_.push_back(static_cast<uint16_t>(SubtaskOfKeyGroup(g, max_parallelism_, channels)));
+      }
+    }
+    const auto& typed = static_cast<const RecordBatch<T>&>(batch);
+    const T* const rows = typed.rows();
+    const uint16_t* const owner = owner_.data();
     const uint32_t n = batch.size();
-    for (uint32_t i = 0; i < n; ++i) {
-      const uint64_t hash = KeyHash(std::invoke(key_, rows.Row(batch.RowAt(i))));
-      channel[i] = static_cast<uint16_t>(
-          SubtaskOfKeyGroup(KeyGroupOf(hash, max_parallelism_), max_parallelism_, channels));
+    const auto route = [&](const T& row) {
+      return owner[KeyGroupOf(KeyHash(std::invoke(key_, row)), max_parallelism_)];
+    };
+    if (batch.dense()) {
+      for (uint32_t i = 0; i < n; ++i) channel[i] = route(rows[batch.first_row() + i]);
+    } else {
+      for (uint32_t i = 0; i < n; ++i) channel[i] = route(rows[batch.selection()[i]]);
     }
   }
 
  private:
   KeySelector key_;
   const uint32_t max_parallelism_;
+  std::vector<uint16_t> owner_;  // subtask by key group: a look-up is cheaper than a division
 };
 
 /// By a user's function (row, channels) -> channel.

@@ -115,6 +115,22 @@ class Batch {
     dense_ = all_dense_;
     return row;
   }
+  /// Adds `count` rows at once and returns the first one's number; their timestamps are the
+  /// caller's to set. What is added row by row costs several times as much in a loop over a whole
+  /// batch.
+  uint32_t AddRows(uint32_t count) {
+    assert(used_ + count <= kCapacity);
+    const uint32_t first = used_;
+    used_ += count;
+    if (!all_dense_) {
+      for (uint32_t i = 0; i < count; ++i)
+        selection_[total_ + i] = static_cast<uint16_t>(first + i);
+    }
+    view_size_ = total_ += count;
+    view_begin_ = 0;
+    dense_ = all_dense_;
+    return first;
+  }
   void DropLastRow() {
     --used_;
     view_size_ = --total_;
@@ -142,6 +158,8 @@ class RecordBatch final : public Batch {
   RecordBatch() = default;
 
   T& Row(uint32_t row) { return rows_[row]; }
+  T* rows() { return rows_.get(); }
+  const T* rows() const { return rows_.get(); }
   const T& Row(uint32_t row) const { return rows_[row]; }
 
   /// The next row, holding whatever an earlier use left there: assign every field.
@@ -151,6 +169,17 @@ class RecordBatch final : public Batch {
     return rows_[AddRow(t)];
   }
   void Append(T value, Timestamp t) { Append(t) = std::move(value); }
+
+  /// `count` more rows at once, in one piece, holding whatever earlier uses left there.
+  struct Rows {
+    T* rows;
+    Timestamp* timestamps;
+  };
+  Rows Extend(uint32_t count) {
+    while (used_ + count > capacity_) Grow();
+    const uint32_t first = AddRows(count);
+    return {&rows_[first], &timestamps_[first]};
+  }
   /// Takes back the row that Append just gave (a decoder that found it bad).
   void DropLast() { DropLastRow(); }
 

@@ -60,8 +60,12 @@ class TypedRecordType final : public RecordType {
   void CopyRows(const Batch& from, const uint16_t* rows, uint32_t count, Batch& to) const override {
     const auto& source = static_cast<const RecordBatch<T>&>(from);
     auto& target = static_cast<RecordBatch<T>&>(to);
+    const auto out = target.Extend(count);
+    const T* const in = source.rows();
+    const Timestamp* const timestamps = source.timestamps();
     for (uint32_t i = 0; i < count; ++i) {
-      target.Append(source.TimestampOf(rows[i])) = source.Row(rows[i]);
+      out.rows[i] = in[rows[i]];
+      out.timestamps[i] = timestamps[rows[i]];
     }
   }
 
@@ -71,9 +75,11 @@ class TypedRecordType final : public RecordType {
     } else {
       auto& source = static_cast<RecordBatch<T>&>(from);
       auto& target = static_cast<RecordBatch<T>&>(to);
+      const auto out = target.Extend(count);
       for (uint32_t i = 0; i < count; ++i) {
         using std::swap;
-        swap(target.Append(source.TimestampOf(rows[i])), source.Row(rows[i]));
+        swap(out.rows[i], source.Row(rows[i]));
+        out.timestamps[i] = source.TimestampOf(rows[i]);
       }
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -17,19 +18,32 @@ class MapOperator final : public StatelessOperator {
 
   void ProcessBatch(uint32_t, Batch& batch) override {
     auto& in = static_cast<RecordBatch<In>&>(batch);
+    const uint32_t n = in.size();
     out_.Clear();
-    in.ForEach([&](In& row, Timestamp t) {
-      Out& out = out_.Append(t);
-      if constexpr (std::is_invocable_v<F&, const In&, Out&>) {
-        f_(std::as_const(row), out);
-      } else {
-        out = std::invoke(f_, std::as_const(row));
+    const auto out = out_.Extend(n);
+    if (in.dense()) {
+      const In* const rows = in.rows() + in.first_row();
+      for (uint32_t i = 0; i < n; ++i) Apply(rows[i], out.rows[i]);
+      std::copy_n(in.timestamps() + in.first_row(), n, out.timestamps);
+    } else {
+      const uint16_t* const selected = in.selection();
+      for (uint32_t i = 0; i < n; ++i) {
+        Apply(in.Row(selected[i]), out.rows[i]);
+        out.timestamps[i] = in.TimestampOf(selected[i]);
       }
-    });
+    }
     output_->Emit(out_);
   }
 
  private:
+  void Apply(const In& in, Out& out) {
+    if constexpr (std::is_invocable_v<F&, const In&, Out&>) {
+      f_(in, out);
+    } else {
+      out = std::invoke(f_, in);
+    }
+  }
+
   F f_;
   RecordBatch<Out> out_;
 };

@@ -220,9 +220,7 @@ absl::Status CheckpointLog::AppendLeader(uint64_t end_id) {
   return appended;
 }
 
-absl::Status CheckpointLog::ReserveIds(CheckpointId beyond) {
-  return AppendLeader(std::max(id_limit_, beyond).value + kIdBlock);
-}
+absl::Status CheckpointLog::ReserveIds() { return AppendLeader(id_limit_.value + kIdBlock); }
 
 void CheckpointLog::Committed(const proto::Manifest& manifest) {
   CheckpointLogEntry entry;
