@@ -33,12 +33,15 @@ class KeyGroupTables final : public StateTables {
     for (; made_ < range_.size(); ++made_) {
       std::construct_at(&tables_[made_], &context(), static_cast<uint16_t>(range_.first + made_),
                         std::string(), values_);
-      if (pinned_) tables_[made_].set_complete();
+      if (pinned_) tables_[made_].set_pinned();
     }
   }
 
   /// `key_group` must be in the range.
   TableOf& Of(uint32_t key_group) { return tables_[key_group - range_.first]; }
+
+  /// The table of the first key group; the others follow.
+  TableOf* data() { return tables_; }
 
   void Restore(const RestoredState::Entry& entry) override {
     ByteReader in(entry.key);

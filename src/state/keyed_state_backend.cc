@@ -43,6 +43,7 @@ void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
   context.state_id = static_cast<uint16_t>(states_.size());
   context.max_parallelism = options_.max_parallelism;
   context.directory = &directory_;
+  directory_.states.push_back(&context);
   if (options_.store != nullptr) {
     const absl::Status status = options_.store->OpenState(context.state_id, name);
     if (!status.ok()) {
@@ -136,6 +137,7 @@ void KeyedStateBackend::BeginSnapshot(CheckpointId id, SnapshotKind kind) {
   if (running_) Thaw();
   SnapshotEpoch& epoch = directory_.epoch;
   std::swap(epoch.dirty, epoch.frozen);
+  epoch.clear_to_write = epoch.dirty | kReferenced;
   ++epoch.segment;
   running_ = true;
   checkpoint_ = id;
@@ -151,8 +153,8 @@ void KeyedStateBackend::BeginSnapshot(CheckpointId id, SnapshotKind kind) {
 }
 
 bool KeyedStateBackend::SnapshotSlice(size_t max_bytes) {
-  if (!running_) return true;
   if (!stream_.HasRoom()) return false;
+  if (!running_) return true;
   const uint64_t stop_at = stream_.written_bytes() + max_bytes;
   // Tables are added while the list is walked: those inside the values of others.
   auto& list = directory_.changed[TableDirectory::Index(directory_.epoch.frozen)];
@@ -169,7 +171,7 @@ bool KeyedStateBackend::SnapshotSlice(size_t max_bytes) {
   running_ = false;
   stream_.EndSegment(
       {.segment = directory_.epoch.segment - 1, .checkpoint = checkpoint_, .kind = kind_});
-  return true;
+  return stream_.HasRoom();
 }
 
 void KeyedStateBackend::AbortSnapshot(CheckpointId id) {
@@ -191,7 +193,33 @@ void KeyedStateBackend::Thaw() {
       {.segment = epoch.segment - 1, .checkpoint = checkpoint_, .kind = kind_, .aborted = true});
 }
 
-bool KeyedStateBackend::Blocked() { return stream_.Blocked(); }
+bool KeyedStateBackend::Blocked() {
+  if (stream_.Blocked()) return true;
+  if (cache_ == nullptr) return false;
+  // Growing by doubling overshoots; beyond that the writer has to catch up.
+  const size_t tolerated = cache_->limit_bytes() + cache_->limit_bytes() / 4;
+  if (directory_.TotalBytes() <= tolerated) return false;
+  stream_.Flush();
+  RelieveSome();
+  return directory_.TotalBytes() > tolerated && stream_.SettledThrough() + 1 < stream_.sequence();
+}
+
+void KeyedStateBackend::SetCacheBytes(size_t bytes) {
+  if (cache_ != nullptr) cache_->set_limit_bytes(bytes);
+}
+
+// One key group of each state, in turn.
+void KeyedStateBackend::RelieveSome() {
+  for (const auto& state : states_) {
+    if (state->IsPinned()) continue;
+    uint64_t at = 0;
+    const uint64_t turn = relieve_turn_ % options_.key_groups.size();
+    state->ForEachTable([&](TableBase& table) {
+      if (at++ == turn) table.Relieve();
+    });
+  }
+  ++relieve_turn_;
+}
 
 std::vector<StateSchema> KeyedStateBackend::Schemas() const {
   std::vector<StateSchema> schemas;
@@ -204,7 +232,7 @@ KeyedStateMetrics KeyedStateBackend::Metrics() const {
   for (const auto& state : states_) {
     state->ForEachTable([&](TableBase& table) { metrics.entries += table.size(); });
   }
-  metrics.table_bytes = directory_.bytes;
+  metrics.memory_bytes = directory_.TotalBytes();
   metrics.snapshot_bytes = stream_.written_bytes();
   metrics.waiting_bytes = stream_.waiting_bytes();
   if (cache_ != nullptr) {

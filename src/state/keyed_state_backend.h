@@ -39,7 +39,7 @@ struct KeyedStateOptions {
 
 struct KeyedStateMetrics {
   uint64_t entries = 0;
-  uint64_t table_bytes = 0;
+  uint64_t memory_bytes = 0;
   uint64_t snapshot_bytes = 0;  // written since the start, all snapshots
   uint64_t waiting_bytes = 0;   // written, not yet taken by the snapshot thread
   uint64_t store_reads = 0;
@@ -109,14 +109,19 @@ class KeyedStateBackend {
   void FinishOpen();
 
   void BeginSnapshot(CheckpointId id, SnapshotKind kind = SnapshotKind::kDelta);
-  /// Writes up to about `max_bytes`, less if the sink has no room. True when nothing is left.
+  /// Writes up to about `max_bytes`, less if the sink has no room. True when the sink has all of
+  /// it.
   bool SnapshotSlice(size_t max_bytes = kSliceBytes);
   /// The checkpoint will not come to pass. Harmless for one that is finished or unknown.
   void AbortSnapshot(CheckpointId id);
   bool snapshot_running() const { return running_; }
 
-  /// True while too much waits for the snapshot thread: the subtask must not process records.
+  /// True while too much waits for the snapshot thread, or while the cache is above its limit and
+  /// waits for the store: the subtask must not process records. Ask between batches; with a store
+  /// this also moves on what makes room.
   bool Blocked();
+  /// The TaskManager's budget has been shared out anew.
+  void SetCacheBytes(size_t bytes);
 
   uint32_t max_parallelism() const { return options_.max_parallelism; }
   KeyGroupRange key_groups() const { return options_.key_groups; }
@@ -149,6 +154,7 @@ class KeyedStateBackend {
   /// Brings a pinned state up from the store.
   void LoadPinned(StateTables& tables);
   void Thaw();
+  void RelieveSome();
 
   const KeyedStateOptions options_;
   SnapshotStream stream_;
@@ -161,6 +167,7 @@ class KeyedStateBackend {
   CheckpointId checkpoint_;
   SnapshotKind kind_ = SnapshotKind::kDelta;
   size_t next_table_ = 0;  // of the running snapshot's list
+  uint64_t relieve_turn_ = 0;
 };
 
 }  // namespace weir

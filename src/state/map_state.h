@@ -79,17 +79,18 @@ class MapState {
 
   /// Costs the same for every size.
   void Clear() {
-    Cell* cell = static_cast<Cell*>(state_->Find());
-    if (cell == nullptr) {
-      if (!HasStore()) return;
-      MakeEntries();
-      cell = static_cast<Cell*>(state_->Find());
+    if (HasStore()) {
+      // The new, empty table answers for the store until that has seen the deletion: the key's slot
+      // counts as changed, and stays until what was written before it is settled.
+      Cell* cell = static_cast<Cell*>(state_->FindOrInsert());
+      if (cell->entries == nullptr) cell->entries = NewEntries();
+      state_->context()->directory->Drop(std::move(cell->entries));
+      cell->entries = NewEntries();
+      cell->entries->set_complete();
+    } else if (Cell* cell = static_cast<Cell*>(state_->Find())) {
+      state_->context()->directory->Drop(std::move(cell->entries));
+      state_->Erase();
     }
-    state_->context()->directory->Drop(std::move(cell->entries));
-    if (!HasStore()) return state_->Erase();
-    // Until the store has seen the deletion, a read must not reach it.
-    cell->entries = NewEntries();
-    cell->entries->set_complete();
   }
 
  private:

@@ -27,23 +27,29 @@ class Table final : public TableBase {
       : TableBase(context, key_group, std::move(prefix), SlotBytes(values)), values_(values) {}
   ~Table() override { DestroyAll(); }
 
+  // The common case is inline: the key is in its first group and has been changed (or read) since
+  // the barrier. The rest is out of line, which keeps the caller's loop in registers.
+
   /// Null when the key is absent. `hash` is Codec::Hash(key).
   void* Find(const K& key, uint64_t hash) {
-    const size_t slot = FindSlot(key, hash);
-    if (slot == kNoSlot) [[unlikely]]
-      return HasBelow() ? Load(key, hash) : nullptr;
-    uint8_t& flags = Flags(slot);
-    if ((flags & (kTombstone | kReferenced)) != kReferenced) [[unlikely]] {
-      flags |= kReferenced;
-      if (flags & kTombstone) return nullptr;
+    const size_t group = GroupIndex(hash);
+    const uint32_t mask = groups_[group].Match(SlotGroup::TagOf(hash));
+    if (mask != 0) [[likely]] {
+      const int i = std::countr_zero(mask);
+      char* const slot = SlotAt(group * SlotGroup::kSlots + i);
+      constexpr uint8_t kCare = kTombstone | kReferenced;
+      if (StateKeysEqual(*reinterpret_cast<const K*>(slot), key) &&
+          (groups_[group].flags[i] & kCare) == kReferenced) [[likely]] {
+        return slot + ValueOffset(values_);
+      }
     }
-    return ValueAt(slot);
+    return FindSlowly(key, hash);
   }
 
   /// As Find, for a caller that will change the value: marks the entry changed.
   void* FindForUpdate(const K& key, uint64_t hash) {
     size_t slot = FindSlot(key, hash);
-    if (slot == kNoSlot) [[unlikely]] {
+    if (slot == kNoSlot) {
       if (!HasBelow() || Load(key, hash) == nullptr) return nullptr;
       slot = FindSlot(key, hash);
     }
@@ -56,12 +62,17 @@ class Table final : public TableBase {
 
   /// The value, made by its default constructor when the key is absent; marks the entry changed.
   void* FindOrInsert(const K& key, uint64_t hash) {
-    const size_t slot = FindSlot(key, hash);
-    if (slot == kNoSlot) [[unlikely]]
-      return Insert(key, hash);
-    if (NeedsBeforeWrite(Flags(slot))) [[unlikely]]
-      Touch(slot);
-    return ValueAt(slot);
+    const size_t group = GroupIndex(hash);
+    const uint32_t mask = groups_[group].Match(SlotGroup::TagOf(hash));
+    if (mask != 0) [[likely]] {
+      const int i = std::countr_zero(mask);
+      char* const slot = SlotAt(group * SlotGroup::kSlots + i);
+      if (StateKeysEqual(*reinterpret_cast<const K*>(slot), key) &&
+          !NeedsBeforeWrite(groups_[group].flags[i])) [[likely]] {
+        return slot + ValueOffset(values_);
+      }
+    }
+    return FindOrInsertSlowly(key, hash);
   }
 
   /// The value of a key that the caller knows to be absent below: no read.
@@ -106,11 +117,9 @@ class Table final : public TableBase {
   }
 
   // For loops over a batch: first PrefetchGroup of all, then PrefetchSlot of all, then use.
-  void PrefetchGroup(uint64_t hash) const {
-    __builtin_prefetch(&groups_[(hash >> 8) & group_mask_], 1);
-  }
+  void PrefetchGroup(uint64_t hash) const { __builtin_prefetch(&groups_[GroupIndex(hash)], 1); }
   void PrefetchSlot(uint64_t hash) const {
-    const size_t group = (hash >> 8) & group_mask_;
+    const size_t group = GroupIndex(hash);
     const uint32_t mask = groups_[group].Match(SlotGroup::TagOf(hash));
     if (mask != 0) {
       __builtin_prefetch(SlotAt(group * SlotGroup::kSlots + std::countr_zero(mask)), 1);
@@ -126,7 +135,7 @@ class Table final : public TableBase {
   }
   size_t FindSlot(const K& key, uint64_t hash) const {
     const uint8_t tag = SlotGroup::TagOf(hash);
-    size_t group = (hash >> 8) & group_mask_;
+    size_t group = GroupIndex(hash);
     for (size_t step = 1;; ++step) {
       const SlotGroup& g = groups_[group];
       for (uint32_t mask = g.Match(tag); mask != 0; mask &= mask - 1) {
@@ -159,6 +168,7 @@ class Table final : public TableBase {
     }
     values_.Construct(ValueAt(slot));
     Flags(slot) = kReferenced;
+    if (kHasHeap) context_->SawHeapBytes(bytes.size() + Codec::Size(key));
     ByteReader in(bytes);
     if (!values_.Read(in, ValueAt(slot)) || in.remaining() != 0) {
       ForgetSlot(slot);
@@ -168,6 +178,10 @@ class Table final : public TableBase {
   }
 
  private:
+  /// An erased value may have memory of its own; counting it when it has none errs to the safe
+  /// side.
+  static constexpr bool kHasHeap = !(std::is_trivially_copyable_v<K> && Values::kTrivial);
+
   static size_t RoundUp(size_t n, size_t align) { return (n + align - 1) / align * align; }
   static size_t Align(const Values& values) { return std::max(alignof(K), values.Align()); }
   static size_t ValueOffset(const Values& values) { return RoundUp(sizeof(K), values.Align()); }
@@ -189,7 +203,23 @@ class Table final : public TableBase {
     return slot;
   }
 
-  [[gnu::noinline]] void* Insert(const K& key, uint64_t hash) {
+  size_t GroupIndex(uint64_t hash) const { return (hash >> 8) & group_mask_; }
+
+  [[gnu::noinline]] void* FindSlowly(const K& key, uint64_t hash) {
+    const size_t slot = FindSlot(key, hash);
+    if (slot == kNoSlot) return HasBelow() ? Load(key, hash) : nullptr;
+    Flags(slot) |= kReferenced;
+    return Flags(slot) & kTombstone ? nullptr : ValueAt(slot);
+  }
+
+  [[gnu::noinline]] void* FindOrInsertSlowly(const K& key, uint64_t hash) {
+    const size_t slot = FindSlot(key, hash);
+    if (slot == kNoSlot) return Insert(key, hash);
+    if (NeedsBeforeWrite(Flags(slot))) Touch(slot);
+    return ValueAt(slot);
+  }
+
+  void* Insert(const K& key, uint64_t hash) {
     if (HasBelow()) {
       Load(key, hash);
       const size_t slot = FindSlot(key, hash);
@@ -199,7 +229,7 @@ class Table final : public TableBase {
     return InsertNew(key, hash);
   }
 
-  [[gnu::noinline]] void Touch(size_t slot) {
+  void Touch(size_t slot) {
     BeforeWrite(slot);
     if (Flags(slot) & kTombstone) {
       UnmarkTombstone(slot);

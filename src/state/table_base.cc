@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "state/state_cache.h"
+
 namespace weir {
 
 namespace {
@@ -78,6 +80,7 @@ size_t TableBase::ClaimSlot(uint64_t hash) {
       groups_[group].tags[i] = SlotGroup::TagOf(hash);
       groups_[group].flags[i] = 0;
       ++used_;
+      ++context_->entries;
       ++version_;
       return group * SlotGroup::kSlots + i;
     }
@@ -102,16 +105,49 @@ void TableBase::ForgetSlot(size_t slot) {
     group.tags[i] = SlotGroup::kErased;
   }
   --used_;
+  --context_->entries;
   ++version_;
 }
 
 void TableBase::Grow() {
-  const size_t slots = capacity();
-  if (slots == 0) return Rehash(1);
-  if (context_->directory->cache != nullptr) EvictSome(used_ / 4);
+  if (slots_ == nullptr) return Rehash(1);
+  const TableDirectory& directory = *context_->directory;
+  if (directory.cache != nullptr && !pinned_ &&
+      directory.TotalBytes() + MemoryBytes(group_count()) > directory.cache->limit_bytes()) {
+    EvictSome(used_ / 4, 2 * group_count());
+  }
   // Many erased slots: clean up in place. Otherwise double.
-  const bool crowded = used_ * size_t{32} > slots * 25;
+  const bool crowded = used_ * size_t{32} > capacity() * 25;
   Rehash(crowded ? group_count() * 2 : group_count());
+}
+
+// Bounded work per insertion, so that the cache gets below its limit without a pause.
+void TableBase::MakeRoom() {
+  const TableDirectory& directory = *context_->directory;
+  if (pinned_ || slots_ == nullptr || directory.TotalBytes() <= directory.cache->limit_bytes()) {
+    return;
+  }
+  constexpr size_t kGroups = 8;
+  EvictSome(kGroups, kGroups);
+  ShrinkIfSparse();
+}
+
+void TableBase::ShrinkIfSparse() {
+  if (group_count() > 1 && used_ * size_t{3} < capacity()) Rehash(group_count() / 2);
+}
+
+void TableBase::Relieve() {
+  if (pinned_ || slots_ == nullptr) return;
+  EvictSome(used_, 2 * group_count());
+  ShrinkIfSparse();
+}
+
+size_t TableDirectory::TotalBytes() const {
+  size_t total = bytes;
+  for (const TableContext* state : states) {
+    total += static_cast<size_t>(static_cast<double>(state->entries) * state->heap_bytes_per_entry);
+  }
+  return total;
 }
 
 void TableBase::Rehash(size_t new_group_count) {
@@ -323,24 +359,27 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
   return true;
 }
 
-size_t TableBase::EvictSome(size_t want) {
-  if (slots_ == nullptr || HasNested()) return 0;
+size_t TableBase::EvictSome(size_t want, size_t max_groups) {
+  if (slots_ == nullptr || pinned_) return 0;
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   bool settled = last_written_ <= context_->directory->stream->SettledThrough();
   size_t dropped = 0;
-  // Two turns of the hand: the first may only take reference bits away.
-  for (size_t visited = 0; visited < 2 * group_count() && dropped < want; ++visited) {
+  for (size_t visited = 0; visited < max_groups && dropped < want; ++visited) {
     SlotGroup& group = groups_[clock_group_];
     for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
       const int i = std::countr_zero(mask);
       const size_t slot = clock_group_ * SlotGroup::kSlots + i;
       uint8_t& flags = group.flags[i];
+      if (TableBase* nested = HasNested() ? NestedTable(slot) : nullptr) {
+        dropped += nested->EvictSome(nested->used_, nested->group_count());
+        if (nested->used_ > 0) continue;
+      }
       if (settled) flags &= static_cast<uint8_t>(~kUnsettled);
       if (flags & kReferenced) {
         flags &= static_cast<uint8_t>(~kReferenced);
       } else if (flags & (kEpochA | kEpochB)) {
-        if (flags & epoch_->frozen) WriteOut(slot, epoch_->segment - 1);
-        if (flags & epoch_->dirty) WriteOut(slot, epoch_->segment);
+        // A frozen entry is written before it changes: it has one of the bits, never both.
+        WriteOut(slot, flags & epoch_->frozen ? epoch_->segment - 1 : epoch_->segment);
         // The hand's second turn must not take what was written just now for settled.
         settled = false;
       } else if (!(flags & kUnsettled)) {

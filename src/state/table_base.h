@@ -14,12 +14,15 @@ namespace weir {
 
 class StateCache;
 class TableBase;
+struct TableContext;
 
 /// Which flag bit means what. One per backend; a barrier swaps the bits.
 struct SnapshotEpoch {
   uint8_t dirty = kEpochA;
   /// Of entries of the running snapshot. No entry has it when no snapshot runs.
   uint8_t frozen = kEpochB;
+  /// Flags of an entry that may be written to without ado: dirty | kReferenced.
+  uint8_t clear_to_write = kEpochA | kReferenced;
   /// Number of full dumps begun. A table that has seen fewer has not frozen its entries yet.
   uint64_t full_dumps = 0;
   bool full_dump_running = false;
@@ -37,8 +40,12 @@ struct TableDirectory {
   std::vector<TableBase*> changed[2];
   /// Tables dropped while the running snapshot still needs entries of theirs.
   std::vector<std::unique_ptr<TableBase>> dropped;
-  /// Memory of all tables, for the metrics and the cache's limit.
+  /// Memory of all tables' slots.
   size_t bytes = 0;
+  std::vector<const TableContext*> states;
+
+  /// Memory of all tables, with what entries have outside of their slots.
+  size_t TotalBytes() const;
 
   static int Index(uint8_t epoch_bit) { return epoch_bit >> 1; }
 
@@ -53,6 +60,14 @@ struct TableContext {
   uint16_t state_id = 0;
   uint32_t max_parallelism = 0;
   TableDirectory* directory = nullptr;
+
+  // What the entries have outside of their slots (strings, containers): their number, and a moving
+  // average of the bytes of those seen last. Only kept with a store.
+  mutable size_t entries = 0;
+  mutable double heap_bytes_per_entry = 0;
+  void SawHeapBytes(size_t bytes) const {
+    heap_bytes_per_entry += (static_cast<double>(bytes) - heap_bytes_per_entry) / 64;
+  }
 };
 
 /// The untyped part of Table: slots' tags and flags, change tracking, snapshots, eviction.
@@ -65,7 +80,7 @@ struct TableContext {
 /// (SnapshotEpoch). A frozen entry is written to the running snapshot in the slot loop's time
 /// slices, or at once when it is about to change. A deletion is a dirty tombstone, which leaves the
 /// table when written. Rehashing moves the flags with the entries.
-class TableBase {
+class alignas(64) TableBase {
  public:
   static constexpr size_t kNoSlot = SIZE_MAX;
 
@@ -117,9 +132,13 @@ class TableBase {
   const std::string& prefix() const { return prefix_; }
   const TableContext& context() const { return *context_; }
 
-  /// Drops clean, settled entries that were not referenced lately, and hands dirty ones to the
-  /// writer so that they can be dropped later. Only with a store below.
-  size_t EvictSome(size_t want);
+  /// Only with a store below: moves the clock hand over up to `max_groups` groups of slots. Drops
+  /// clean, settled entries that were not used lately until `want` are gone, and hands dirty ones
+  /// to the writer so that they can be dropped later. Slots stay where they are.
+  size_t EvictSome(size_t want, size_t max_groups);
+  /// The same for the whole table; then gives back memory that it does not need. Slots move.
+  void Relieve();
+  void set_pinned() { pinned_ = complete_ = true; }
 
  protected:
   TableBase(const TableContext* context, uint16_t key_group, std::string prefix, size_t slot_bytes);
@@ -146,7 +165,7 @@ class TableBase {
   /// True when the slot is a tombstone, or writing to it needs BeforeWrite.
   bool NeedsBeforeWrite(uint8_t flags) const {
     constexpr uint8_t kCare = kEpochA | kEpochB | kReferenced | kTombstone;
-    return (flags & kCare) != (epoch_->dirty | kReferenced);
+    return (flags & kCare) != epoch_->clear_to_write;
   }
 
   /// Claims a free slot for a key that is not there; the caller constructs key and value and has
@@ -182,6 +201,8 @@ class TableBase {
 
  private:
   void Grow();
+  void MakeRoom();
+  void ShrinkIfSparse();
   void Rehash(size_t new_group_count);
   void MarkDirty(size_t slot);
   void ListAsChanged(int index);
@@ -201,6 +222,7 @@ class TableBase {
   const uint16_t key_group_;
   bool has_history_ = false;
   bool complete_ = false;
+  bool pinned_ = false;
   uint32_t version_ = 0;
   uint32_t used_ = 0;
   uint32_t tombstones_ = 0;

@@ -20,8 +20,8 @@ struct TableContext;
 /// the table knows the key's.
 template <class V>
 struct TypedValues {
-  using Reference = V&;
   static constexpr bool kEmpty = std::is_same_v<V, NoValue>;
+  static constexpr bool kTrivial = std::is_trivially_copyable_v<V>;
 
   static constexpr size_t Size() { return kEmpty ? 0 : sizeof(V); }
   static constexpr size_t Align() { return kEmpty ? 1 : alignof(V); }
@@ -80,6 +80,8 @@ struct ValueType {
 
 class ErasedValues {
  public:
+  static constexpr bool kTrivial = false;
+
   explicit ErasedValues(const ValueType* type) : type_(type) {}
   size_t Size() const { return type_->size; }
   size_t Align() const { return type_->align; }

@@ -107,7 +107,7 @@ TEST(TimerServiceTest, DeletedTimersDoNotPileUp) {
     timers.Delete(Timestamp{1000 + i}, "a", KeyHash(std::string("a")));
   }
   EXPECT_EQ(timers.Next(), Timestamp{500'000});
-  EXPECT_LT(task.state.Metrics().table_bytes, 100'000u);
+  EXPECT_LT(task.state.Metrics().memory_bytes, 100'000u);
 }
 
 }  // namespace

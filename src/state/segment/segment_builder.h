@@ -51,10 +51,8 @@ class SegmentBuilder {
     uint16_t max_state = 0;
     std::vector<std::shared_ptr<const SegmentReader>> runs;  // from old to new
   };
-  struct Record;
 
   Part& PartFor(uint64_t segment);
-  static std::vector<Record> Sort(const Part& part);
   static absl::Status WriteSorted(const Part& part, SegmentInfo info, const SegmentOutput& output,
                                   uint64_t* size);
   absl::Status Spill(Part& part);

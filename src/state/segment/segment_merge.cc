@@ -26,6 +26,9 @@ bool MergeCursor::Later(size_t a, size_t b) const {
   const SegmentEntry& y = inputs_[b].head;
   if (x.key_group != y.key_group) return x.key_group > y.key_group;
   if (const int order = x.key.compare(y.key); order != 0) return order > 0;
+  const bool x_prefix = x.kind == EntryKind::kPrefixTombstone;
+  const bool y_prefix = y.kind == EntryKind::kPrefixTombstone;
+  if (x_prefix != y_prefix) return y_prefix;
   return inputs_[a].age < inputs_[b].age;
 }
 
