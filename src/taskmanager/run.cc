@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "log/log.h"
-#include "runtime/exchange/allocator_trim.h"
+#include "runtime/exchange/process_start.h"
 #include "taskmanager/options.h"
 #include "taskmanager/task_manager.h"
 
@@ -29,7 +29,7 @@ std::thread WatchSignals(const sigset_t& signals, TaskManager& manager) {
 }  // namespace
 
 int RunTaskManager(const TaskManagerOptions& options) {
-  SetAllocatorTrimThreshold(options.memory_bytes == 0 ? size_t{2} << 30 : options.memory_bytes);
+  PrepareProcessForDataPlane(options.memory_bytes == 0 ? size_t{2} << 30 : options.memory_bytes);
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);

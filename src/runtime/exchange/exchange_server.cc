@@ -13,12 +13,13 @@ namespace weir {
 /// Waits for the next stream on one queue, starts it, waits for the one after. Network thread.
 class ExchangeServer::Acceptor final : public Operation {
  public:
-  Acceptor(ExchangeServer* server, grpc::ServerCompletionQueue* cq) : server_(server), cq_(cq) {}
+  Acceptor(ExchangeServer* server, NetworkQueue* queue) : server_(server), queue_(queue) {}
 
   void WaitForCall() {
-    next_ = std::make_shared<InboundStream>(server_->options_.name, &server_->registry_, cq_,
+    next_ = std::make_shared<InboundStream>(server_->options_.name, &server_->registry_, queue_,
                                             server_->live_, server_->on_failure_);
-    server_->service_.RequestCall(next_->context(), next_->call(), cq_, cq_, this);
+    server_->service_.RequestCall(next_->context(), next_->call(), queue_->cq(), queue_->cq(),
+                                  this);
   }
 
   void Complete(bool ok) override {
@@ -30,7 +31,7 @@ class ExchangeServer::Acceptor final : public Operation {
 
  private:
   ExchangeServer* const server_;
-  grpc::ServerCompletionQueue* const cq_;
+  NetworkQueue* const queue_;
   std::shared_ptr<InboundStream> next_;
 };
 
@@ -52,17 +53,16 @@ absl::StatusOr<std::unique_ptr<ExchangeServer>> ExchangeServer::Start(
   builder.RegisterAsyncGenericService(&self->service_);
   const size_t threads = options.network_threads > 0 ? static_cast<size_t>(options.network_threads)
                                                      : NetworkThreads::DefaultCount();
-  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
-  for (size_t i = 0; i < threads; ++i) queues.push_back(builder.AddCompletionQueue());
+  std::vector<std::unique_ptr<NetworkQueue>> queues;
+  for (size_t i = 0; i < threads; ++i) {
+    queues.push_back(std::make_unique<NetworkQueue>(builder.AddCompletionQueue()));
+  }
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
     if (self->server_ != nullptr) self->server_->Shutdown();
     for (const auto& queue : queues) {
-      queue->Shutdown();
-      void* tag = nullptr;
-      bool ok = false;
-      while (queue->Next(&tag, &ok)) {
-      }
+      queue->cq()->Shutdown();
+      queue->Run();
     }
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", address,

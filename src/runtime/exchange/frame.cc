@@ -46,11 +46,10 @@ void WriteFrameHeader(const FrameHeader& header, char* out) {
   PutAt(out, kHeaderChecksumAt, Checksum(out, kHeaderChecksumAt));
 }
 
-absl::StatusOr<FrameHeader> ReadFrameHeader(std::string_view data, size_t message_bytes) {
-  if (message_bytes < kFrameHeaderBytes || data.size() < kFrameHeaderBytes) {
+absl::StatusOr<FrameHeader> ReadFrameHeader(std::string_view data, size_t left) {
+  if (left < kFrameHeaderBytes || data.size() < kFrameHeaderBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a message of ", message_bytes,
-                     " bytes is too short for a frame (header: ", kFrameHeaderBytes, ")"));
+        absl::StrCat(left, " bytes are too short for a frame (header: ", kFrameHeaderBytes, ")"));
   }
   const char* in = data.data();
   if (GetAt<uint32_t>(in, 0) != kMagic) {
@@ -74,10 +73,10 @@ absl::StatusOr<FrameHeader> ReadFrameHeader(std::string_view data, size_t messag
       .backlog = GetAt<uint32_t>(in, 32),
       .payload_checksum = GetAt<uint64_t>(in, 40),
   };
-  if (kFrameHeaderBytes + size_t{header.payload_bytes} != message_bytes) {
+  if (header.payload_bytes > left - kFrameHeaderBytes) {
     return absl::InvalidArgumentError(absl::StrCat("a frame announces ", header.payload_bytes,
-                                                   " bytes of payload and carries ",
-                                                   message_bytes - kFrameHeaderBytes));
+                                                   " bytes of payload where ",
+                                                   left - kFrameHeaderBytes, " are left"));
   }
   return header;
 }

@@ -11,8 +11,9 @@
 
 namespace weir {
 
-// A gRPC message of the exchange is one frame:
+// A gRPC message of the exchange is one frame or several, end to end:
 //
+//   message := frame+
 //   frame   := header payload
 //   header  := magic:u32 kind:u16 flags:u16 edge:u32 producer:u32 consumer:u32 payload_bytes:u32
 //              sequence:u64 backlog:u32 zero:u32 payload_checksum:u64 header_checksum:u64
@@ -73,9 +74,10 @@ uint64_t Checksum(const char* data, size_t size);
 /// Writes exactly kFrameHeaderBytes, checksum of the header included.
 void WriteFrameHeader(const FrameHeader& header, char* out);
 
-/// Reads and checks the header of a message of `message_bytes`. `data` holds at least
-/// min(message_bytes, kFrameHeaderBytes) bytes. Never trusts its input.
-absl::StatusOr<FrameHeader> ReadFrameHeader(std::string_view data, size_t message_bytes);
+/// Reads and checks the header of the frame that begins with `data`, where `left` bytes of the
+/// message are left. `data` holds at least min(left, kFrameHeaderBytes) bytes. Never trusts its
+/// input.
+absl::StatusOr<FrameHeader> ReadFrameHeader(std::string_view data, size_t left);
 
 /// Header and payload in one string: for the small frames. Adds the payload's checksum.
 std::string SmallFrame(FrameHeader header, std::string_view payload);

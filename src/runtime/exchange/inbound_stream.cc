@@ -15,9 +15,9 @@ constexpr std::chrono::milliseconds kBreakGrace{1000};
 
 }  // namespace
 
-InboundStream::InboundStream(std::string name, AttemptRegistry* registry, grpc::CompletionQueue* cq,
+InboundStream::InboundStream(std::string name, AttemptRegistry* registry, NetworkQueue* queue,
                              std::shared_ptr<LiveCount> live, FailureCallback on_failure)
-    : Stream(cq, std::move(live)),
+    : Stream(queue, std::move(live)),
       name_(std::move(name)),
       registry_(registry),
       on_failure_(std::move(on_failure)),
@@ -165,7 +165,6 @@ absl::Status InboundStream::OnData(InFrame frame) {
     const std::string_view payload = frame.Contiguous(&scratch_);
     const grpc::Slice copy(payload.data(), payload.size());
     frame.parts.assign(1, copy);
-    frame.skip = 0;
   }
   channel.metrics.backlog.Set(header.backlog);
   if (!channel.frames.TryPush(std::move(frame))) {
@@ -173,7 +172,7 @@ absl::Status InboundStream::OnData(InFrame frame) {
         absl::StrCat("channel ", ToString(channel.id), ": more than ", kMaxCreditFreeFrames,
                      " frames without credit wait for the consumer"));
   }
-  channel.waker->Wake();
+  queue_->WakeSoon(channel.waker);
   return absl::OkStatus();
 }
 
@@ -195,7 +194,7 @@ absl::Status InboundStream::OnBarrierAhead(const FrameHeader& header, std::strin
     (*channel)->announced.push_back(barrier);
     (*channel)->has_announced.store(true, std::memory_order_release);
   }
-  (*channel)->waker->Wake();
+  queue_->WakeSoon((*channel)->waker);
   return absl::OkStatus();
 }
 

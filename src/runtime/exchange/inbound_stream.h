@@ -20,7 +20,7 @@ class AttemptRegistry;
 /// Threads: see Stream.
 class InboundStream final : public Stream {
  public:
-  InboundStream(std::string name, AttemptRegistry* registry, grpc::CompletionQueue* cq,
+  InboundStream(std::string name, AttemptRegistry* registry, NetworkQueue* queue,
                 std::shared_ptr<LiveCount> live, FailureCallback on_failure);
 
   /// For RequestCall, before Start.

@@ -17,8 +17,12 @@ inline constexpr size_t kMaxSegmentBytes = size_t{1} << 20;
 inline constexpr size_t kFrameHeaderBytes = 56;
 /// Fixed header in front of every element of a data frame.
 inline constexpr size_t kElementHeaderBytes = 12;
+/// Frames that wait together leave in one gRPC message, until it has this size: a message costs a
+/// third of what 32 KiB of payload cost.
+inline constexpr size_t kFullMessageBytes = size_t{128} << 10;
 /// A gRPC message above this is refused before it is read: a stranger cannot fill our memory.
-inline constexpr size_t kMaxMessageBytes = kMaxSegmentBytes + (size_t{64} << 10);
+inline constexpr size_t kMaxMessageBytes =
+    kFullMessageBytes + kMaxSegmentBytes + (size_t{64} << 10);
 
 /// Opaque bytes of one control element (watermark, barrier ...).
 inline constexpr size_t kMaxControlBytes = 1024;
@@ -50,7 +54,7 @@ inline constexpr size_t kSmallFrameDivisor = 8;
 
 static_assert(kFrameHeaderBytes + kElementHeaderBytes + kMaxControlBytes < kMinSegmentBytes);
 static_assert(kMaxSegmentBytes < kMaxMessageBytes);
-static_assert(kMaxCreditEntries * 16 + kFrameHeaderBytes < kMaxMessageBytes);
+static_assert(kFullMessageBytes + kMaxCreditEntries * 16 + kFrameHeaderBytes < kMaxMessageBytes);
 static_assert(kDefaultOverdraftLimitBytes >= kDefaultRecordLimitBytes + kMaxSegmentBytes);
 
 }  // namespace weir

@@ -278,7 +278,7 @@ NetworkBuffer BufferAccount::Take(bool charge) {
     }
   }
   if (used != SIZE_MAX) {
-    if (used >= options_.exclusive + options_.floating || !TakeToken()) return {};
+    if (used >= limit() || !TakeToken()) return {};
     if (in_use_.fetch_add(1) < options_.exclusive) GiveToken();
   }
   BufferBlock* block = core_->PopSegment(charge);
@@ -294,7 +294,7 @@ NetworkBuffer BufferAccount::AcquireOrWait() {
   if (buffer) return buffer;
   // First say that we wait, then look again: a return in between sees one or the other.
   waiting_.store(true);
-  if (in_use_.load() < options_.exclusive + options_.floating) core_->AddWaiter(shared_from_this());
+  if (in_use_.load() < limit()) core_->AddWaiter(shared_from_this());
   buffer = Acquire();
   if (buffer) waiting_.store(false);
   return buffer;
@@ -328,7 +328,9 @@ void BufferAccount::Return(BufferBlock* block) {
     core.PushSegment(block);
     if (account->in_use_.fetch_sub(1) > account->options_.exclusive) account->GiveToken();
   }
-  account->WakeIfWaiting();
+  if (account->in_use_.load() <= account->limit() / 2 && account->overdraft_bytes_.load() == 0) {
+    account->WakeIfWaiting();
+  }
 }
 
 void BufferAccount::WakeIfWaiting() {

@@ -112,7 +112,8 @@ class BufferAccount : public std::enable_shared_from_this<BufferAccount> {
 
   /// A segment to write into, or none when the account is at its limit or the pool is empty.
   NetworkBuffer Acquire();
-  /// Likewise; when there is none, the waker is woken once there may be one.
+  /// Likewise; when there is none, the waker is woken once there may be one. An account at its
+  /// limit is woken when half of its segments have come back, so that it fills several per turn.
   NetworkBuffer AcquireOrWait();
   /// A segment as a charge for memory that lies elsewhere: its bytes are not touched.
   NetworkBuffer AcquireCharge();
@@ -128,6 +129,7 @@ class BufferAccount : public std::enable_shared_from_this<BufferAccount> {
   friend class NetworkBuffer;
   friend struct BufferPoolCore;
 
+  size_t limit() const { return options_.exclusive + options_.floating; }
   bool TakeToken();
   void GiveToken();
   NetworkBuffer Take(bool charge);

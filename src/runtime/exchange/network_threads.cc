@@ -4,31 +4,27 @@
 
 #include <utility>
 
-#include "runtime/exchange/operation.h"
-
 namespace weir {
 
-NetworkThreads::NetworkThreads(std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues)
+NetworkThreads::NetworkThreads(std::vector<std::unique_ptr<NetworkQueue>> queues)
     : queues_(std::move(queues)) {
   for (const auto& queue : queues_) {
-    threads_.emplace_back([cq = queue.get()] {
+    threads_.emplace_back([queue = queue.get()] {
       pthread_setname_np(pthread_self(), "weir-network");
-      void* tag = nullptr;
-      bool ok = false;
-      while (cq->Next(&tag, &ok)) static_cast<Operation*>(tag)->Complete(ok);
+      queue->Run();
     });
   }
 }
 
 NetworkThreads::~NetworkThreads() { Stop(); }
 
-grpc::ServerCompletionQueue* NetworkThreads::NextQueue() {
+NetworkQueue* NetworkThreads::NextQueue() {
   return queues_[turn_.fetch_add(1, std::memory_order_relaxed) % queues_.size()].get();
 }
 
 void NetworkThreads::Stop() {
   if (threads_.empty()) return;
-  for (const auto& queue : queues_) queue->Shutdown();
+  for (const auto& queue : queues_) queue->cq()->Shutdown();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }

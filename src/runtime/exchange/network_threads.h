@@ -1,11 +1,11 @@
 #pragma once
 
-#include <grpcpp/completion_queue.h>
-
 #include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#include "runtime/exchange/network_queue.h"
 
 namespace weir {
 
@@ -14,14 +14,14 @@ namespace weir {
 class NetworkThreads {
  public:
   /// `queues` come from the server's builder; clients use them too.
-  explicit NetworkThreads(std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues);
+  explicit NetworkThreads(std::vector<std::unique_ptr<NetworkQueue>> queues);
   /// Stop() was called.
   ~NetworkThreads();
 
   size_t size() const { return queues_.size(); }
-  grpc::ServerCompletionQueue* queue(size_t i) { return queues_[i].get(); }
+  NetworkQueue* queue(size_t i) { return queues_[i].get(); }
   /// The next queue in turn.
-  grpc::ServerCompletionQueue* NextQueue();
+  NetworkQueue* NextQueue();
 
   /// No operation is outstanding, and none will be started. Ends and joins the threads.
   void Stop();
@@ -30,7 +30,7 @@ class NetworkThreads {
   static size_t DefaultCount();
 
  private:
-  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
+  std::vector<std::unique_ptr<NetworkQueue>> queues_;
   std::vector<std::thread> threads_;
   std::atomic<size_t> turn_{0};
 };

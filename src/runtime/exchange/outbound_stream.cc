@@ -9,9 +9,9 @@
 
 namespace weir {
 
-OutboundStream::OutboundStream(Peer peer, Handshake handshake, grpc::CompletionQueue* cq,
+OutboundStream::OutboundStream(Peer peer, Handshake handshake, NetworkQueue* queue,
                                std::shared_ptr<LiveCount> live, FailureCallback on_failure)
-    : Stream(cq, std::move(live)),
+    : Stream(queue, std::move(live)),
       peer_(std::move(peer)),
       handshake_(std::move(handshake)),
       on_failure_(std::move(on_failure)),
@@ -28,7 +28,7 @@ void OutboundStream::Start(std::chrono::milliseconds timeout) {
   context_.set_wait_for_ready(true);
   const std::lock_guard lock(mutex_);
   HoldSelf();
-  call_ = stub_.PrepareCall(&context_, kExchangeMethod, cq_);
+  call_ = stub_.PrepareCall(&context_, kExchangeMethod, queue_->cq());
   urgent_.push_back(SmallFrame({.kind = FrameKind::kHello}, EncodeHandshake(handshake_)));
   SetAlarm(&handshake_alarm_, timeout, &handshake_alarm_op_);
   BeginOp();

@@ -39,7 +39,7 @@ class OutboundStream final : public Stream {
     std::string address;
     std::shared_ptr<grpc::Channel> channel;
   };
-  OutboundStream(Peer peer, Handshake handshake, grpc::CompletionQueue* cq,
+  OutboundStream(Peer peer, Handshake handshake, NetworkQueue* queue,
                  std::shared_ptr<LiveCount> live, FailureCallback on_failure);
 
   /// Once. The peer has `timeout` to answer the handshake.

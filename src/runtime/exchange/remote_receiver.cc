@@ -48,7 +48,7 @@ bool RemoteReceiver::NextFrame() {
 
 absl::Status RemoteReceiver::OpenFrame(InFrame& frame) {
   rest_ = frame.Contiguous(&scratch_);
-  if (rest_.data() == scratch_.data()) channel_->metrics.gathered.Add(1);
+  if (frame.parts.size() > 1) channel_->metrics.gathered.Add(1);
   if ((frame.header.flags & kHasChecksum) != 0 &&
       Checksum(rest_.data(), rest_.size()) != frame.header.payload_checksum) {
     return absl::DataLossError(absl::StrCat("frame ", frame.header.sequence,

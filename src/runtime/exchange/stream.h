@@ -1,7 +1,6 @@
 #pragma once
 
 #include <grpcpp/alarm.h>
-#include <grpcpp/completion_queue.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
@@ -19,6 +18,7 @@
 #include "runtime/exchange/handshake.h"
 #include "runtime/exchange/live_count.h"
 #include "runtime/exchange/network_buffer_pool.h"
+#include "runtime/exchange/network_queue.h"
 #include "runtime/exchange/operation.h"
 
 namespace weir {
@@ -45,14 +45,17 @@ struct OutFrame {
   const char* part = nullptr;
   std::string small;
 
-  grpc::ByteBuffer Build() &&;
+  size_t size() const {
+    return small.empty() ? kFrameHeaderBytes + header.payload_bytes : small.size();
+  }
+  /// Hands the frame's bytes over as one or two slices.
+  void AppendTo(std::vector<grpc::Slice>* message) &&;
 };
 
 /// The payload of a received frame, in gRPC's memory until dropped.
 struct InFrame {
   FrameHeader header;
   std::vector<grpc::Slice> parts;
-  size_t skip = 0;  // bytes of the parts in front of the payload
 
   /// The payload in one piece: a view into the parts, or gathered into `scratch`.
   std::string_view Contiguous(std::string* scratch) const;
@@ -79,7 +82,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
  protected:
   enum class Phase { kStarting, kOpen, kEnding, kDone };
 
-  Stream(grpc::CompletionQueue* cq, std::shared_ptr<LiveCount> live);
+  Stream(NetworkQueue* queue, std::shared_ptr<LiveCount> live);
 
   // What an end provides. The Start functions begin a gRPC operation with the given tag.
   virtual void StartRead(grpc::ByteBuffer* message, void* tag) = 0;
@@ -118,15 +121,18 @@ class Stream : public std::enable_shared_from_this<Stream> {
   std::deque<std::string> urgent_;  // mutex_: small frames, before everything else
   std::optional<grpc::Alarm> handshake_alarm_;  // mutex_
   std::optional<grpc::Alarm> close_alarm_;      // mutex_
-  grpc::CompletionQueue* const cq_;
+  NetworkQueue* const queue_;
 
  private:
   void OnRead(bool ok);
+  absl::Status ReadMessage();
   void OnWritten(bool ok);
 
   const std::shared_ptr<LiveCount> live_;
-  std::shared_ptr<Stream> self_;  // mutex_
-  size_t ops_ = 0;                // mutex_
+  std::shared_ptr<Stream> self_;      // mutex_
+  size_t ops_ = 0;                    // mutex_
+  std::vector<OutFrame> batch_;       // whoever set writing_: the frames of the next message
+  std::vector<grpc::Slice> message_;  // likewise
   grpc::ByteBuffer read_message_;
   MemberOperation<Stream> read_op_;
   MemberOperation<Stream> write_op_;

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/exchange/allocator_trim.h"
 #include "runtime/exchange/exchange.h"
+#include "runtime/exchange/process_start.h"
 
 namespace weir {
 namespace {
@@ -92,7 +92,7 @@ int Send(const std::string& address, uint32_t producer, uint64_t rows) {
 }  // namespace weir
 
 int main(int argc, char** argv) {
-  weir::SetAllocatorTrimThreshold(size_t{1} << 30);
+  weir::PrepareProcessForDataPlane(size_t{1} << 30);
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "receive" && argc == 3) {
     return weir::Receive(static_cast<uint32_t>(std::atoi(argv[2])));

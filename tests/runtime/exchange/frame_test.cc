@@ -48,7 +48,7 @@ TEST(Frame, RefusesWhatIsShortOrOfAnotherLengthOrKind) {
   EXPECT_FALSE(ReadFrameHeader(good.substr(0, 55), 55).ok());
   EXPECT_FALSE(ReadFrameHeader({}, 0).ok());
   EXPECT_FALSE(ReadFrameHeader(good, kFrameHeaderBytes + 2).ok());
-  EXPECT_FALSE(ReadFrameHeader(good, kFrameHeaderBytes + 4).ok());
+  EXPECT_TRUE(ReadFrameHeader(good, kFrameHeaderBytes + 4).ok()) << "the next frame follows";
   FrameHeader unknown = kHeader;
   unknown.kind = static_cast<FrameKind>(99);
   EXPECT_FALSE(ReadFrameHeader(Written(unknown), kFrameHeaderBytes + 3).ok());

@@ -79,6 +79,25 @@ TEST(HostilePeer, MessagesThatAreNoFrames) {
   ExpectServes(node, 0);
 }
 
+TEST(HostilePeer, AnEmptyMessage) {
+  ExchangeNode node("receiver");
+  RawPeer peer(node.address());
+  peer.Send("");
+  EXPECT_EQ(peer.Status().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST(HostilePeer, AMessageThatEndsWithinItsSecondFrame) {
+  ExchangeNode node("receiver");
+  const std::string hello =
+      SmallFrame({.kind = FrameKind::kHello}, EncodeHandshake({kAttempt, "raw peer"}));
+  const std::string open = SmallFrame({.kind = FrameKind::kOpen, .channel = kChannel}, {});
+  for (size_t cut = 1; cut < open.size(); cut += 11) {
+    RawPeer peer(node.address());
+    peer.Send(hello + open.substr(0, cut));
+    EXPECT_EQ(peer.Status().error_code(), grpc::StatusCode::INVALID_ARGUMENT) << cut;
+  }
+}
+
 TEST(HostilePeer, AMessageAboveTheLimit) {
   ExchangeNode node("receiver");
   RawPeer peer(node.address());
