@@ -102,7 +102,8 @@ using Placement = std::map<SubtaskId, SlotRef>;
 /// The durable checkpoint that an attempt begins from.
 struct RestorePoint {
   CheckpointId id;
-  std::string manifest_path;
+  std::string directory;      ///< root of the storage it lies in
+  std::string manifest_path;  ///< relative to `directory`
   bool is_savepoint = false;
   bool allow_non_restored_state = false;
 };

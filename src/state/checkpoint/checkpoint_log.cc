@@ -220,7 +220,9 @@ absl::Status CheckpointLog::AppendLeader(uint64_t end_id) {
   return appended;
 }
 
-absl::Status CheckpointLog::ReserveIds() { return AppendLeader(id_limit_.value + kIdBlock); }
+absl::Status CheckpointLog::ReserveIds(CheckpointId beyond) {
+  return AppendLeader(std::max(id_limit_, beyond).value + kIdBlock);
+}
 
 void CheckpointLog::Committed(const proto::Manifest& manifest) {
   CheckpointLogEntry entry;

@@ -89,8 +89,9 @@ class CheckpointLog {
   CheckpointId first_checkpoint_id() const { return first_id_; }
   CheckpointId id_limit() const { return id_limit_; }
 
-  /// Raises id_limit(); call it before it is reached.
-  [[nodiscard]] absl::Status ReserveIds();
+  /// Raises id_limit() by a block, and to at least a block above `beyond`; call it before it is
+  /// reached. A job that begins from another one's savepoint goes on beyond that one's ids.
+  [[nodiscard]] absl::Status ReserveIds(CheckpointId beyond = CheckpointId(0));
 
   /// What the log held when it was taken over: restore from here.
   const CheckpointLogContents& contents_at_takeover() const { return found_; }

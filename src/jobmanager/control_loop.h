@@ -1,0 +1,194 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "jobmanager/artifact_store.h"
+#include "jobmanager/control_plane.h"
+#include "jobmanager/control_stream.h"
+#include "jobmanager/io_threads.h"
+#include "jobmanager/job_storage.h"
+#include "jobmanager/job_table.h"
+#include "jobmanager/mailbox.h"
+#include "jobmanager/metrics.h"
+
+namespace weir::jobmanager {
+
+struct ControlLoopOptions {
+  ControlPlaneOptions control;
+  milliseconds metrics_interval{5'000};
+  std::string cluster_id;
+  std::string rpc_address;
+  uint32_t metrics_port = 0;
+  std::string savepoint_directory;
+};
+
+/// The thread that owns all control state: it takes one letter after the other, steps the control
+/// plane and carries out its actions. What blocks goes to I/O strands, whose answers come back as
+/// letters; gRPC's threads only post.
+///
+/// Life: Recover, Start, BeginShutdown, (server stops, I/O stops), Stop.
+class ControlLoop {
+ public:
+  static constexpr size_t kMaxJobs = 1'024;          ///< that have not ended
+  static constexpr size_t kMaxEndedJobs = 100;       ///< remembered; the oldest are forgotten
+  static constexpr size_t kMaxWaitingCalls = 4'096;  ///< long polls and savepoints under way
+  static constexpr milliseconds kLongestPoll{30'000};
+
+  /// `on_fenced` is called once, on an I/O or the loop's thread, when another leader has taken
+  /// over: this process must stop.
+  ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io, Metrics* metrics,
+              std::function<void(std::string)> on_fenced);
+  ~ControlLoop();
+
+  /// Before Start.
+  void Recover(std::vector<StoredJob> jobs);
+  void Start();
+  /// Suspends the jobs, answers every waiting call, ends the streams. New calls are refused.
+  void BeginShutdown();
+  void Stop();
+
+  Mailbox* mailbox() { return &mailbox_; }
+  LeaderEpoch epoch() const { return leadership_.epoch; }
+  const Leadership& leadership() const { return leadership_; }
+  const ControlLoopOptions& options() const { return options_; }
+
+  // ------------------------------------------------ streams; all below: the loop's thread
+
+  ControlStream::Events StreamEvents();
+
+  // ------------------------------------------------ calls of clients
+
+  using Done = std::function<void(grpc::Status)>;
+
+  /// A checked submission whose artifact is stored. `record.job_id` and all else is set.
+  void Submit(std::shared_ptr<const proto::JobRecord> record, proto::SubmitJobReply* reply,
+              Done done);
+  /// The job of an earlier submission with this token, or null.
+  const std::string* JobOfToken(const std::string& token) const;
+  void ListJobs(const proto::ListJobsRequest& request, proto::ListJobsReply* reply);
+  grpc::Status Describe(const proto::DescribeJobRequest& request, proto::JobDetails* details);
+  void Cancel(const proto::CancelJobRequest& request, Done done);
+  void StopJob(const proto::StopJobRequest& request, proto::SavepointReply* reply, Done done);
+  void TriggerSavepoint(const proto::TriggerSavepointRequest& request, proto::SavepointReply* reply,
+                        Done done);
+  void WaitJob(const proto::WaitJobRequest& request, proto::JobStatus* status, Done done);
+  void ClusterStatus(proto::ClusterStatusReply* reply);
+  bool stopping() const { return stopping_; }
+
+ private:
+  struct Session {
+    std::shared_ptr<ControlStream> stream;
+    proto::Register registration;
+    proto::TaskManagerHeartbeat heartbeat;
+    Instant heard{0};
+  };
+  /// A client that waits for a machine's answer.
+  struct Call {
+    proto::SavepointReply* savepoint = nullptr;  // filled when it succeeds
+    Done done;
+  };
+  struct Poll {
+    JobId job;
+    uint64_t version = 0;
+    Instant deadline{0};
+    proto::JobStatus* status = nullptr;
+    Done done;
+  };
+
+  void Run();
+  Instant Now() const { return leadership_.clock->Monotonic(); }
+  TimeOfDay Time() const { return {Now(), leadership_.clock->Now().ms}; }
+  void Feed(const ControlEvent& event);
+  void FeedJob(const JobId& job, JobEvent event, std::optional<SessionId> from = {});
+
+  // Streams.
+  void OnMessage(const std::shared_ptr<ControlStream>& stream, proto::ToJobManager& message);
+  void OnRegister(const std::shared_ptr<ControlStream>& stream, const proto::Register& r);
+  void OnBroken(const std::shared_ptr<ControlStream>& stream);
+  void OnMetrics(const proto::MetricsSnapshot& snapshot);
+  void RefuseStream(ControlStream& stream, proto::RegisterRefused::Reason reason,
+                    const std::string& message);
+  void SendTo(SessionId session, proto::ToTaskManager message);
+  proto::ToTaskManager NewMessage() const;
+
+  // Actions.
+  void Do(AcceptSession& action);
+  void Do(RefuseSession& action);
+  void Do(CloseSession& action);
+  void Do(SendHeartbeats& action);
+  void Do(SendRecycle& action);
+  void Do(JobWork& action);
+  void Do(JobChanged& action);
+  void Do(const JobId& job, PrepareAttempt& action);
+  void Do(const JobId& job, Deploy& action);
+  void Do(const JobId& job, CancelAttempt& action);
+  void Do(const JobId& job, DropSession& action);
+  void Do(const JobId& job, GiveBackSlots& action);
+  void Do(const JobId& job, PersistCancel& action);
+  void Do(const JobId& job, PersistEnd& action);
+  void Do(const JobId& job, Reply& action);
+  void Do(const JobId& job, CheckpointWork& action);
+  void Do(const JobId& job, AttemptId attempt, SendTrigger& action);
+  void Do(const JobId& job, AttemptId attempt, CommitManifest& action);
+  void Do(const JobId& job, AttemptId attempt, SendCompleted& action);
+  void Do(const JobId& job, AttemptId attempt, SendAborted& action);
+  void Do(const JobId& job, AttemptId attempt, ExportSavepoint& action);
+  void Do(const JobId& job, AttemptId attempt, ReplySavepoint& action);
+  void Do(const JobId& job, AttemptId attempt, PruneCheckpoints& action);
+  void Do(const JobId& job, AttemptId attempt, ReserveIds& action);
+  void Do(const JobId& job, AttemptId attempt, FailAttempt& action);
+  void Do(const JobId& job, AttemptId attempt, JobDone& action);
+
+  /// Runs `work` on the job's strand and feeds the event it returns to the job.
+  void OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work);
+  /// To every TaskManager of the job's present attempt.
+  void SendToAttempt(const JobId& job, AttemptId attempt, const proto::ToTaskManager& message);
+
+  // Clients.
+  grpc::Status FindJob(const std::string& id_or_prefix, JobId* found) const;
+  /// Answers the polls of the job that have seen another version, or all of them.
+  void AnswerPolls(const JobId& job, bool all);
+  void AnswerPoll(uint64_t poll);
+  void AskForSavepoint(const std::string& id, CheckpointKind kind, const std::string& directory,
+                       proto::SavepointReply* reply, Done done);
+  void ForgetOldJobs();
+  void UpdateMetrics();
+
+  const ControlLoopOptions options_;
+  const Leadership leadership_;
+  IoThreads* const io_;
+  Metrics* const metrics_;
+  const std::function<void(std::string)> on_fenced_;
+  Mailbox mailbox_;
+  std::thread thread_;
+  const int64_t started_ms_;
+
+  // The loop's thread only.
+  ControlPlane control_;
+  std::map<SessionId, Session> sessions_;
+  std::set<std::shared_ptr<ControlStream>> unregistered_;
+  std::map<JobId, JobEntry> jobs_;
+  std::map<std::string, std::string> tokens_;  // submission token -> job id
+  std::set<std::string> tokens_in_flight_;
+  size_t submissions_in_flight_ = 0;
+  std::map<RequestId, Call> calls_;                        // bounded by kMaxWaitingCalls
+  std::map<uint64_t, Poll> polls_;                         // bounded by kMaxWaitingCalls
+  std::set<std::pair<Instant, uint64_t>> poll_deadlines_;  // one per poll
+  uint64_t last_poll_ = 0;
+  uint64_t last_session_ = 0;
+  uint64_t last_request_ = 0;
+  uint64_t heartbeat_sequence_ = 0;
+  bool stopping_ = false;
+  bool stop_ = false;
+};
+
+}  // namespace weir::jobmanager

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace weir::jobmanager {
+
+/// Threads for what blocks: files, metadata store. Work of one strand runs in order, one piece at
+/// a time, so that what a strand works on needs no lock; strands run beside each other.
+///
+/// Bounded by its users: a job has at most a handful of pieces outstanding, an RPC one.
+class IoThreads {
+ public:
+  explicit IoThreads(size_t threads);
+  ~IoThreads() { Stop(); }
+
+  /// Any thread. Dropped after Stop.
+  void Post(const std::string& strand, std::function<void()> work);
+
+  /// Ends what runs, drops what waits. Not from an I/O thread.
+  void Stop();
+
+ private:
+  struct Strand {
+    std::deque<std::function<void()>> work;
+    bool running = false;
+  };
+  void Run();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::map<std::string, Strand> strands_;  // guarded by mutex_; only those with work
+  std::deque<std::string> ready_;          // guarded by mutex_; have work and do not run
+  bool stop_ = false;                      // guarded by mutex_
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace weir::jobmanager

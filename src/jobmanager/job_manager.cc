@@ -1,0 +1,326 @@
+#include "jobmanager/job_manager.h"
+
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/file/durable_file.h"
+#include "ha/directory_metadata_store.h"
+#include "ha/file_lock_election.h"
+#include "jobmanager/control_loop.h"
+#include "jobmanager/job_service.h"
+#include "jobmanager/task_manager_gateway.h"
+#include "log/log.h"
+#include "metrics/http_server.h"
+#include "metrics/process_metrics.h"
+
+namespace weir::jobmanager {
+namespace {
+
+constexpr int kMaxMessageBytes = 16 << 20;
+constexpr size_t kIoThreads = 4;
+constexpr milliseconds kDrain{2'000};
+constexpr char kClusterIdKey[] = "cluster/id";
+
+bool IsLoopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+absl::Status CheckOptions(const JobManagerOptions& options) {
+  if (options.directory.empty()) {
+    return absl::InvalidArgumentError("jobmanager.dir is empty; give the JobManager a directory");
+  }
+  if (!IsLoopback(options.bind_host) && !options.insecure) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "jobmanager.bind-host is ", options.bind_host,
+        ", and whoever reaches it can run code here; listen on 127.0.0.1, or say --insecure"));
+  }
+  if (options.heartbeat_interval.count() <= 0 ||
+      options.heartbeat_timeout < 2 * options.heartbeat_interval) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the heartbeat time-out (", options.heartbeat_timeout.count(),
+        " ms) must be at least twice the interval (", options.heartbeat_interval.count(), " ms)"));
+  }
+  return absl::OkStatus();
+}
+
+/// Waits for the first decision of an election.
+class FirstElection final : public LeaderElectionListener {
+ public:
+  explicit FirstElection(std::atomic<bool>* lost) : lost_(lost) {}
+
+  void OnElected(LeaderEpoch epoch) override {
+    std::lock_guard lock(mutex_);
+    epoch_ = epoch;
+    changed_.notify_all();
+  }
+  void OnLost(const absl::Status& reason) override {
+    log::Error("leadership lost", {{"reason", std::string(reason.message())}});
+    lost_->store(true);
+  }
+  void OnTrouble(const absl::Status& why) override {
+    std::lock_guard lock(mutex_);
+    trouble_ = why;
+  }
+
+  absl::StatusOr<LeaderEpoch> Wait(milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, patience, [this] { return epoch_.has_value(); })) return *epoch_;
+    if (!trouble_.ok()) return trouble_;
+    return absl::UnavailableError("another one leads");
+  }
+
+ private:
+  std::atomic<bool>* const lost_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<LeaderEpoch> epoch_;  // guarded by mutex_
+  absl::Status trouble_;              // guarded by mutex_
+};
+
+class Assembly final : public JobManager {
+ public:
+  explicit Assembly(JobManagerOptions options)
+      : options_(std::move(options)), election_listener_(&fenced_) {}
+  ~Assembly() override { Stop(); }
+
+  absl::Status Init();
+  void Stop() override;
+  int rpc_port() const override { return rpc_port_; }
+  int metrics_port() const override { return metrics_port_; }
+  bool fenced() const override { return fenced_; }
+
+ private:
+  absl::Status OpenDirectories();
+  absl::Status StartServer();
+  absl::Status Lead();
+  absl::Status StartMetrics();
+  absl::StatusOr<std::string> ClusterId(LeaderEpoch epoch);
+  std::string Address() const { return absl::StrCat(options_.bind_host, ":", rpc_port_); }
+
+  JobManagerOptions options_;
+  std::string holder_;
+  std::atomic<bool> fenced_{false};
+  FirstElection election_listener_;
+  std::unique_ptr<FileLockElection> election_;
+  std::unique_ptr<DirectoryMetadataStore> metadata_;
+  std::unique_ptr<ArtifactStore> artifacts_;
+  metrics::Registry registry_;
+  std::vector<metrics::Registration> process_metrics_;
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<IoThreads> io_;
+  std::unique_ptr<ControlLoop> loop_;
+  JobServiceImpl job_service_;
+  TaskManagerGatewayService gateway_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<metrics::HttpServer> http_;
+  int rpc_port_ = 0;
+  int metrics_port_ = 0;
+  std::atomic<bool> leading_{false};
+  bool stopped_ = false;
+};
+
+absl::Status Assembly::OpenDirectories() {
+  std::error_code error;
+  options_.directory = std::filesystem::absolute(options_.directory, error).string();
+  if (absl::Status s = MakeDirectories(options_.directory, "jobmanager"); !s.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("jobmanager.dir: ", s.message()));
+  }
+  if (options_.checkpoint_directory.empty()) {
+    options_.checkpoint_directory = options_.directory + "/checkpoints";
+  }
+  options_.checkpoint_directory =
+      std::filesystem::absolute(options_.checkpoint_directory, error).string();
+  if (options_.savepoint_directory.empty()) {
+    options_.savepoint_directory = options_.checkpoint_directory + "/savepoints";
+  }
+  options_.savepoint_directory =
+      std::filesystem::absolute(options_.savepoint_directory, error).string();
+  auto artifacts = ArtifactStore::Open(options_.directory + "/artifacts");
+  if (!artifacts.ok()) return artifacts.status();
+  artifacts_ = *std::move(artifacts);
+  auto metadata = DirectoryMetadataStore::Open(options_.directory + "/metadata");
+  if (!metadata.ok()) return metadata.status();
+  metadata_ = *std::move(metadata);
+  return absl::OkStatus();
+}
+
+absl::Status Assembly::StartServer() {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(absl::StrCat(options_.bind_host, ":", options_.rpc_port),
+                           grpc::InsecureServerCredentials(), &rpc_port_);
+  // Else a second JobManager could share the port and steal every other connection.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  builder.RegisterService(&job_service_);
+  builder.RegisterService(&gateway_);
+  server_ = builder.BuildAndStart();
+  if (server_ != nullptr && rpc_port_ > 0) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", options_.bind_host, ":", options_.rpc_port,
+                   "; is the port taken? Choose another by jobmanager.rpc-port (0: any free one)"));
+}
+
+absl::StatusOr<std::string> Assembly::ClusterId(LeaderEpoch epoch) {
+  const absl::StatusOr<MetadataEntry> found = metadata_->Get(kClusterIdKey);
+  if (found.ok()) return found->value;
+  if (!absl::IsNotFound(found.status())) return found.status();
+  const std::string id = Sha256Hex(UniqueFileName("cluster")).substr(0, 16);
+  const auto put = metadata_->Put(kClusterIdKey, MetadataStore::kAbsent, id, epoch);
+  if (!put.ok()) return put.status();
+  return id;
+}
+
+absl::Status Assembly::Lead() {
+  char host[256] = "localhost";
+  ::gethostname(host, sizeof host - 1);
+  holder_ = absl::StrCat(host, " process ", ::getpid());
+  election_ = std::make_unique<FileLockElection>(
+      FileLockElection::Options{.directory = options_.directory + "/leader", .holder = holder_});
+  if (absl::Status s = election_->Start(Address(), &election_listener_); !s.ok()) return s;
+  const absl::StatusOr<LeaderEpoch> epoch = election_listener_.Wait(options_.leadership_wait);
+  if (!epoch.ok()) {
+    const auto leader = election_->CurrentLeader();
+    const std::string who = leader.ok() && *leader
+                                ? absl::StrCat((*leader)->holder, " at ", (*leader)->address)
+                                : std::string("unknown");
+    return absl::UnavailableError(absl::StrCat(
+        "this JobManager was not elected in ", options_.directory, " within ",
+        options_.leadership_wait.count(), " ms (", epoch.status().message(), "; leader: ", who,
+        "); stop the other one, or give this one a directory of its own by jobmanager.dir"));
+  }
+  if (absl::Status s = metadata_->Fence(*epoch); !s.ok()) return s;
+  log::SetLeaderEpoch(epoch->value);
+  const absl::StatusOr<std::string> cluster = ClusterId(*epoch);
+  if (!cluster.ok()) return cluster.status();
+  absl::StatusOr<std::vector<StoredJob>> jobs = ReadJobs(*metadata_);
+  if (!jobs.ok()) return jobs.status();
+  std::set<std::string> needed;
+  for (const StoredJob& job : *jobs) {
+    if (job.record.end() == proto::JOB_STATE_UNSPECIFIED) needed.insert(job.record.artifact_hash());
+  }
+  artifacts_->Keep(needed);  // no upload can be under way yet
+
+  ControlLoopOptions options{.metrics_interval = options_.metrics_interval,
+                             .cluster_id = *cluster,
+                             .rpc_address = Address(),
+                             .metrics_port = static_cast<uint32_t>(metrics_port_),
+                             .savepoint_directory = options_.savepoint_directory};
+  options.control.membership.heartbeat_interval = options_.heartbeat_interval;
+  options.control.membership.heartbeat_timeout = options_.heartbeat_timeout;
+  const Leadership leadership{.epoch = *epoch,
+                              .holder = holder_,
+                              .incarnation = UniqueFileName("leader"),
+                              .metadata = metadata_.get(),
+                              .clock = &Clock::System()};
+  io_ = std::make_unique<IoThreads>(kIoThreads);
+  metrics_ = std::make_unique<Metrics>(&registry_);
+  loop_ = std::make_unique<ControlLoop>(std::move(options), leadership, io_.get(), metrics_.get(),
+                                        [this](const std::string& why) {
+                                          log::Error("another JobManager leads", {{"reason", why}});
+                                          fenced_ = true;
+                                        });
+  loop_->Recover(*std::move(jobs));
+  loop_->Start();
+  job_service_.Serve(loop_.get(), io_.get(), artifacts_.get(), options_.checkpoint_directory);
+  gateway_.Serve(loop_.get(), io_.get(), artifacts_.get());
+  leading_ = true;
+  log::Info("JobManager leads", {{"address", Address()},
+                                 {"epoch", absl::StrCat(epoch->value)},
+                                 {"cluster", *cluster},
+                                 {"directory", options_.directory}});
+  return absl::OkStatus();
+}
+
+absl::Status Assembly::StartMetrics() {
+  if (options_.metrics_port < 0) return absl::OkStatus();
+  process_metrics_ = metrics::AddProcessMetrics(registry_);
+  try {
+    http_ = metrics::HttpServer::Start(
+        {.host = options_.bind_host, .port = options_.metrics_port}, registry_, [this] {
+          metrics::Health health{.alive = !fenced_, .ready = leading_};
+          health.reason = health.ready ? "" : "not leading";
+          health.details = {{"role", "jobmanager"}, {"address", Address()}};
+          return health;
+        });
+    metrics_port_ = http_->port();
+  } catch (const weir::Error& error) {
+    return absl::UnavailableError(error.what());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Assembly::Init() {
+  if (absl::Status s = CheckOptions(options_); !s.ok()) return s;
+  if (absl::Status s = OpenDirectories(); !s.ok()) return s;
+  if (absl::Status s = StartServer(); !s.ok()) return s;
+  if (absl::Status s = StartMetrics(); !s.ok()) return s;
+  return Lead();
+}
+
+void Assembly::Stop() {
+  if (stopped_) return;
+  stopped_ = true;
+  leading_ = false;
+  if (loop_ != nullptr) loop_->BeginShutdown();
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kDrain);
+  if (io_ != nullptr) io_->Stop();
+  if (loop_ != nullptr) loop_->Stop();
+  http_.reset();
+  if (election_ != nullptr) election_->Stop();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Start(const JobManagerOptions& options) {
+  auto assembly = std::make_unique<Assembly>(options);
+  if (absl::Status s = assembly->Init(); !s.ok()) return s;
+  return assembly;
+}
+
+}  // namespace weir::jobmanager
+
+namespace weir {
+
+int RunJobManager(const JobManagerOptions& options) {
+  // Blocked before any thread begins, so that all inherit it and sigtimedwait gets them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  auto manager = jobmanager::JobManager::Start(options);
+  if (!manager.ok()) {
+    log::Error("the JobManager did not start",
+               {{"reason", std::string(manager.status().message())}});
+    return 1;
+  }
+  if (options.on_ready) options.on_ready((*manager)->rpc_port(), (*manager)->metrics_port());
+  // Looks once in a while whether another leader has taken over.
+  constexpr timespec kLook{.tv_sec = 0, .tv_nsec = 200'000'000};
+  while (!(*manager)->fenced()) {
+    if (const int signal = sigtimedwait(&signals, nullptr, &kLook); signal > 0) {
+      log::Info("the JobManager stops", {{"signal", std::to_string(signal)}});
+      (*manager)->Stop();
+      return 0;
+    }
+  }
+  (*manager)->Stop();
+  return 1;
+}
+
+}  // namespace weir

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "jobmanager/options.h"
+
+namespace weir::jobmanager {
+
+/// A JobManager in this process: leadership, recovery, RPC and metrics servers, the control loop.
+/// Blocks in Start and Stop; thread-safe otherwise.
+class JobManager {
+ public:
+  /// Returns when it leads, its jobs are recovered and its ports are open. InvalidArgument for an
+  /// option, Unavailable for a taken port or a directory in which another JobManager leads,
+  /// DataLoss for a damaged record; every message names the thing and the mend.
+  static absl::StatusOr<std::unique_ptr<JobManager>> Start(const JobManagerOptions& options);
+  virtual ~JobManager() = default;
+
+  /// Suspends the jobs (their tasks run on), ends streams and servers, gives up leadership.
+  virtual void Stop() = 0;
+
+  virtual int rpc_port() const = 0;
+  virtual int metrics_port() const = 0;  ///< 0: off
+
+  /// Set when another leader has taken over and this process must stop.
+  virtual bool fenced() const = 0;
+};
+
+}  // namespace weir::jobmanager

@@ -1,0 +1,281 @@
+#include "jobmanager/job_storage.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/failpoint.h"
+#include "jobmanager/submission.h"
+#include "jobmanager/wire.h"
+#include "log/log.h"
+#include "state/checkpoint/directory_storage.h"
+
+namespace weir::jobmanager {
+namespace {
+
+Failure FailureOf(const absl::Status& status, const std::string& doing) {
+  Failure failure{.kind = ErrorKind::kExternal,
+                  .message = absl::StrCat(doing, ": ", status.message())};
+  // Damage, a foreign format, another leader: trying again would find the same.
+  if (absl::IsDataLoss(status) || absl::IsFailedPrecondition(status) || absl::IsAborted(status)) {
+    failure.kind = ErrorKind::kFatal;
+  }
+  return failure;
+}
+
+uint64_t HexValue(const std::string& hex) {
+  uint64_t value = 0;
+  std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
+  return value;
+}
+
+void AddStatistics(const proto::SnapshotStatistics& from, proto::SnapshotStatistics* to) {
+  to->set_written_bytes(to->written_bytes() + from.written_bytes());
+  to->set_written_entries(to->written_entries() + from.written_entries());
+  to->set_total_bytes(to->total_bytes() + from.total_bytes());
+  to->set_alignment_us(std::max(to->alignment_us(), from.alignment_us()));
+  to->set_synchronous_us(std::max(to->synchronous_us(), from.synchronous_us()));
+  to->set_duration_us(std::max(to->duration_us(), from.duration_us()));
+}
+
+}  // namespace
+
+JobStorage::JobStorage(const Leadership& leadership, proto::JobRecord record, uint64_t version)
+    : leadership_(leadership), record_(std::move(record)), version_(version) {}
+
+absl::Status JobStorage::Note(absl::Status status) {
+  if (absl::IsAborted(status)) fenced_ = true;
+  return status;
+}
+
+absl::Status JobStorage::Store() {
+  const std::string key = KeyOf(record_.job_id());
+  const std::string value = record_.SerializeAsString();
+  absl::StatusOr<uint64_t> version =
+      leadership_.metadata->Put(key, version_, value, leadership_.epoch);
+  if (absl::IsUnknown(version.status())) {
+    // Only this process writes the key under this epoch: what is there is ours, old or new.
+    const absl::StatusOr<MetadataEntry> found = leadership_.metadata->Get(key);
+    if (!found.ok()) return version.status();
+    version_ = found->version;
+    if (found->value == value) return absl::OkStatus();
+    return absl::UnavailableError(version.status().message());
+  }
+  if (!version.ok()) return Note(version.status());
+  version_ = *version;
+  return absl::OkStatus();
+}
+
+absl::Status JobStorage::OpenLog() {
+  if (log_ != nullptr) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
+      DirectoryStorage::Open(record_.checkpoint_directory());
+  if (!storage.ok()) return storage.status();
+  std::shared_ptr<CheckpointStorage> shared = *std::move(storage);
+  absl::StatusOr<std::unique_ptr<CheckpointLog>> log =
+      CheckpointLog::TakeOver(*shared, leadership_.epoch, leadership_.holder,
+                              leadership_.incarnation, RestorePolicy::kNewest);
+  if (!log.ok()) return Note(log.status());
+  storage_ = std::move(shared);
+  log_ = *std::move(log);
+  const CheckpointPolicy policy = PlanOf(record_.graph(), record_.artifact_hash()).checkpoint;
+  garbage_ = std::make_unique<GarbageCollector>(
+      *log_,
+      GarbageOptions{.retained = policy.retained,
+                     .grace = std::max<milliseconds>(std::chrono::hours(1), 2 * policy.timeout)});
+  return absl::OkStatus();
+}
+
+JobEvent JobStorage::Prepare(AttemptId attempt, const std::set<TaskManagerId>& task_managers) {
+  const auto failed = [&](const absl::Status& status, const std::string& doing) {
+    return PrepareFailed{attempt, FailureOf(status, doing)};
+  };
+  if (WEIR_FAILPOINT("jobmanager.before_prepare")) {
+    return failed(absl::UnavailableError("failpoint"), "preparing");
+  }
+  if (absl::Status s = OpenLog(); !s.ok()) return failed(s, "cannot open the checkpoints");
+  if (!log_->in_doubt().empty()) {
+    // Another entry behind a commit in doubt settles it.
+    if (absl::Status s = Note(log_->ReserveIds()); !s.ok()) {
+      return failed(s, "cannot settle a commit in doubt");
+    }
+  }
+  AttemptPrepared prepared{.attempt = attempt};
+  prepared.id_floor = CheckpointId(log_->first_checkpoint_id().value - 1);
+  if (!log_->checkpoints().empty()) {
+    const CheckpointLogEntry& newest = log_->checkpoints().back();
+    prepared.last_completed = CheckpointId(newest.entry.manifest().checkpoint_id());
+    prepared.restore = RestorePoint{.id = prepared.last_completed,
+                                    .directory = record_.checkpoint_directory(),
+                                    .manifest_path = newest.path};
+  } else if (record_.has_initial_restore()) {
+    const proto::RestoreFrom& from = record_.initial_restore();
+    prepared.restore = RestorePoint{.id = CheckpointId(from.checkpoint_id()),
+                                    .directory = from.directory(),
+                                    .manifest_path = from.manifest_path(),
+                                    .is_savepoint = true,
+                                    .allow_non_restored_state = from.allow_non_restored_state()};
+  }
+  if (record_.has_initial_restore()) {
+    // The lineage's markers carry checkpoint ids: go on above those of the savepoint's job.
+    prepared.id_floor =
+        std::max(prepared.id_floor, CheckpointId(record_.initial_restore().checkpoint_id()));
+  }
+  if (prepared.id_floor.value + CheckpointCoordinator::kIdsLeft >= UsableLimit().value) {
+    if (absl::Status s = Note(log_->ReserveIds(prepared.id_floor)); !s.ok()) {
+      return failed(s, "cannot reserve checkpoint ids");
+    }
+  }
+  prepared.id_limit = UsableLimit();
+
+  record_.set_attempt(attempt.value);
+  record_.clear_task_managers();
+  for (const TaskManagerId& id : task_managers) record_.add_task_managers(id.value);
+  if (absl::Status s = Store(); !s.ok()) return failed(s, "cannot store the attempt's number");
+  return prepared;
+}
+
+proto::Manifest JobStorage::ManifestOf(const CommitManifest& commit, AttemptId attempt,
+                                       int64_t triggered_ms, absl::Status* status) const {
+  proto::Manifest manifest;
+  manifest.set_job_id(record_.job_id());
+  manifest.set_job_name(record_.graph().job_name());
+  manifest.set_checkpoint_id(commit.id.value);
+  manifest.set_leader_epoch(leadership_.epoch.value);
+  manifest.set_attempt(attempt.value);
+  manifest.set_kind(proto::Manifest::CHECKPOINT);
+  manifest.set_triggered_at(triggered_ms);
+  manifest.set_committed_at(leadership_.clock->Now().ms);
+  manifest.set_output_lineage(record_.graph().output_lineage());
+  manifest.set_job_graph_hash(HexValue(record_.graph().graph_hash()));
+  for (const proto::Vertex& from : record_.graph().vertices()) {
+    proto::VertexSnapshot* vertex = manifest.add_vertices();
+    vertex->set_uid(from.uid());
+    for (const proto::Operator& op : from.operators()) vertex->add_operator_uids(op.uid());
+    vertex->set_name(from.name());
+    vertex->set_parallelism(from.parallelism());
+    vertex->set_max_parallelism(record_.graph().max_parallelism());
+    for (uint32_t i = 0; i < from.parallelism(); ++i) {
+      proto::SubtaskSnapshot* subtask = vertex->add_subtasks();
+      const auto ack = commit.acks.find(SubtaskId{VertexId(from.id()), i});
+      if (ack == commit.acks.end() || !subtask->ParseFromString(ack->second.state)) {
+        *status = absl::InternalError(absl::StrCat("the acknowledgement of subtask ", i, " of '",
+                                                   from.name(), "' cannot be read"));
+        return manifest;
+      }
+      subtask->set_subtask(i);
+      subtask->set_at_end_of_data(ack->second.at_end);
+      AddStatistics(subtask->statistics(), manifest.mutable_statistics());
+    }
+  }
+  return manifest;
+}
+
+CheckpointEvent JobStorage::Commit(const CommitManifest& commit, AttemptId attempt,
+                                   int64_t triggered_ms, std::string* path) {
+  absl::Status status;
+  const proto::Manifest manifest = ManifestOf(commit, attempt, triggered_ms, &status);
+  if (status.ok() && WEIR_FAILPOINT("jobmanager.before_commit")) {
+    status = absl::UnavailableError("failpoint");
+  }
+  if (status.ok()) status = Note(log_->Commit(manifest));
+  if (!status.ok()) return ManifestFailed{commit.id, std::string(status.message())};
+  (void)WEIR_FAILPOINT("jobmanager.after_commit");  // crash or wait: committed is committed
+  *path = absl::StrCat(record_.checkpoint_directory(), "/", log_->checkpoints().back().path);
+  return ManifestCommitted{commit.id, *path};
+}
+
+CheckpointEvent JobStorage::Reserve(CheckpointId limit) {
+  if (const absl::Status s = Note(log_->ReserveIds(CheckpointId(
+          limit.value > CheckpointLog::kIdBlock ? limit.value - CheckpointLog::kIdBlock : 0)));
+      !s.ok()) {
+    log::Warn("checkpoint ids were not reserved", {{"reason", std::string(s.message())}});
+  }
+  return IdsReserved{UsableLimit()};
+}
+
+void JobStorage::Prune() {
+  absl::StatusOr<GarbageReport> report = garbage_->AfterCommit();
+  const std::chrono::nanoseconds now = leadership_.clock->Monotonic();
+  if (report.ok() && (!last_sweep_ || now - *last_sweep_ > kSweepEvery)) {
+    last_sweep_ = now;
+    report = garbage_->Sweep(leadership_.clock->Now());
+  }
+  if (report.ok()) return;
+  (void)Note(report.status());
+  log::Warn("old checkpoints were not deleted",
+            {{"reason", std::string(report.status().message())}});
+}
+
+JobEvent JobStorage::StoreCancel() {
+  record_.set_cancel_wanted(true);
+  const absl::Status stored = Store();
+  if (stored.ok()) return CancelPersisted{};
+  record_.set_cancel_wanted(false);
+  return CancelPersisted{
+      false, absl::StrCat("the wish to cancel could not be stored: ", stored.message())};
+}
+
+JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
+  if (WEIR_FAILPOINT("jobmanager.before_end")) return EndPersisted{false};
+  record_.set_end(ToProto(end.state));
+  record_.set_ended_ms(leadership_.clock->Now().ms);
+  record_.set_restarts(restarts);
+  if (end.state == JobState::kFailed) *record_.mutable_failure() = ToProto(end.failure);
+  if (const absl::Status s = Store(); !s.ok()) {
+    log::Warn("the end of the job was not stored; trying again",
+              {{"reason", std::string(s.message())}});
+    return EndPersisted{false};
+  }
+  (void)WEIR_FAILPOINT("jobmanager.after_end");
+  if (end.discard_checkpoints) {
+    absl::Status s = OpenLog();
+    if (s.ok()) s = garbage_->DeleteAll().status();
+    if (!s.ok()) {
+      log::Warn(
+          "checkpoints of the ended job were not deleted",
+          {{"directory", record_.checkpoint_directory()}, {"reason", std::string(s.message())}});
+    }
+  }
+  return EndPersisted{true};
+}
+
+absl::Status JobStorage::Forget() {
+  return leadership_.metadata->Delete(KeyOf(record_.job_id()), version_, leadership_.epoch);
+}
+
+absl::StatusOr<proto::Manifest> JobStorage::Find(CheckpointId id) const {
+  if (log_ != nullptr) {
+    for (const CheckpointLogEntry& entry : log_->checkpoints()) {
+      if (entry.entry.manifest().checkpoint_id() == id.value) return entry.entry.manifest();
+    }
+  }
+  return absl::NotFoundError(absl::StrCat("checkpoint ", id.value, " is not there any more"));
+}
+
+absl::StatusOr<std::vector<StoredJob>> ReadJobs(MetadataStore& store) {
+  const absl::StatusOr<std::vector<std::string>> keys = store.List("jobs/");
+  if (!keys.ok()) return keys.status();
+  std::vector<StoredJob> jobs;
+  for (const std::string& key : *keys) {
+    const absl::StatusOr<MetadataEntry> entry = store.Get(key);
+    if (absl::IsNotFound(entry.status())) continue;
+    if (!entry.ok()) return entry.status();
+    StoredJob job{.version = entry->version};
+    if (!job.record.ParseFromString(entry->value)) {
+      return absl::DataLossError(
+          absl::StrCat("the record ", key, " in ", store.Describe(), " cannot be read"));
+    }
+    if (job.record.format() != JobStorage::kRecordFormat) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the record ", key, " in ", store.Describe(), " has format ",
+                       job.record.format(), "; this build reads ", JobStorage::kRecordFormat));
+    }
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+}  // namespace weir::jobmanager

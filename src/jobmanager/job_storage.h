@@ -1,0 +1,97 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "ha/metadata_store.h"
+#include "jobmanager/job.h"
+#include "proto/job_record.pb.h"
+#include "state/checkpoint/checkpoint_log.h"
+#include "state/checkpoint/garbage_collector.h"
+#include "state/checkpoint/storage.h"
+
+namespace weir::jobmanager {
+
+/// Under whose name this process writes. The same for all jobs of one leadership.
+struct Leadership {
+  LeaderEpoch epoch;
+  std::string holder;       ///< for people
+  std::string incarnation;  ///< unique to this start of the process
+  MetadataStore* metadata = nullptr;
+  const Clock* clock = nullptr;
+};
+
+/// What is durable of one job: its record in the metadata store and the log of its checkpoints.
+/// Carries out the I/O actions of the job's machine; each returns the event that answers it.
+///
+/// Every call blocks and belongs on the job's I/O strand; owned by it.
+///
+/// Failpoints: jobmanager.before_prepare jobmanager.before_commit jobmanager.after_commit
+/// jobmanager.before_end jobmanager.after_end.
+class JobStorage {
+ public:
+  static constexpr uint32_t kRecordFormat = 1;
+  /// Files that no manifest names, found by a sweep, are left alone for so long.
+  static constexpr std::chrono::hours kSweepEvery{1};
+
+  /// `version` is that of the record in the store; kAbsent for a new job, whose Store creates it.
+  JobStorage(const Leadership& leadership, proto::JobRecord record, uint64_t version);
+
+  static std::string KeyOf(const std::string& job_id) { return "jobs/" + job_id; }
+
+  /// Makes the record durable as it is now.
+  [[nodiscard]] absl::Status Store();
+
+  JobEvent Prepare(AttemptId attempt, const std::set<TaskManagerId>& task_managers);
+  CheckpointEvent Commit(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
+                         std::string* path);
+  CheckpointEvent Reserve(CheckpointId limit);
+  void Prune();
+  JobEvent StoreCancel();
+  JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts);
+
+  /// Deletes the record of a job that has ended.
+  [[nodiscard]] absl::Status Forget();
+
+  /// A committed checkpoint that is still retained, for an export.
+  absl::StatusOr<proto::Manifest> Find(CheckpointId id) const;
+  /// For the export, which runs beside this strand. Shared with it. Nothing before Prepare.
+  std::shared_ptr<CheckpointStorage> checkpoint_storage() const { return storage_; }
+
+  /// Another leader was here: stop.
+  bool fenced() const { return fenced_; }
+
+ private:
+  absl::Status OpenLog();
+  absl::Status Note(absl::Status status);
+  proto::Manifest ManifestOf(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
+                             absl::Status* status) const;
+  CheckpointId UsableLimit() const { return CheckpointId(log_->id_limit().value - 1); }
+
+  const Leadership leadership_;
+  proto::JobRecord record_;
+  uint64_t version_;
+  std::shared_ptr<CheckpointStorage> storage_;
+  std::unique_ptr<CheckpointLog> log_;
+  std::unique_ptr<GarbageCollector> garbage_;
+  std::optional<std::chrono::nanoseconds> last_sweep_;
+  bool fenced_ = false;
+};
+
+/// Every job in the store, with the version of its record. DataLoss or FailedPrecondition names a
+/// record that cannot be read.
+struct StoredJob {
+  proto::JobRecord record;
+  uint64_t version = 0;
+};
+absl::StatusOr<std::vector<StoredJob>> ReadJobs(MetadataStore& store);
+
+}  // namespace weir::jobmanager

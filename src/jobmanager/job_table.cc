@@ -1,0 +1,150 @@
+#include "jobmanager/job_table.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "jobmanager/wire.h"
+
+namespace weir::jobmanager {
+namespace {
+
+void DescribeCheckpoints(const Job& machine, const TimeOfDay& time, proto::JobDetails* details) {
+  const CheckpointCoordinator& coordinator = machine.checkpoints();
+  details->set_checkpoints_completed(coordinator.completed());
+  details->set_checkpoints_failed(coordinator.failed());
+  const auto subtasks = static_cast<uint32_t>(machine.plan().Subtasks().size());
+  for (const CheckpointRecord& from : coordinator.history()) {
+    proto::CheckpointDetails* to = details->add_checkpoints();
+    to->set_id(from.id.value);
+    to->set_kind(ToProto(from.kind));
+    to->set_status(ToProto(from.status));
+    to->set_attempt(from.attempt.value);
+    to->set_triggered_ms(time.At(from.triggered));
+    auto millis = [](Instant from, Instant to) {
+      return static_cast<uint64_t>(std::chrono::duration_cast<milliseconds>(to - from).count());
+    };
+    if (from.durable.count() > 0) to->set_duration_ms(millis(from.triggered, from.durable));
+    if (from.published.count() > 0) to->set_publication_ms(millis(from.durable, from.published));
+    to->set_state_bytes(from.state_bytes);
+    to->set_full_state_bytes(from.full_state_bytes);
+    to->set_max_alignment_us(from.max_alignment_us);
+    to->set_max_sync_us(from.max_sync_us);
+    to->set_acknowledged(from.acknowledged);
+    to->set_subtasks(subtasks);
+    to->set_path(from.path);
+    to->set_failure(from.failure);
+  }
+}
+
+void DescribeVertices(const JobEntry& entry, const Job* machine, const RpcAddresses& addresses,
+                      proto::JobDetails* details) {
+  const Attempt* attempt = machine != nullptr ? machine->attempt() : nullptr;
+  for (const proto::Vertex& from : entry.record->graph().vertices()) {
+    proto::VertexDetails* to = details->add_vertices();
+    to->set_id(from.id());
+    to->set_name(from.name());
+    to->set_uid(from.uid());
+    to->set_parallelism(from.parallelism());
+    *to->mutable_operators() = from.operators();
+    for (uint32_t i = 0; i < from.parallelism(); ++i) {
+      proto::SubtaskDetails* subtask = to->add_subtasks();
+      const SubtaskId id{VertexId(from.id()), i};
+      subtask->set_index(i);
+      if (auto metrics = entry.metrics.find(id); metrics != entry.metrics.end()) {
+        *subtask->mutable_metrics() = metrics->second;
+      }
+      if (attempt == nullptr) continue;
+      subtask->set_state(ToProto(attempt->tasks.at(id)));
+      const SlotRef& slot = attempt->placement.at(id);
+      subtask->set_tm_id(slot.task_manager.value);
+      subtask->set_slot(slot.slot);
+      const auto address = addresses.find(slot.session);
+      if (address == addresses.end() || !attempt->deployed) continue;
+      for (const proto::Operator& op : from.operators()) {
+        if (op.kind() != "print") continue;
+        proto::PrintEndpoint* print = details->add_print_endpoints();
+        print->set_vertex(from.id());
+        print->set_subtask(i);
+        print->set_operator_uid(op.uid());
+        print->set_operator_name(op.name());
+        print->set_rpc_address(address->second);
+        print->set_attempt(attempt->id.value);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* machine,
+                    LeaderEpoch epoch, const TimeOfDay& time, proto::JobStatus* status) {
+  status->set_job_id(id);
+  status->set_name(entry.record->graph().job_name());
+  status->set_created_ms(entry.record->created_ms());
+  for (const proto::Vertex& vertex : entry.record->graph().vertices()) {
+    status->set_subtasks_total(status->subtasks_total() + vertex.parallelism());
+  }
+  // Versions of different leaders differ, whatever their machines have counted.
+  status->set_version((epoch.value << 40) | (machine != nullptr ? machine->version() : 1));
+  if (machine == nullptr) {
+    status->set_state(entry.ended->state);
+    status->set_changed_ms(entry.ended->ended_ms);
+    status->set_ended_ms(entry.ended->ended_ms);
+    status->set_attempt(entry.ended->attempt);
+    status->set_restarts(entry.ended->restarts);
+    status->set_reason(entry.ended->failure.message());
+    if (entry.ended->state == proto::JOB_STATE_FAILED) {
+      *status->mutable_failure() = entry.ended->failure;
+    }
+    return;
+  }
+  status->set_state(ToProto(machine->state()));
+  status->set_changed_ms(time.At(machine->state_since()));
+  if (IsTerminal(machine->state())) status->set_ended_ms(status->changed_ms());
+  status->set_attempt(machine->last_attempt().value);
+  status->set_restarts(machine->restarts());
+  status->set_reason(machine->reason());
+  if (!machine->failures().empty()) {
+    *status->mutable_failure() = ToProto(machine->failures().front().failure);
+  }
+  if (const Attempt* attempt = machine->attempt()) {
+    for (const auto& [subtask, state] : attempt->tasks) {
+      if (state == TaskState::kRunning)
+        status->set_subtasks_running(status->subtasks_running() + 1);
+      if (state == TaskState::kAtEnd) status->set_subtasks_at_end(status->subtasks_at_end() + 1);
+    }
+  }
+  status->set_last_checkpoint_id(machine->checkpoints().last_completed().value);
+  if (machine->restart_at()) status->set_restart_at_ms(time.At(*machine->restart_at()));
+}
+
+void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machine,
+                 LeaderEpoch epoch, const TimeOfDay& time, const RpcAddresses& addresses,
+                 proto::JobDetails* details) {
+  const proto::JobRecord& record = *entry.record;
+  DescribeStatus(id, entry, machine, epoch, time, details->mutable_status());
+  DescribeVertices(entry, machine, addresses, details);
+  *details->mutable_edges() = record.graph().edges();
+  *details->mutable_settings() = record.graph().settings();
+  *details->mutable_arguments() = record.graph().arguments();
+  details->set_artifact_hash(record.artifact_hash());
+  details->set_output_lineage(record.graph().output_lineage());
+  details->set_max_parallelism(record.graph().max_parallelism());
+  details->set_checkpoint_directory(record.checkpoint_directory());
+  if (machine == nullptr) return;
+  DescribeCheckpoints(*machine, time, details);
+  for (const FailureRecord& from : machine->failures()) {
+    proto::FailureDetails* to = details->add_failures();
+    to->set_at_ms(time.At(from.at));
+    to->set_attempt(from.attempt.value);
+    *to->mutable_failure() = ToProto(from.failure);
+    to->set_tm_id(from.task_manager.value);
+    if (from.subtask) ToProto(*from.subtask, to->mutable_subtask());
+  }
+  if (const Attempt* attempt = machine->attempt(); attempt != nullptr && attempt->restore) {
+    details->set_restored_from(
+        absl::StrCat(attempt->restore->directory, "/", attempt->restore->manifest_path));
+  }
+}
+
+}  // namespace weir::jobmanager

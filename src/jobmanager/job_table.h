@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "jobmanager/job_storage.h"
+#include "jobmanager/values.h"
+#include "proto/client.pb.h"
+#include "proto/job_record.pb.h"
+
+namespace weir::jobmanager {
+
+/// How a job ended, when its machine is not in memory any more.
+struct EndedJob {
+  proto::JobState state = proto::JOB_STATE_UNSPECIFIED;
+  proto::Failure failure;
+  int64_t ended_ms = 0;
+  uint32_t attempt = 0;
+  uint32_t restarts = 0;
+};
+
+/// What the loop keeps of a job beside its machine. Owned by the loop's thread.
+struct JobEntry {
+  /// As submitted; only its immutable fields are read here.
+  std::shared_ptr<const proto::JobRecord> record;
+  /// Called on the job's I/O strand only.
+  std::shared_ptr<JobStorage> storage;
+  std::optional<EndedJob> ended;
+  /// Of the present attempt.
+  AttemptId metrics_attempt;
+  std::map<SubtaskId, proto::SubtaskMetrics> metrics;
+};
+
+/// Both clocks read at once: turns instants of machines into times of day.
+struct TimeOfDay {
+  Instant monotonic{0};
+  int64_t wall_ms = 0;
+  int64_t At(Instant instant) const {
+    return wall_ms - std::chrono::duration_cast<milliseconds>(monotonic - instant).count();
+  }
+};
+
+/// `machine` is null for a job that ended before this leadership.
+void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* machine,
+                    LeaderEpoch epoch, const TimeOfDay& time, proto::JobStatus* status);
+
+/// Addresses of TaskManagers' RPC, by session.
+using RpcAddresses = std::map<SessionId, std::string>;
+
+void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machine,
+                 LeaderEpoch epoch, const TimeOfDay& time, const RpcAddresses& addresses,
+                 proto::JobDetails* details);
+
+}  // namespace weir::jobmanager

@@ -1,0 +1,56 @@
+#include "jobmanager/metrics.h"
+
+#include <chrono>
+
+namespace weir::jobmanager {
+
+Metrics::Metrics(metrics::Registry* registry)
+    : registry_(registry),
+      task_managers_(registry->AddGauge("weir_jobmanager_taskmanagers", "Registered TaskManagers")),
+      slots_(registry->AddGauge("weir_jobmanager_slots", "Slots of all TaskManagers")),
+      slots_free_(registry->AddGauge("weir_jobmanager_slots_free", "Slots that no job holds")),
+      slots_wanted_(
+          registry->AddGauge("weir_jobmanager_slots_wanted", "Slots that waiting jobs lack")),
+      jobs_running_(registry->AddGauge("weir_jobmanager_jobs_running", "Jobs in state RUNNING")) {}
+
+void Metrics::Cluster(size_t task_managers, size_t slots, size_t slots_free, size_t slots_wanted,
+                      size_t jobs_running) {
+  task_managers_->Set(static_cast<double>(task_managers));
+  slots_->Set(static_cast<double>(slots));
+  slots_free_->Set(static_cast<double>(slots_free));
+  slots_wanted_->Set(static_cast<double>(slots_wanted));
+  jobs_running_->Set(static_cast<double>(jobs_running));
+}
+
+void Metrics::UpdateJob(const JobId& id, const Job& job) {
+  OfJob& m = jobs_[id];
+  if (m.restarts == nullptr) {
+    const metrics::Labels labels{{"job", job.plan().name}, {"job_id", id.value}};
+    auto gauge = [&](const char* name, const char* help) {
+      return registry_->AddGauge(name, help, labels);
+    };
+    m.restarts = gauge("weir_job_restarts", "Restarts since this JobManager leads");
+    m.running = gauge("weir_job_running", "1 while the job is in state RUNNING");
+    m.completed = gauge("weir_job_checkpoints_completed", "Checkpoints made durable");
+    m.failed = gauge("weir_job_checkpoints_failed", "Checkpoints that failed");
+    m.last_id = gauge("weir_job_last_checkpoint_id", "Newest durable checkpoint");
+    m.last_duration = gauge("weir_job_last_checkpoint_duration_seconds",
+                            "Trigger to durable, of the newest durable checkpoint");
+    m.last_bytes = gauge("weir_job_last_checkpoint_bytes", "Bytes written for it");
+    m.last_full_bytes = gauge("weir_job_last_checkpoint_full_bytes", "Bytes it refers to");
+  }
+  m.restarts->Set(job.restarts());
+  m.running->Set(job.state() == JobState::kRunning ? 1 : 0);
+  m.completed->Set(static_cast<double>(job.checkpoints().completed()));
+  m.failed->Set(static_cast<double>(job.checkpoints().failed()));
+  m.last_id->Set(static_cast<double>(job.checkpoints().last_completed().value));
+  for (const CheckpointRecord& record : job.checkpoints().history()) {
+    if (record.durable.count() == 0) continue;
+    m.last_duration->Set(std::chrono::duration<double>(record.durable - record.triggered).count());
+    m.last_bytes->Set(static_cast<double>(record.state_bytes));
+    m.last_full_bytes->Set(static_cast<double>(record.full_state_bytes));
+    break;
+  }
+}
+
+}  // namespace weir::jobmanager

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+namespace weir {
+
+/// What a JobManager process is told. Filled from the configuration in main.
+struct JobManagerOptions {
+  /// Where the RPC port listens. Another address than a loopback one needs `insecure`: whoever
+  /// reaches the port can run code.
+  std::string bind_host = "127.0.0.1";
+  int rpc_port = 6123;      ///< 0: any free port
+  int metrics_port = 9249;  ///< 0: any free port; -1: off
+  /// Metadata store, leader lock, artifacts. One running JobManager per directory.
+  std::string directory;
+  /// Where jobs' checkpoints go unless they say otherwise; must be reachable by all TaskManagers
+  /// under the same path. Empty: below `directory`.
+  std::string checkpoint_directory;
+  /// Where savepoints go unless the request says otherwise. Empty: below the checkpoint directory.
+  std::string savepoint_directory;
+  std::chrono::milliseconds heartbeat_interval{1'000};
+  std::chrono::milliseconds heartbeat_timeout{5'000};
+  std::chrono::milliseconds metrics_interval{5'000};  ///< of TaskManagers' reports
+  /// How long to wait at the start for a former JobManager's leadership to end.
+  std::chrono::milliseconds leadership_wait{10'000};
+  bool insecure = false;
+  /// Called once, when the ports are known and jobs are recovered.
+  std::function<void(int rpc_port, int metrics_port)> on_ready;
+};
+
+/// Runs a JobManager until SIGTERM or SIGINT. Returns the process's exit code: 0 after a signal, 1
+/// when it could not start or lost its leadership; the reason goes to the log.
+int RunJobManager(const JobManagerOptions& options);
+
+}  // namespace weir

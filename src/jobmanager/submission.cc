@@ -1,0 +1,329 @@
+#include "jobmanager/submission.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace weir::jobmanager {
+namespace {
+
+using Limits = SubmissionLimits;
+
+template <class... Parts>
+absl::Status Invalid(const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(parts...));
+}
+
+absl::Status CheckText(const std::string& what, const std::string& text, size_t limit) {
+  if (text.empty()) return Invalid(what, " is empty; give it a value");
+  if (text.size() > limit) {
+    return Invalid(what, " has ", text.size(), " bytes; at most ", limit, " are allowed");
+  }
+  return absl::OkStatus();
+}
+
+std::string NameOf(const proto::Vertex& vertex) {
+  return absl::StrCat("vertex ", vertex.id(), " '", vertex.name(), "'");
+}
+
+absl::Status CheckVertices(const proto::JobGraph& graph) {
+  if (graph.vertices().empty()) {
+    return Invalid("the job has no operators; add a source and a sink");
+  }
+  if (static_cast<uint32_t>(graph.vertices_size()) > Limits::kMaxVertices) {
+    return Invalid("the job has ", graph.vertices_size(), " vertices; at most ",
+                   Limits::kMaxVertices, " are allowed: split it into several jobs");
+  }
+  std::map<std::string, std::string> uids;  // uid -> operator name
+  uint64_t subtasks = 0;
+  uint64_t operators = 0;
+  for (int i = 0; i < graph.vertices_size(); ++i) {
+    const proto::Vertex& vertex = graph.vertices(i);
+    if (vertex.id() != static_cast<uint32_t>(i)) {
+      return Invalid("vertex ids must count from 0; at position ", i, " stands ", vertex.id());
+    }
+    if (auto s = CheckText(absl::StrCat("the name of vertex ", i), vertex.name(),
+                           Limits::kMaxNameBytes * 16);
+        !s.ok()) {
+      return s;  // a chain's name holds those of its operators
+    }
+    if (vertex.parallelism() == 0) {
+      return Invalid(NameOf(vertex), " has parallelism 0; give it 1 or more");
+    }
+    if (vertex.parallelism() > graph.max_parallelism()) {
+      return Invalid(NameOf(vertex), " has parallelism ", vertex.parallelism(),
+                     ", above the job's max parallelism ", graph.max_parallelism(),
+                     "; lower it, or raise max parallelism (which a job with state cannot)");
+    }
+    if (auto s = CheckText(absl::StrCat("the slot sharing group of ", NameOf(vertex)),
+                           vertex.slot_sharing_group(), Limits::kMaxNameBytes);
+        !s.ok()) {
+      return s;
+    }
+    if (vertex.operators().empty()) return Invalid(NameOf(vertex), " has no operators");
+    subtasks += vertex.parallelism();
+    operators += static_cast<uint64_t>(vertex.operators_size());
+    for (const proto::Operator& op : vertex.operators()) {
+      const std::string who = absl::StrCat("operator '", op.name(), "' of ", NameOf(vertex));
+      if (auto s = CheckText(absl::StrCat("the name of operator ", op.id()), op.name(),
+                             Limits::kMaxNameBytes);
+          !s.ok()) {
+        return s;
+      }
+      if (auto s = CheckText(absl::StrCat("the uid of ", who), op.uid(), Limits::kMaxUidBytes);
+          !s.ok()) {
+        return s;
+      }
+      auto [at, fresh] = uids.emplace(op.uid(), op.name());
+      if (!fresh) {
+        return Invalid("operators '", at->second, "' and '", op.name(), "' have the same uid '",
+                       op.uid(), "'; give each a uid of its own");
+      }
+    }
+    if (vertex.uid() != vertex.operators(0).uid()) {
+      return Invalid(NameOf(vertex), " has uid '", vertex.uid(), "', but its head operator has '",
+                     vertex.operators(0).uid(), "'");
+    }
+  }
+  if (subtasks > Limits::kMaxSubtasks) {
+    return Invalid("the job has ", subtasks, " subtasks; at most ", Limits::kMaxSubtasks,
+                   " are allowed: lower its parallelism");
+  }
+  if (operators > Limits::kMaxOperators) {
+    return Invalid("the job has ", operators, " operators; at most ", Limits::kMaxOperators,
+                   " are allowed: split it into several jobs");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckEdges(const proto::JobGraph& graph) {
+  const auto vertices = static_cast<uint32_t>(graph.vertices_size());
+  if (static_cast<uint32_t>(graph.edges_size()) > Limits::kMaxEdges) {
+    return Invalid("the job has ", graph.edges_size(), " edges; at most ", Limits::kMaxEdges,
+                   " are allowed");
+  }
+  std::vector<uint32_t> inputs(vertices, 0);
+  std::vector<std::vector<uint32_t>> consumers(vertices);
+  for (int i = 0; i < graph.edges_size(); ++i) {
+    const proto::Edge& edge = graph.edges(i);
+    if (edge.id() != static_cast<uint32_t>(i)) {
+      return Invalid("edge ids must count from 0; at position ", i, " stands ", edge.id());
+    }
+    for (uint32_t end : {edge.source_vertex(), edge.target_vertex()}) {
+      if (end >= vertices) {
+        return Invalid("edge ", i, " leads from vertex ", edge.source_vertex(), " to vertex ",
+                       edge.target_vertex(), ", but there is no vertex ", end);
+      }
+    }
+    const proto::Vertex& source = graph.vertices(static_cast<int>(edge.source_vertex()));
+    const proto::Vertex& target = graph.vertices(static_cast<int>(edge.target_vertex()));
+    if (edge.partitioning() == proto::PARTITIONING_UNSPECIFIED) {
+      return Invalid("edge ", i, " from ", NameOf(source), " to ", NameOf(target),
+                     " has no partitioning");
+    }
+    if (edge.partitioning() == proto::PARTITIONING_FORWARD &&
+        source.parallelism() != target.parallelism()) {
+      return Invalid("the forward edge from ", NameOf(source), " (parallelism ",
+                     source.parallelism(), ") to ", NameOf(target), " (parallelism ",
+                     target.parallelism(), ") needs equal parallelism; use rebalance");
+    }
+    ++inputs[edge.target_vertex()];
+    consumers[edge.source_vertex()].push_back(edge.target_vertex());
+  }
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    if (!vertex.is_source() && inputs[vertex.id()] == 0) {
+      return Invalid(NameOf(vertex), " has no input and is no source; connect it");
+    }
+    if (vertex.is_source() && inputs[vertex.id()] > 0) {
+      return Invalid(NameOf(vertex), " is a source and has an input");
+    }
+  }
+  // Take away vertices without inputs; what is left lies on a cycle, or behind one.
+  std::vector<uint32_t> ready;
+  for (uint32_t v = 0; v < vertices; ++v) {
+    if (inputs[v] == 0) ready.push_back(v);
+  }
+  uint32_t taken = 0;
+  while (!ready.empty()) {
+    const uint32_t v = ready.back();
+    ready.pop_back();
+    ++taken;
+    for (uint32_t consumer : consumers[v]) {
+      if (--inputs[consumer] == 0) ready.push_back(consumer);
+    }
+  }
+  if (taken == vertices) return absl::OkStatus();
+  for (uint32_t v = 0; v < vertices; ++v) {
+    if (inputs[v] == 0) continue;
+    return Invalid("the graph has a cycle through or before ",
+                   NameOf(graph.vertices(static_cast<int>(v))), "; remove it");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSettings(const proto::JobSettings& settings) {
+  const proto::CheckpointSettings& checkpoint = settings.checkpoint();
+  if (checkpoint.max_concurrent() > 1) {
+    return Invalid("max_concurrent checkpoints is ", checkpoint.max_concurrent(),
+                   "; more than 1 is not in this version");
+  }
+  if (checkpoint.interval_ms() > 0 && checkpoint.interval_ms() < 10) {
+    return Invalid("the checkpoint interval is ", checkpoint.interval_ms(),
+                   " ms; the least is 10 ms");
+  }
+  constexpr uint64_t kLongestMs = uint64_t{366} * 24 * 3'600 * 1'000;
+  for (const auto& [name, value] : {std::pair{"interval", checkpoint.interval_ms()},
+                                    {"timeout", checkpoint.timeout_ms()},
+                                    {"min_pause", checkpoint.min_pause_ms()},
+                                    {"delay", settings.restart().delay_ms()},
+                                    {"max_backoff", settings.restart().max_backoff_ms()},
+                                    {"initial_backoff", settings.restart().initial_backoff_ms()}}) {
+    if (value > kLongestMs) return Invalid(name, " is ", value, " ms, above a year");
+  }
+  if (settings.restart().kind() == proto::RESTART_STRATEGY_FAILURE_RATE) {
+    return Invalid(
+        "the restart strategy failure rate is not in this version; use exponential "
+        "delay or fixed delay");
+  }
+  const double multiplier = settings.restart().backoff_multiplier();
+  if (multiplier != 0 && !(multiplier >= 1.0 && multiplier <= 100.0)) {
+    return Invalid("backoff_multiplier is ", multiplier, "; it must lie between 1 and 100");
+  }
+  if (settings.restart().jitter_fraction() > 1.0) {
+    return Invalid("jitter_fraction is ", settings.restart().jitter_fraction(),
+                   "; it must be at most 1");
+  }
+  return absl::OkStatus();
+}
+
+template <class T>
+T Or(T value, T standard) {
+  return value == T{} ? standard : value;
+}
+
+milliseconds Millis(uint64_t value, milliseconds standard) {
+  return value == 0 ? standard : milliseconds(value);
+}
+
+RestartOptions RestartOf(const proto::JobSettings& settings) {
+  const proto::RestartSettings& from = settings.restart();
+  RestartOptions to;
+  switch (from.kind()) {
+    case proto::RESTART_STRATEGY_NONE:
+      to.kind = RestartKind::kNone;
+      break;
+    case proto::RESTART_STRATEGY_FIXED_DELAY:
+      to.kind = RestartKind::kFixedDelay;
+      break;
+    case proto::RESTART_STRATEGY_EXPONENTIAL_DELAY:
+      to.kind = RestartKind::kExponentialDelay;
+      break;
+    default:
+      to.kind = settings.checkpoint().interval_ms() > 0 ? RestartKind::kExponentialDelay
+                                                        : RestartKind::kNone;
+  }
+  to.attempts = Or(from.attempts(), to.attempts);
+  to.delay = Millis(from.delay_ms(), to.delay);
+  to.initial = Millis(from.initial_backoff_ms(), to.initial);
+  to.maximum = Millis(from.max_backoff_ms(), to.maximum);
+  to.multiplier = Or(from.backoff_multiplier(), to.multiplier);
+  to.jitter = std::max(0.0, Or(from.jitter_fraction(), to.jitter));
+  to.reset = Millis(from.reset_after_ms(), to.reset);
+  to.max_user_failures = Or(from.max_failures_per_operator(), to.max_user_failures);
+  to.max_deaths = Or(from.max_deaths_per_operator(), to.max_deaths);
+  to.operator_window = Millis(from.operator_failure_window_ms(), to.operator_window);
+  return to;
+}
+
+}  // namespace
+
+absl::Status CheckGraph(const proto::JobGraph& graph) {
+  if (auto s = CheckText("the job's name", graph.job_name(), Limits::kMaxNameBytes); !s.ok()) {
+    return s;
+  }
+  if (graph.max_parallelism() == 0 || graph.max_parallelism() > Limits::kMaxParallelism) {
+    return Invalid("max parallelism is ", graph.max_parallelism(), "; it must be 1 to ",
+                   Limits::kMaxParallelism);
+  }
+  if (auto s = CheckVertices(graph); !s.ok()) return s;
+  if (auto s = CheckEdges(graph); !s.ok()) return s;
+  if (auto s = CheckSettings(graph.settings()); !s.ok()) return s;
+  if (auto s = CheckText("the graph's hash", graph.graph_hash(), Limits::kMaxNameBytes); !s.ok()) {
+    return s;
+  }
+  size_t arguments = 0;
+  for (const std::string& argument : graph.arguments()) arguments += argument.size();
+  if (arguments > Limits::kMaxArgumentsBytes) {
+    return Invalid("the job's arguments have ", arguments, " bytes; at most ",
+                   Limits::kMaxArgumentsBytes, " are allowed: put the rest into a file");
+  }
+  if (graph.ByteSizeLong() > Limits::kMaxGraphBytes) {
+    return Invalid("the job graph has ", graph.ByteSizeLong(), " bytes; at most ",
+                   Limits::kMaxGraphBytes, " are allowed: shorten names, or split the job");
+  }
+  return absl::OkStatus();
+}
+
+JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
+  JobPlan plan{.name = graph.job_name(), .artifact_hash = artifact_hash};
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    plan.vertices.push_back({.id = VertexId(vertex.id()),
+                             .name = vertex.name(),
+                             .parallelism = vertex.parallelism(),
+                             .slot_sharing_group = vertex.slot_sharing_group(),
+                             .transactional = vertex.is_transactional()});
+  }
+  const proto::CheckpointSettings& from = graph.settings().checkpoint();
+  CheckpointPolicy& to = plan.checkpoint;
+  to.interval = milliseconds(from.interval_ms());
+  to.timeout = Millis(from.timeout_ms(), to.timeout);
+  to.min_pause = milliseconds(from.min_pause_ms());
+  to.mode = from.mode() == proto::CHECKPOINT_MODE_AT_LEAST_ONCE ? CheckpointMode::kAtLeastOnce
+                                                                : CheckpointMode::kExactlyOnce;
+  if (from.has_tolerable_failures()) to.tolerable_failures = from.tolerable_failures();
+  to.retained = Or(from.retained(), to.retained);
+  to.retain_on_cancel = from.retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL;
+  plan.restart = RestartOf(graph.settings());
+  return plan;
+}
+
+absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::JobGraph& graph,
+                                bool allow_non_restored_state, std::vector<std::string>* warnings) {
+  std::set<std::string> known;
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    for (const proto::Operator& op : vertex.operators()) known.insert(op.uid());
+  }
+  std::set<std::string> stateful;
+  for (const proto::VertexSnapshot& vertex : savepoint.vertices()) {
+    bool keyed = false;
+    for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
+      for (const auto& handle : subtask.keyed_state()) stateful.insert(handle.operator_uid());
+      for (const auto& state : subtask.operator_state()) stateful.insert(state.operator_uid());
+      for (const auto& handle : subtask.epoch_output()) stateful.insert(handle.operator_uid());
+      keyed |= !subtask.keyed_state().empty();
+    }
+    if (keyed && vertex.max_parallelism() != graph.max_parallelism()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the savepoint was taken with max parallelism ", vertex.max_parallelism(),
+                       ", the job has ", graph.max_parallelism(),
+                       "; start it with --max-parallelism ", vertex.max_parallelism()));
+    }
+  }
+  std::vector<std::string> orphans;
+  std::set_difference(stateful.begin(), stateful.end(), known.begin(), known.end(),
+                      std::back_inserter(orphans));
+  if (orphans.empty()) return absl::OkStatus();
+  const std::string list = absl::StrJoin(orphans, ", ");
+  if (allow_non_restored_state) {
+    warnings->push_back(absl::StrCat("state of these uids in the savepoint is dropped: ", list));
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("the savepoint holds state of uids that the job does not have: ", list,
+                   "; give the operators these uids, or allow non-restored state to drop it"));
+}
+
+}  // namespace weir::jobmanager
