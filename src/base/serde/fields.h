@@ -125,7 +125,12 @@ consteval size_t FieldCount() {
   if constexpr (HasListedFields<T>) {
     return std::tuple_size_v<decltype(WeirListedFields(static_cast<const T*>(nullptr)).members)>;
   } else {
-    return CountFields<T>();
+    constexpr size_t kCount = CountFields<T>();
+    static_assert(kCount > 0 || std::is_empty_v<T>,
+                  "Weir cannot see the fields of this struct, because not all of them can be made "
+                  "from {}: give each of their types a default constructor, or name the fields "
+                  "with WEIR_FIELDS(Type, a, b, ...)");
+    return kCount;
   }
 }
 

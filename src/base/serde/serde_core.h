@@ -28,7 +28,9 @@ struct Serde {
                 "Weir cannot serialise long double: its layout differs by platform. Use double");
   static_assert(!std::is_reference_v<T> && !std::is_const_v<T>,
                 "Weir cannot serialise a const or reference field: reading assigns into it");
-  static_assert(!std::is_same_v<T, T>,
+  static_assert(std::is_pointer_v<T> || std::is_null_pointer_v<T> ||
+                    std::is_same_v<T, std::string_view> || std::is_array_v<T> ||
+                    std::is_same_v<T, long double> || std::is_reference_v<T> || std::is_const_v<T>,
                 "Weir cannot serialise this type. Make it an aggregate (no constructors, private "
                 "members, virtual functions or bases, at most 32 members), or name its fields "
                 "with WEIR_FIELDS(Type, a, b, ...), or specialise weir::Serde<Type>");
