@@ -228,7 +228,7 @@ absl::Status Assembly::Lead() {
                               .metadata = metadata_.get(),
                               .clock = &Clock::System()};
   io_ = std::make_unique<IoThreads>(kIoThreads);
-  metrics_ = std::make_unique<Metrics>(&registry_);
+  metrics_ = std::make_unique<Metrics>(&registry_, options_.metrics_scope);
   loop_ = std::make_unique<ControlLoop>(std::move(options), leadership, io_.get(), metrics_.get(),
                                         [this](const std::string& why) {
                                           log::Error("another JobManager leads", {{"reason", why}});

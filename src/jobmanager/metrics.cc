@@ -4,14 +4,17 @@
 
 namespace weir::jobmanager {
 
-Metrics::Metrics(metrics::Registry* registry)
-    : registry_(registry),
-      task_managers_(registry->AddGauge("weir_jobmanager_taskmanagers", "Registered TaskManagers")),
-      slots_(registry->AddGauge("weir_jobmanager_slots", "Slots of all TaskManagers")),
-      slots_free_(registry->AddGauge("weir_jobmanager_slots_free", "Slots that no job holds")),
-      slots_wanted_(
-          registry->AddGauge("weir_jobmanager_slots_wanted", "Slots that waiting jobs lack")),
-      jobs_running_(registry->AddGauge("weir_jobmanager_jobs_running", "Jobs in state RUNNING")) {}
+Metrics::Metrics(metrics::Registry* registry, const std::string& scope)
+    : registry_(registry), scope_(scope) {
+  auto gauge = [&](const char* name, const char* help) {
+    return registry->AddGauge(scope + name, help);
+  };
+  task_managers_ = gauge("_taskmanagers", "Registered TaskManagers");
+  slots_ = gauge("_slots", "Slots of all TaskManagers");
+  slots_free_ = gauge("_slots_free", "Slots that no job holds");
+  slots_wanted_ = gauge("_slots_wanted", "Slots that waiting jobs lack");
+  jobs_running_ = gauge("_jobs_running", "Jobs in state RUNNING");
+}
 
 void Metrics::Cluster(size_t task_managers, size_t slots, size_t slots_free, size_t slots_wanted,
                       size_t jobs_running) {
@@ -27,17 +30,17 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
   if (m.restarts == nullptr) {
     const metrics::Labels labels{{"job", job.plan().name}, {"job_id", id.value}};
     auto gauge = [&](const char* name, const char* help) {
-      return registry_->AddGauge(name, help, labels);
+      return registry_->AddGauge(scope_ + name, help, labels);
     };
-    m.restarts = gauge("weir_job_restarts", "Restarts since this JobManager leads");
-    m.running = gauge("weir_job_running", "1 while the job is in state RUNNING");
-    m.completed = gauge("weir_job_checkpoints_completed", "Checkpoints made durable");
-    m.failed = gauge("weir_job_checkpoints_failed", "Checkpoints that failed");
-    m.last_id = gauge("weir_job_last_checkpoint_id", "Newest durable checkpoint");
-    m.last_duration = gauge("weir_job_last_checkpoint_duration_seconds",
+    m.restarts = gauge("_job_restarts", "Restarts since this JobManager leads");
+    m.running = gauge("_job_running", "1 while the job is in state RUNNING");
+    m.completed = gauge("_job_checkpoints_completed", "Checkpoints made durable");
+    m.failed = gauge("_job_checkpoints_failed", "Checkpoints that failed");
+    m.last_id = gauge("_job_last_checkpoint_id", "Newest durable checkpoint");
+    m.last_duration = gauge("_job_last_checkpoint_duration_seconds",
                             "Trigger to durable, of the newest durable checkpoint");
-    m.last_bytes = gauge("weir_job_last_checkpoint_bytes", "Bytes written for it");
-    m.last_full_bytes = gauge("weir_job_last_checkpoint_full_bytes", "Bytes it refers to");
+    m.last_bytes = gauge("_job_last_checkpoint_bytes", "Bytes written for it");
+    m.last_full_bytes = gauge("_job_last_checkpoint_full_bytes", "Bytes it refers to");
   }
   m.restarts->Set(job.restarts());
   m.running->Set(job.state() == JobState::kRunning ? 1 : 0);

@@ -14,7 +14,8 @@ namespace weir::jobmanager {
 /// the loop's thread, read by the scraper's.
 class Metrics {
  public:
-  explicit Metrics(metrics::Registry* registry);
+  /// `scope` begins every name: "<scope>_slots".
+  Metrics(metrics::Registry* registry, const std::string& scope);
 
   void Cluster(size_t task_managers, size_t slots, size_t slots_free, size_t slots_wanted,
                size_t jobs_running);
@@ -27,6 +28,7 @@ class Metrics {
         last_bytes, last_full_bytes;
   };
   metrics::Registry* const registry_;
+  const std::string scope_;
   std::shared_ptr<metrics::Gauge> task_managers_, slots_, slots_free_, slots_wanted_, jobs_running_;
   std::map<JobId, OfJob> jobs_;
 };

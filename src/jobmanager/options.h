@@ -23,6 +23,7 @@ struct JobManagerOptions {
   std::chrono::milliseconds heartbeat_interval{1'000};
   std::chrono::milliseconds heartbeat_timeout{5'000};
   std::chrono::milliseconds metrics_interval{5'000};  ///< of TaskManagers' reports
+  std::string metrics_scope = "flink_jobmanager";     ///< begins the metrics' names
   /// How long to wait at the start for a former JobManager's leadership to end.
   std::chrono::milliseconds leadership_wait{10'000};
   bool insecure = false;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/abi.h"
+#include "base/failpoint.h"
 #include "base/sha256.h"
 #include "proto/client.grpc.pb.h"
 #include "tests/jobmanager/fake_task_manager.h"
@@ -425,6 +427,47 @@ TEST_F(JobManagerTest, AFinishedJobIsRememberedByTheNextJobManager) {
   StartJobManager();
   EXPECT_EQ(StatusOf(job).state(), proto::JOB_STATE_FINISHED);
   EXPECT_EQ(Cluster().jobs_running(), 0u);
+}
+
+TEST_F(JobManagerTest, ADamagedCheckpointIsNamedAndNoOlderOneIsTaken) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitFor(job, "some checkpoints",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  manager_->Stop();
+  manager_.reset();
+  tm->BreakStream();
+  std::filesystem::path newest;
+  for (const auto& file :
+       std::filesystem::directory_iterator(directory_ + "/checkpoints/" + job + "/log")) {
+    newest = std::max(newest, file.path());
+  }
+  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 1);
+
+  StartJobManager();
+  auto again = TaskManager();
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
+  EXPECT_NE(ended.reason().find(newest.filename().string()), std::string::npos) << ended.reason();
+  EXPECT_EQ(Cluster().slots_free(), 2u);
+}
+
+TEST_F(JobManagerTest, ACommitThatFailsIsToleratedAndAnEndThatCannotBeStoredIsTriedAgain) {
+  SetFailpoint("jobmanager.before_commit", "error:2");
+  SetFailpoint("jobmanager.before_end", "error:1");
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitFor(job, "a checkpoint after the failed one",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  const proto::JobDetails details = Details(job);
+  EXPECT_EQ(details.checkpoints_failed(), 1u);
+  EXPECT_EQ(details.status().attempt(), 1u);
+  for (const auto& m : tm->messages()) {
+    EXPECT_FALSE(m.has_checkpoint_completed() && m.checkpoint_completed().checkpoint_id() == 2);
+  }
+  tm->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  SetFailpoint("jobmanager.before_commit", "");
+  SetFailpoint("jobmanager.before_end", "");
 }
 
 // ---------------------------------------------------------------- bad input

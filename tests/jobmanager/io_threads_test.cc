@@ -1,0 +1,54 @@
+#include "jobmanager/io_threads.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <vector>
+
+namespace weir::jobmanager {
+namespace {
+
+TEST(IoThreadsTest, AStrandRunsInOrderOnePieceAtATime) {
+  constexpr int kPieces = 2'000;
+  std::vector<int> seen;  // no lock: that is what the strand is for
+  std::promise<void> done;
+  IoThreads io(4);
+  for (int i = 0; i < kPieces; ++i) {
+    io.Post("a", [&, i] {
+      seen.push_back(i);
+      if (i == kPieces - 1) done.set_value();
+    });
+  }
+  done.get_future().wait();
+  ASSERT_EQ(seen.size(), static_cast<size_t>(kPieces));
+  for (int i = 0; i < kPieces; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], i);
+}
+
+TEST(IoThreadsTest, AStrandThatBlocksHoldsUpNoOther) {
+  IoThreads io(2);
+  std::promise<void> release, other_ran;
+  io.Post("blocked", [&] { release.get_future().wait(); });
+  io.Post("other", [&] { other_ran.set_value(); });
+  other_ran.get_future().wait();
+  release.set_value();
+}
+
+TEST(IoThreadsTest, StopWaitsForWhatRunsAndNothingRunsAfterIt) {
+  std::atomic<bool> ended{false}, late{false};
+  std::promise<void> started;
+  IoThreads io(1);
+  io.Post("a", [&] {
+    started.set_value();
+    ended = true;
+  });
+  started.get_future().wait();
+  io.Stop();
+  EXPECT_TRUE(ended);
+  io.Post("a", [&] { late = true; });
+  io.Stop();
+  EXPECT_FALSE(late);
+}
+
+}  // namespace
+}  // namespace weir::jobmanager
