@@ -277,7 +277,8 @@ void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
     MaybeProceed(now, out);
     return;
   }
-  if (!attempt_->ending) {
+  // Its neighbours' broken channels are often seen first: the loss is the cause, they the echo.
+  if (!attempt_->ending || (state_ == S::kRestarting && cause_ && cause_->secondary)) {
     TaskManagerId tm;
     for (const auto& [subtask, slot] : attempt_->placement) {
       if (slot.session == e.session) tm = slot.task_manager;

@@ -133,6 +133,14 @@ TEST_F(JobTest, ThePrimaryFailureIsTheCauseThoughAnEchoCameFirst) {
   EXPECT_NE(job_.reason().find("state is damaged"), std::string::npos);
 }
 
+TEST_F(JobTest, TheLossOfATaskManagerIsTheCauseThoughItsNeighboursBrokenChannelCameFirst) {
+  Run();
+  Task(kSource, TaskState::kFailed,
+       {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  Send(TaskManagerGone{SessionId(2), "stream broken"});
+  EXPECT_EQ(job_.reason(), "TaskManager 'b' was lost: stream broken");
+}
+
 TEST_F(JobTest, SlotsLostBeforeAnythingWasSentAreNoFailure) {
   Send(JobStarted{});
   Grant();
