@@ -1,13 +1,20 @@
 #include "testing/harness_state.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "state/rocksdb/rocksdb_resources.h"
+#include "state/rocksdb/rocksdb_store.h"
 #include "state/segment/segment_builder.h"
 #include "state/segment/segment_merge.h"
 #include "state/segment/segment_reader.h"
 #include "state/snapshot_stream.h"
+#include "state/store_writer.h"
 
 namespace weir::testing {
 
@@ -17,14 +24,54 @@ void ThrowIfFailed(const absl::Status& status) {
   if (!status.ok()) ThrowError(ErrorKind::kInternal, std::string(status.message()));
 }
 
+class Directory {
+ public:
+  Directory() {
+    std::string name = (std::filesystem::temp_directory_path() / "weir-harness-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) {
+      ThrowError(ErrorKind::kExternal, "no temporary directory could be made as " + name);
+    }
+    path = name;
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+
+  std::filesystem::path path;
+};
+
+class Store {
+ public:
+  Store() : resources_({.memory_bytes = 8 << 20, .background_threads = 1}) {
+    auto store = RocksDbStore::Open(&resources_, {.directory = directory_.path / "store"});
+    ThrowIfFailed(store.status());
+    store_ = *std::move(store);
+    writer_.emplace(store_.get());
+  }
+  StateStore* store() { return store_.get(); }
+  void Write(const SnapshotChunk& chunk) {
+    ThrowIfFailed(writer_->Add(chunk));
+    ThrowIfFailed(writer_->Flush());
+  }
+  uint64_t settled_through() const { return writer_->settled_through(); }
+
+ private:
+  Directory directory_;
+  RocksDbResources resources_;
+  std::unique_ptr<RocksDbStore> store_;
+  std::optional<StoreWriter> writer_;
+};
+
 class ChunkQueue final : public SnapshotSink {
  public:
   bool TryPush(SnapshotChunk&& chunk) override {
+    if (store != nullptr) store->Write(chunk);
     chunks.push_back(std::move(chunk));
     return true;
   }
-  uint64_t SettledThrough() const override { return 0; }
+  uint64_t SettledThrough() const override { return store ? store->settled_through() : 0; }
 
+  std::unique_ptr<Store> store;
   std::vector<SnapshotChunk> chunks;
 };
 
@@ -39,14 +86,20 @@ struct KeyedSnapshots::Impl {
   const KeyGroupRange key_groups;
   std::vector<StateSegment> segments;
   bool restoring = false;
+  size_t cache_bytes = 0;
   SegmentSet restored;
   ChunkQueue queue;
   SegmentBuilder builder;
 };
 
 KeyedSnapshots::KeyedSnapshots(std::string operator_uid, uint32_t max_parallelism,
-                               KeyGroupRange key_groups, const HarnessSnapshot* restored)
+                               KeyGroupRange key_groups, const HarnessSnapshot* restored,
+                               const HarnessBackend& backend)
     : impl_(std::make_unique<Impl>(std::move(operator_uid), max_parallelism, key_groups)) {
+  if (backend.rocksdb) {
+    impl_->queue.store = std::make_unique<Store>();
+    impl_->cache_bytes = backend.cache_bytes;
+  }
   if (restored == nullptr) return;
   impl_->restoring = true;
   for (const SubtaskState& former : restored->subtasks) {
@@ -70,6 +123,10 @@ KeyedStateOptions KeyedSnapshots::Options() {
   options.max_parallelism = impl_->max_parallelism;
   options.key_groups = impl_->key_groups;
   options.sink = &impl_->queue;
+  if (impl_->queue.store != nullptr) {
+    options.store = impl_->queue.store->store();
+    options.cache_bytes = impl_->cache_bytes;
+  }
   options.restored = impl_->restoring ? &impl_->restored : nullptr;
   return options;
 }

@@ -33,19 +33,26 @@ struct HarnessSnapshot {
   std::vector<SubtaskState> subtasks;
 };
 
+/// Where keyed state lies: in memory alone, or in RocksDB with a cache of so many bytes before it.
+struct HarnessBackend {
+  bool rocksdb = false;
+  size_t cache_bytes = 64 * 1024;
+};
+
 /// Takes the keyed snapshots of one subtask under test and keeps their chain. As at a real
-/// checkpoint a snapshot holds what changed since the one before.
+/// checkpoint a snapshot holds what changed since the one before. What the cache writes reaches
+/// RocksDB at once.
 class KeyedSnapshots {
  public:
   /// The chain goes on from `restored`.
   KeyedSnapshots(std::string operator_uid, uint32_t max_parallelism, KeyGroupRange key_groups,
-                 const HarnessSnapshot* restored);
+                 const HarnessSnapshot* restored, const HarnessBackend& backend);
   ~KeyedSnapshots();
 
   /// For OperatorContext.
   KeyedStateOptions Options();
 
-  /// What the backend's slices have written since the last call joins the chain.
+  /// What the backend has written since the last call joins the chain.
   void Collect(const KeyedStateBackend& backend);
   const std::vector<StateSegment>& segments() const;
 

@@ -34,6 +34,7 @@ struct HarnessOptions {
   /// Begin with this state; null for a first run. Only used by the constructor.
   const HarnessSnapshot* restore = nullptr;
   Timestamp processing_time{0};
+  HarnessBackend backend;
 };
 
 /// Runs all subtasks of one operator in the test's own thread.
@@ -75,7 +76,7 @@ class OperatorHarness {
           node.make_operator(), options_.max_parallelism,
           KeyGroupRange{FirstKeyGroup(i, options_.max_parallelism, options_.parallelism),
                         FirstKeyGroup(i + 1, options_.max_parallelism, options_.parallelism)},
-          options_.restore));
+          options_.restore, options_.backend));
     }
     if (options_.restore != nullptr) restored_ = FormerState(*options_.restore);
     options_.restore = nullptr;
@@ -265,16 +266,16 @@ class OperatorHarness {
   };
   struct Subtask {
     Subtask(std::unique_ptr<Operator> made, uint32_t max_parallelism, KeyGroupRange range,
-            const HarnessSnapshot* restore)
-        : op(std::move(made)),
-          key_groups(range),
-          snapshots("operator", max_parallelism, range, restore) {}
+            const HarnessSnapshot* restore, const HarnessBackend& backend)
+        : key_groups(range),
+          snapshots("operator", max_parallelism, range, restore, backend),
+          op(std::move(made)) {}
 
-    std::unique_ptr<Operator> op;
     const KeyGroupRange key_groups;
     KeyedSnapshots snapshots;
     Capture<Out> output;
     std::map<std::string, std::unique_ptr<CaptureBase>> sides;
+    std::unique_ptr<Operator> op;  // last: uses the others
   };
 
   static std::vector<RestoredOperatorState> FormerState(const HarnessSnapshot& snapshot) {

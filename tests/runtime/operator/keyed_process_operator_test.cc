@@ -79,11 +79,12 @@ class Scripted : public KeyedProcessFunction<std::string, Event, std::string> {
   MapState<std::string, int64_t> map_;
 };
 
-class KeyedProcessTest : public ::testing::Test {
+class KeyedProcessTest : public ::testing::TestWithParam<bool> {
  protected:
   using Harness = OperatorHarness<Event, std::string>;
 
   static std::unique_ptr<Harness> Make(testing::HarnessOptions options = {}) {
+    options.backend = {.rocksdb = GetParam(), .cache_bytes = 1024};
     return std::make_unique<Harness>(
         [](DataStream<Event> events) { return events.KeyBy(&Event::key).Process(Scripted()); },
         options);
@@ -92,7 +93,10 @@ class KeyedProcessTest : public ::testing::Test {
   std::unique_ptr<Harness> harness_ = Make();
 };
 
-TEST_F(KeyedProcessTest, StateIsPerKey) {
+INSTANTIATE_TEST_SUITE_P(Backends, KeyedProcessTest, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "RocksDb" : "Memory"; });
+
+TEST_P(KeyedProcessTest, StateIsPerKey) {
   harness_->PushBatch({{{"a", "count"}}, {{"b", "count"}}, {{"a", "count"}}});
   harness_->Push({"a", "append", 1});
   harness_->Push({"a", "append", 2});
@@ -104,14 +108,14 @@ TEST_F(KeyedProcessTest, StateIsPerKey) {
               ElementsAre("a 1", "b 1", "a 2", "a 1", "a 1 2", "b 3", "9", "none"));
 }
 
-TEST_F(KeyedProcessTest, KnowsItsTimes) {
+TEST_P(KeyedProcessTest, KnowsItsTimes) {
   harness_->Watermark(Timestamp{50});
   harness_->ProcessingTime(Timestamp{700});
   harness_->Push({"a", "times"}, Timestamp{60});
   EXPECT_THAT(harness_->Take(), ElementsAre(Stamped<std::string>{"60 50 700", Timestamp{60}}));
 }
 
-TEST_F(KeyedProcessTest, EventTimersFireInOrderWhenTheWatermarkReachesThem) {
+TEST_P(KeyedProcessTest, EventTimersFireInOrderWhenTheWatermarkReachesThem) {
   harness_->Push({"a", "timer", 30});
   harness_->Push({"b", "timer", 10});
   harness_->Push({"a", "timer", 20});
@@ -125,7 +129,7 @@ TEST_F(KeyedProcessTest, EventTimersFireInOrderWhenTheWatermarkReachesThem) {
   EXPECT_EQ(harness_->state_entries(), 0u);
 }
 
-TEST_F(KeyedProcessTest, ATimerRegisteredTwiceFiresOnceAndADeletedOneNever) {
+TEST_P(KeyedProcessTest, ATimerRegisteredTwiceFiresOnceAndADeletedOneNever) {
   harness_->Push({"a", "timer", 10});
   harness_->Push({"a", "timer", 10});
   harness_->Push({"b", "timer", 10});
@@ -135,7 +139,7 @@ TEST_F(KeyedProcessTest, ATimerRegisteredTwiceFiresOnceAndADeletedOneNever) {
   EXPECT_THAT(harness_->TakeRows(), ElementsAre("a@10"));
 }
 
-TEST_F(KeyedProcessTest, ATimerInThePastFiresAtTheNextWatermark) {
+TEST_P(KeyedProcessTest, ATimerInThePastFiresAtTheNextWatermark) {
   harness_->Watermark(Timestamp{100});
   harness_->Push({"a", "timer", 10});
   EXPECT_THAT(harness_->TakeRows(), IsEmpty());
@@ -143,13 +147,13 @@ TEST_F(KeyedProcessTest, ATimerInThePastFiresAtTheNextWatermark) {
   EXPECT_THAT(harness_->TakeRows(), ElementsAre("a@10"));
 }
 
-TEST_F(KeyedProcessTest, ATimerMayRegisterOthersThatAreDue) {
+TEST_P(KeyedProcessTest, ATimerMayRegisterOthersThatAreDue) {
   harness_->Push({"again", "timer", 10});
   harness_->Watermark(Timestamp{35});
   EXPECT_THAT(harness_->TakeRows(), ElementsAre("again@10", "again@20", "again@30"));
 }
 
-TEST_F(KeyedProcessTest, ClockTimersFireByProcessingTimeWithoutTimestamp) {
+TEST_P(KeyedProcessTest, ClockTimersFireByProcessingTimeWithoutTimestamp) {
   harness_->Push({"a", "clock timer", 30});
   harness_->Push({"b", "clock timer", 10});
   harness_->Push({"c", "clock timer", 10});
@@ -162,14 +166,14 @@ TEST_F(KeyedProcessTest, ClockTimersFireByProcessingTimeWithoutTimestamp) {
   EXPECT_THAT(harness_->TakeRows(), ElementsAre("a#30"));
 }
 
-TEST_F(KeyedProcessTest, SideOutputs) {
+TEST_P(KeyedProcessTest, SideOutputs) {
   harness_->Listen(kSide);
   harness_->Push({"a", "side"}, Timestamp{5});
   EXPECT_THAT(harness_->Take(), IsEmpty());
   EXPECT_THAT(harness_->TakeSide(kSide), ElementsAre(Stamped<std::string>{"a", Timestamp{5}}));
 }
 
-TEST_F(KeyedProcessTest, StateAndTimersSurviveARestoreAtOtherParallelism) {
+TEST_P(KeyedProcessTest, StateAndTimersSurviveARestoreAtOtherParallelism) {
   for (int k = 0; k < 100; ++k) {
     const std::string key = "key " + std::to_string(k);
     harness_->Push({key, "count"});
@@ -193,7 +197,7 @@ TEST_F(KeyedProcessTest, StateAndTimersSurviveARestoreAtOtherParallelism) {
   }
 }
 
-TEST_F(KeyedProcessTest, FiringYieldsAndTheWatermarkIsPassedOnBehindTheLastTimer) {
+TEST_P(KeyedProcessTest, FiringYieldsAndTheWatermarkIsPassedOnBehindTheLastTimer) {
   for (int k = 0; k < 1000; ++k) harness_->Push({"key " + std::to_string(k), "timer", 10});
   harness_->SetYielding(true);
   harness_->Watermark(Timestamp{10});
@@ -205,7 +209,7 @@ TEST_F(KeyedProcessTest, FiringYieldsAndTheWatermarkIsPassedOnBehindTheLastTimer
   EXPECT_THAT(harness_->watermarks(), ElementsAre(Timestamp{10}));
 }
 
-TEST_F(KeyedProcessTest, ACheckpointMayFallBetweenTwoTimers) {
+TEST_P(KeyedProcessTest, ACheckpointMayFallBetweenTwoTimers) {
   for (int k = 0; k < 1000; ++k) harness_->Push({"key " + std::to_string(k), "timer", 10});
   harness_->SetYielding(true);
   harness_->Watermark(Timestamp{10});
@@ -218,11 +222,11 @@ TEST_F(KeyedProcessTest, ACheckpointMayFallBetweenTwoTimers) {
   restored->Open();
   EXPECT_THAT(restored->watermarks(0), ElementsAre(Timestamp{10})) << "firing goes on by itself";
   for (std::string& row : restored->TakeRows()) fired.push_back(row);
-  EXPECT_THAT(fired, SizeIs(1000));
-  EXPECT_THAT(std::set<std::string>(fired.begin(), fired.end()), SizeIs(1000));
+  EXPECT_EQ(fired.size(), 1000u);
+  EXPECT_EQ(std::set<std::string>(fired.begin(), fired.end()).size(), 1000u);
 }
 
-TEST_F(KeyedProcessTest, AStateHasOneName) {
+TEST_P(KeyedProcessTest, AStateHasOneName) {
   class Twice : public KeyedProcessFunction<std::string, Event, std::string> {
    public:
     void Open(KeyedContext& context) override {

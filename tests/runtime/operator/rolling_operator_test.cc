@@ -127,14 +127,15 @@ TEST(Aggregates, AFunctionMakesTheEmittedRow) {
   EXPECT_THAT(harness.TakeRows(), ElementsAre("ann:3", "ann:7"));
 }
 
-TEST(Rolling, StateMovesWithItsKeysThroughChangesOfParallelism) {
+void StateMovesWithItsKeys(testing::HarnessBackend backend) {
   std::mt19937 random(7);
   std::map<std::string, int64_t> expected;
   HarnessSnapshot snapshot;
   bool first = true;
   for (const uint32_t parallelism : {1u, 2u, 3u, 1u}) {
     auto harness = RollingHarness(
-        Sum(&Order::cents), {.parallelism = parallelism, .restore = first ? nullptr : &snapshot});
+        Sum(&Order::cents),
+        {.parallelism = parallelism, .restore = first ? nullptr : &snapshot, .backend = backend});
     first = false;
     for (int i = 0; i < 500; ++i) {
       const Order order{"customer " + std::to_string(random() % 50), int(random() % 100)};
@@ -145,6 +146,12 @@ TEST(Rolling, StateMovesWithItsKeysThroughChangesOfParallelism) {
     }
     snapshot = harness->Snapshot();
   }
+}
+
+TEST(Rolling, StateMovesWithItsKeysThroughChangesOfParallelism) { StateMovesWithItsKeys({}); }
+
+TEST(Rolling, OnRocksDbWithATinyCacheToo) {
+  StateMovesWithItsKeys({.rocksdb = true, .cache_bytes = 1024});
 }
 
 TEST(Rolling, RowsBehindTheBarrierAreNotInTheSnapshot) {

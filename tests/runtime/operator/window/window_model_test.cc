@@ -80,7 +80,7 @@ class SumRows : public ProcessWindowFunction<int64_t, Row, Fired> {
   }
 };
 
-void RunAgainstModel(uint32_t seed, bool general) {
+void RunAgainstModel(uint32_t seed, bool general, testing::HarnessBackend backend = {}) {
   SCOPED_TRACE("seed " + std::to_string(seed) + (general ? ", general" : ", sliced"));
   std::mt19937 random(seed);
   const auto pick = [&](int64_t low, int64_t high) {
@@ -101,7 +101,7 @@ void RunAgainstModel(uint32_t seed, bool general) {
                               });
   };
   using Harness = OperatorHarness<Row, Fired>;
-  auto harness = std::make_unique<Harness>(build);
+  auto harness = std::make_unique<Harness>(build, testing::HarnessOptions{.backend = backend});
   Model model(size, slide, lateness);
   std::vector<Fired> got;
   const auto take = [&] {
@@ -126,7 +126,8 @@ void RunAgainstModel(uint32_t seed, bool general) {
         dropped += harness->counter(kLateRecordsDropped);
         const auto parallelism = static_cast<uint32_t>(pick(1, 4));
         harness = std::make_unique<Harness>(
-            build, testing::HarnessOptions{.parallelism = parallelism, .restore = &snapshot});
+            build, testing::HarnessOptions{
+                       .parallelism = parallelism, .restore = &snapshot, .backend = backend});
         harness->SetYielding(pick(0, 1) == 0);
         harness->Open();
         break;
@@ -160,6 +161,16 @@ void RunAgainstModel(uint32_t seed, bool general) {
 
 TEST(WindowModel, Sliced) {
   for (uint32_t seed = 1; seed <= 60; ++seed) RunAgainstModel(seed, false);
+}
+
+TEST(WindowModel, SlicedOnRocksDb) {
+  for (uint32_t seed = 1; seed <= 2; ++seed) RunAgainstModel(seed, false, {.rocksdb = true});
+}
+
+TEST(WindowModel, GeneralOnRocksDbWithATinyCache) {
+  for (uint32_t seed = 1; seed <= 3; ++seed) {
+    RunAgainstModel(seed, true, {.rocksdb = true, .cache_bytes = 1024});
+  }
 }
 
 TEST(WindowModel, General) {
