@@ -1,0 +1,140 @@
+// The examples of docs/api.md, compiled and run: tools/check-examples.py makes sure that every
+// piece of C++ in that page stands here.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/graph/job_graph.h"
+#include "testing/operator_harness.h"
+#include "weir/weir.h"
+
+using namespace weir;
+using namespace std::chrono_literals;
+
+struct Order {
+  std::string customer;
+  int64_t cents = 0;
+  Timestamp time;
+};
+
+WEIR_JOB(env, args) {
+  auto orders = env.From(Generate<Order>(
+                             [](uint64_t i) {
+                               return Order{.customer = "customer " + std::to_string(i % 10),
+                                            .cents = static_cast<int64_t>(i % 100),
+                                            .time = Timestamp{static_cast<int64_t>(i)}};
+                             },
+                             {.count = 100'000, .rate_per_second = args.GetDouble("rate", 10'000)}),
+                         BoundedOutOfOrderness(5s, &Order::time));
+  orders.KeyBy(&Order::customer)
+      .Window(Tumbling(1min))
+      .Aggregate(Sum(&Order::cents))
+      .Uid("spent-per-minute")
+      .To(Print<Keyed<std::string, int64_t>>("spent"));
+}
+
+struct Total {
+  std::string customer;
+  Timestamp until;
+  int64_t cents = 0;
+};
+
+const OutputTag<Order> kLate{"late"};
+
+DataStream<Total> SpentPerMinute(const DataStream<Order>& orders) {
+  auto totals = orders.KeyBy(&Order::customer)
+                    .Window(Sliding(10min, 1min))
+                    .AllowedLateness(30s)
+                    .SideOutputLate(kLate)
+                    .Aggregate(Sum(&Order::cents), [](const std::string& customer,
+                                                      const TimeWindow& window, int64_t cents) {
+                      return Total{customer, window.end, cents};
+                    });
+  Print(totals.SideOutput(kLate), "late");
+  return totals;
+}
+
+// Says so when a customer has ordered nothing for an hour.
+class Silence : public KeyedProcessFunction<std::string, Order, std::string> {
+ public:
+  void Open(KeyedContext& context) override { last_ = context.GetValueState<Timestamp>("last"); }
+
+  void ProcessElement(const Order& order, Context& context, Collector<std::string>&) override {
+    if (const Timestamp* last = last_.Get()) context.DeleteEventTimeTimer(*last + 1h);
+    last_.Update(order.time);
+    context.RegisterEventTimeTimer(order.time + 1h);
+  }
+
+  void OnTimer(Timestamp, TimeDomain, Context& context, Collector<std::string>& out) override {
+    last_.Clear();
+    out.Collect(context.key() + " is silent");
+  }
+
+ private:
+  ValueState<Timestamp> last_;
+};
+
+TEST(Silence, IsReportedAnHourAfterTheLastOrder) {
+  weir::testing::OperatorHarness<Order, std::string> harness(
+      [](DataStream<Order> orders) { return orders.KeyBy(&Order::customer).Process(Silence()); });
+  const Timestamp ten{10 * 3'600'000};
+  harness.Push({"ann", 120, ten}, ten);
+  harness.Push({"ann", 80, ten + 30min}, ten + 30min);
+  harness.Watermark(ten + 1h);
+  EXPECT_TRUE(harness.TakeRows().empty());
+  const auto snapshot = harness.Snapshot();
+
+  weir::testing::OperatorHarness<Order, std::string> restored(
+      [](DataStream<Order> orders) { return orders.KeyBy(&Order::customer).Process(Silence()); },
+      {.parallelism = 2, .restore = &snapshot});
+  restored.Watermark(ten + 2h);
+  EXPECT_EQ(restored.TakeRows(), std::vector<std::string>{"ann is silent"});
+}
+
+struct Spread {
+  struct Accumulator {
+    int64_t low = INT64_MAX;
+    int64_t high = INT64_MIN;
+  };
+  void Add(const Order& order, Accumulator& into) const {
+    into.low = std::min(into.low, order.cents);
+    into.high = std::max(into.high, order.cents);
+  }
+  int64_t GetResult(const Accumulator& all) const { return all.high - all.low; }
+  void Merge(const Accumulator& from, Accumulator& into) const {
+    into.low = std::min(into.low, from.low);
+    into.high = std::max(into.high, from.high);
+  }
+};
+
+namespace {
+
+TEST(Examples, TheJobBuilds) {
+  Environment env;
+  weir_job_main(env, Args());
+  const JobGraph graph = BuildJobGraph(env.graph());
+  EXPECT_EQ(graph.vertices.size(), 2u);
+  EXPECT_TRUE(graph.warnings.empty());
+}
+
+TEST(Examples, SpentPerMinute) {
+  weir::testing::OperatorHarness<Order, Total> harness(SpentPerMinute);
+  harness.Push({"ann", 120}, Timestamp{1000});
+  harness.Watermark(Timestamp{59'999});
+  const auto rows = harness.TakeRows();
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].until, Timestamp{60'000});
+  EXPECT_EQ(rows[0].cents, 120);
+}
+
+TEST(Examples, Spread) {
+  weir::testing::OperatorHarness<Order, Keyed<std::string, int64_t>> harness(
+      [](DataStream<Order> orders) {
+        return orders.KeyBy(&Order::customer).Window(Sliding(10s, 5s)).Aggregate(Spread());
+      });
+  harness.Push({"ann", 7}, Timestamp{1000});
+  harness.Push({"ann", 3}, Timestamp{6000});
+  harness.Watermark(Timestamp{9999});
+  EXPECT_EQ(harness.TakeRows().back().value, 4);
+}
+
+}  // namespace
