@@ -161,7 +161,7 @@ class DataStream : public OperatorSettings<DataStream<T>> {
   }
 
   SinkStream To(Sink<T> sink) const {
-    StreamNode& node = internal::NewNode(this->env_, "sink", sink.name);
+    StreamNode& node = internal::NewNode(this->env_, sink.kind, sink.name);
     node.is_sink = true;
     node.transactional = sink.transactional;
     node.validate = sink.validate;

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <exception>
+#include <filesystem>
 
 #include "api/environment.h"
 #include "base/abi.h"
@@ -10,7 +11,9 @@
 
 namespace weir {
 
-JobLibrary JobLibrary::Load(const std::string& path) {
+JobLibrary JobLibrary::Load(const std::string& file) {
+  // A name without a slash is searched for by dlopen, not opened.
+  const std::string path = std::filesystem::absolute(file).string();
   CheckAbiStamp(path);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {

@@ -74,6 +74,7 @@ class PrintWriter final : public SinkWriter<T> {
 template <class T>
 Sink<T> Print(std::string label = "") {
   return {.name = label.empty() ? "print" : "print " + label,
+          .kind = "print",
           .make_writer = [label] { return std::make_unique<PrintWriter<T>>(label); },
           .validate = {}};
 }

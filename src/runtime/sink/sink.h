@@ -55,6 +55,8 @@ class SinkWriter {
 template <class T>
 struct Sink {
   std::string name;
+  /// For people and tools: a sink of kind "print" has rings that the CLI reads.
+  std::string kind = "sink";
   /// Publishes through a checkpoint: restoring an older one than was published is refused.
   bool transactional = false;
   std::function<std::unique_ptr<SinkWriter<T>>()> make_writer;

@@ -92,6 +92,9 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     const nanoseconds now = options_.clock->Monotonic();
     if (step == Step::kDone && now < deadline) continue;
     FlushIfDue();
+    uint64_t records_out = 0;
+    for (const auto& edge : edges_) records_out += edge->records_out();
+    counters_->records_out.store(records_out, std::memory_order_relaxed);
     counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
     if (step == Step::kDone) return Progress::kBusy;
     if (step == Step::kNoRoom) return Progress::kBlocked;
