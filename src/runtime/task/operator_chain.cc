@@ -129,13 +129,15 @@ Output& OperatorChain::head_output() { return *operators_.front().root; }
 void OperatorChain::Open(const std::function<OperatorContext(uint32_t)>& context_of) {
   for (auto i = static_cast<uint32_t>(operators_.size()); i-- > 0;) {
     Enter(i, [&](Operator& op) {
-      OperatorContext context = context_of(i);
-      context.output = operators_[i].root.get();
-      context.side_outputs = operators_[i].root->sides();
-      op.Open(context);
+      // Operators, and what runs in threads of theirs, keep references to it until Close.
+      auto& context = operators_[i].context;
+      context = std::make_unique<OperatorContext>(context_of(i));
+      context->output = operators_[i].root.get();
+      context->side_outputs = operators_[i].root->sides();
+      operators_[i].open = true;  // also when Open throws midway: Close undoes what it did
+      op.Open(*context);
     });
   }
-  open_ = true;
 }
 
 void OperatorChain::ProcessBatch(uint32_t input, Batch& batch) {
@@ -193,9 +195,8 @@ void OperatorChain::CheckFailure() {
 }
 
 void OperatorChain::Close() {
-  if (!open_) return;
-  open_ = false;
   for (uint32_t i = 0; i < operators_.size(); ++i) {
+    if (!std::exchange(operators_[i].open, false)) continue;
     Enter(i, [](Operator& op) { op.Close(); });
   }
 }

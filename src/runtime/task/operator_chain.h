@@ -68,8 +68,10 @@ class OperatorChain {
 
   struct Entry {
     std::string name;
-    std::unique_ptr<Operator> op;
+    std::unique_ptr<OperatorContext> context;
     std::unique_ptr<Root> root;
+    std::unique_ptr<Operator> op;  // goes first: it refers to the others
+    bool open = false;
   };
 
   /// Runs `f` on operator `index` and notes which operator runs.
@@ -79,7 +81,6 @@ class OperatorChain {
   std::vector<Entry> operators_;
   std::vector<std::unique_ptr<Output>> outputs_;
   uint32_t current_ = 0;
-  bool open_ = false;
 };
 
 }  // namespace weir
