@@ -70,7 +70,8 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
       if (current_.has_fired) [[unlikely]]
         FireAgain(rows_.key(i), rows_.hash(i));
     }
-    if (dropped > 0) add_to_counter_(kLateRecordsDropped, static_cast<int64_t>(dropped));
+    if (dropped > 0 && add_to_counter_)
+      add_to_counter_(kLateRecordsDropped, static_cast<int64_t>(dropped));
     next_timer_.reset();
     Flush();
   }

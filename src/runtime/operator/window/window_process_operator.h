@@ -85,7 +85,8 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
       this->state().SetCurrentKey(rows_.key(i), rows_.hash(i));
       if (!Add(i)) dropped += TooLate(i);
     }
-    if (dropped > 0) add_to_counter_(kLateRecordsDropped, static_cast<int64_t>(dropped));
+    if (dropped > 0 && add_to_counter_)
+      add_to_counter_(kLateRecordsDropped, static_cast<int64_t>(dropped));
     Flush();
   }
 
