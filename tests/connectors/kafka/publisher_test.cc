@@ -146,7 +146,8 @@ class PublisherTest : public ::testing::Test {
  protected:
   PublisherTest() {
     std::string path = (std::filesystem::temp_directory_path() / "weir-publisher-XXXXXX").string();
-    options_.directory = mkdtemp(path.data());
+    root_ = mkdtemp(path.data());
+    options_.directory = root_;
     options_.brokers = broker_.address();
     NewTopic();
   }
@@ -154,7 +155,7 @@ class PublisherTest : public ::testing::Test {
     for (const char* name : {"commit", "answer_lost"}) {
       SetFailpoint(std::string("kafka.publish.") + name, "");
     }
-    std::filesystem::remove_all(options_.directory);
+    std::filesystem::remove_all(root_);
   }
 
   void NewTopic() {
@@ -168,6 +169,7 @@ class PublisherTest : public ::testing::Test {
   }
 
   Broker& broker_ = Broker::Instance();
+  std::string root_;
   AttemptOptions options_;
 };
 
