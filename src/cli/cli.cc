@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/daemons.h"
 #include "cli/jobs.h"
+#include "cli/local.h"
 #include "cli/logs.h"
 #include "cli/run.h"
 #include "cli/settings.h"
@@ -204,9 +205,35 @@ class Program {
   }
 
   void AddDaemons() {
-    CLI::App* daemon = Command("taskmanager", "Run a TaskManager",
-                               [this](Context& c) { return ServeTaskManager(c, parent_pid_); });
-    daemon->add_option("--parent-pid", parent_pid_)->group("");  // for launchers, not for people
+    CLI::App* local =
+        Command("local", "Run a cluster on this machine until Ctrl-C", [this](Context& c) {
+          local_.inherited = Inherited();
+          return RunLocal(c, local_);
+        });
+    local->add_option("-t,--task-managers", local_.task_managers, "How many to start with")
+        ->check(CLI::Range(0, 1000));
+    local->add_option("-s,--slots", local_.slots, "Slots of each TaskManager")
+        ->check(CLI::Range(1, 1024));
+    local->add_flag("--fresh", local_.fresh,
+                    "Forget the jobs, checkpoints and logs of earlier runs");
+    CLI::App* daemons[] = {Command("jobmanager", "Run a JobManager",
+                                   [this](Context& c) { return ServeJobManager(c, parent_pid_); }),
+                           Command("taskmanager", "Run a TaskManager", [this](Context& c) {
+                             return ServeTaskManager(c, parent_pid_);
+                           })};
+    for (CLI::App* daemon : daemons) {
+      daemon->add_option("--parent-pid", parent_pid_)->group("");  // for `weir local`
+    }
+  }
+
+  std::vector<std::string> Inherited() const {
+    std::vector<std::string> words;
+    if (!globals_.config_file.empty()) words = {"--config", globals_.config_file};
+    for (const std::string& text : globals_.overrides) {
+      words.push_back("--set");
+      words.push_back(text);
+    }
+    return words;
   }
 
   const std::map<std::string, std::string>& environment_;
@@ -217,6 +244,7 @@ class Program {
   Globals globals_;
   ExitCode code_ = kDone;
   RunOptions run_;
+  LocalOptions local_;
   std::string job_, directory_, path_, process_;
   bool running_only_ = false, drain_ = false, follow_ = false, only_set_ = false, markdown_ = false;
   int lines_ = 100;

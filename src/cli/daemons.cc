@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
 #include "cli/child.h"
+#include "cli/local_files.h"
+#include "jobmanager/options.h"
 #include "log/log.h"
 #include "taskmanager/options.h"
 
@@ -21,6 +24,8 @@ namespace {
 constexpr int kExecuteAgain = 3;
 // Part of a container's memory that is left to the kernel's own use for it.
 constexpr double kContainerShare = 0.9;
+// How often TaskManagers tell the JobManager their figures: what `weir describe` shows is this old.
+constexpr std::chrono::milliseconds kReportInterval{1000};
 
 void SetUpLogs(const config::LogSection& options, const std::string& name, bool launched) {
   log::LogOptions log;
@@ -63,6 +68,30 @@ std::string HostName() {
 }
 
 }  // namespace
+
+ExitCode ServeJobManager(const Context& context, int parent_pid) {
+  if (parent_pid != 0) DieWithParent(parent_pid);
+  const config::Options& o = context.config.options();
+  JobManagerOptions options;
+  options.bind_host = o.jobmanager.bind_host;
+  options.rpc_port = static_cast<int>(o.jobmanager.rpc_port);
+  options.metrics_port = o.metrics.enabled ? static_cast<int>(o.metrics.port) : -1;
+  options.directory = o.jobmanager.dir.empty() ? HomeDirectory() + "/jobmanager" : o.jobmanager.dir;
+  options.checkpoint_directory = o.checkpoint.dir;
+  options.savepoint_directory = o.checkpoint.savepoint_dir;
+  options.heartbeat_interval = o.jobmanager.heartbeat_interval;
+  options.heartbeat_timeout = o.jobmanager.heartbeat_timeout;
+  options.metrics_interval = kReportInterval;
+  options.metrics_scope = o.metrics.scope_job_manager;
+  options.insecure = o.security.insecure;
+  options.on_ready = [&](int rpc_port, int metrics_port) {
+    log::Info("JobManager ready", {{"rpc", absl::StrCat(options.bind_host, ":", rpc_port)},
+                                   {"metrics_port", metrics_port},
+                                   {"dir", options.directory}});
+  };
+  SetUpLogs(o.log, "jobmanager", parent_pid != 0);
+  return RunJobManager(options) == 0 ? kDone : kFailed;
+}
 
 ExitCode ServeTaskManager(const Context& context, int parent_pid) {
   if (parent_pid != 0) DieWithParent(parent_pid);

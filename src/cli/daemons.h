@@ -4,8 +4,9 @@
 
 namespace weir::cli {
 
-/// Runs a daemon in this process until it is told to end. `parent_pid`: the launcher it dies with;
+/// Run a daemon in this process until it is told to end. `parent_pid`: the launcher it dies with;
 /// 0: none.
+ExitCode ServeJobManager(const Context& context, int parent_pid);
 ExitCode ServeTaskManager(const Context& context, int parent_pid);
 
 }  // namespace weir::cli

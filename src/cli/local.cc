@@ -102,6 +102,7 @@ class LocalCluster {
   absl::Status Launch(Daemon& daemon);
   absl::Status AddTaskManager();
   absl::Status OnDeath(Daemon& daemon, const Ending& ending);
+  std::string LastWords(const Daemon& daemon) const;
   void Announce(const proto::ClusterStatusReply& status);
   void MeetDemand(const proto::ClusterStatusReply& status);
   int64_t PortFor(const char* key, const std::string& host, int64_t port);
@@ -237,13 +238,24 @@ absl::Status LocalCluster::AddTaskManager() {
   return Launch(*task_managers_.back());
 }
 
+/// What a daemon said last, in its log and otherwise.
+std::string LocalCluster::LastWords(const Daemon& daemon) const {
+  const std::string& log_dir = context_.config.options().log.dir;
+  const std::string log =
+      absl::StrCat(log_dir.empty() ? files_.Logs() : log_dir, "/", daemon.name, ".log");
+  std::string words = ":";
+  for (const std::string& tail : {Tail(log, 10), Tail(daemon.output, 10)}) {
+    if (!tail.empty()) absl::StrAppend(&words, "\n", tail);
+  }
+  return absl::StrCat(words, "\nIts files are in ", files_.Logs());
+}
+
 absl::Status LocalCluster::OnDeath(Daemon& daemon, const Ending& ending) {
   daemon.child.reset();
   const auto now = steady_clock::now();
   if (!daemon.was_ready) {
-    return absl::InternalError(absl::StrCat(daemon.name, " ", ending.Text(),
-                                            " before it was ready:\n", Tail(daemon.output, 20),
-                                            "\nIts files are in ", files_.Logs()));
+    return absl::InternalError(
+        absl::StrCat(daemon.name, " ", ending.Text(), " before it was ready", LastWords(daemon)));
   }
   const auto lifetime = std::chrono::duration_cast<milliseconds>(now - daemon.started);
   const milliseconds wait = daemon.backoff.OnDeath(lifetime);

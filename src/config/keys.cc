@@ -20,6 +20,30 @@ std::string EnvironmentName(const std::string& key) {
   return name;
 }
 
+/// Reads with `read` into the field.
+template <class Field, class Read>
+auto Into(Field field, Read read) {
+  return [field, read](Options& o, std::string_view text) -> absl::Status {
+    auto value = read(text);
+    if (!value.ok()) return value.status();
+    field(o) = *std::move(value);
+    return absl::OkStatus();
+  };
+}
+
+/// `read`, and then within limits.
+template <class T, class Read, class Write>
+auto Within(Read read, T low, T high, Write write) {
+  return [=](std::string_view text) -> absl::StatusOr<T> {
+    absl::StatusOr<T> value = read(text);
+    if (value.ok() && (*value < low || *value > high)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("must be from ", write(low), " to ", write(high)));
+    }
+    return value;
+  };
+}
+
 /// Collects the table. `field` is a function from Options to a reference to the field, usable on
 /// const and mutable Options.
 class Table {
@@ -94,28 +118,6 @@ class Table {
                      std::move(read),
                      std::move(write)});
     return keys_.back();
-  }
-
-  template <class Field, class Read>
-  static auto Into(Field field, Read read) {
-    return [field, read](Options& o, std::string_view text) -> absl::Status {
-      auto value = read(text);
-      if (!value.ok()) return value.status();
-      field(o) = *std::move(value);
-      return absl::OkStatus();
-    };
-  }
-
-  template <class T, class Read, class Write>
-  static auto Within(Read read, T low, T high, Write write) {
-    return [=](std::string_view text) -> absl::StatusOr<T> {
-      absl::StatusOr<T> value = read(text);
-      if (value.ok() && (*value < low || *value > high)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("must be from ", write(low), " to ", write(high)));
-      }
-      return value;
-    };
   }
 
   std::string section_;

@@ -458,6 +458,7 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
     restore->set_allow_non_restored_state(action.restore->allow_non_restored_state);
   }
   std::map<SessionId, uint32_t> index;
+  RpcAddresses rpc_addresses;
   for (const auto& [subtask, slot] : action.placement) {
     const auto [at, fresh] = index.emplace(slot.session, static_cast<uint32_t>(index.size()));
     if (fresh) {
@@ -468,6 +469,7 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
         const proto::Register& r = session->second.registration;
         address->set_incarnation(r.incarnation());
         address->set_data_address(absl::StrCat(r.host(), ":", r.data_port()));
+        rpc_addresses[slot.session] = absl::StrCat(r.host(), ":", r.rpc_port());
       }
     }
     proto::SubtaskPlacement* placement = deploy->add_placements();
@@ -475,6 +477,8 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
     placement->set_task_manager(at->second);
     placement->set_slot(slot.slot);
   }
+  jobs_.at(job).print_endpoints =
+      PrintEndpointsOf(record.graph(), action.attempt, action.placement, rpc_addresses);
   log::Info("job deployed",
             {{"job_id", job.value},
              {"attempt", absl::StrCat(action.attempt.value)},
@@ -708,11 +712,7 @@ grpc::Status ControlLoop::Describe(const proto::DescribeJobRequest& request,
                                    proto::JobDetails* details) {
   JobId id;
   if (grpc::Status s = FindJob(request.job_id(), &id); !s.ok()) return s;
-  RpcAddresses addresses;
-  for (const auto& [session, s] : sessions_) {
-    addresses[session] = absl::StrCat(s.registration.host(), ":", s.registration.rpc_port());
-  }
-  DescribeJob(id.value, jobs_.at(id), control_.FindJob(id), epoch(), Time(), addresses, details);
+  DescribeJob(id.value, jobs_.at(id), control_.FindJob(id), epoch(), Time(), details);
   return grpc::Status::OK;
 }
 

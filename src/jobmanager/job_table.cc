@@ -36,8 +36,7 @@ void DescribeCheckpoints(const Job& machine, const TimeOfDay& time, proto::JobDe
   }
 }
 
-void DescribeVertices(const JobEntry& entry, const Job* machine, const RpcAddresses& addresses,
-                      proto::JobDetails* details) {
+void DescribeVertices(const JobEntry& entry, const Job* machine, proto::JobDetails* details) {
   const Attempt* attempt = machine != nullptr ? machine->attempt() : nullptr;
   for (const proto::Vertex& from : entry.record->graph().vertices()) {
     proto::VertexDetails* to = details->add_vertices();
@@ -58,23 +57,36 @@ void DescribeVertices(const JobEntry& entry, const Job* machine, const RpcAddres
       const SlotRef& slot = attempt->placement.at(id);
       subtask->set_tm_id(slot.task_manager.value);
       subtask->set_slot(slot.slot);
-      const auto address = addresses.find(slot.session);
-      if (address == addresses.end() || !attempt->deployed) continue;
-      for (const proto::Operator& op : from.operators()) {
-        if (op.kind() != "print") continue;
-        proto::PrintEndpoint* print = details->add_print_endpoints();
-        print->set_vertex(from.id());
-        print->set_subtask(i);
-        print->set_operator_uid(op.uid());
-        print->set_operator_name(op.name());
-        print->set_rpc_address(address->second);
-        print->set_attempt(attempt->id.value);
-      }
     }
   }
 }
 
 }  // namespace
+
+std::vector<proto::PrintEndpoint> PrintEndpointsOf(const proto::JobGraph& graph, AttemptId attempt,
+                                                   const Placement& placement,
+                                                   const RpcAddresses& addresses) {
+  std::vector<proto::PrintEndpoint> endpoints;
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    for (const proto::Operator& op : vertex.operators()) {
+      if (op.kind() != "print") continue;
+      for (uint32_t i = 0; i < vertex.parallelism(); ++i) {
+        const auto slot = placement.find(SubtaskId{VertexId(vertex.id()), i});
+        if (slot == placement.end()) continue;
+        const auto address = addresses.find(slot->second.session);
+        if (address == addresses.end()) continue;
+        proto::PrintEndpoint& print = endpoints.emplace_back();
+        print.set_vertex(vertex.id());
+        print.set_subtask(i);
+        print.set_operator_uid(op.uid());
+        print.set_operator_name(op.name());
+        print.set_rpc_address(address->second);
+        print.set_attempt(attempt.value);
+      }
+    }
+  }
+  return endpoints;
+}
 
 void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* machine,
                     LeaderEpoch epoch, const TimeOfDay& time, proto::JobStatus* status) {
@@ -119,11 +131,12 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
 }
 
 void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machine,
-                 LeaderEpoch epoch, const TimeOfDay& time, const RpcAddresses& addresses,
-                 proto::JobDetails* details) {
+                 LeaderEpoch epoch, const TimeOfDay& time, proto::JobDetails* details) {
   const proto::JobRecord& record = *entry.record;
   DescribeStatus(id, entry, machine, epoch, time, details->mutable_status());
-  DescribeVertices(entry, machine, addresses, details);
+  DescribeVertices(entry, machine, details);
+  details->mutable_print_endpoints()->Add(entry.print_endpoints.begin(),
+                                          entry.print_endpoints.end());
   *details->mutable_edges() = record.graph().edges();
   *details->mutable_settings() = record.graph().settings();
   *details->mutable_arguments() = record.graph().arguments();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "jobmanager/job_storage.h"
 #include "jobmanager/values.h"
@@ -32,6 +33,8 @@ struct JobEntry {
   /// Of the present attempt.
   AttemptId metrics_attempt;
   std::map<SubtaskId, proto::SubtaskMetrics> metrics;
+  /// Of the newest deployed attempt, kept after its end: what it printed last is still there.
+  std::vector<proto::PrintEndpoint> print_endpoints;
 };
 
 /// Both clocks read at once: turns instants of machines into times of day.
@@ -50,8 +53,12 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
 /// Addresses of TaskManagers' RPC, by session.
 using RpcAddresses = std::map<SessionId, std::string>;
 
+/// Where the print sinks of an attempt that is placed so can be read.
+std::vector<proto::PrintEndpoint> PrintEndpointsOf(const proto::JobGraph& graph, AttemptId attempt,
+                                                   const Placement& placement,
+                                                   const RpcAddresses& addresses);
+
 void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machine,
-                 LeaderEpoch epoch, const TimeOfDay& time, const RpcAddresses& addresses,
-                 proto::JobDetails* details);
+                 LeaderEpoch epoch, const TimeOfDay& time, proto::JobDetails* details);
 
 }  // namespace weir::jobmanager

@@ -34,7 +34,7 @@ concept HasListedFields = requires {
 template <class T>
 struct BaseOf {
   template <class U>
-  requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>) operator U() const;
+  requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>) operator U() const;  // NOLINT
 };
 
 template <class T>

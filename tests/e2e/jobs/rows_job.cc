@@ -1,0 +1,21 @@
+// Prints "<row> <text>" for rows 0 .. count - 1; without --count it never ends.
+#include <weir/weir.h>
+
+#include <string>
+
+WEIR_JOB(env, args) {
+  weir::GenerateOptions options;
+  if (args.Has("count")) options.count = static_cast<uint64_t>(args.GetInt("count", 0));
+  options.rate_per_second = args.GetDouble("rate", 10'000);
+  const std::string text = args.Get("text", "row");
+  const int64_t fail_at = args.GetInt("fail-at", -1);
+  env.From(weir::Generate<int64_t>([](uint64_t i) { return static_cast<int64_t>(i); }, options))
+      .Uid("rows")
+      .Map([text, fail_at](const int64_t& row) {
+        if (row == fail_at) throw std::runtime_error("row " + std::to_string(row) + " is bad");
+        return std::to_string(row) + " " + text;
+      })
+      .Name("label")
+      .To(weir::Print<std::string>())
+      .Uid("printed");
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""The local cluster: comes up, is found, starts its dead again, grows, and leaves nothing behind.
+
+    local_test.py WEIR ROWS_JOB
+"""
+
+import os
+import pathlib
+import signal
+import sys
+import unittest
+import urllib.request
+
+from cluster import Cluster, alive, eventually
+
+WEIR, JOB = sys.argv[1:3]
+
+
+class Local(unittest.TestCase):
+    def test_comes_up_is_found_and_goes(self):
+        with Cluster(WEIR, "-t", "2") as cluster:
+            status = cluster.json("status")
+            self.assertEqual(status["rpc_address"], cluster.ready["address"])
+            self.assertEqual(sorted(tm["tm_id"] for tm in status["task_managers"]),
+                             ["tm-1", "tm-2"])
+            with urllib.request.urlopen(cluster.ready["metrics"]) as answer:
+                self.assertIn(b"process_resident_memory_bytes", answer.read())
+            port = cluster.task_managers()["tm-1"]["metrics_port"]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
+                self.assertIn(b'"ready":true', answer.read())
+            self.assertIn("TaskManager starts", cluster.run("logs", "tm-1"))
+            pids = cluster.pids()
+            self.assertEqual(len(pids), 3)
+            self.assertEqual(cluster.stop(), 0)
+            self.assertEqual([pid for pid in pids if alive(pid)], [])
+            self.assertFalse(pathlib.Path(cluster.dir, "cluster.json").exists())
+            self.assertEqual(os.listdir(os.path.join(cluster.dir, "taskmanagers")), [])
+            cluster.run("status", "-m", cluster.ready["address"], code=3)
+
+    def test_the_directory_is_taken_once(self):
+        with Cluster(WEIR, "-t", "1") as cluster:
+            cluster.run("local", code=1)
+            self.assertIn(str(cluster.launcher.pid), cluster.stderr)
+
+    def test_a_dead_task_manager_is_started_again(self):
+        with Cluster(WEIR, "-t", "1") as cluster:
+            before = cluster.task_managers()["tm-1"]["pid"]
+            os.kill(before, signal.SIGKILL)
+            after = eventually(
+                lambda: {tm["pid"] for tm in cluster.task_managers().values()} - {before},
+                "tm-1 is back")
+            self.assertEqual(len(after), 1)
+
+    def test_a_dead_job_manager_is_started_again_at_the_same_place(self):
+        with Cluster(WEIR, "-t", "1") as cluster:
+            before = cluster.json("status")
+            task_manager = cluster.task_managers()["tm-1"]["pid"]
+            job_manager = (set(cluster.pids()) - {task_manager}).pop()
+            os.kill(job_manager, signal.SIGKILL)
+            eventually(lambda: set(cluster.pids()) - {task_manager, job_manager},
+                       "a new JobManager")
+            eventually(lambda: cluster.task_managers().get("tm-1"), "tm-1 is registered again")
+            after = cluster.json("status")
+            self.assertEqual(after["rpc_address"], before["rpc_address"])
+            self.assertGreater(after["leader_epoch"], before["leader_epoch"])
+            self.assertEqual(cluster.task_managers()["tm-1"]["pid"], task_manager)
+
+    def test_nothing_survives_a_killed_launcher_and_the_next_one_works(self):
+        cluster = Cluster(WEIR, "-t", "1")
+        with cluster:
+            pids = cluster.pids()
+            cluster.launcher.kill()
+            eventually(lambda: not any(alive(pid) for pid in pids), "the daemons die, too")
+            cluster.launcher.wait()
+            with Cluster(WEIR, "-t", "1", directory=cluster.dir) as again:
+                self.assertEqual(list(again.task_managers()), ["tm-1"])
+
+    def test_more_task_managers_come_when_a_job_needs_them(self):
+        with Cluster(WEIR, "-t", "1", "-s", "1") as cluster:
+            out = cluster.run("run", JOB, "--parallelism", "3", "--", "--count", "30")
+            self.assertEqual(len(out.splitlines()), 30)
+            self.assertEqual(len(cluster.task_managers()), 3)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
