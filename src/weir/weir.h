@@ -25,4 +25,5 @@
 #include "connectors/generator/generate.h"
 #include "connectors/kafka/sink.h"
 #include "connectors/kafka/source.h"
+#include "connectors/nexmark/source.h"
 #include "connectors/print/print.h"
