@@ -24,6 +24,11 @@ build-dev: deps-dev
 	@cmake --preset dev > /dev/null
 	@cmake --build --preset dev -j $(JOBS)
 
+demo: deps ## A cluster here with results in the terminal: bids on a built-in auction stream
+	@cmake --preset release > /dev/null
+	@cmake --build --preset release --target weir hot_items -j $(JOBS)
+	@tools/demo.sh build/release
+
 test: build-dev ## All tests but the long ones: unit, then end to end; ends with a summary
 	@tools/run-tests.py build/dev
 
@@ -39,4 +44,4 @@ install: build ## Install the release build below PREFIX (default /usr/local)
 clean: ## Remove everything that was built
 	rm -rf build
 
-.PHONY: help deps deps-dev build build-dev test check format install clean
+.PHONY: help demo deps deps-dev build build-dev test check format install clean

@@ -1,6 +1,6 @@
-// Reads orders from Kafka and writes what each customer has spent back to Kafka, exactly once: after
-// every order the total so far, and a total for each window of event time. docs/tutorial-kafka.md
-// walks through it.
+// Reads orders from Kafka and writes what each customer has spent back to Kafka, exactly once:
+// after every order the total so far, and a total for each window of event time.
+// docs/tutorial-kafka.md walks through it.
 //
 //   weir run liborders.so --parallelism 2 -- --brokers 127.0.0.1:9092
 //
@@ -57,11 +57,11 @@ WEIR_JOB(env, args) {
       .Uid("totals");
 
   by_customer.Window(Tumbling(window_size))
-      .Aggregate(count_and_sum,
-                 [](const std::string& customer, const TimeWindow& window,
-                    const CountAndSum& spent) {
-                   return WindowTotal{customer, window.end, std::get<0>(spent), std::get<1>(spent)};
-                 })
+      .Aggregate(
+          count_and_sum,
+          [](const std::string& customer, const TimeWindow& window, const CountAndSum& spent) {
+            return WindowTotal{customer, window.end, std::get<0>(spent), std::get<1>(spent)};
+          })
       .Uid("total-per-window")
       .To(kafka::Sink<WindowTotal>(
           {.brokers = brokers, .topic = "window-totals", .key = &WindowTotal::customer}))

@@ -43,7 +43,9 @@ WEIR_JOB(env, args) {
       .FlatMap(&Words)
       .KeyBy([](const std::string& word) { return word; })
       .Aggregate(Count(),
-                 [](const std::string& word, uint64_t count) { return WordCount{word, count}; })
+                 [](const std::string& word, uint64_t count) {
+                   return WordCount{word, count};
+                 })
       .Uid("count-per-word")
       .To(Print<WordCount>())
       .Uid("printed");

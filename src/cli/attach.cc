@@ -19,6 +19,8 @@ using std::chrono::steady_clock;
 
 // How often figures are fetched and the status line is drawn anew.
 constexpr milliseconds kRefresh{1000};
+// The least time over which throughput is measured.
+constexpr milliseconds kRateInterval{1950};
 constexpr milliseconds kSignalPoll{50};
 // After the end, what was printed last is still on its way.
 constexpr milliseconds kPrintGrace{2000};
@@ -45,6 +47,7 @@ class Screen {
       *context_.out << text << '\n';
     }
     context_.out->flush();
+    Show();
   }
 
   void Remark(const std::string& text) {
@@ -52,6 +55,7 @@ class Screen {
     std::lock_guard lock(mutex_);
     Hide();
     *context_.err << text << std::endl;
+    Show();
   }
 
   void State(const proto::JobStatus& status) {
@@ -66,12 +70,15 @@ class Screen {
     if (shown_ && text == status_) return;
     Hide();
     status_ = std::move(text);
+    Show();
+  }
+
+ private:
+  void Show() {
     if (status_.empty()) return;
     *context_.err << status_ << std::flush;
     shown_ = true;
   }
-
- private:
   void Hide() {
     if (shown_) *context_.err << "\r\033[K" << std::flush;
     shown_ = false;
@@ -113,24 +120,25 @@ uint64_t SourceRecords(const proto::JobDetails& job) {
 
 class Throughput {
  public:
-  /// Per second since the last call; negative when it cannot be told yet.
+  /// Per second; negative when it cannot be told yet. TaskManagers report about once a second, so
+  /// what is measured over less would jump between nothing and too much.
   double Update(uint64_t records, uint32_t attempt) {
     const auto now = steady_clock::now();
+    const bool same_run = attempt == attempt_ && records >= records_;
+    if (same_run && now - at_ < kRateInterval) return rate_;
     const double seconds = std::chrono::duration<double>(now - at_).count();
-    double rate = -1;
-    if (attempt == attempt_ && records >= records_ && seconds > 0) {
-      rate = static_cast<double>(records - records_) / seconds;
-    }
+    rate_ = same_run ? static_cast<double>(records - records_) / seconds : -1;
     records_ = records;
     attempt_ = attempt;
     at_ = now;
-    return rate;
+    return rate_;
   }
 
  private:
   steady_clock::time_point at_;
   uint64_t records_ = 0;
-  uint32_t attempt_ = 0;
+  std::optional<uint32_t> attempt_;
+  double rate_ = -1;
 };
 
 std::string StatusLine(const proto::JobDetails& job, double rate) {
