@@ -38,7 +38,9 @@ bool Ended(proto::JobState state) {
 }  // namespace
 
 JobClient::JobClient(std::string address)
-    : address_(std::move(address)), stub_(proto::JobService::NewStub(Connect(address_))) {}
+    : address_(std::move(address)),
+      channel_(Connect(address_)),
+      stub_(proto::JobService::NewStub(channel_)) {}
 
 absl::Status JobClient::Explain(const absl::Status& status) const {
   if (absl::IsUnavailable(status)) {
@@ -73,7 +75,10 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
     if (!absl::IsUnavailable(status) || steady_clock::now() + kRetryPause > give_up) {
       return Explain(status);
     }
-    std::this_thread::sleep_for(kRetryPause);
+    // A channel reconnects only while somebody waits for it; one that is connected (to a
+    // JobManager that does not lead yet) is asked again after the pause, too.
+    const auto next = std::chrono::system_clock::now() + kRetryPause;
+    if (channel_->WaitForConnected(next)) std::this_thread::sleep_until(next);
   }
 }
 

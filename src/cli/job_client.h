@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cli/channel.h"
 #include "proto/client.grpc.pb.h"
 
 namespace weir::cli {
@@ -48,6 +49,7 @@ class JobClient {
   absl::Status Explain(const absl::Status& status) const;
 
   const std::string address_;
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<proto::JobService::Stub> stub_;
 };
 

@@ -57,6 +57,20 @@ int64_t TryPort(const std::string& host, int64_t port) {
   return free ? ntohs(address.sin_port) : 0;
 }
 
+/// True when somebody accepts connections there.
+bool Answers(const std::string& host, int64_t port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1 || address.sin_addr.s_addr == 0) {
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  }
+  const bool answers = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return answers;
+}
+
 /// The last lines of a file, for the report of a daemon that did not come up.
 std::string Tail(const std::string& path, size_t lines) {
   std::ifstream in(path);
@@ -129,7 +143,7 @@ class LocalCluster {
   bool announced_ = false;
   steady_clock::time_point begun_ = steady_clock::now();
   steady_clock::time_point asked_;
-  std::unique_ptr<JobClient> client_;
+  std::unique_ptr<JobClient> client_;  // while the JobManager answers
 };
 
 absl::Status LocalCluster::TakeDirectory() {
@@ -201,7 +215,6 @@ absl::Status LocalCluster::Start() {
   absl::Status launched = Launch(job_manager_);
   const int64_t wanted = options_.task_managers.value_or(o.taskmanager.min_instances);
   for (int64_t i = 0; i < wanted && launched.ok(); ++i) launched = AddTaskManager();
-  client_ = std::make_unique<JobClient>(Address());
   return launched;
 }
 
@@ -283,8 +296,19 @@ absl::Status LocalCluster::Step() {
   const milliseconds interval = announced_ ? kDemandInterval : kAnswerInterval;
   if (now - asked_ < interval) return absl::OkStatus();
   asked_ = now;
+  // A channel that has failed once looks up only every few seconds while nobody calls on it: one is
+  // made when the JobManager listens, and another when it has failed.
+  if (client_ == nullptr) {
+    if (!Answers(context_.config.options().jobmanager.bind_host, rpc_port_)) {
+      return absl::OkStatus();  // starting, or dead and about to be started again
+    }
+    client_ = std::make_unique<JobClient>(Address());
+  }
   const auto answer = client_->StatusNow();
-  if (!answer.ok()) return absl::OkStatus();  // starting, or dead and about to be started again
+  if (!answer.ok()) {
+    client_.reset();
+    return absl::OkStatus();
+  }
   job_manager_.was_ready = true;
   for (auto& tm : task_managers_) {
     for (const auto& registered : answer->task_managers()) {
@@ -360,6 +384,7 @@ void LocalCluster::Stop() {
   std::error_code ignored;
   if (lock_ < 0) return;
   fs::remove(files_.Cluster(), ignored);
+  client_.reset();  // the JobManager waits for connections to end
   auto end = [](std::vector<Daemon*> daemons) {
     for (Daemon* daemon : daemons) {
       if (daemon->child) daemon->child->Signal(SIGTERM);

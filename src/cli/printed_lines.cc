@@ -67,7 +67,7 @@ bool PrintedLines::Pause(milliseconds d) {
 }
 
 void PrintedLines::Read(const std::string& job_id, const proto::PrintEndpoint& endpoint) {
-  const auto stub = proto::WorkerService::NewStub(Connect(endpoint.rpc_address()));
+  auto stub = proto::WorkerService::NewStub(Connect(endpoint.rpc_address()));
   proto::ReadPrintedRequest request;
   request.set_job_id(job_id);
   request.set_attempt(endpoint.attempt());
@@ -93,6 +93,11 @@ void PrintedLines::Read(const std::string& job_id, const proto::PrintEndpoint& e
       // once it was there, not finding it means that it is over.
       if (ending || (seen && absl::IsNotFound(status))) return;
       if (!Pause(kRetryPause)) return;
+      if (absl::IsUnavailable(status)) {
+        // A channel that has failed reconnects only every few seconds while nobody calls.
+        stub.reset();
+        stub = proto::WorkerService::NewStub(Connect(endpoint.rpc_address()));
+      }
       continue;
     }
     seen = true;
