@@ -189,7 +189,7 @@ std::vector<Key> MakeKeys() {
   t.Section("Network");
   t.Integer("network.buffers", WEIR_FIELD(network.buffers), 16, 1 << 24,
             "Buffers of a TaskManager's network pool.");
-  t.Size("network.buffer-size", WEIR_FIELD(network.buffer_size), 4 << 10, 16 << 20,
+  t.Size("network.buffer-size", WEIR_FIELD(network.buffer_size), 4 << 10, 1 << 20,
          "Size of a network buffer.");
 
   t.Section("Checkpoints");

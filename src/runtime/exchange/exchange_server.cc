@@ -66,7 +66,7 @@ absl::StatusOr<std::unique_ptr<ExchangeServer>> ExchangeServer::Start(
     }
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", address,
-        " for data (is the port taken?); set taskmanager.data.port to a free one, or to 0"));
+        " for data (is the port taken?); set taskmanager.data-port to a free one, or to 0"));
   }
   for (const auto& queue : queues) {
     self->acceptors_.push_back(std::make_unique<Acceptor>(self.get(), queue.get()));

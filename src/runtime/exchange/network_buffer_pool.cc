@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <bit>
 #include <mutex>
 #include <vector>
 
@@ -54,10 +53,6 @@ class IndexStack {
   std::atomic<uint64_t> head_{0};            // changes:32, segment number plus one:32 (0: empty)
   std::vector<std::atomic<uint32_t>> next_;  // number plus one of the segment below
 };
-
-std::string Mebibytes(size_t bytes) {
-  return absl::StrCat((bytes + (size_t{1} << 20) - 1) >> 20, " MiB");
-}
 
 }  // namespace
 
@@ -172,24 +167,24 @@ void NetworkBuffer::Return(void* block) { BufferAccount::Return(static_cast<Buff
 
 absl::StatusOr<std::unique_ptr<NetworkBufferPool>> NetworkBufferPool::Create(size_t total_bytes,
                                                                              size_t segment_bytes) {
-  if (!std::has_single_bit(segment_bytes) || segment_bytes < kMinSegmentBytes ||
+  if (segment_bytes % kMinSegmentBytes != 0 || segment_bytes < kMinSegmentBytes ||
       segment_bytes > kMaxSegmentBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "taskmanager.memory.segment-size is ", segment_bytes,
-        " bytes; it must be a power of two from ", kMinSegmentBytes, " to ", kMaxSegmentBytes));
+    return absl::InvalidArgumentError(absl::StrCat("network.buffer-size is ", segment_bytes,
+                                                   " bytes; it must be a multiple of ",
+                                                   kMinSegmentBytes, " up to ", kMaxSegmentBytes));
   }
   const size_t segments = total_bytes / segment_bytes;
   if (segments == 0 || segments >= UINT32_MAX) {
-    return absl::InvalidArgumentError(absl::StrCat("taskmanager.memory.network is ", total_bytes,
-                                                   " bytes, which does not hold one segment of ",
-                                                   segment_bytes, " bytes; raise it"));
+    return absl::InvalidArgumentError(absl::StrCat("network memory of ", total_bytes,
+                                                   " bytes holds no buffer of ", segment_bytes,
+                                                   " bytes; raise network.buffers"));
   }
   void* memory = mmap(nullptr, segments * segment_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no address space for taskmanager.memory.network (",
-                     Mebibytes(segments * segment_bytes), "); lower it"));
+    return absl::ResourceExhaustedError(absl::StrCat("no address space for ", segments,
+                                                     " network buffers of ", segment_bytes,
+                                                     " bytes; lower network.buffers"));
   }
   return std::unique_ptr<NetworkBufferPool>(new NetworkBufferPool(
       std::make_shared<BufferPoolCore>(static_cast<char*>(memory), segments, segment_bytes)));
@@ -204,11 +199,11 @@ size_t NetworkBufferPool::DefaultBytes(size_t memory_budget_bytes) {
 absl::Status NetworkBufferPool::CheckExclusive(size_t count) const {
   const size_t reserved = core_->exclusive.load();
   if (reserved + count <= core_->total) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      count, " exclusive network buffers of ", core_->segment_bytes, " bytes are needed, ",
-      core_->total - std::min(reserved, core_->total), " of ", core_->total,
-      " are not set aside; set taskmanager.memory.network to at least ",
-      Mebibytes((reserved + count) * core_->segment_bytes), " or lower the parallelism"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat(count, " exclusive network buffers of ", core_->segment_bytes,
+                   " bytes are needed, ", core_->total - std::min(reserved, core_->total), " of ",
+                   core_->total, " are not set aside; set network.buffers to at least ",
+                   reserved + count, " or lower the parallelism"));
 }
 
 absl::StatusOr<std::shared_ptr<BufferAccount>> NetworkBufferPool::OpenAccount(
@@ -219,11 +214,11 @@ absl::StatusOr<std::shared_ptr<BufferAccount>> NetworkBufferPool::OpenAccount(
   do {
     if (floating < options.exclusive) {
       if (absl::Status s = CheckExclusive(options.exclusive); !s.ok()) return s;
-      return absl::UnavailableError(
-          absl::StrCat(options.exclusive, " exclusive network buffers are needed and ", floating,
-                       " are free at this moment (others are lent out); try again, or raise "
-                       "taskmanager.memory.network (now ",
-                       Mebibytes(core_->total * core_->segment_bytes), ")"));
+      return absl::UnavailableError(absl::StrCat(
+          options.exclusive, " exclusive network buffers are needed and ", floating,
+          " are free at this moment (others are lent out); try again, or raise network.buffers "
+          "(now ",
+          core_->total, ")"));
     }
   } while (!core_->floating.compare_exchange_weak(floating, floating - options.exclusive));
   core_->exclusive.fetch_add(options.exclusive);

@@ -68,9 +68,9 @@ absl::Status RemoteReceiver::AddPart(const InFrame& frame) {
       return absl::DataLossError("a large element begins wrongly");
     }
     if (element.bytes > gate_->wiring_.record_limit_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("a record of ", element.bytes, " bytes is above the limit of ",
-                       gate_->wiring_.record_limit_bytes, " (taskmanager.network.record-limit)"));
+      return absl::ResourceExhaustedError(absl::StrCat("a record of ", element.bytes,
+                                                       " bytes is above the limit of ",
+                                                       gate_->wiring_.record_limit_bytes));
     }
     large_expected_ = kElementHeaderBytes + element.bytes;
     large_.reserve(large_expected_);

@@ -117,10 +117,9 @@ void RemoteSender::Seal(uint16_t flags) {
 
 absl::StatusOr<char*> RemoteSender::LargeRoom(size_t bytes) {
   if (bytes > options_.record_limit_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("channel ", ToString(channel_->id), ": a record of ", bytes,
-                     " bytes is above the limit of ", options_.record_limit_bytes,
-                     " (taskmanager.network.record-limit); raise it or send smaller records"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "channel ", ToString(channel_->id), ": a record of ", bytes,
+        " bytes is above the limit of ", options_.record_limit_bytes, "; send smaller records"));
   }
   const size_t whole = kElementHeaderBytes + bytes;
   if (absl::Status s = CheckOverdraft(whole); !s.ok()) return s;

@@ -49,8 +49,7 @@ TEST(NetworkBufferPool, RefusesMoreExclusiveSegmentsThanThereAreAndNamesTheNeed)
   const std::string message(refused.message());
   EXPECT_NE(message.find("312 exclusive network buffers"), std::string::npos) << message;
   EXPECT_NE(message.find("56 of 256"), std::string::npos) << message;
-  EXPECT_NE(message.find("taskmanager.memory.network to at least 2 MiB"), std::string::npos)
-      << message;
+  EXPECT_NE(message.find("network.buffers to at least 512"), std::string::npos) << message;
   EXPECT_EQ(pool->OpenAccount({.exclusive = 57}).status().code(),
             absl::StatusCode::kResourceExhausted);
 }
@@ -65,10 +64,9 @@ TEST(NetworkBufferPool, AnAccountsExclusiveSegmentsComeBackWithIt) {
 
 TEST(NetworkBufferPool, RefusesBadSizesByName) {
   const auto odd = NetworkBufferPool::Create(1 << 20, 5000);
-  EXPECT_NE(odd.status().message().find("taskmanager.memory.segment-size"),
-            absl::string_view::npos);
+  EXPECT_NE(odd.status().message().find("network.buffer-size"), absl::string_view::npos);
   const auto empty = NetworkBufferPool::Create(1000, kSegment);
-  EXPECT_NE(empty.status().message().find("taskmanager.memory.network"), absl::string_view::npos);
+  EXPECT_NE(empty.status().message().find("network.buffers"), absl::string_view::npos);
 }
 
 TEST(NetworkBufferPool, SegmentsOutliveThePoolForAForeignOwner) {
