@@ -37,8 +37,8 @@ struct LocalSection {
 };
 
 struct NetworkSection {
-  int64_t buffers = 4096;
-  int64_t buffer_size = 32 << 10;
+  int64_t buffers = 2048;
+  int64_t buffer_size = 64 << 10;
 };
 
 struct CheckpointSection {

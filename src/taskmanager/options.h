@@ -22,8 +22,8 @@ struct TaskManagerOptions {
   uint32_t slots = 0;
   /// The whole process; 0: the cgroup's limit, else 2 GiB.
   uint64_t memory_bytes = 0;
-  uint32_t network_buffers = 4096;
-  uint32_t network_buffer_bytes = 32 << 10;
+  uint32_t network_buffers = 2048;
+  uint32_t network_buffer_bytes = 64 << 10;
   /// Working files: artifacts, open epochs, local state. Swept of dead incarnations at the start.
   std::string directory;
   std::string log_file;  ///< for ReadLog; empty: none

@@ -10,7 +10,7 @@ namespace weir {
 
 /// Segment sizes. A segment holds one frame: header, then payload.
 inline constexpr size_t kMinSegmentBytes = size_t{4} << 10;
-inline constexpr size_t kDefaultSegmentBytes = size_t{32} << 10;
+inline constexpr size_t kDefaultSegmentBytes = size_t{64} << 10;
 inline constexpr size_t kMaxSegmentBytes = size_t{1} << 20;
 
 /// Fixed header in front of every frame.

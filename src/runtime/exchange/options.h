@@ -13,7 +13,7 @@ struct CreditOptions {
   /// Buffers that belong to each channel alone, on its sending and on its receiving side.
   uint32_t exclusive_per_channel = 2;
   /// Further buffers that the channels of one input gate share, given by announced backlog.
-  uint32_t floating_per_gate = 64;
+  uint32_t floating_per_gate = 32;
   /// Most credits one channel can hold.
   uint32_t max_per_channel = 1000;
   /// Further buffers that one sending channel may fill while its frames wait for credit.
