@@ -220,6 +220,7 @@ double RunEdge(const std::vector<Record48>& records, uint64_t total) {
     while (!remote.HasRoom()) producer.Park(std::chrono::milliseconds(100));
   }
   edge.EmitControl({.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
+  edge.Kick();
   while (!drain(local, seen, sum)) {
   }
   while (!remote.HasRoom()) producer.Park(std::chrono::milliseconds(100));

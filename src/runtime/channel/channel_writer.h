@@ -26,6 +26,9 @@ class ChannelWriter {
   /// after the wake that follows.
   virtual bool Flush() = 0;
 
+  /// The producer's time slice ends: a consumer that was not woken for a few elements alone is now.
+  virtual void Kick() {}
+
   /// False while the consumer lags: the producer gets a wake when it turns true.
   virtual bool HasRoom() = 0;
 };

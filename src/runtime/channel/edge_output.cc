@@ -104,6 +104,10 @@ bool EdgeOutput::Flush() {
   return all;
 }
 
+void EdgeOutput::Kick() {
+  for (ChannelWriter* channel : channels_) channel->Kick();
+}
+
 bool EdgeOutput::HasRoom() {
   bool room = true;
   for (ChannelWriter* channel : channels_) room = channel->HasRoom() && room;

@@ -26,6 +26,8 @@ class EdgeOutput final : public Output {
 
   /// See ChannelWriter::Flush.
   bool Flush();
+  /// See ChannelWriter::Kick.
+  void Kick();
   /// True when every channel has room.
   bool HasRoom();
 

@@ -50,7 +50,7 @@ void LocalChannel::EmitControl(const ControlElement& element) {
 
 void LocalChannel::Push(Element element) {
   if (DrainOverdraft() && ring_.TryPush(std::move(element))) {
-    consumer_->Wake();
+    Pushed();
     return;
   }
   if (overdraft_.size() >= kMaxOverdraftElements) {
@@ -68,8 +68,17 @@ bool LocalChannel::DrainOverdraft() {
     overdraft_.pop_front();
     pushed = true;
   }
-  if (pushed) consumer_->Wake();
+  if (pushed) Pushed();
   return overdraft_.empty();
+}
+
+void LocalChannel::Pushed() {
+  kick_ = true;
+  if (ring_.size() >= kWakeAt) Kick();
+}
+
+void LocalChannel::Kick() {
+  if (std::exchange(kick_, false)) consumer_->Wake();
 }
 
 bool LocalChannel::HasRoom() {

@@ -23,6 +23,9 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
  public:
   /// Elements on their way before the producer is told to wait.
   static constexpr uint32_t kRingElements = 8;
+  /// A sleeping consumer is woken for this many elements, or when the producer's slice ends: a wake
+  /// costs a system call, as much as the copying of hundreds of rows.
+  static constexpr uint32_t kWakeAt = kRingElements / 2;
   /// Elements beyond the ring that one record (or one fired key) may cause: 4 M rows.
   static constexpr uint32_t kMaxOverdraftElements = 4096;
 
@@ -31,6 +34,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   void Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) override;
   void EmitControl(const ControlElement& element) override;
   bool Flush() override;
+  void Kick() override;
   bool HasRoom() override;
 
   Next Peek(Batch*& batch, ControlElement& control) override;
@@ -46,6 +50,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   Batch& Open();
   void Push(Element element);
   bool DrainOverdraft();
+  void Pushed();
 
   const RecordType& type_;
   Parker* const producer_;
@@ -57,6 +62,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   // Producer's thread.
   std::unique_ptr<Batch> open_;
   std::deque<Element> overdraft_;
+  bool kick_ = false;  // pushed since the last wake
 };
 
 }  // namespace weir

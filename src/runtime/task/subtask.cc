@@ -92,6 +92,7 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     const nanoseconds now = options_.clock->Monotonic();
     if (step == Step::kDone && now < deadline) continue;
     FlushIfDue();
+    for (auto& edge : edges_) edge->Kick();
     uint64_t records_out = 0;
     for (const auto& edge : edges_) records_out += edge->records_out();
     counters_->records_out.store(records_out, std::memory_order_relaxed);

@@ -113,6 +113,7 @@ TEST_F(LocalChannelTest, TwoThreadsExchangeEveryRowOnce) {
     channel_.Flush();
     channel_.EmitControl(
         {.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
+    channel_.Kick();
     while (!channel_.HasRoom()) producer_.Park(std::chrono::seconds(60));
   });
   int expected = 0;
