@@ -2,7 +2,7 @@
 # demo.sh [BUILD_DIR]: a local cluster of one JobManager and two TaskManagers, with the hot-items job
 # on it: results and a line of figures in this terminal until Ctrl-C, which ends job and cluster.
 #
-# WEIR_DEMO_ARGS  arguments of the job, for example "--rate 500000" (examples/hot_items)
+# DEMO_ARGS  arguments of the job, for example "--rate 500000" (examples/hot_items)
 #
 # Job and cluster get process groups of their own, so that one Ctrl-C reaches this script alone and
 # it can end them in order; should the script itself be killed, the kernel ends them for it.
@@ -49,7 +49,7 @@ Bids per auction in the last ten seconds of event time, every two seconds, the m
 TEXT
 
 # The line of figures below the results is drawn by \`weir run\`.
-own_group "$weir" run "$job" --parallelism 2 -- ${WEIR_DEMO_ARGS:-} &
+own_group "$weir" run "$job" --parallelism 2 -- ${DEMO_ARGS:-} &
 run=$!
 [ -z "$stopping" ] || kill -INT "$run" 2> /dev/null || true
 code=0

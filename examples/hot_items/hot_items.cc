@@ -17,17 +17,19 @@ struct AuctionBids {
   uint64_t bids = 0;
 };
 
-WEIR_JOB(env, args) {
-  env.settings().name = "hot-items";
-
+static Source<nexmark::Event> AuctionEvents(const Args& args) {
   nexmark::SourceOptions events;
   events.generator.events = static_cast<uint64_t>(args.GetInt("events", 0));
   // Event time passes five times as fast as real time at the default rate, so that there is
   // something to see several times a second.
   events.generator.events_per_second = 20'000;
   events.emit_per_second = static_cast<uint64_t>(args.GetInt("rate", 100'000));
+  return nexmark::Source(events);
+}
 
-  env.From(nexmark::Source(events), MonotonousTimestamps<nexmark::Event>())
+WEIR_JOB(env, args) {
+  env.settings().name = "hot-items";
+  env.From(AuctionEvents(args), MonotonousTimestamps<nexmark::Event>())
       .Uid("events")
       .Filter([](const nexmark::Event& event) { return event.is_bid(); })
       .Map([](const nexmark::Event& event) { return event.bid.auction; })
