@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -24,7 +25,9 @@ absl::StatusOr<Child> Child::Spawn(const std::vector<std::string>& arguments,
                                    const std::string& output) {
   std::vector<std::string> words = {"weir"};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  words.push_back(absl::StrCat("--parent-pid=", getpid()));
+  // What follows `--` is not for the program itself.
+  words.insert(std::find(words.begin(), words.end(), "--"),
+               absl::StrCat("--parent-pid=", getpid()));
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -37,15 +40,18 @@ absl::StatusOr<Child> Child::Spawn(const std::vector<std::string>& arguments,
   // The launcher blocks signals that it reads itself; its children begin with a clean slate.
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output.c_str(),
-                                   O_WRONLY | O_CREAT | O_APPEND, 0644);
-  posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
+  if (!output.empty()) {
+    posix_spawnattr_setpgroup(&attributes, 0);
+    flags |= POSIX_SPAWN_SETPGROUP;
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output.c_str(),
+                                     O_WRONLY | O_CREAT | O_APPEND, 0644);
+    posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
+  }
+  posix_spawnattr_setflags(&attributes, flags);
   pid_t pid = 0;
   // posix_spawn, not fork: gRPC's threads run here already.
   const int error = posix_spawn(&pid, "/proc/self/exe", &files, &attributes, argv.data(), environ);

@@ -22,7 +22,8 @@ struct Ending {
 /// dies with it (DieWithParent). Not copyable; the destructor kills what still runs.
 class Child {
  public:
-  /// `output`: file to which what it writes to standard output and error is appended.
+  /// `output`: file to which what it writes to standard output and error is appended; empty: it
+  /// keeps this process's terminal, and its process group.
   static absl::StatusOr<Child> Spawn(const std::vector<std::string>& arguments,
                                      const std::string& output);
   Child(Child&& other) noexcept : pid_(other.pid_) { other.pid_ = 0; }

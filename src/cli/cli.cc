@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/abi.h"
 #include "base/error.h"
+#include "cli/child.h"
 #include "cli/context.h"
 #include "cli/daemons.h"
 #include "cli/jobs.h"
@@ -59,6 +60,7 @@ class Program {
 
   int Run(const std::vector<std::string>& arguments) {
     // Everything after `--` is the job's; CLI11 must not look into it.
+    run_.words = arguments;
     std::vector<std::string> own = arguments;
     for (auto it = own.begin(); it != own.end(); ++it) {
       if (*it != "--") continue;
@@ -122,7 +124,10 @@ class Program {
   void AddRun() {
     CLI::App* run = Command(
         "run", "Submit a job library and stay attached: weir run libjob.so -- --topic orders",
-        [this](Context& c) { return RunJob(c, run_); });
+        [this](Context& c) {
+          if (parent_pid_ != 0) DieWithParent(parent_pid_);
+          return RunJob(c, run_);
+        });
     run->add_option("library", run_.library, "The job, built with weir_add_job()")->required();
     run->add_option("-p,--parallelism", run_.parallelism,
                     "Parallelism of operators that do not say");
@@ -138,6 +143,9 @@ class Program {
     run->add_flag("--new-lineage", run_.new_lineage,
                   "Go back to a savepoint although later results are published: they are repeated");
     run->add_flag("-d,--detached", run_.detached, "Do not stay attached; print the job's id");
+    run->add_flag("--in-process", run_.in_process,
+                  "Run the subtasks in this process, for a debugger or a sanitizer");
+    run->add_option("--parent-pid", parent_pid_)->group("");  // for --in-process
     run->footer(
         "Attached, Ctrl-C cancels the job; a second one lets go of it.\n"
         "What follows -- is given to the job.");

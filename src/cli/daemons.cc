@@ -93,9 +93,7 @@ ExitCode ServeJobManager(const Context& context, int parent_pid) {
   return RunJobManager(options) == 0 ? kDone : kFailed;
 }
 
-ExitCode ServeTaskManager(const Context& context, int parent_pid) {
-  if (parent_pid != 0) DieWithParent(parent_pid);
-  const config::Options& o = context.config.options();
+TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   TaskManagerOptions options;
   options.id =
       o.taskmanager.id.empty() ? absl::StrCat(HostName(), "-", getpid()) : o.taskmanager.id;
@@ -118,7 +116,13 @@ ExitCode ServeTaskManager(const Context& context, int parent_pid) {
   }
   options.dedicated = o.taskmanager.dedicated;
   options.insecure = o.security.insecure;
-  SetUpLogs(o.log, options.id, parent_pid != 0);
+  return options;
+}
+
+ExitCode ServeTaskManager(const Context& context, int parent_pid) {
+  if (parent_pid != 0) DieWithParent(parent_pid);
+  const TaskManagerOptions options = TaskManagerOptionsOf(context.config.options());
+  SetUpLogs(context.config.options().log, options.id, parent_pid != 0);
   log::Info("TaskManager starts", {{"job_manager", options.job_manager}, {"pid", getpid()}});
   const int code = RunTaskManager(options);
   if (code == kExecuteAgain) ExecuteAgain();

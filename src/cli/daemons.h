@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cli/context.h"
+#include "taskmanager/options.h"
 
 namespace weir::cli {
 
@@ -8,5 +9,8 @@ namespace weir::cli {
 /// 0: none.
 ExitCode ServeJobManager(const Context& context, int parent_pid);
 ExitCode ServeTaskManager(const Context& context, int parent_pid);
+
+/// What the configuration says of a TaskManager.
+TaskManagerOptions TaskManagerOptionsOf(const config::Options& options);
 
 }  // namespace weir::cli

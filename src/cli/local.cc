@@ -1,10 +1,8 @@
 #include "cli/local.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -20,6 +18,7 @@
 #include "cli/job_client.h"
 #include "cli/local_files.h"
 #include "cli/output.h"
+#include "cli/ports.h"
 #include "cli/respawn.h"
 
 namespace weir::cli {
@@ -38,38 +37,6 @@ constexpr milliseconds kAnswerInterval{10};
 constexpr milliseconds kStartLimit{15'000};
 // Daemons have this long to end in good order.
 constexpr milliseconds kStopLimit{5'000};
-
-/// The port if nothing listens there, with 0 one that is free; 0: it is taken.
-int64_t TryPort(const std::string& host, int64_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) {
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  }
-  socklen_t size = sizeof address;
-  auto* raw = reinterpret_cast<sockaddr*>(&address);
-  const bool free = bind(fd, raw, size) == 0 && getsockname(fd, raw, &size) == 0;
-  close(fd);
-  return free ? ntohs(address.sin_port) : 0;
-}
-
-/// True when somebody accepts connections there.
-bool Answers(const std::string& host, int64_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1 || address.sin_addr.s_addr == 0) {
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  }
-  const bool answers = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return answers;
-}
 
 /// The last lines of a file, for the report of a daemon that did not come up.
 std::string Tail(const std::string& path, size_t lines) {

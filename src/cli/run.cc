@@ -8,6 +8,7 @@
 #include "base/abi.h"
 #include "base/error.h"
 #include "cli/attach.h"
+#include "cli/in_process.h"
 #include "cli/job_client.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -18,6 +19,15 @@ namespace weir::cli {
 namespace {
 
 constexpr uint64_t kMaxArtifactBytes = uint64_t{1} << 30;
+
+std::string RandomToken() {
+  std::random_device device;
+  char token[33];
+  std::snprintf(token, sizeof token, "%08x%08x%08x%08x", device(), device(), device(), device());
+  return token;
+}
+
+}  // namespace
 
 absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
                                          const config::RunSection& defaults) {
@@ -58,16 +68,8 @@ absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
   return overrides;
 }
 
-std::string RandomToken() {
-  std::random_device device;
-  char token[33];
-  std::snprintf(token, sizeof token, "%08x%08x%08x%08x", device(), device(), device(), device());
-  return token;
-}
-
-}  // namespace
-
 ExitCode RunJob(const Context& context, const RunOptions& options) {
+  if (options.in_process) return RunInProcess(context, options);
   auto overrides = OverridesOf(options, context.config.options().run);
   if (!overrides.ok()) return context.Fail(overrides.status());
   try {

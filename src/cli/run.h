@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "cli/context.h"
+#include "job/job_library.h"
 
 namespace weir::cli {
 
@@ -23,10 +25,16 @@ struct RunOptions {
   bool allow_non_restored_state = false;
   bool new_lineage = false;
   bool detached = false;
+  bool in_process = false;
+  /// The whole command line, for --in-process, which runs it again in a child.
+  std::vector<std::string> words;
 };
 
 /// Builds the job's graph in child processes, submits it, and stays attached unless told otherwise.
 /// Forks: called before the process has threads.
 ExitCode RunJob(const Context& context, const RunOptions& options);
+
+absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
+                                         const config::RunSection& defaults);
 
 }  // namespace weir::cli

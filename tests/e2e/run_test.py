@@ -80,6 +80,13 @@ class Run(unittest.TestCase):
         self.cluster.run("dispose", path)
         self.cluster.run("dispose", path, code=4)
 
+    def test_in_process_the_subtasks_run_in_the_command_itself(self):
+        out = self.cluster.run("run", JOB, "--in-process", "-p", "3", "--", "--count", "100")
+        self.assertEqual(sorted(out.splitlines()), sorted(f"{i} row" for i in range(100)))
+        self.cluster.run("run", "--in-process", JOB, "--checkpoint-interval", "0", "--", "--count",
+                         "100", "--fail-at", "50", code=1)
+        self.assertIn("row 50 is bad", self.cluster.stderr)
+
     def test_what_does_not_exist_is_told(self):
         self.cluster.run("describe", "no-such-job", code=4)
         self.cluster.run("run", JOB, "--from-savepoint", "/no/such", "--", "--count", "1", code=4)

@@ -1,0 +1,137 @@
+#include "cli/in_process.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "cli/child.h"
+#include "cli/daemons.h"
+#include "cli/ports.h"
+#include "job/extract_graph.h"
+#include "log/log.h"
+
+namespace weir::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPoll{10};
+constexpr milliseconds kStartLimit{15'000};
+
+/// A directory that goes with its owner.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    char pattern[] = "/tmp/weir-run-XXXXXX";
+    if (mkdtemp(pattern) != nullptr) path_ = pattern;
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Slots that the job needs: each sharing group as many as its widest vertex.
+uint32_t SlotsFor(const proto::JobGraph& graph) {
+  std::map<std::string, uint32_t> widest;
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    uint32_t& width = widest[vertex.slot_sharing_group()];
+    width = std::max(width, vertex.parallelism());
+  }
+  uint32_t slots = 1;
+  uint32_t sum = 0;
+  for (const auto& [group, width] : widest) sum += width;
+  return std::max(slots, sum);
+}
+
+}  // namespace
+
+ExitCode RunInProcess(const Context& context, const RunOptions& options) {
+  if (context.config.IsSet("jobmanager.address")) {
+    return context.Fail(absl::InvalidArgumentError(
+        "--in-process runs the job in a cluster of its own; take out --jobmanager"));
+  }
+  if (options.detached) {
+    return context.Fail(
+        absl::InvalidArgumentError("--in-process and --detached exclude each other"));
+  }
+  auto overrides = OverridesOf(options, context.config.options().run);
+  if (!overrides.ok()) return context.Fail(overrides.status());
+  auto extracted = ExtractGraph(options.library, options.arguments, *overrides);
+  if (!extracted.ok()) return context.Fail(extracted.status());
+
+  const ScratchDirectory scratch;
+  const std::string host = "127.0.0.1";
+  const int64_t port = TryPort(host, 0);
+  auto job_manager =
+      Child::Spawn({"jobmanager", "--set", absl::StrCat("jobmanager.rpc-port=", port), "--set",
+                    "metrics.enabled=false", "--set",
+                    absl::StrCat("jobmanager.dir=", scratch.path(), "/jobmanager"), "--set",
+                    absl::StrCat("log.dir=", scratch.path())},
+                   scratch.path() + "/jobmanager.out");
+  if (!job_manager.ok()) return context.Fail(job_manager.status());
+  const auto limit = std::chrono::steady_clock::now() + kStartLimit;
+  while (!Answers(host, port)) {
+    const auto ending = job_manager->Poll();
+    if (ending || std::chrono::steady_clock::now() > limit) {
+      return context.Fail(absl::InternalError(
+          absl::StrCat("the JobManager ", ending ? ending->Text() : "did not come up")));
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+
+  std::vector<std::string> words = options.words;
+  std::erase(words, "--in-process");
+  words.insert(std::find(words.begin(), words.end(), "--"),
+               absl::StrCat("--jobmanager=", host, ":", port));
+  auto command = Child::Spawn(words, "");
+  if (!command.ok()) return context.Fail(command.status());
+
+  TaskManagerOptions task_manager = TaskManagerOptionsOf(context.config.options());
+  task_manager.id = "in-process";
+  task_manager.job_manager = absl::StrCat(host, ":", port);
+  task_manager.rpc_port = task_manager.data_port = 0;
+  task_manager.metrics_port = -1;
+  task_manager.slots = std::max(task_manager.slots, SlotsFor(extracted->graph));
+  task_manager.directory = scratch.path() + "/taskmanager";
+  log::Configure({.level = log::Level::kWarn, .instance = task_manager.id});
+
+  // The command ends when the job does; then this process is done as a TaskManager. Blocked in
+  // every thread from now on, so that only the TaskManager takes these.
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  const pid_t command_pid = command->pid();
+  std::atomic<bool> over{false};
+  Ending ending;
+  std::thread waiter([&] {
+    siginfo_t info{};
+    while (waitid(P_PID, static_cast<id_t>(command_pid), &info, WEXITED | WNOWAIT) != 0) {
+    }
+    over = true;
+    ending = command->Poll().value_or(Ending{});
+    kill(getpid(), SIGTERM);
+  });
+  RunTaskManager(task_manager);
+  // Ended by Ctrl-C: the command gets it, too, wherever it was sent, and cancels the job.
+  if (!over) kill(command_pid, SIGINT);
+  waiter.join();
+  return ending.by_signal ? kFailed : static_cast<ExitCode>(ending.code);
+}
+
+}  // namespace weir::cli
