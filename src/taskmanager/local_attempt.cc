@@ -586,9 +586,6 @@ void LocalAttempt::MaybeReleased() {
     std::error_code ignored;
     std::filesystem::remove_all(directory, ignored);
   });
-  proto::ToJobManager message = NewMessage();
-  *message.mutable_attempt_released()->mutable_attempt() = deploy_.attempt();
-  env_.send(std::move(message));
   on_released_();
 }
 

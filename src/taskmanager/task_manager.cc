@@ -405,13 +405,19 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
             {{"job", deploy.job_name()}, {"job_id", job}, {"attempt", deploy.attempt().attempt()}});
   auto& slot = attempts_[job];
   slot = std::make_unique<LocalAttempt>(std::move(env), deploy, leader_epoch, [this, job] {
-    loop_->Post([this, job] { OnReleased(job, nullptr); });
+    loop_->Post([this, job] { OnReleased(job); });
   });
   slot->Start();
 }
 
-void TaskManager::OnReleased(const std::string& job, LocalAttempt*) {
-  attempts_.erase(job);
+void TaskManager::OnReleased(const std::string& job) {
+  const auto released = attempts_.find(job);
+  // Under the epoch of whoever leads now: a new leader waits for the end of an old one's attempt,
+  // and does not hear what that says under its own epoch.
+  proto::ToJobManager message = NewMessage();
+  *message.mutable_attempt_released()->mutable_attempt() = released->second->ref();
+  attempts_.erase(released);
+  link_->Send(std::move(message));
   const auto next = waiting_.find(job);
   if (next != waiting_.end() && !ending_) {
     const proto::DeployJob deploy = std::move(next->second);

@@ -51,7 +51,7 @@ class TaskManager {
   void OnCancel(const proto::CancelJob& cancel);
   LocalAttempt* Find(const proto::AttemptRef& ref);
   void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
-  void OnReleased(const std::string& job, LocalAttempt* attempt);
+  void OnReleased(const std::string& job);
   void Heartbeat(uint64_t stream);
   void SendMetrics(uint64_t stream);
   void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
