@@ -1,0 +1,179 @@
+"""A cluster for tests that kill: a JobManager and TaskManagers started one by one, and a broker.
+
+Everything started here dies with the test, however that ends.
+"""
+
+import ctypes
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from cluster import Cluster, eventually
+
+KAFKA = pathlib.Path(__file__).resolve().parents[2] / "tools" / "kafka"
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def spawn(command, **options):
+    """A process that the kernel kills when the test's main thread ends."""
+    return subprocess.Popen([str(word) for word in command],
+                            preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+                            **options)
+
+
+def free_port():
+    # Below the ephemeral range, so that no client's own port takes it while its daemon is dead.
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), "little") % 20000
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+class Daemons(Cluster):
+    """`weir jobmanager` and `weir taskmanager` processes, each killed and started by itself."""
+
+    def __init__(self, weir, task_managers=2, slots=2):
+        super().__init__(weir)
+        self.names = ["jobmanager"] + [f"tm-{i + 1}" for i in range(task_managers)]
+        self.slots = slots
+        self.address = f"127.0.0.1:{free_port()}"
+        self.env["WEIR_JOBMANAGER_ADDRESS"] = self.address
+        self.processes = {}
+
+    def start(self, name):
+        settings = {"metrics.port": 0, "log.dir": f"{self.dir}/logs"}
+        if name == "jobmanager":
+            settings |= {"jobmanager.rpc-port": self.address.split(":")[1],
+                         "jobmanager.dir": f"{self.dir}/jobmanager"}
+        else:
+            settings |= {"taskmanager.id": name, "taskmanager.dir": f"{self.dir}/work",
+                         "taskmanager.slots": self.slots, "taskmanager.rpc-port": 0,
+                         "taskmanager.data-port": 0}
+        command = [self.weir, "jobmanager" if name == "jobmanager" else "taskmanager"]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        with open(f"{self.dir}/logs/{name}.out", "ab") as out:
+            self.processes[name] = spawn(command, env=self.env, stdout=out, stderr=out)
+
+    def kill(self, name):
+        """kill -9; false when it was dead already."""
+        process = self.processes[name]
+        if process.poll() is not None:
+            return False
+        process.kill()
+        process.wait()
+        return True
+
+    def __enter__(self):
+        os.makedirs(f"{self.dir}/logs", exist_ok=True)
+        for name in self.names:
+            self.start(name)
+        eventually(self.ready_now, "all TaskManagers are registered")
+        return self
+
+    def ready_now(self):
+        try:
+            return len(self.task_managers()) == len(self.names) - 1
+        except AssertionError:
+            return False
+
+    def stop(self):
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+        for process in self.processes.values():
+            process.wait()
+        return 0
+
+
+class Broker:
+    """A real broker in a directory of its own."""
+
+    def __init__(self, directory):
+        self.dir = directory
+
+    def __enter__(self):
+        self.process = spawn([KAFKA / "start.sh", self.dir, "--foreground"])
+        port = pathlib.Path(self.dir, "port")
+
+        def answers():
+            if self.process.poll() is not None:
+                raise AssertionError(f"the broker died; see {self.dir}/server.log")
+            if not port.exists() or not port.read_text().strip():
+                return False
+            self.address = f"127.0.0.1:{port.read_text().strip()}"
+            listed = subprocess.run(["kcat", "-b", self.address, "-L", "-J", "-m", "1"],
+                                    capture_output=True, check=False)
+            return b'"brokers":[{"id":1' in listed.stdout
+        eventually(answers, "the broker answers", limit_s=120)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def topic(self, name, partitions):
+        subprocess.run([KAFKA / "create-topic.sh", self.address, name, str(partitions)],
+                       check=True, stdout=subprocess.DEVNULL)
+
+
+class Sequences:
+    """Writes {"key", "seq"} records at a steady rate from a thread, each key counting from 1."""
+
+    def __init__(self, broker, topic, keys, rate):
+        self.keys, self.rate, self.last = keys, rate, 0
+        self.stopping = threading.Event()
+        self.kcat = spawn(["kcat", "-b", broker.address, "-P", "-t", topic, "-K:",
+                           "-X", "enable.idempotence=true"], stdin=subprocess.PIPE)
+        self.thread = threading.Thread(target=self.produce)
+        self.thread.start()
+
+    def produce(self):
+        begun = time.monotonic()
+        while True:
+            self.last += 1
+            self.kcat.stdin.write("".join(
+                f'k{k}:{{"key":"k{k}","seq":{self.last}}}\n' for k in range(self.keys)).encode())
+            ahead = begun + self.last * self.keys / self.rate - time.monotonic()
+            if self.stopping.wait(max(0, ahead)):
+                return
+
+    def finish(self):
+        """Ends the stream; returns how many records were written."""
+        self.stopping.set()
+        self.thread.join()
+        self.kcat.stdin.close()
+        if self.kcat.wait() != 0:
+            raise AssertionError(f"kcat -P ended with {self.kcat.returncode}")
+        return self.last * self.keys
+
+
+class Witness:
+    """Counts what a read-committed reader sees, as it sees it."""
+
+    def __init__(self, broker, topic):
+        self.count = 0
+        self.kcat = spawn(["kcat", "-b", broker.address, "-C", "-t", topic, "-o", "beginning", "-u",
+                           "-q", "-f", "\n", "-X", "isolation.level=read_committed"],
+                          stdout=subprocess.PIPE)
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        while chunk := os.read(self.kcat.stdout.fileno(), 1 << 16):
+            self.count += chunk.count(b"\n")
+
+    def close(self):
+        self.kcat.kill()
+        self.kcat.wait()
+        self.thread.join()
+        self.kcat.stdout.close()

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Kafka to Kafka exactly once, with processes killed at random moments, judged by a reader that
+shares no code with Weir.
+
+    kafka_kill_test.py WEIR SEQUENCES_JOB ROUNDS [SEED]
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from cluster import eventually
+from daemons import KAFKA, Broker, Daemons, Sequences, Witness
+
+WEIR, JOB, ROUNDS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+SEED = int(sys.argv[4]) if len(sys.argv) > 4 else int.from_bytes(os.urandom(4), "little")
+KEYS = 100
+RATE = 20_000
+LIMIT_S = 60
+
+
+class Kills(unittest.TestCase):
+    def checkpoints(self, cluster, job):
+        """Completed ones; a JobManager that is not there (yet) knows none."""
+        try:
+            return int(cluster.json("describe", job).get("checkpoints_completed", 0))
+        except AssertionError:
+            return 0
+
+    def verdict(self, broker, field, last):
+        done = subprocess.run(
+            [KAFKA / "verify_reader.py", broker.address, "out", "--sequences", "--sequence-field",
+             field, "--keys", str(KEYS), "--last", str(last)], capture_output=True, text=True,
+            check=False)
+        print(f"verdict by {field}: {done.stdout.strip()} {done.stderr.strip()}", flush=True)
+        return done.returncode, json.loads(done.stdout) if done.stdout else {}
+
+    def test_every_key_counts_on_without_a_gap(self):
+        dice = random.Random(SEED)
+        print(f"seed {SEED}, {ROUNDS} rounds", flush=True)
+        victims = (["tm-1"], ["tm-2"], ["jobmanager"], ["jobmanager", "tm-1"],
+                   ["tm-2", "jobmanager"])
+        order = [victims[i % len(victims)] for i in range(ROUNDS)]
+        dice.shuffle(order)
+        with tempfile.TemporaryDirectory(prefix="weir_kafka_") as directory, \
+                Broker(directory) as broker, Daemons(WEIR) as cluster:
+            broker.topic("in", 4)
+            broker.topic("out", 3)
+            job = cluster.run("run", JOB, "-p", "2", "--detached", "--", "--brokers",
+                              broker.address).strip()
+            source = Sequences(broker, "in", KEYS, RATE)
+            witness = Witness(broker, "out")
+            self.addCleanup(witness.close)
+            self.addCleanup(source.stopping.set)
+            for number, names in enumerate(order):
+                before, seen = self.checkpoints(cluster, job), witness.count
+                # Work is under way again: new results and new checkpoints since the last kill.
+                eventually(lambda: witness.count > seen and
+                           self.checkpoints(cluster, job) >= before + 2,
+                           f"round {number}: results and checkpoints", LIMIT_S)
+                time.sleep(dice.uniform(0, 1.5))  # the random moment
+                for name in names:
+                    self.assertTrue(cluster.kill(name), f"{name} had died by itself")
+                killed, seen = time.monotonic(), witness.count
+                for name in names:
+                    cluster.start(name)
+                eventually(lambda: witness.count > seen, f"round {number}: results", LIMIT_S)
+                print(f"round {number}: killed {' and '.join(names)}; next result after "
+                      f"{time.monotonic() - killed:.2f} s", flush=True)
+            written = source.finish()
+            eventually(lambda: witness.count >= written, f"all {written} records are there",
+                       2 * LIMIT_S)
+            self.assertIn("savepoint_path", cluster.json("stop", job))
+            for field in ("seq", "count"):
+                code, verdict = self.verdict(broker, field, source.last)
+                self.assertEqual(code, 0)
+                self.assertEqual(verdict["records"], written)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)

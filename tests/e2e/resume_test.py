@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Jobs give the answer that Python works out: run straight; and run at parallelism 2, stopped with
+a savepoint in the middle, and resumed at parallelism 3; on both state backends.
+
+    resume_test.py WEIR TOTALS_JOB WINDOWS_JOB ROUTES_JOB
+"""
+
+import collections
+import pathlib
+import sys
+import unittest
+
+from cluster import Cluster, eventually
+
+WEIR = sys.argv[1]
+LIBRARIES = dict(zip(("totals", "windows", "routes"), sys.argv[2:5]))
+COUNT = 30_000
+RATE = 10_000
+
+
+def totals(lines):
+    """Every count of every key once, and the totals that the last ones carry."""
+    finals, seen = {}, collections.Counter()
+    for line in lines:
+        kind, key, count, *rest = line.split()
+        seen[kind, key, int(count)] += 1
+        if int(count) == COUNT // 100:
+            finals[kind, key] = [int(word) for word in rest]
+    return seen, finals
+
+
+def expected_totals():
+    values = {f"k{k}": range(k, COUNT, 100) for k in range(100)}
+    seen = collections.Counter((kind, key, n + 1) for kind in ("agg", "own") for key in values
+                               for n in range(COUNT // 100))
+    finals = {("agg", key): [sum(v)] for key, v in values.items()}
+    for key, v in values.items():
+        finals["own", key] = [sum(v), len({i // 7 % 5 for i in v}),
+                              sum(i // 7 % 4 == 0 for i in v)]
+    return seen, finals
+
+
+def expected_windows():
+    tumbling = collections.defaultdict(lambda: [0, 0])
+    sliding, everything = collections.Counter(), collections.Counter()
+    for i in range(COUNT):
+        key, at = i % 50, i + i * 7919 % 41 - 20
+        end = at // 1000 * 1000 + 1000
+        tumbling[key, end][0] += 1
+        tumbling[key, end][1] += i
+        everything[end] += 1
+        first = at // 500 * 500 + 500
+        for end in range(first, first + 3000, 500):
+            sliding[key, end] += 1
+    return collections.Counter(
+        [f"tumbling {k} {end} {n} {total}" for (k, end), (n, total) in tumbling.items()] +
+        [f"sliding {k} {end} {n}" for (k, end), n in sliding.items()] +
+        [f"all {end} {n}" for end, n in everything.items()])
+
+
+def expected_routes():
+    sums = collections.Counter()
+    thirds = []
+    for value in range(2 * COUNT):
+        if value % 3 == 0:
+            thirds.append(f"third {value}")
+        else:
+            sums[value % 11, value // 2 // 1000 * 1000 + 1000] += value
+    return collections.Counter(
+        thirds + [f"second {k} {end} {n} {n}" for (k, end), n in sums.items()])
+
+
+# Per job: what it must give, how its lines are read, and how many lines show that it is under way.
+JOBS = {
+    "totals": (expected_totals, totals, 8000),
+    "windows": (expected_windows, collections.Counter, 600),
+    "routes": (expected_routes, collections.Counter, 3000),
+}
+
+
+class Resume(unittest.TestCase):
+    maxDiff = 2000
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(WEIR, "-t", "2", "-s", "2")
+        cls.addClassCleanup(cls.cluster.__exit__, None)
+        cls.cluster.__enter__()
+
+    def setUp(self):
+        self.out = pathlib.Path(self.cluster.dir, self.id().rsplit(".")[-1] + ".lines")
+
+    def lines(self):
+        return self.out.read_text().splitlines() if self.out.exists() else []
+
+    def check(self, name):
+        expected, read, _ = JOBS[name]
+        want, got = expected(), read(self.lines())
+        if want != got:
+            wants, gots = want if isinstance(want, tuple) else (want,), (
+                got if isinstance(got, tuple) else (got,))
+            for w, g in zip(wants, gots):
+                missing = [(k, v, g.get(k)) for k, v in w.items() if g.get(k) != v]
+                extra = [(k, v) for k, v in g.items() if k not in w]
+                print(f"{len(missing)} missing or other, for instance {missing[:5]}; "
+                      f"{len(extra)} too many, for instance {extra[:5]}")
+            self.fail(f"{name} gives another answer; see {self.out}")
+
+    def run_job(self, name, backend, parallelism, *options, rate=None):
+        arguments = ["--count", COUNT, "--out", self.out]
+        if rate:
+            arguments += ["--rate", rate]
+        return self.cluster.run("run", LIBRARIES[name], "-p", parallelism, "--state-backend",
+                                backend, *options, "--", *arguments).strip()
+
+    def straight(self, name, backend):
+        self.run_job(name, backend, 1)
+        self.check(name)
+
+    def resumed(self, name, backend):
+        job = self.run_job(name, backend, 2, "--detached", rate=RATE)
+
+        def under_way():
+            details = self.cluster.json("describe", job)
+            self.assertIn(details["status"]["state"],
+                          ("CREATED", "WAITING_FOR_SLOTS", "DEPLOYING", "RUNNING"), details)
+            return (int(details.get("checkpoints_completed", 0)) >= 3 and
+                    len(self.lines()) >= JOBS[name][2])
+
+        eventually(under_way, f"{name} has checkpoints and results")
+        savepoint = self.cluster.json("stop", job)["savepoint_path"]
+        before = self.lines()
+        self.run_job(name, backend, 3, "--from-savepoint", savepoint)
+        after = self.lines()
+        self.assertGreater(len(after), len(before), "it was not stopped in the middle")
+        self.check(name)
+
+
+for job_name in JOBS:
+    for backend_name in ("memory", "rocksdb"):
+        for how in ("straight", "resumed"):
+            def test(self, how=how, job=job_name, backend=backend_name):
+                getattr(self, how)(job, backend)
+            setattr(Resume, f"test_{job_name}_{how}_on_{backend_name}", test)
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[5:], verbosity=2)
