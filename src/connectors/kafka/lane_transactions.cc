@@ -156,14 +156,19 @@ int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& 
   const auto partitions = [&] {
     return PartitionCount(client.get(), options.client.brokers, options.marker_topic, kRequest);
   };
+  std::optional<int32_t> count;
   try {
-    const int32_t count = partitions();
-    RequireCompaction(client.get(), options);
-    return count;
+    count = partitions();
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kUser || !IsMissing(client.get(), options.marker_topic)) throw;
+    if (error.kind() != ErrorKind::kUser) throw;
   }
-  CreateMarkerTopic(client.get(), options);
+  if (count) {
+    RequireCompaction(client.get(), options);
+    return *count;
+  }
+  // All sinks of a job come here at once: another may have created it since, and it is there by now
+  // or will be in a moment.
+  if (IsMissing(client.get(), options.marker_topic)) CreateMarkerTopic(client.get(), options);
   // The broker's metadata follow a moment later.
   const auto deadline = SteadyClock::now() + kRequest;
   for (;;) {
