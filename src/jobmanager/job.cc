@@ -46,7 +46,7 @@ constexpr std::array<std::pair<JobState, JobState>, 32> kTransitions = {{
     {S::kCancelling, S::kSuspended},
 }};
 
-bool IsLegal(JobState from, JobState to) {
+[[maybe_unused]] bool IsLegal(JobState from, JobState to) {
   const std::pair<JobState, JobState> step{from, to};
   return std::find(kTransitions.begin(), kTransitions.end(), step) != kTransitions.end();
 }
