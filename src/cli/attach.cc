@@ -194,7 +194,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
     }
     if (status->state() != state) {
       state = status->state();
-      screen.State(*status);
+      if (status->ended_ms() == 0) screen.State(*status);  // the end is told after the last line
       if (state == proto::JOB_STATE_WAITING_FOR_SLOTS || state == proto::JOB_STATE_RESTARTING) {
         screen.Remark(
             absl::StrCat(StateOf(*status), status->reason().empty() ? "" : ": ", status->reason()));
@@ -209,6 +209,10 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
     if (status->ended_ms() != 0) break;
   }
   printed.Stop(view.stop ? milliseconds(0) : kPrintGrace);
+  {
+    std::lock_guard lock(view.mutex);
+    if (view.last && view.last->ended_ms() != 0) screen.State(*view.last);
+  }
   view.ended = true;
 }
 

@@ -126,13 +126,16 @@ TEST_F(AttachTest, JsonIsOneValueALineAndNothingElse) {
   EXPECT_EQ(result.err, "");
   std::istringstream lines(result.out);
   int printed = 0, states = 0;
+  std::string last;
   for (std::string line; std::getline(lines, line);) {
     const auto json = Json::parse(line);
     printed += json.contains("printed") ? 1 : 0;
     states += json.contains("state") ? 1 : 0;
+    last = json.value("state", "");
   }
   EXPECT_EQ(printed, 1);
   EXPECT_EQ(states, 2) << "running, finished";
+  EXPECT_EQ(last, "FINISHED") << "the end comes after the last printed line";
 }
 
 TEST_F(AttachTest, AFailureNamesOperatorAndReason) {

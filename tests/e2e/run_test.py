@@ -62,8 +62,7 @@ class Run(unittest.TestCase):
         self.assertIn("CANCELED", err)
 
     def test_a_failing_job_names_operator_and_reason(self):
-        self.cluster.run("run", JOB, "--checkpoint-interval", "0", "--", "--count", "100",
-                         "--fail-at", "50", code=1)
+        self.cluster.run("run", JOB, "--", "--count", "100", "--fail-at", "50", code=1)
         self.assertIn("label", self.cluster.stderr)
         self.assertIn("row 50 is bad", self.cluster.stderr)
 
@@ -83,8 +82,8 @@ class Run(unittest.TestCase):
     def test_in_process_the_subtasks_run_in_the_command_itself(self):
         out = self.cluster.run("run", JOB, "--in-process", "-p", "3", "--", "--count", "100")
         self.assertEqual(sorted(out.splitlines()), sorted(f"{i} row" for i in range(100)))
-        self.cluster.run("run", "--in-process", JOB, "--checkpoint-interval", "0", "--", "--count",
-                         "100", "--fail-at", "50", code=1)
+        self.cluster.run("run", "--in-process", JOB, "--", "--count", "100", "--fail-at", "50",
+                         code=1)
         self.assertIn("row 50 is bad", self.cluster.stderr)
 
     def test_what_does_not_exist_is_told(self):
