@@ -40,9 +40,11 @@ struct JobManagerLink::Impl {
       impl_->stub->async()->Control(&context_, this);
       AddHold();  // writes come from outside the reactions
       StartRead(&incoming_);
-      StartCall();
-      std::lock_guard lock(mutex_);
-      WriteNext();
+      {
+        std::lock_guard lock(mutex_);
+        WriteNext();
+      }
+      StartCall();  // last: a call that fails at once deletes this object on another thread
     }
 
     void Send(proto::ToJobManager message) {
@@ -106,10 +108,12 @@ struct JobManagerLink::Impl {
       {
         std::lock_guard lock(impl->mutex);
         if (impl->current == this) impl->current = nullptr;
-        --impl->live;
-        impl->changed.notify_all();
       }
       delete this;
+      // Only now: the link's owner may end the process when none is left.
+      std::lock_guard lock(impl->mutex);
+      --impl->live;
+      impl->changed.notify_all();
     }
 
     Impl* const impl_;
