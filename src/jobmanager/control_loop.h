@@ -104,13 +104,16 @@ class ControlLoop {
     Done done;
   };
 
+  /// Work of one job in order; see IoThreads.
+  static std::string StrandOf(const JobId& job) { return "job/" + job.value; }
+
   void Run();
   Instant Now() const { return leadership_.clock->Monotonic(); }
   TimeOfDay Time() const { return {Now(), leadership_.clock->Now().ms}; }
   void Feed(const ControlEvent& event);
   void FeedJob(const JobId& job, JobEvent event, std::optional<SessionId> from = {});
 
-  // Streams.
+  // task_manager_sessions.cc
   void OnMessage(const std::shared_ptr<ControlStream>& stream, proto::ToJobManager& message);
   void OnRegister(const std::shared_ptr<ControlStream>& stream, const proto::Register& r);
   void OnBroken(const std::shared_ptr<ControlStream>& stream);
@@ -118,14 +121,17 @@ class ControlLoop {
   void RefuseStream(ControlStream& stream, proto::RegisterRefused::Reason reason,
                     const std::string& message);
   void SendTo(SessionId session, proto::ToTaskManager message);
+  /// To every TaskManager of the job's present attempt.
+  void SendToAttempt(const JobId& job, AttemptId attempt, const proto::ToTaskManager& message);
   proto::ToTaskManager NewMessage() const;
 
-  // Actions.
   void Do(AcceptSession& action);
   void Do(RefuseSession& action);
   void Do(CloseSession& action);
   void Do(SendHeartbeats& action);
   void Do(SendRecycle& action);
+
+  // job_work.cc
   void Do(JobWork& action);
   void Do(JobChanged& action);
   void Do(const JobId& job, PrepareAttempt& action);
@@ -136,6 +142,10 @@ class ControlLoop {
   void Do(const JobId& job, PersistCancel& action);
   void Do(const JobId& job, PersistEnd& action);
   void Do(const JobId& job, Reply& action);
+  /// Runs `work` on the job's strand and feeds the event it returns to the job.
+  void OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work);
+
+  // checkpoint_work.cc
   void Do(const JobId& job, CheckpointWork& action);
   void Do(const JobId& job, AttemptId attempt, SendTrigger& action);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& action);
@@ -148,12 +158,7 @@ class ControlLoop {
   void Do(const JobId& job, AttemptId attempt, FailAttempt& action);
   void Do(const JobId& job, AttemptId attempt, JobDone& action);
 
-  /// Runs `work` on the job's strand and feeds the event it returns to the job.
-  void OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work);
-  /// To every TaskManager of the job's present attempt.
-  void SendToAttempt(const JobId& job, AttemptId attempt, const proto::ToTaskManager& message);
-
-  // Clients.
+  // client_calls.cc
   grpc::Status FindJob(const std::string& id_or_prefix, JobId* found) const;
   /// Answers the polls of the job that have seen another version, or all of them.
   void AnswerPolls(const JobId& job, bool all);

@@ -12,6 +12,26 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
 }
 
+grpc::Status ToGrpc(ReplyCode code, const std::string& message) {
+  switch (code) {
+    case ReplyCode::kOk:
+      return grpc::Status::OK;
+    case ReplyCode::kNotFound:
+      return {grpc::StatusCode::NOT_FOUND, message};
+    case ReplyCode::kFailedPrecondition:
+      return {grpc::StatusCode::FAILED_PRECONDITION, message};
+    case ReplyCode::kResourceExhausted:
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, message};
+    case ReplyCode::kAborted:
+      return {grpc::StatusCode::ABORTED, message};
+  }
+  return {grpc::StatusCode::INTERNAL, message};
+}
+
+grpc::Status ShuttingDown() {
+  return {grpc::StatusCode::UNAVAILABLE, "the JobManager is shutting down; try again"};
+}
+
 absl::Status CheckDirectoryExists(const std::string& path, const std::string& what) {
   if (!path.starts_with("/")) {
     return absl::InvalidArgumentError(

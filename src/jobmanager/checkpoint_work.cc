@@ -1,0 +1,115 @@
+#include "jobmanager/control_loop.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "jobmanager/status.h"
+#include "jobmanager/wire.h"
+#include "log/log.h"
+#include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/savepoint.h"
+
+namespace weir::jobmanager {
+
+// What the control loop does for the checkpoints of a job: barriers, manifests, exports.
+
+void ControlLoop::Do(const JobId& job, CheckpointWork& work) {
+  std::visit([&](auto& a) { Do(job, work.attempt, a); }, work.action);
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId attempt, SendTrigger& action) {
+  const Job* machine = control_.FindJob(job);
+  proto::ToTaskManager message = NewMessage();
+  proto::TriggerCheckpoint* trigger = message.mutable_trigger_checkpoint();
+  trigger->mutable_attempt()->set_job_id(job.value);
+  trigger->mutable_attempt()->set_attempt(attempt.value);
+  trigger->set_checkpoint_id(action.id.value);
+  trigger->set_kind(ToProto(action.kind));
+  trigger->set_mode(ToProto(action.mode));
+  trigger->set_trigger_time_ms(leadership_.clock->Now().ms);
+  trigger->set_timeout_ms(static_cast<uint64_t>(machine->plan().checkpoint.timeout.count()));
+  SendToAttempt(job, attempt, message);
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId attempt, CommitManifest& action) {
+  int64_t triggered_ms = leadership_.clock->Now().ms;
+  for (const CheckpointRecord& record : control_.FindJob(job)->checkpoints().history()) {
+    if (record.id == action.id) triggered_ms = Time().At(record.triggered);
+  }
+  auto commit = std::make_shared<CommitManifest>(std::move(action));
+  OnStrand(job, [commit, attempt, triggered_ms](JobStorage& storage) -> JobEvent {
+    std::string path;
+    return OfCheckpoints{attempt, storage.Commit(*commit, attempt, triggered_ms, &path)};
+  });
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId attempt, SendCompleted& action) {
+  proto::ToTaskManager message = NewMessage();
+  proto::CheckpointCompleted* completed = message.mutable_checkpoint_completed();
+  completed->mutable_attempt()->set_job_id(job.value);
+  completed->mutable_attempt()->set_attempt(attempt.value);
+  completed->set_checkpoint_id(action.id.value);
+  SendToAttempt(job, attempt, message);
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId attempt, SendAborted& action) {
+  log::Warn("checkpoint aborted", {{"job_id", job.value},
+                                   {"checkpoint", absl::StrCat(action.id.value)},
+                                   {"reason", action.reason}});
+  proto::ToTaskManager message = NewMessage();
+  proto::CheckpointAborted* aborted = message.mutable_checkpoint_aborted();
+  aborted->mutable_attempt()->set_job_id(job.value);
+  aborted->mutable_attempt()->set_attempt(attempt.value);
+  aborted->set_checkpoint_id(action.id.value);
+  aborted->set_reason(action.reason);
+  SendToAttempt(job, attempt, message);
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSavepoint& action) {
+  const std::string target =
+      absl::StrCat(action.directory, "/savepoint-", job.value.substr(0, 8), "-", action.id.value);
+  // Found on the job's strand, copied beside it: copying takes as long as the state is large.
+  io_->Post(StrandOf(job), [this, job, attempt, id = action.id, target,
+                            storage = jobs_.at(job).storage] {
+    absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
+    io_->Post("export/" + job.value, [this, job, attempt, id, target, manifest,
+                                      from = storage->checkpoint_storage()] {
+      absl::Status status = manifest.status();
+      if (status.ok()) {
+        absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
+        status = to.status();
+        if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
+      }
+      CheckpointEvent event = SavepointExported{id, target};
+      if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
+      mailbox_.Post([this, job, attempt, event] { FeedJob(job, OfCheckpoints{attempt, event}); });
+    });
+  });
+}
+
+void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
+  const auto found = calls_.find(action.request);
+  if (found == calls_.end()) return;
+  const Call call = std::move(found->second);
+  calls_.erase(found);
+  if (action.code == ReplyCode::kOk) {
+    call.savepoint->set_savepoint_path(action.path);
+    call.savepoint->set_checkpoint_id(action.id.value);
+  }
+  call.done(ToGrpc(action.code, action.message));
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId, PruneCheckpoints&) {
+  io_->Post(StrandOf(job), [storage = jobs_.at(job).storage] { storage->Prune(); });
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId attempt, ReserveIds& action) {
+  OnStrand(job, [attempt, limit = action.limit](JobStorage& storage) -> JobEvent {
+    return OfCheckpoints{attempt, storage.Reserve(limit)};
+  });
+}
+
+void ControlLoop::Do(const JobId&, AttemptId, FailAttempt&) {}  // the job's own
+void ControlLoop::Do(const JobId&, AttemptId, JobDone&) {}      // the job's own
+
+}  // namespace weir::jobmanager
