@@ -58,9 +58,14 @@ void FillSettings(const JobSettings& from, proto::JobSettings& to) {
     case RestartSettings::Kind::kExponentialDelay:
       restart.set_kind(proto::RESTART_STRATEGY_EXPONENTIAL_DELAY);
       break;
+    case RestartSettings::Kind::kFailureRate:
+      restart.set_kind(proto::RESTART_STRATEGY_FAILURE_RATE);
+      break;
   }
   restart.set_attempts(r.attempts);
   restart.set_delay_ms(Count(r.delay));
+  restart.set_max_failures(r.max_failures);
+  restart.set_failure_interval_ms(Count(r.failure_interval));
   restart.set_initial_backoff_ms(Count(r.initial_delay));
   restart.set_max_backoff_ms(Count(r.max_delay));
   restart.set_backoff_multiplier(r.multiplier);

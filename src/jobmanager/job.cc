@@ -321,7 +321,7 @@ void Job::MaybeProceed(Instant now, Out* out) {
   if (doomed_) {
     decision.reason = *doomed_;
   } else {
-    decision = policy_.OnFailure(*cause_, ran_for_);
+    decision = policy_.OnFailure(*cause_, now, ran_for_);
   }
   if (decision.restart) {
     cause_.reset();

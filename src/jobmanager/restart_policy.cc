@@ -38,7 +38,14 @@ milliseconds RestartPolicy::NextBackoff() {
   return milliseconds(std::llround(std::clamp(jittered, 0.0, maximum)));
 }
 
-RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, milliseconds ran_for) {
+bool RestartPolicy::TooManyWithinInterval(Instant now) {
+  recent_.push_back(now);
+  while (now - recent_.front() > options_.interval) recent_.pop_front();
+  return recent_.size() > options_.max_failures;
+}
+
+RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant now,
+                                                 milliseconds ran_for) {
   if (failure.kind == ErrorKind::kFatal) {
     return {.reason = "the failure cannot be retried: " + failure.message};
   }
@@ -62,6 +69,15 @@ RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, millise
       break;
     case RestartKind::kExponentialDelay:
       decision = {.restart = true, .delay = NextBackoff()};
+      break;
+    case RestartKind::kFailureRate:
+      if (TooManyWithinInterval(now)) {
+        decision.reason = "more than " + std::to_string(options_.max_failures) +
+                          " failures within " + std::to_string(options_.interval.count()) +
+                          " ms; last: " + failure.message;
+      } else {
+        decision = {.restart = true, .delay = options_.delay};
+      }
       break;
   }
   if (decision.restart) ++restarts_;

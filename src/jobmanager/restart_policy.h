@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <random>
@@ -17,7 +18,8 @@ namespace weir::jobmanager {
 ///   2. the same operator took its process down by a signal `max_deaths` times, or failed by the
 ///      user's fault `max_user_failures` times: the job ends, whatever its strategy
 ///   3. the strategy: none ends; fixed delay waits `delay` up to `attempts` times; exponential
-///      delay restarts at once, then after initial, initial x multiplier, ... up to maximum
+///      delay restarts at once, then after initial, initial x multiplier, ... up to maximum;
+///      failure rate waits `delay` unless more than `max_failures` lie within `interval`
 ///
 /// Pure: time and the seed of the jitter are handed in. Owned by the job's machine.
 class RestartPolicy {
@@ -30,8 +32,9 @@ class RestartPolicy {
 
   RestartPolicy(RestartOptions options, uint64_t seed) : options_(options), random_(seed) {}
 
-  /// The attempt has failed. `ran_for` is how long all its subtasks had been running.
-  Decision OnFailure(const Failure& failure, milliseconds ran_for);
+  /// The attempt has failed, seen at `now`. `ran_for` is how long all its subtasks had been
+  /// running.
+  Decision OnFailure(const Failure& failure, Instant now, milliseconds ran_for);
 
   /// A process that died in an attempt already counted has reported which operator was to blame.
   /// A reason to end the job, or nothing.
@@ -47,6 +50,7 @@ class RestartPolicy {
 
   std::optional<std::string> Charge(const Failure& failure);
   milliseconds NextBackoff();
+  bool TooManyWithinInterval(Instant now);
 
   RestartOptions options_;
   std::mt19937_64 random_;
@@ -54,6 +58,7 @@ class RestartPolicy {
   uint32_t restarts_ = 0;                            // since submission
   uint32_t in_a_row_ = 0;                            // since the last reset
   double backoff_ms_ = 0;                            // of the last delayed restart
+  std::deque<Instant> recent_;  // failures within the interval; bounded by max_failures + 1
 };
 
 }  // namespace weir::jobmanager

@@ -179,14 +179,10 @@ absl::Status CheckSettings(const proto::JobSettings& settings) {
                                     {"timeout", checkpoint.timeout_ms()},
                                     {"min_pause", checkpoint.min_pause_ms()},
                                     {"delay", settings.restart().delay_ms()},
+                                    {"failure_interval", settings.restart().failure_interval_ms()},
                                     {"max_backoff", settings.restart().max_backoff_ms()},
                                     {"initial_backoff", settings.restart().initial_backoff_ms()}}) {
     if (value > kLongestMs) return Invalid(name, " is ", value, " ms, above a year");
-  }
-  if (settings.restart().kind() == proto::RESTART_STRATEGY_FAILURE_RATE) {
-    return Invalid(
-        "the restart strategy failure rate is not in this version; use exponential "
-        "delay or fixed delay");
   }
   const double multiplier = settings.restart().backoff_multiplier();
   if (multiplier != 0 && !(multiplier >= 1.0 && multiplier <= 100.0)) {
@@ -221,12 +217,17 @@ RestartOptions RestartOf(const proto::JobSettings& settings) {
     case proto::RESTART_STRATEGY_EXPONENTIAL_DELAY:
       to.kind = RestartKind::kExponentialDelay;
       break;
+    case proto::RESTART_STRATEGY_FAILURE_RATE:
+      to.kind = RestartKind::kFailureRate;
+      break;
     default:
       to.kind = settings.checkpoint().interval_ms() > 0 ? RestartKind::kExponentialDelay
                                                         : RestartKind::kNone;
   }
   to.attempts = Or(from.attempts(), to.attempts);
   to.delay = Millis(from.delay_ms(), to.delay);
+  to.max_failures = Or(from.max_failures(), to.max_failures);
+  to.interval = Millis(from.failure_interval_ms(), to.interval);
   to.initial = Millis(from.initial_backoff_ms(), to.initial);
   to.maximum = Millis(from.max_backoff_ms(), to.maximum);
   to.multiplier = Or(from.backoff_multiplier(), to.multiplier);

@@ -53,12 +53,14 @@ struct CheckpointPolicy {
   bool retain_on_cancel = true;
 };
 
-enum class RestartKind { kNone, kFixedDelay, kExponentialDelay };
+enum class RestartKind { kNone, kFixedDelay, kExponentialDelay, kFailureRate };
 
 struct RestartOptions {
   RestartKind kind = RestartKind::kNone;
   uint32_t attempts = 1;          ///< fixed delay
-  milliseconds delay{1'000};      ///< fixed delay
+  milliseconds delay{1'000};      ///< fixed delay, failure rate
+  uint32_t max_failures = 1;      ///< failure rate: within `interval`; one more ends the job
+  milliseconds interval{60'000};  ///< failure rate
   milliseconds initial{1'000};    ///< exponential: the second restart's wait; the first is at once
   milliseconds maximum{60'000};   ///< exponential
   double multiplier = 1.5;        ///< exponential

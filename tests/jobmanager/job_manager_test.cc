@@ -510,12 +510,6 @@ const BadGraph kBadGraphs[] = {
                for (int i = 0; i < 1'100; ++i) g->add_vertices();
              },
              "at most 1024"},
-    BadGraph{"FailureRate",
-             [](proto::JobGraph* g) {
-               g->mutable_settings()->mutable_restart()->set_kind(
-                   proto::RESTART_STRATEGY_FAILURE_RATE);
-             },
-             "not in this version"},
     BadGraph{"ConcurrentCheckpoints",
              [](proto::JobGraph* g) {
                g->mutable_settings()->mutable_checkpoint()->set_max_concurrent(2);

@@ -9,6 +9,8 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
+constexpr Instant kNow{0};
+
 Failure Lost() { return {.kind = ErrorKind::kExternal, .message = "TaskManager 'a' was lost"}; }
 Failure UserFault(const std::string& uid) {
   return {.kind = ErrorKind::kUser, .operator_uid = uid, .operator_name = uid, .message = "bad"};
@@ -18,7 +20,7 @@ RestartOptions Exponential() { return {.kind = RestartKind::kExponentialDelay, .
 
 TEST(RestartPolicyTest, NoneEndsTheJobAtTheFirstFailure) {
   RestartPolicy policy({.kind = RestartKind::kNone}, 1);
-  const auto decision = policy.OnFailure(Lost(), seconds(0));
+  const auto decision = policy.OnFailure(Lost(), kNow, seconds(0));
   EXPECT_FALSE(decision.restart);
   EXPECT_NE(decision.reason.find("no restart strategy"), std::string::npos);
 }
@@ -27,11 +29,11 @@ TEST(RestartPolicyTest, FixedDelayRestartsAsOftenAsItSays) {
   RestartPolicy policy(
       {.kind = RestartKind::kFixedDelay, .attempts = 2, .delay = milliseconds(300)}, 1);
   for (int i = 0; i < 2; ++i) {
-    const auto decision = policy.OnFailure(Lost(), hours(5));
+    const auto decision = policy.OnFailure(Lost(), kNow, hours(5));
     EXPECT_TRUE(decision.restart);
     EXPECT_EQ(decision.delay, milliseconds(300));
   }
-  EXPECT_FALSE(policy.OnFailure(Lost(), hours(5)).restart);
+  EXPECT_FALSE(policy.OnFailure(Lost(), kNow, hours(5)).restart);
   EXPECT_EQ(policy.restarts(), 2u);
 }
 
@@ -39,7 +41,7 @@ TEST(RestartPolicyTest, ExponentialRestartsAtOnceThenBacksOffToTheMaximum) {
   RestartPolicy policy(Exponential(), 1);
   std::vector<int64_t> delays;
   for (int i = 0; i < 13; ++i) {
-    delays.push_back(policy.OnFailure(Lost(), seconds(1)).delay.count());
+    delays.push_back(policy.OnFailure(Lost(), kNow, seconds(1)).delay.count());
   }
   EXPECT_EQ(delays, (std::vector<int64_t>{0, 1000, 1500, 2250, 3375, 5063, 7594, 11391, 17086,
                                           25629, 38443, 57665, 60000}));
@@ -47,36 +49,53 @@ TEST(RestartPolicyTest, ExponentialRestartsAtOnceThenBacksOffToTheMaximum) {
 
 TEST(RestartPolicyTest, RunningLongEnoughForgetsTheBackoff) {
   RestartPolicy policy(Exponential(), 1);
-  for (int i = 0; i < 5; ++i) (void)policy.OnFailure(Lost(), seconds(1));
-  EXPECT_EQ(policy.OnFailure(Lost(), hours(1)).delay.count(), 0);
-  EXPECT_EQ(policy.OnFailure(Lost(), seconds(1)).delay.count(), 1000);
+  for (int i = 0; i < 5; ++i) (void)policy.OnFailure(Lost(), kNow, seconds(1));
+  EXPECT_EQ(policy.OnFailure(Lost(), kNow, hours(1)).delay.count(), 0);
+  EXPECT_EQ(policy.OnFailure(Lost(), kNow, seconds(1)).delay.count(), 1000);
 }
 
 TEST(RestartPolicyTest, JitterStaysWithinItsFractionAndTheMaximum) {
   RestartOptions options = Exponential();
   options.jitter = 0.1;
   RestartPolicy policy(options, 7);
-  (void)policy.OnFailure(Lost(), seconds(0));
-  const int64_t second = policy.OnFailure(Lost(), seconds(0)).delay.count();
+  (void)policy.OnFailure(Lost(), kNow, seconds(0));
+  const int64_t second = policy.OnFailure(Lost(), kNow, seconds(0)).delay.count();
   EXPECT_GE(second, 900);
   EXPECT_LE(second, 1100);
   for (int i = 0; i < 40; ++i) {
-    EXPECT_LE(policy.OnFailure(Lost(), seconds(0)).delay, milliseconds(60'000));
+    EXPECT_LE(policy.OnFailure(Lost(), kNow, seconds(0)).delay, milliseconds(60'000));
   }
+}
+
+TEST(RestartPolicyTest, FailureRateEndsTheJobWhenMoreThanSoManyLieWithinTheInterval) {
+  RestartPolicy policy({.kind = RestartKind::kFailureRate,
+                        .delay = milliseconds(200),
+                        .max_failures = 2,
+                        .interval = seconds(60)},
+                       1);
+  for (const Instant at :
+       {Instant(seconds(0)), Instant(seconds(50)), Instant(seconds(61)), Instant(seconds(111))}) {
+    const auto decision = policy.OnFailure(Lost(), at, seconds(1));
+    EXPECT_TRUE(decision.restart);
+    EXPECT_EQ(decision.delay, milliseconds(200));
+  }
+  const auto last = policy.OnFailure(Lost(), seconds(112), seconds(1));
+  EXPECT_FALSE(last.restart);
+  EXPECT_NE(last.reason.find("more than 2 failures within 60000 ms"), std::string::npos);
 }
 
 TEST(RestartPolicyTest, FatalIsNeverRetried) {
   RestartPolicy policy(Exponential(), 1);
   Failure fatal = Lost();
   fatal.kind = ErrorKind::kFatal;
-  EXPECT_FALSE(policy.OnFailure(fatal, hours(9)).restart);
+  EXPECT_FALSE(policy.OnFailure(fatal, kNow, hours(9)).restart);
 }
 
 TEST(RestartPolicyTest, DeathsInTheSameOperatorEndTheJob) {
   RestartPolicy policy(Exponential(), 1);
   Failure death = UserFault("parse");
   death.death = true;
-  EXPECT_TRUE(policy.OnFailure(death, seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(death, kNow, seconds(1)).restart);
   EXPECT_FALSE(policy.OnCrashReport(UserFault("other")).has_value());
   EXPECT_FALSE(policy.OnCrashReport(death).has_value());
   const auto reason = policy.OnCrashReport(death);
@@ -88,12 +107,13 @@ TEST(RestartPolicyTest, UserFailuresOfTheSameOperatorEndTheJobUnlessTheyAreFarAp
   RestartOptions options = Exponential();
   options.max_user_failures = 3;
   RestartPolicy policy(options, 1);
-  EXPECT_TRUE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
-  EXPECT_TRUE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
-  EXPECT_TRUE(policy.OnFailure(UserFault("b"), seconds(1)).restart);
-  EXPECT_TRUE(policy.OnFailure(UserFault("a"), minutes(10)).restart);  // the window forgot two
-  EXPECT_TRUE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
-  EXPECT_FALSE(policy.OnFailure(UserFault("a"), seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(UserFault("b"), kNow, seconds(1)).restart);
+  EXPECT_TRUE(
+      policy.OnFailure(UserFault("a"), kNow, minutes(10)).restart);  // the window forgot two
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
+  EXPECT_FALSE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
 }
 
 TEST(RestartPolicyTest, EchoesAreNotChargedToTheirOperator) {
@@ -102,7 +122,7 @@ TEST(RestartPolicyTest, EchoesAreNotChargedToTheirOperator) {
   RestartPolicy policy(options, 1);
   Failure echo = UserFault("a");
   echo.secondary = true;
-  EXPECT_TRUE(policy.OnFailure(echo, seconds(1)).restart);
+  EXPECT_TRUE(policy.OnFailure(echo, kNow, seconds(1)).restart);
 }
 
 }  // namespace

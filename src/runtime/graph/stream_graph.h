@@ -68,11 +68,15 @@ struct CheckpointSettings {
 };
 
 struct RestartSettings {
-  enum class Kind { kNone, kFixedDelay, kExponentialDelay };
+  enum class Kind { kNone, kFixedDelay, kExponentialDelay, kFailureRate };
   Kind kind = Kind::kExponentialDelay;
-  /// Fixed delay.
+  /// Fixed delay: restarts allowed.
   uint32_t attempts = 3;
+  /// Fixed delay and failure rate: the wait before each restart.
   std::chrono::milliseconds delay{1000};
+  /// Failure rate: failures allowed within `failure_interval`; one more ends the job.
+  uint32_t max_failures = 1;
+  std::chrono::milliseconds failure_interval{60'000};
   /// Exponential delay: the first restart is at once, then initial, initial * multiplier ...
   /// maximum.
   std::chrono::milliseconds initial_delay{1000};
