@@ -131,7 +131,7 @@ KeyedStateOptions KeyedSnapshots::Options() {
   return options;
 }
 
-void KeyedSnapshots::Collect(const KeyedStateBackend& backend) {
+void KeyedSnapshots::Collect(const std::vector<StateSchema>& schemas) {
   for (SnapshotChunk& chunk : std::exchange(impl_->queue.chunks, {})) {
     ThrowIfFailed(impl_->builder.Add(std::move(chunk)));
     while (impl_->builder.ended()) {
@@ -139,7 +139,7 @@ void KeyedSnapshots::Collect(const KeyedStateBackend& backend) {
       info.max_parallelism = impl_->max_parallelism;
       info.key_groups = impl_->key_groups;
       info.operator_uid = impl_->operator_uid;
-      info.states = backend.Schemas();
+      info.states = schemas;
       std::string bytes;
       const auto append = [&](std::string_view part) {
         bytes.append(part);

@@ -52,8 +52,8 @@ class KeyedSnapshots {
   /// For OperatorContext.
   KeyedStateOptions Options();
 
-  /// What the backend has written since the last call joins the chain.
-  void Collect(const KeyedStateBackend& backend);
+  /// What the backend, whose states these are, has written since the last call joins the chain.
+  void Collect(const std::vector<StateSchema>& schemas);
   const std::vector<StateSegment>& segments() const;
 
  private:

@@ -228,7 +228,7 @@ class OperatorHarness {
       if (backend == nullptr) continue;
       while (!backend->SnapshotSlice()) {
       }
-      subtasks_[i]->snapshots.Collect(*backend);
+      subtasks_[i]->snapshots.Collect(backend->Schemas());
       begun_[i].segments = subtasks_[i]->snapshots.segments();
     }
     return {.max_parallelism = options_.max_parallelism, .subtasks = begun_};

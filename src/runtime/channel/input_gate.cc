@@ -43,6 +43,21 @@ InputGate::Input InputGate::Next() {
   return {};
 }
 
+std::optional<Barrier> InputGate::TakeBarriers() {
+  for (uint32_t c = 0; c < channels_.size(); ++c) {
+    Batch* batch = nullptr;
+    ControlElement control;
+    while (!states_[c].blocked &&
+           channels_[c].channel->Peek(batch, control) == InputChannel::Next::kControl &&
+           control.kind == ControlElement::Kind::kBarrier &&
+           control.barrier.kind != CheckpointKind::kStop) {
+      channels_[c].channel->Pop();
+      if (const auto input = OnBarrier(c, control.barrier)) return input->barrier;
+    }
+  }
+  return std::nullopt;
+}
+
 void InputGate::Release() { channels_[current_].channel->Pop(); }
 
 std::optional<InputGate::Input> InputGate::OnControl(uint32_t c, const ControlElement& element) {

@@ -50,6 +50,11 @@ class InputGate {
   /// The next thing to do. After kBatch, call again only after Release().
   Input Next();
 
+  /// Only barriers that stand first in their channels: for a subtask that cannot take rows now, but
+  /// could take a snapshot. The barrier, once all channels have delivered it. Barriers that stop
+  /// the job stay: what is due before them has to be emitted first.
+  std::optional<Barrier> TakeBarriers();
+
   /// The batch that Next gave is used up.
   void Release();
 

@@ -104,8 +104,9 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
 }
 
 Subtask::Step Subtask::OneStep() {
-  if (!HasRoom()) return Step::kNoRoom;
+  if (!HasRoom()) return StepBarrier() ? Step::kDone : Step::kNoRoom;
   if (chain_.HasPendingWork()) {
+    if (StepBarrier()) return Step::kDone;
     chain_.Resume();
     unflushed_ = true;
     return Step::kDone;
@@ -115,11 +116,29 @@ Subtask::Step Subtask::OneStep() {
     return Step::kDone;
   }
   if (chain_.NextProcessingTimer() <= options_.clock->Now()) {
+    if (StepBarrier()) return Step::kDone;
     chain_.OnProcessingTime(options_.clock->Now());
     unflushed_ = true;
     return Step::kDone;
   }
   return source_ != nullptr ? StepSource() : StepGate();
+}
+
+// A barrier needs no room, and it may fall between two keys of a firing: the rest of the firing is
+// then part of the snapshot. Only within a batch it has to wait, and at the job's stop for what is
+// due.
+bool Subtask::StepBarrier() {
+  if (batch_ != nullptr) return false;
+  if (source_ != nullptr) {
+    if (!triggered_ || drain_ || silent_ || triggered_->kind == CheckpointKind::kStop) return false;
+    OnBarrier(*std::exchange(triggered_, std::nullopt), nanoseconds(0));
+    return true;
+  }
+  const std::optional<Barrier> barrier = gate_->TakeBarriers();
+  NoteAlignment();
+  if (!barrier) return false;
+  OnBarrier(*barrier, EndAlignment());
+  return true;
 }
 
 void Subtask::FeedView() {
@@ -217,9 +236,7 @@ void Subtask::ReachEndOfData() {
 
 Subtask::Step Subtask::StepGate() {
   const InputGate::Input input = gate_->Next();
-  if (gate_->aligning() && alignment_began_.count() == 0) {
-    alignment_began_ = options_.clock->Monotonic();
-  }
+  NoteAlignment();
   switch (input.event) {
     case InputGate::Event::kNothing:
       return Step::kNothing;
@@ -237,11 +254,9 @@ Subtask::Step Subtask::StepGate() {
     case InputGate::Event::kIdle:
       chain_.ProcessIdle();
       return Step::kDone;
-    case InputGate::Event::kBarrier: {
-      const nanoseconds began = std::exchange(alignment_began_, nanoseconds(0));
-      OnBarrier(input.barrier, began.count() == 0 ? began : options_.clock->Monotonic() - began);
+    case InputGate::Event::kBarrier:
+      OnBarrier(input.barrier, EndAlignment());
       return Step::kDone;
-    }
     case InputGate::Event::kEndOfInput:
       at_end_ = true;
       chain_.EndOfInput();
@@ -253,6 +268,17 @@ Subtask::Step Subtask::StepGate() {
       return Step::kDone;
   }
   return Step::kNothing;
+}
+
+void Subtask::NoteAlignment() {
+  if (alignment_began_.count() == 0 && gate_->aligning()) {
+    alignment_began_ = options_.clock->Monotonic();
+  }
+}
+
+nanoseconds Subtask::EndAlignment() {
+  const nanoseconds began = std::exchange(alignment_began_, nanoseconds(0));
+  return began.count() == 0 ? began : options_.clock->Monotonic() - began;
 }
 
 // Between two records: what the operators hold now is what every record before the barrier made of

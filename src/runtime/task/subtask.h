@@ -129,12 +129,15 @@ class Subtask final : public SlotTask {
   void OpenOnce();
   Progress RunOpened(std::chrono::nanoseconds deadline);
   Step OneStep();
+  bool StepBarrier();
   Step StepSource();
   Step StepGate();
   void FeedView();
   void BatchDone();
   void EmitSourceWatermark(bool now);
   void ReachEndOfData();
+  void NoteAlignment();
+  std::chrono::nanoseconds EndAlignment();
   void OnBarrier(const Barrier& barrier, std::chrono::nanoseconds alignment);
   void ContinueSnapshot();
   void CheckPublished();

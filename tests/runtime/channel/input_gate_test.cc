@@ -2,59 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <memory>
 #include <vector>
+
+#include "tests/runtime/channel/scripted_channel.h"
 
 namespace weir {
 namespace {
 
 using Event = InputGate::Event;
-using Kind = ControlElement::Kind;
-
-/// A channel filled by the test.
-class ScriptedChannel final : public InputChannel {
- public:
-  void Rows(int count) {
-    auto batch = std::make_unique<RecordBatch<int>>();
-    for (int i = 0; i < count; ++i) batch->Append(i, Timestamp{i});
-    elements_.push_back({std::move(batch), {}});
-  }
-  void Watermark(int64_t ms) {
-    elements_.push_back({nullptr, {.kind = Kind::kWatermark, .watermark = {ms}, .barrier = {}}});
-  }
-  void Idle() {
-    elements_.push_back({nullptr, {.kind = Kind::kIdle, .watermark = {}, .barrier = {}}});
-  }
-  void End() {
-    elements_.push_back({nullptr, {.kind = Kind::kEndOfInput, .watermark = {}, .barrier = {}}});
-  }
-  void BarrierOf(uint64_t id, bool aligned = true) {
-    elements_.push_back({nullptr,
-                         {.kind = Kind::kBarrier,
-                          .watermark = {},
-                          .barrier = {.id = CheckpointId(id), .aligned = aligned}}});
-  }
-
-  Next Peek(Batch*& batch, ControlElement& control) override {
-    if (elements_.empty()) return Next::kNothing;
-    if (elements_.front().batch != nullptr) {
-      batch = elements_.front().batch.get();
-      return Next::kBatch;
-    }
-    control = elements_.front().control;
-    return Next::kControl;
-  }
-  void Pop() override { elements_.pop_front(); }
-  uint32_t queued() const override { return static_cast<uint32_t>(elements_.size()); }
-
- private:
-  struct Element {
-    std::unique_ptr<Batch> batch;
-    ControlElement control;
-  };
-  std::deque<Element> elements_;
-};
+using test::ScriptedChannel;
 
 class InputGateTest : public testing::Test {
  protected:
@@ -177,6 +133,31 @@ TEST_F(InputGateTest, AChannelAtItsEndHoldsNoWatermarkBack) {
   a_.End();
   b_.Watermark(50);
   EXPECT_EQ(gate_.Next().watermark.ms, 50);
+}
+
+TEST_F(InputGateTest, BarriersAreTakenAloneOnlyFromTheFront) {
+  a_.BarrierOf(1);
+  a_.Rows(1);
+  b_.Rows(1);
+  b_.BarrierOf(1);
+  EXPECT_FALSE(gate_.TakeBarriers());
+  EXPECT_EQ(gate_.aligning(), CheckpointId(1));
+  EXPECT_EQ(a_.queued(), 1u);
+  EXPECT_EQ(b_.queued(), 2u) << "a row stands before the barrier";
+  ASSERT_EQ(gate_.Next().event, Event::kBatch);
+  gate_.Release();
+  const auto barrier = gate_.TakeBarriers();
+  ASSERT_TRUE(barrier);
+  EXPECT_EQ(barrier->id, CheckpointId(1));
+  EXPECT_EQ(a_.queued(), 1u) << "rows stay";
+}
+
+TEST_F(InputGateTest, ABarrierThatStopsTheJobIsNotTakenAlone) {
+  a_.BarrierOf(1, true, CheckpointKind::kStop);
+  b_.BarrierOf(1, true, CheckpointKind::kStop);
+  EXPECT_FALSE(gate_.TakeBarriers());
+  EXPECT_EQ(a_.queued(), 1u);
+  EXPECT_EQ(gate_.Next().event, Event::kBarrier);
 }
 
 }  // namespace

@@ -1,0 +1,226 @@
+#include "runtime/task/subtask.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "api/environment.h"
+#include "api/keyed_stream.h"
+#include "api/windowed_stream.h"
+#include "testing/harness_state.h"
+#include "tests/runtime/channel/scripted_channel.h"
+
+namespace weir {
+namespace {
+
+using test::ScriptedChannel;
+using testing::KeyedSnapshots;
+using ::testing::SizeIs;
+using namespace std::chrono_literals;
+
+constexpr uint32_t kMaxParallelism = 128;
+
+/// What a sink's writer has been given, and how much it takes.
+struct Written {
+  std::vector<int> keys;
+  size_t limit = SIZE_MAX;
+};
+
+class BoundedWriter final : public SinkWriter<int> {
+ public:
+  explicit BoundedWriter(Written* written) : written_(written) {}
+  void Open(const RuntimeContext&) override {}
+  void Write(RecordBatch<int>& batch) override {
+    batch.ForEach([this](int key, Timestamp) { written_->keys.push_back(key); });
+  }
+  bool HasRoom() override { return written_->keys.size() < written_->limit; }
+  void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
+
+ private:
+  Written* const written_;
+};
+
+/// One subtask, a window operator and a sink, in the test's own thread: two input channels that the
+/// test fills, a sink that is full when the test says so. Every Run does one step.
+class WindowSubtask final : public SubtaskListener {
+ public:
+  explicit WindowSubtask(const testing::HarnessSnapshot* restore = nullptr)
+      : keyed_("windows", kMaxParallelism, {0, kMaxParallelism}, restore, {}) {
+    Environment env;
+    Source<int> source;
+    source.name = "numbers";
+    Sink<int> sink;
+    sink.name = "sink";
+    sink.make_writer = [this] { return std::make_unique<BoundedWriter>(&written); };
+    env.From(source)
+        .KeyBy([](int key) { return key; })
+        .Window(Tumbling(10s))
+        .Aggregate(Count(), [](int key, const TimeWindow&, uint64_t) { return key; })
+        .Uid("windows")
+        .To(sink);
+    graph_ = BuildJobGraph(env.graph());
+    const JobVertex& vertex = graph_.vertices[1];
+    Subtask::Options options;
+    options.id = {vertex.id, 0};
+    options.clock = &clock;
+    options.listener = this;
+    options.operator_uids = {"windows", "sink"};
+    options.context_of = [this, restore](uint32_t index) {
+      OperatorContext context;
+      context.runtime.clock = &clock;
+      if (index > 0) return context;
+      context.keyed_state = keyed_.Options();
+      if (restore == nullptr) return context;
+      context.runtime.restored = true;
+      context.runtime.restored_state = {
+          {.former_parallelism = 1, .values = restore->subtasks[0].values, .files = {}}};
+      return context;
+    };
+    auto gate = std::make_unique<InputGate>(
+        std::vector<InputGate::Channel>{{.channel = &a}, {.channel = &b}});
+    subtask = std::make_unique<Subtask>(std::move(options), vertex, std::move(gate),
+                                        std::vector<std::unique_ptr<EdgeOutput>>(),
+                                        std::vector<OperatorChain::Edge>());
+  }
+
+  SlotTask::Progress Run() { return subtask->Run(0ns); }
+  void RunWhileBusy() {
+    while (Run() == SlotTask::Progress::kBusy) {
+    }
+  }
+  /// Until the sink is full or all is done.
+  std::vector<int> Take() {
+    RunWhileBusy();
+    return std::exchange(written.keys, {});
+  }
+  /// What another subtask may be restored from.
+  testing::HarnessSnapshot State() {
+    const SubtaskSnapshot& snapshot = snapshots.back();
+    keyed_.Collect(snapshot.operators[0].schemas);
+    return {.max_parallelism = kMaxParallelism,
+            .subtasks = {{.key_groups = {0, kMaxParallelism},
+                          .values = snapshot.operators[0].state.values,
+                          .segments = keyed_.segments()}}};
+  }
+
+  ManualClock clock;
+  ScriptedChannel a, b;
+  Written written;
+  std::vector<SubtaskSnapshot> snapshots;
+  std::unique_ptr<Subtask> subtask;
+
+ private:
+  void OnRunning(SubtaskId) override {}
+  void OnEndOfData(SubtaskId) override {}
+  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& message) override {
+    ADD_FAILURE() << message;
+  }
+  void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
+    snapshots.push_back(std::move(snapshot));
+  }
+  void OnPublished(SubtaskId, CheckpointId) override {}
+
+  JobGraph graph_;
+  KeyedSnapshots keyed_;
+};
+
+std::vector<int> Sorted(std::vector<int> numbers) {
+  std::ranges::sort(numbers);
+  return numbers;
+}
+
+constexpr int kKeys = 1000;
+
+std::vector<int> AllKeys() {
+  std::vector<int> keys(kKeys);
+  std::iota(keys.begin(), keys.end(), 0);
+  return keys;
+}
+
+/// A subtask whose sink got full in the middle of a firing of all keys.
+std::unique_ptr<WindowSubtask> InTheMiddleOfAFiring() {
+  auto subtask = std::make_unique<WindowSubtask>();
+  subtask->a.Rows(kKeys);
+  subtask->written.limit = 300;
+  for (ScriptedChannel* channel : {&subtask->a, &subtask->b}) channel->Watermark(10'000);
+  subtask->RunWhileBusy();
+  EXPECT_EQ(subtask->Run(), SlotTask::Progress::kBlocked);
+  EXPECT_GE(subtask->written.keys.size(), 300u);
+  EXPECT_LT(subtask->written.keys.size(), 500u);
+  return subtask;
+}
+
+TEST(Subtask, TakesABarrierInTheMiddleOfAFiringWithoutRoom) {
+  auto subtask = InTheMiddleOfAFiring();
+  subtask->a.BarrierOf(1);
+  subtask->b.BarrierOf(1);
+  subtask->RunWhileBusy();
+  ASSERT_THAT(subtask->snapshots, SizeIs(1));
+  EXPECT_EQ(subtask->snapshots[0].id, CheckpointId(1));
+}
+
+TEST(Subtask, RestoredInTheMiddleOfAFiringEmitsTheRestOnce) {
+  auto first = InTheMiddleOfAFiring();
+  first->a.BarrierOf(1);
+  first->b.BarrierOf(1);
+  first->RunWhileBusy();
+  ASSERT_THAT(first->snapshots, SizeIs(1));
+  const testing::HarnessSnapshot snapshot = first->State();
+  const std::vector<int> before = std::exchange(first->written.keys, {});
+
+  // The one that goes on is not disturbed by the snapshot.
+  std::vector<int> all = before;
+  first->written.limit = SIZE_MAX;
+  for (int key : first->Take()) all.push_back(key);
+  EXPECT_EQ(Sorted(all), AllKeys());
+
+  // Its successor is stopped once more before it is through.
+  WindowSubtask second(&snapshot);
+  second.written.limit = 200;
+  std::vector<int> rest = second.Take();
+  EXPECT_LT(before.size() + rest.size(), size_t{kKeys});
+  second.a.BarrierOf(2);
+  second.b.BarrierOf(2);
+  second.written.limit = 0;
+  second.RunWhileBusy();
+  ASSERT_THAT(second.snapshots, SizeIs(1));
+  const testing::HarnessSnapshot later = second.State();
+
+  WindowSubtask third(&later);
+  all = before;
+  all.insert(all.end(), rest.begin(), rest.end());
+  for (int key : third.Take()) all.push_back(key);
+  EXPECT_EQ(Sorted(all), AllKeys());
+}
+
+TEST(Subtask, RowsBehindTheWatermarkKeepTheirPlaceAgainstABarrierInAFiring) {
+  auto subtask = InTheMiddleOfAFiring();
+  subtask->a.Rows(1);
+  subtask->a.BarrierOf(1);
+  subtask->b.BarrierOf(1);
+  subtask->RunWhileBusy();
+  EXPECT_THAT(subtask->snapshots, SizeIs(0)) << "a row stands before the barrier";
+  subtask->written.limit = SIZE_MAX;
+  subtask->RunWhileBusy();
+  ASSERT_THAT(subtask->snapshots, SizeIs(1));
+  EXPECT_EQ(Sorted(subtask->written.keys), AllKeys());
+}
+
+TEST(Subtask, TheBarrierOfAStopWaitsForWhatIsDue) {
+  auto subtask = InTheMiddleOfAFiring();
+  subtask->a.BarrierOf(1, true, CheckpointKind::kStop);
+  subtask->b.BarrierOf(1, true, CheckpointKind::kStop);
+  subtask->RunWhileBusy();
+  EXPECT_THAT(subtask->snapshots, SizeIs(0));
+  subtask->written.limit = SIZE_MAX;
+  subtask->RunWhileBusy();
+  EXPECT_THAT(subtask->snapshots, SizeIs(1));
+  EXPECT_EQ(Sorted(subtask->written.keys), AllKeys());
+}
+
+}  // namespace
+}  // namespace weir
