@@ -35,10 +35,10 @@ test: build-dev ## All tests but the long ones: unit, then end to end; ends with
 check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, ASan, long kill rounds
 	@tools/check.sh
 
-bench: deps ## All benchmarks, release build; bench/README.md says what they compare
+bench: deps ## All benchmarks, one table at the end; ONLY=regex chooses (bench/README.md)
 	@cmake --preset release -DWEIR_BENCH=ON > /dev/null
 	@cmake --build --preset release -j $(JOBS)
-	@set -e; for b in build/release/bench/*_bench; do echo "== $$b"; $$b; done
+	@bench/run.py "$(ONLY)"
 
 format: deps-dev ## Rewrite the sources in the house format
 	@git ls-files '*.h' '*.cc' | xargs clang-format-14 -i

@@ -29,6 +29,7 @@
 
 #include "base/serde/fields.h"
 #include "base/serde/serde.h"
+#include "bench/report.h"
 #include "bench/row.pb.h"
 #include "runtime/exchange/exchange.h"
 #include "runtime/exchange/process_start.h"
@@ -421,8 +422,9 @@ std::vector<std::string> Split(const std::string& list) {
   return parts;
 }
 
-int Bench(const std::vector<std::string>& variants, const std::vector<std::string>& buffers,
-          uint64_t rows, int repetitions, const char* self) {
+int Bench(const bench::Report& report, const std::vector<std::string>& variants,
+          const std::vector<std::string>& buffers, uint64_t rows, int repetitions,
+          const char* self) {
   std::printf(
       "%llu rows of %zu bytes {u64, u64, i64, string of 72}, %d repetitions, median "
       "(min..max); CPU of both processes\n",
@@ -463,12 +465,31 @@ int Bench(const std::vector<std::string>& variants, const std::vector<std::strin
           variant.c_str(), Median(speed), *slow, *fast, Median(cpu), *low, *high, Median(send),
           Median(receive), Median(cpu_ratio), Median(speed_ratio), 100 * Median(gathered),
           Median(switches));
+      if (variant != "weir" || variants[0] != "raw") continue;
+      const std::string size = ", " + buffer + " KiB";
+      report.Add({.name = "CPU a GB / a raw socket's" + size,
+                  .unit = "x",
+                  .values = cpu_ratio,
+                  .must = 1.8});
+      report.Add({.name = "throughput / a raw socket's" + size,
+                  .unit = "x",
+                  .values = speed_ratio,
+                  .better = bench::Better::kHigher,
+                  .must = 0.7,
+                  .goal = 0.8});
+      std::vector<double> protobuf;
+      for (const Result& r : results["protobuf-batch"]) protobuf.push_back(r.cpu_per_gb);
+      report.Add({.name = "CPU a GB / Protobuf's" + size,
+                  .unit = "x",
+                  .values = bench::Quotients(cpu, protobuf),
+                  .must = 1.0 / 3});
     }
   }
   return 0;
 }
 
 int Main(int argc, char** argv) {
+  const bench::Report report(argc, argv);
   PrepareProcessForDataPlane(size_t{4} << 30);
   if (argc == 5 && std::string_view(argv[1]) == "--receive") {
     const std::string variant = argv[2];
@@ -502,7 +523,8 @@ int Main(int argc, char** argv) {
       Die("unknown option " + std::string(argument));
     }
   }
-  return Bench(Split(variants), Split(buffers), rows, std::max(repetitions, 1), "/proc/self/exe");
+  return Bench(report, Split(variants), Split(buffers), rows, std::max(repetitions, 1),
+               "/proc/self/exe");
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 
 #include "api/environment.h"
 #include "base/parker.h"
+#include "bench/report.h"
 #include "runtime/channel/edge_output.h"
 #include "runtime/channel/local_channel.h"
 #include "runtime/graph/job_graph.h"
@@ -33,6 +34,7 @@ double Seconds() {
 
 struct Figures {
   double median, lowest, highest;
+  std::vector<double> values;  // in the order of the runs
 };
 
 template <class F>
@@ -40,8 +42,9 @@ Figures Repeat(F&& run) {
   std::vector<double> results;
   run();  // warm-up
   for (int i = 0; i < kRepetitions; ++i) results.push_back(run());
-  std::sort(results.begin(), results.end());
-  return {results[results.size() / 2], results.front(), results.back()};
+  std::vector<double> sorted = results;
+  std::sort(sorted.begin(), sorted.end());
+  return {sorted[sorted.size() / 2], sorted.front(), sorted.back(), std::move(results)};
 }
 
 void Print(const char* what, const Figures& f, const char* unit) {
@@ -81,7 +84,7 @@ class SumWriter final : public SinkWriter<Total> {
   int64_t* const sum_;
 };
 
-void BenchChain() {
+void BenchChain(const bench::Report& report) {
   constexpr uint64_t kBatches = 20'000;
   constexpr uint64_t kRecords = kBatches * Batch::kCapacity;
   std::vector<Order> orders(Batch::kCapacity);
@@ -147,6 +150,13 @@ void BenchChain() {
   Print("one hand-written loop", loop, "ns/record");
   std::printf("  the chain adds %.2f ns a record (must be <= 5); sums %s\n\n",
               chained.median - loop.median, chain_sum == sum ? "agree" : "DIFFER");
+  std::vector<double> added;
+  for (size_t i = 0; i < chained.values.size(); ++i)
+    added.push_back(chained.values[i] - loop.values[i]);
+  report.Add({.name = "chain map-filter-map-sink, added to one loop",
+              .unit = "ns/record",
+              .values = added,
+              .must = 5});
 }
 
 // ---------------------------------------------------------------- the hash edge
@@ -264,7 +274,7 @@ double RunLoop(const std::vector<Record48>& records, uint64_t total) {
   return static_cast<double>(total) / (Seconds() - start) / 1e6;
 }
 
-void BenchEdge() {
+void BenchEdge(const bench::Report& report) {
   constexpr uint64_t kTotal = 20'000 * uint64_t{Batch::kCapacity};
   const std::vector<Record48> records = MakeRecords();
   const Figures edge = Repeat([&] { return RunEdge(records, kTotal); });
@@ -274,12 +284,23 @@ void BenchEdge() {
   Print("edge with rings", edge, "M records/s");
   Print("the partition loop alone", loop, "M records/s");
   std::printf("  ratio %.2f (must be >= 0.5)\n\n", edge.median / loop.median);
+  report.Add({.name = "hash edge between two slots / partition loop",
+              .unit = "x",
+              .values = bench::Quotients(edge.values, loop.values),
+              .better = bench::Better::kHigher,
+              .must = 0.5});
+  report.Add({.name = "hash edge between two slots",
+              .unit = "M records/s",
+              .values = edge.values,
+              .better = bench::Better::kHigher,
+              .goal = 50});
 }
 
 }  // namespace
 }  // namespace weir
 
-int main() {
-  weir::BenchChain();
-  weir::BenchEdge();
+int main(int argc, char** argv) {
+  const weir::bench::Report report(argc, argv);
+  weir::BenchChain(report);
+  weir::BenchEdge(report);
 }

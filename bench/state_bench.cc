@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "bench/medians.h"
 #include "state/keyed_state.h"
 #include "state/value_table.h"
 
@@ -186,13 +187,13 @@ BENCHMARK(SnapshotDelta)->Arg(1'000'000)->Arg(10'000'000)->MinTime(0.2);
 }  // namespace weir
 
 int main(int argc, char** argv) {
-  std::vector<char*> args(argv, argv + argc);
-  char repetitions[] = "--benchmark_repetitions=5";
-  char aggregates[] = "--benchmark_report_aggregates_only=true";
-  char interleave[] = "--benchmark_enable_random_interleaving=true";
-  args.insert(args.begin() + 1, {repetitions, aggregates, interleave});
-  int count = static_cast<int>(args.size());
-  benchmark::Initialize(&count, args.data());
-  if (benchmark::ReportUnrecognizedArguments(count, args.data())) return 1;
-  benchmark::RunSpecifiedBenchmarks();
+  using weir::bench::TimeRatio;
+  std::vector<TimeRatio> ratios;
+  for (const std::string keys : {"10000", "1000000", "10000000"}) {
+    ratios.push_back({.name = "flat_hash_map's time / Weir's, " + keys + " u64 keys in memory",
+                      .of = "FlatHashMap<uint64_t>/" + keys,
+                      .over = "WeirBatch<uint64_t>/" + keys,
+                      .must = 0.3});
+  }
+  return weir::bench::RunAndPrintMedians(argc, argv, ratios);
 }
