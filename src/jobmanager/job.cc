@@ -215,8 +215,8 @@ void Job::RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, Tas
 
 void Job::Fail(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now,
                Out* out) {
-  RecordFailureOf(failure, subtask, std::move(tm), now);
   if (ending_as_) return;  // the job is over already; how its tasks go does not matter
+  RecordFailureOf(failure, subtask, std::move(tm), now);
   if (!cause_ || (cause_->secondary && !failure.secondary) ||
       (cause_->kind != ErrorKind::kFatal && failure.kind == ErrorKind::kFatal)) {
     cause_ = failure;

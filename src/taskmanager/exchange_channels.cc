@@ -63,11 +63,9 @@ class RemoteWriter final : public ChannelWriter {
 
   bool Flush() override { return sender_->Flush(); }
 
-  bool HasRoom() override {
-    if (sender_->HasRoom()) return true;
-    ThrowIfError(sender_->status());
-    return false;
-  }
+  // None, either, once the stream has ended: the attempt hears of that from the exchange, once, and
+  // this subtask is no more to blame for it than any other.
+  bool HasRoom() override { return sender_->HasRoom(); }
 
  private:
   // The row that did not fit into what was left of the buffer.

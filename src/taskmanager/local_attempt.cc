@@ -5,11 +5,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "base/hash.h"
-#include "job/graph_proto.h"
 #include "log/log.h"
-#include "state/checkpoint/state_file.h"
-#include "state/rocksdb/rocksdb_store.h"
+#include "taskmanager/subtask_metrics.h"
 
 namespace weir {
 namespace {
@@ -35,21 +32,6 @@ proto::FailureKind ToProto(ErrorKind kind) {
       return proto::FAILURE_KIND_FATAL;
   }
   return proto::FAILURE_KIND_INTERNAL;
-}
-
-// Damage and a state that does not fit stay wrong however often they are tried.
-proto::FailureKind KindOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kDataLoss:
-    case absl::StatusCode::kFailedPrecondition:
-      return proto::FAILURE_KIND_FATAL;
-    case absl::StatusCode::kInvalidArgument:
-      return proto::FAILURE_KIND_USER;
-    case absl::StatusCode::kInternal:
-      return proto::FAILURE_KIND_INTERNAL;
-    default:
-      return proto::FAILURE_KIND_EXTERNAL;
-  }
 }
 
 }  // namespace
@@ -115,116 +97,25 @@ void LocalAttempt::Start() {
   for (const SubtaskId& subtask : local_) SendTaskState(subtask, proto::TASK_STATE_DEPLOYING);
   preparing_ = true;
   env_.io->Post([this] {
-    auto prepared = std::make_shared<absl::StatusOr<Prepared>>(Prepare());
+    auto prepared = std::make_shared<absl::StatusOr<PreparedAttempt>>(
+        PrepareAttempt({.artifacts = env_.artifacts,
+                        .fetch_artifact = env_.fetch_artifact,
+                        .rocksdb = env_.rocksdb,
+                        .deploy = &deploy_,
+                        .local = &local_,
+                        .directory = directory_}));
     env_.loop->Post([this, prepared] { OnPrepared(std::move(*prepared)); });
   });
 }
 
-KeyGroupRange LocalAttempt::KeyGroupsOf(SubtaskId subtask) const {
-  const uint32_t max = deploy_.graph().max_parallelism();
-  const uint32_t parallelism =
-      deploy_.graph().vertices(static_cast<int>(subtask.vertex.value)).parallelism();
-  return {FirstKeyGroup(subtask.index, max, parallelism),
-          FirstKeyGroup(subtask.index + 1, max, parallelism)};
-}
-
-namespace {
-
-// Takes the files of a savepoint, or of another job, into the job's own storage: what a checkpoint
-// refers to must be the job's. Several TaskManagers may want the same file.
-absl::Status Adopt(CheckpointStorage& from, const std::vector<proto::StateHandle>& handles,
-                   CheckpointStorage& to) {
-  for (const proto::StateHandle& handle : handles) {
-    const absl::Status status = CopyFile(from, to, handle.file());
-    if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-// I/O thread; reads only what is const.
-absl::StatusOr<LocalAttempt::Prepared> LocalAttempt::Prepare() const {
-  absl::StatusOr<std::string> library =
-      env_.artifacts->Get(deploy_.artifact_hash(), env_.fetch_artifact);
-  if (!library.ok()) return library.status();
-  Prepared prepared;
-  try {
-    const Args args =
-        Args::Parse({deploy_.graph().arguments().begin(), deploy_.graph().arguments().end()});
-    prepared.graph = JobLibrary::Load(*library).BuildGraph(args, OverridesFrom(deploy_.graph()));
-  } catch (const std::exception& e) {
-    return absl::InvalidArgumentError(e.what());
-  }
-  if (GraphHashText(prepared.graph->hash) != deploy_.graph().graph_hash()) {
-    return absl::InvalidArgumentError(
-        "the job library built another graph here than where it was submitted; the job function "
-        "must depend on its arguments alone");
-  }
-  ApplySettings(deploy_.graph(), *prepared.graph);
-  prepared.lineage = deploy_.graph().output_lineage();
-
-  auto storage = DirectoryStorage::Open(deploy_.checkpoint_directory());
-  if (!storage.ok()) return storage.status();
-  prepared.storage = *std::move(storage);
-  if (absl::Status s = OpenStores(prepared); !s.ok()) return s;
-  if (!deploy_.has_restore()) return prepared;
-
-  DirectoryStorage* from = prepared.storage.get();
-  if (deploy_.restore().directory() != deploy_.checkpoint_directory()) {
-    auto other = DirectoryStorage::Open(deploy_.restore().directory());
-    if (!other.ok()) return other.status();
-    prepared.restore_storage = *std::move(other);
-    from = prepared.restore_storage.get();
-  }
-  auto plan = RestorePlan::Load(*from, deploy_.restore().manifest_path(), *prepared.graph,
-                                deploy_.restore().allow_non_restored_state());
-  if (!plan.ok()) return plan.status();
-  for (const SubtaskId& subtask : local_) {
-    const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
-    for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
-      auto restored = (*plan)->For(vertex.operators[op].uid, subtask.index, vertex.parallelism,
-                                   KeyGroupsOf(subtask), OperatorDirectory(subtask, op));
-      if (!restored.ok()) return restored.status();
-      if (from != prepared.storage.get()) {
-        if (absl::Status s = Adopt(*from, restored->keyed_handles, *prepared.storage); !s.ok()) {
-          return s;
-        }
-      }
-      prepared.restored[{subtask, op}] = *std::move(restored);
-    }
-  }
-  return prepared;
-}
-
-absl::Status LocalAttempt::OpenStores(Prepared& prepared) const {
-  if (prepared.graph->settings.state_backend != StateBackendKind::kRocksDb) {
-    return absl::OkStatus();
-  }
-  for (const SubtaskId& subtask : local_) {
-    const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
-    for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
-      if (!vertex.operators[op].node.keyed) continue;
-      RocksDbStoreOptions options;
-      options.directory = OperatorDirectory(subtask, op) + "/rocksdb";
-      std::error_code ignored;
-      std::filesystem::create_directories(OperatorDirectory(subtask, op), ignored);
-      auto store = RocksDbStore::Open(env_.rocksdb(), std::move(options));
-      if (!store.ok()) return store.status();
-      prepared.stores[{subtask, op}] = *std::move(store);
-    }
-  }
-  return absl::OkStatus();
-}
-
-void LocalAttempt::OnPrepared(absl::StatusOr<Prepared> prepared) {
+void LocalAttempt::OnPrepared(absl::StatusOr<PreparedAttempt> prepared) {
   preparing_ = false;
   if (releasing_) {
     MaybeReleased();
     return;
   }
   if (!prepared.ok()) {
-    FailAll(KindOf(prepared.status()), std::string(prepared.status().message()));
+    FailAll(FailureKindOf(prepared.status()), std::string(prepared.status().message()));
     return;
   }
   prepared_ = *std::move(prepared);
@@ -278,7 +169,10 @@ void LocalAttempt::Deploy() {
   };
   deployment_ = std::make_unique<Deployment>(std::move(options));
   AddSinksOfKeyedOperators();
-  AddMetrics();
+  for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
+    AddSubtaskMetrics(local, deploy_.job_name(), prepared_.graph->vertex(local.id.vertex).name,
+                      env_.metrics, &registrations_);
+  }
   deployment_->Start();
 }
 
@@ -291,7 +185,7 @@ void LocalAttempt::AddSinksOfKeyedOperators() {
       op.subtask = local.id;
       op.uid = vertex.operators[i].uid;
       op.max_parallelism = deploy_.graph().max_parallelism();
-      op.key_groups = KeyGroupsOf(local.id);
+      op.key_groups = KeyGroupsOf(deploy_.graph(), local.id);
       op.slot = local.slot->parker();
       const auto restored = prepared_.restored.find({local.id, i});
       if (restored != prepared_.restored.end()) op.restored = restored->second.keyed_handles;
@@ -324,7 +218,7 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   runtime.output_lineage = prepared_.lineage;
   runtime.exactly_once =
       prepared_.graph->settings.checkpoints.mode == CheckpointingMode::kExactlyOnce;
-  runtime.local_directory = OperatorDirectory(subtask, index);
+  runtime.local_directory = OperatorDirectory(directory_, subtask, index);
   std::error_code ignored;
   std::filesystem::create_directories(runtime.local_directory, ignored);
   runtime.clock = env_.clock;
@@ -368,7 +262,7 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   KeyedStateOptions& keyed = context.keyed_state;
   keyed.operator_uid = spec.uid;
   keyed.max_parallelism = runtime.max_parallelism;
-  keyed.key_groups = KeyGroupsOf(subtask);
+  keyed.key_groups = KeyGroupsOf(deploy_.graph(), subtask);
   const auto sink = sinks_.find({subtask, index});
   if (sink != sinks_.end()) keyed.sink = sink->second;
   if (restored != prepared_.restored.end()) keyed.restored = restored->second.keyed_state.get();
@@ -381,68 +275,14 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   return context;
 }
 
-std::string LocalAttempt::OperatorDirectory(SubtaskId subtask, uint32_t index) const {
-  return directory_ + "/" + std::to_string(subtask.vertex.value) + "-" +
-         std::to_string(subtask.index) + "-" + std::to_string(index);
-}
-
-void LocalAttempt::AddMetrics() {
-  for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
-    const metrics::Labels labels = {{"job", deploy_.job_name()},
-                                    {"task", prepared_.graph->vertex(local.id.vertex).name},
-                                    {"subtask", std::to_string(local.id.index)}};
-    const std::shared_ptr<SubtaskCounters> counters = local.counters;
-    auto counter = [&](const char* name, const char* help, std::function<double()> sample) {
-      registrations_.push_back(env_.metrics->AddFunction(
-          name, help, metrics::Family::Type::kCounter, labels, std::move(sample)));
-    };
-    auto gauge = [&](const char* name, const char* help, std::function<double()> sample) {
-      registrations_.push_back(env_.metrics->AddFunction(name, help, metrics::Family::Type::kGauge,
-                                                         labels, std::move(sample)));
-    };
-    counter("weir_task_records_in_total", "Records taken in by the subtask",
-            [counters] { return static_cast<double>(counters->records_in.load()); });
-    counter("weir_task_records_out_total", "Records sent to other tasks by the subtask",
-            [counters] { return static_cast<double>(counters->records_out.load()); });
-    registrations_.push_back(env_.metrics->AddRate(
-        "flink_taskmanager_job_task_records_in_per_second", "Records taken in per second", labels,
-        [counters] { return static_cast<double>(counters->records_in.load()); },
-        std::chrono::seconds(1)));
-    const auto seconds = [](const std::atomic<int64_t>& ns) {
-      return static_cast<double>(ns.load(std::memory_order_relaxed)) * 1e-9;
-    };
-    counter("weir_task_busy_seconds_total", "Time the subtask computed",
-            [counters, seconds] { return seconds(counters->times.busy); });
-    counter("weir_task_back_pressured_seconds_total", "Time the subtask waited for output room",
-            [counters, seconds] { return seconds(counters->times.back_pressured); });
-    counter("weir_task_idle_seconds_total", "Time the subtask had nothing to do",
-            [counters, seconds] { return seconds(counters->times.idle); });
-    counter("weir_task_waiting_for_slot_seconds_total", "Time the subtask waited for its slot",
-            [counters, seconds] { return seconds(counters->times.waiting_for_slot); });
-    gauge("weir_task_input_queued_elements", "Elements waiting in the subtask's input channels",
-          [counters] { return static_cast<double>(counters->input_queued.load()); });
-    gauge("weir_task_watermark_seconds", "The subtask's event time, seconds since 1970",
-          [counters] { return static_cast<double>(counters->watermark_ms.load()) / 1000.0; });
-  }
-}
-
 proto::MetricsSnapshot LocalAttempt::Metrics() const {
   proto::MetricsSnapshot snapshot;
   if (deployment_ == nullptr) return snapshot;
-  const auto us = [](const std::atomic<int64_t>& ns) {
-    return static_cast<uint64_t>(ns.load(std::memory_order_relaxed) / 1000);
-  };
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
     proto::SubtaskMetrics& m = *snapshot.add_subtasks();
     *m.mutable_attempt() = deploy_.attempt();
     *m.mutable_subtask() = ToProto(local.id);
-    m.set_records_in(local.counters->records_in.load());
-    m.set_records_out(local.counters->records_out.load());
-    m.set_busy_us(us(local.counters->times.busy));
-    m.set_back_pressured_us(us(local.counters->times.back_pressured));
-    m.set_idle_us(us(local.counters->times.idle));
-    m.set_waiting_for_slot_us(us(local.counters->times.waiting_for_slot));
-    m.set_watermark_ms(local.counters->watermark_ms.load());
+    ReadSubtaskMetrics(local, &m);
   }
   return snapshot;
 }

@@ -10,20 +10,16 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "job/job_library.h"
 #include "metrics/registry.h"
 #include "proto/control.pb.h"
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/deployment.h"
-#include "state/checkpoint/directory_storage.h"
-#include "state/rocksdb/rocksdb_resources.h"
-#include "taskmanager/artifacts.h"
 #include "taskmanager/checkpoint_writer.h"
 #include "taskmanager/control_loop.h"
 #include "taskmanager/exchange_channels.h"
 #include "taskmanager/io_thread.h"
 #include "taskmanager/operator_metrics.h"
-#include "taskmanager/restore.h"
+#include "taskmanager/prepared_attempt.h"
 
 namespace weir {
 
@@ -76,25 +72,11 @@ class LocalAttempt final : private SubtaskListener {
   proto::MetricsSnapshot Metrics() const;
 
  private:
-  /// What the I/O thread prepares.
-  struct Prepared {
-    std::optional<JobGraph> graph;
-    std::unique_ptr<DirectoryStorage> storage;
-    std::unique_ptr<DirectoryStorage> restore_storage;  // null: the same, or no restore
-    std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
-    std::string lineage;
-    std::map<std::pair<SubtaskId, uint32_t>, std::unique_ptr<StateStore>> stores;
-  };
-
-  absl::StatusOr<Prepared> Prepare() const;
-  absl::Status OpenStores(Prepared& prepared) const;
-  void OnPrepared(absl::StatusOr<Prepared> prepared);
+  void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
   void AddSinksOfKeyedOperators();
   JobAttempt DataPlaneAttempt() const;
-  std::string OperatorDirectory(SubtaskId subtask, uint32_t index) const;
   OperatorContext ContextOf(SubtaskId subtask, uint32_t index);
-  void AddMetrics();
 
   // SubtaskListener: slots' threads.
   void OnRunning(SubtaskId subtask) override;
@@ -109,7 +91,6 @@ class LocalAttempt final : private SubtaskListener {
   void SendTaskState(SubtaskId subtask, proto::TaskState state);
   void SendFailure(SubtaskId subtask, const proto::Failure& failure);
   proto::ToJobManager NewMessage() const;
-  KeyGroupRange KeyGroupsOf(SubtaskId subtask) const;
   void MaybeReleased();
 
   const AttemptEnvironment env_;
@@ -118,7 +99,7 @@ class LocalAttempt final : private SubtaskListener {
   const std::function<void()> on_released_;
   const std::string directory_;
 
-  Prepared prepared_;
+  PreparedAttempt prepared_;
   std::unique_ptr<ExchangeChannels> channels_;
   std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<Deployment> deployment_;

@@ -88,6 +88,8 @@ TaskManager::TaskManager(TaskManagerOptions options)
   exchange.port = options_.data_port;
   exchange_ =
       ValueOrThrow(Exchange::Start(exchange, network_.get(), [this](const StreamFailure& failure) {
+        // A peer that took its leave was told to by the JobManager, or tells it: its word counts.
+        if (failure.orderly) return;
         loop_->Post([this, job = failure.attempt.job.value, attempt = failure.attempt.attempt.value,
                      what = "the data stream " + failure.peer +
                             " broke: " + std::string(failure.reason.message())] {

@@ -1,0 +1,131 @@
+#include "taskmanager/prepared_attempt.h"
+
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "base/hash.h"
+#include "job/graph_proto.h"
+#include "state/checkpoint/state_file.h"
+#include "state/rocksdb/rocksdb_store.h"
+
+namespace weir {
+namespace {
+
+// Takes the files of a savepoint, or of another job, into the job's own storage: what a checkpoint
+// refers to must be the job's. Several TaskManagers may want the same file.
+absl::Status Adopt(CheckpointStorage& from, const std::vector<proto::StateHandle>& handles,
+                   CheckpointStorage& to) {
+  for (const proto::StateHandle& handle : handles) {
+    const absl::Status status = CopyFile(from, to, handle.file());
+    if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenStores(const Preparation& what, PreparedAttempt& prepared) {
+  if (prepared.graph->settings.state_backend != StateBackendKind::kRocksDb) {
+    return absl::OkStatus();
+  }
+  for (const SubtaskId& subtask : *what.local) {
+    const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
+    for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
+      if (!vertex.operators[op].node.keyed) continue;
+      RocksDbStoreOptions options;
+      options.directory = OperatorDirectory(what.directory, subtask, op) + "/rocksdb";
+      std::error_code ignored;
+      std::filesystem::create_directories(OperatorDirectory(what.directory, subtask, op), ignored);
+      auto store = RocksDbStore::Open(what.rocksdb(), std::move(options));
+      if (!store.ok()) return store.status();
+      prepared.stores[{subtask, op}] = *std::move(store);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
+  const proto::DeployJob& deploy = *what.deploy;
+  absl::StatusOr<std::string> library =
+      what.artifacts->Get(deploy.artifact_hash(), what.fetch_artifact);
+  if (!library.ok()) return library.status();
+  PreparedAttempt prepared;
+  try {
+    const Args args =
+        Args::Parse({deploy.graph().arguments().begin(), deploy.graph().arguments().end()});
+    prepared.graph = JobLibrary::Load(*library).BuildGraph(args, OverridesFrom(deploy.graph()));
+  } catch (const std::exception& e) {
+    return absl::InvalidArgumentError(e.what());
+  }
+  if (GraphHashText(prepared.graph->hash) != deploy.graph().graph_hash()) {
+    return absl::InvalidArgumentError(
+        "the job library built another graph here than where it was submitted; the job function "
+        "must depend on its arguments alone");
+  }
+  ApplySettings(deploy.graph(), *prepared.graph);
+  prepared.lineage = deploy.graph().output_lineage();
+
+  auto storage = DirectoryStorage::Open(deploy.checkpoint_directory());
+  if (!storage.ok()) return storage.status();
+  prepared.storage = *std::move(storage);
+  if (absl::Status s = OpenStores(what, prepared); !s.ok()) return s;
+  if (!deploy.has_restore()) return prepared;
+
+  DirectoryStorage* from = prepared.storage.get();
+  if (deploy.restore().directory() != deploy.checkpoint_directory()) {
+    auto other = DirectoryStorage::OpenExisting(deploy.restore().directory());
+    if (!other.ok()) return other.status();
+    prepared.restore_storage = *std::move(other);
+    from = prepared.restore_storage.get();
+  }
+  auto plan = RestorePlan::Load(*from, deploy.restore().manifest_path(), *prepared.graph,
+                                deploy.restore().allow_non_restored_state());
+  if (!plan.ok()) return plan.status();
+  for (const SubtaskId& subtask : *what.local) {
+    const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
+    for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
+      auto restored = (*plan)->For(vertex.operators[op].uid, subtask.index, vertex.parallelism,
+                                   KeyGroupsOf(deploy.graph(), subtask),
+                                   OperatorDirectory(what.directory, subtask, op));
+      if (!restored.ok()) return restored.status();
+      if (from != prepared.storage.get()) {
+        if (absl::Status s = Adopt(*from, restored->keyed_handles, *prepared.storage); !s.ok()) {
+          return s;
+        }
+      }
+      prepared.restored[{subtask, op}] = *std::move(restored);
+    }
+  }
+  return prepared;
+}
+
+// Damage and a state that does not fit stay wrong however often they are tried.
+proto::FailureKind FailureKindOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kFailedPrecondition:
+      return proto::FAILURE_KIND_FATAL;
+    case absl::StatusCode::kInvalidArgument:
+      return proto::FAILURE_KIND_USER;
+    case absl::StatusCode::kInternal:
+      return proto::FAILURE_KIND_INTERNAL;
+    default:
+      return proto::FAILURE_KIND_EXTERNAL;
+  }
+}
+
+KeyGroupRange KeyGroupsOf(const proto::JobGraph& graph, SubtaskId subtask) {
+  const uint32_t max = graph.max_parallelism();
+  const uint32_t parallelism = graph.vertices(static_cast<int>(subtask.vertex.value)).parallelism();
+  return {FirstKeyGroup(subtask.index, max, parallelism),
+          FirstKeyGroup(subtask.index + 1, max, parallelism)};
+}
+
+std::string OperatorDirectory(const std::string& attempt_directory, SubtaskId subtask,
+                              uint32_t index) {
+  return attempt_directory + "/" + std::to_string(subtask.vertex.value) + "-" +
+         std::to_string(subtask.index) + "-" + std::to_string(index);
+}
+
+}  // namespace weir

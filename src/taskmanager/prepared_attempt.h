@@ -1,0 +1,55 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "job/job_library.h"
+#include "proto/control.pb.h"
+#include "state/checkpoint/directory_storage.h"
+#include "state/rocksdb/rocksdb_resources.h"
+#include "state/store.h"
+#include "taskmanager/artifacts.h"
+#include "taskmanager/restore.h"
+
+namespace weir {
+
+/// What the subtasks of an attempt begin from: the job as this process built it, where checkpoints
+/// go, and the state that each operator is to have.
+struct PreparedAttempt {
+  std::optional<JobGraph> graph;
+  std::unique_ptr<DirectoryStorage> storage;
+  std::unique_ptr<DirectoryStorage> restore_storage;  ///< null: the same, or no restore
+  std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
+  std::string lineage;
+  std::map<std::pair<SubtaskId, uint32_t>, std::unique_ptr<StateStore>> stores;
+};
+
+struct Preparation {
+  Artifacts* artifacts = nullptr;
+  std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
+  std::function<RocksDbResources*()> rocksdb;
+  const proto::DeployJob* deploy = nullptr;
+  const std::set<SubtaskId>* local = nullptr;  ///< the subtasks that run here
+  std::string directory;                       ///< of the attempt's files
+};
+
+/// Loads the library, builds the graph, opens the storages and fetches the state. Blocks: I/O
+/// thread.
+absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what);
+
+/// Whose fault a failed preparation is.
+proto::FailureKind FailureKindOf(const absl::Status& status);
+
+KeyGroupRange KeyGroupsOf(const proto::JobGraph& graph, SubtaskId subtask);
+/// Where an operator may keep files, below the attempt's directory.
+std::string OperatorDirectory(const std::string& attempt_directory, SubtaskId subtask,
+                              uint32_t index);
+
+}  // namespace weir

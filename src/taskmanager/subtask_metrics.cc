@@ -1,0 +1,63 @@
+#include "taskmanager/subtask_metrics.h"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <utility>
+
+namespace weir {
+
+void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string& job,
+                       const std::string& task, metrics::Registry* registry,
+                       std::vector<metrics::Registration>* registrations) {
+  const metrics::Labels labels = {
+      {"job", job}, {"task", task}, {"subtask", std::to_string(local.id.index)}};
+  const std::shared_ptr<SubtaskCounters> counters = local.counters;
+  auto counter = [&](const char* name, const char* help, std::function<double()> sample) {
+    registrations->push_back(registry->AddFunction(name, help, metrics::Family::Type::kCounter,
+                                                   labels, std::move(sample)));
+  };
+  auto gauge = [&](const char* name, const char* help, std::function<double()> sample) {
+    registrations->push_back(registry->AddFunction(name, help, metrics::Family::Type::kGauge,
+                                                   labels, std::move(sample)));
+  };
+  counter("weir_task_records_in_total", "Records taken in by the subtask",
+          [counters] { return static_cast<double>(counters->records_in.load()); });
+  counter("weir_task_records_out_total", "Records sent to other tasks by the subtask",
+          [counters] { return static_cast<double>(counters->records_out.load()); });
+  registrations->push_back(registry->AddRate(
+      "flink_taskmanager_job_task_records_in_per_second", "Records taken in per second", labels,
+      [counters] { return static_cast<double>(counters->records_in.load()); },
+      std::chrono::seconds(1)));
+  const auto seconds = [](const std::atomic<int64_t>& ns) {
+    return static_cast<double>(ns.load(std::memory_order_relaxed)) * 1e-9;
+  };
+  counter("weir_task_busy_seconds_total", "Time the subtask computed",
+          [counters, seconds] { return seconds(counters->times.busy); });
+  counter("weir_task_back_pressured_seconds_total", "Time the subtask waited for output room",
+          [counters, seconds] { return seconds(counters->times.back_pressured); });
+  counter("weir_task_idle_seconds_total", "Time the subtask had nothing to do",
+          [counters, seconds] { return seconds(counters->times.idle); });
+  counter("weir_task_waiting_for_slot_seconds_total", "Time the subtask waited for its slot",
+          [counters, seconds] { return seconds(counters->times.waiting_for_slot); });
+  gauge("weir_task_input_queued_elements", "Elements waiting in the subtask's input channels",
+        [counters] { return static_cast<double>(counters->input_queued.load()); });
+  gauge("weir_task_watermark_seconds", "The subtask's event time, seconds since 1970",
+        [counters] { return static_cast<double>(counters->watermark_ms.load()) / 1000.0; });
+}
+
+void ReadSubtaskMetrics(const Deployment::LocalSubtask& local, proto::SubtaskMetrics* to) {
+  const auto us = [](const std::atomic<int64_t>& ns) {
+    return static_cast<uint64_t>(ns.load(std::memory_order_relaxed) / 1000);
+  };
+  to->set_records_in(local.counters->records_in.load());
+  to->set_records_out(local.counters->records_out.load());
+  to->set_busy_us(us(local.counters->times.busy));
+  to->set_back_pressured_us(us(local.counters->times.back_pressured));
+  to->set_idle_us(us(local.counters->times.idle));
+  to->set_waiting_for_slot_us(us(local.counters->times.waiting_for_slot));
+  to->set_watermark_ms(local.counters->watermark_ms.load());
+}
+
+}  // namespace weir
