@@ -204,13 +204,13 @@ void Loader::Environment(const std::map<std::string, std::string>& variables) {
         std::end(kNotSettings)) {
       continue;
     }
-    const std::string nearest = Nearest(name, known);
-    bool ours = absl::StartsWith(name, "WEIR_");
-    for (const char* prefix : kForeignPrefixes) {
-      ours = ours || (absl::StartsWith(name, prefix) && !nearest.empty() &&
-                      EditDistance(name, nearest) <= kForeignTypingErrors);
+    const bool ours = absl::StartsWith(name, "WEIR_");
+    const auto begins = [&](const char* prefix) { return absl::StartsWith(name, prefix); };
+    if (!ours && std::none_of(std::begin(kForeignPrefixes), std::end(kForeignPrefixes), begins)) {
+      continue;
     }
-    if (ours) {
+    const std::string nearest = Nearest(name, known);
+    if (ours || (!nearest.empty() && EditDistance(name, nearest) <= kForeignTypingErrors)) {
       Problem("", absl::StrCat("unknown environment variable '", name, "'", DidYouMean(nearest)));
     }
   }

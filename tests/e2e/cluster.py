@@ -74,10 +74,10 @@ class Cluster:
         self.launcher.stderr.close()
         return code
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments, code=0, limit_s=120):
         """Standard output of a command that must end with `code`."""
         done = subprocess.run([self.weir, *map(str, arguments)], text=True, env=self.env,
-                              capture_output=True, timeout=120)
+                              capture_output=True, timeout=limit_s)
         if done.returncode != code:
             raise AssertionError(f"weir {' '.join(map(str, arguments))} ended with "
                                  f"{done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}")

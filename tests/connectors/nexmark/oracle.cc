@@ -9,20 +9,33 @@ namespace weir::nexmark {
 
 namespace {
 
-/// Calls f(bid) for every bid of the stream, split after split.
+/// Calls f(event) for every event of the stream, split after split.
 template <class F>
-void ForEachBid(const GeneratorOptions& options, F&& f) {
+void ForEachEvent(const GeneratorOptions& options, F&& f) {
   const Generator generator(options);
   Event event;
   for (uint32_t split = 0; split < options.splits; ++split) {
     for (uint64_t position = 0; position < generator.SplitSize(split); ++position) {
       generator.Make(generator.At(split, position), event);
-      if (event.kind == EventKind::kBid) f(event.bid);
+      f(event);
     }
   }
 }
 
+template <class F>
+void ForEachBid(const GeneratorOptions& options, F&& f) {
+  ForEachEvent(options, [&f](const Event& event) {
+    if (event.is_bid()) f(event.bid);
+  });
+}
+
 }  // namespace
+
+Digest OracleEvents(const GeneratorOptions& options) {
+  Digest digest;
+  ForEachEvent(options, [&](const Event& event) { digest.Add(event); });
+  return digest;
+}
 
 Digest OracleQ0(const GeneratorOptions& options) {
   Digest digest;

@@ -74,7 +74,8 @@ struct Q5Result {
   uint64_t counted = 0;
 };
 
-/// `options.events` must be set.
+/// Of all events as they are made. `options.events` must be set, here and below.
+Digest OracleEvents(const GeneratorOptions& options);
 Digest OracleQ0(const GeneratorOptions& options);
 Digest OracleQ1(const GeneratorOptions& options);
 Digest OracleQ2(const GeneratorOptions& options);
