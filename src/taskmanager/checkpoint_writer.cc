@@ -247,6 +247,27 @@ void CheckpointWriter::WriteDelivered(std::unique_lock<std::mutex>& lock) {
   if (running->missing.empty() && !std::exchange(running->sealed, true)) running->file.Seal();
 }
 
+namespace {
+
+/// A sink's file goes into the storage; it is read only if its checksums are not known yet.
+absl::StatusOr<proto::StateHandle> TakeFile(CheckpointStorage& storage, const StateFile& file,
+                                            const std::string& path) {
+  if (file.pieces.empty()) return UploadFile(storage, file.path, path, Transfer::kLinkOrCopy);
+  proto::StateHandle handle;
+  handle.set_file(path);
+  for (const FilePiece& piece : file.pieces) {
+    proto::Extent* extent = handle.add_extents();
+    extent->set_offset(handle.length());
+    extent->set_length(piece.length);
+    extent->set_checksum(piece.checksum);
+    handle.set_length(handle.length() + piece.length);
+  }
+  if (absl::Status s = storage.PutFile(file.path, path, Transfer::kLinkOrCopy); !s.ok()) return s;
+  return handle;
+}
+
+}  // namespace
+
 absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
                                             const SubtaskSnapshot& snapshot) {
   proto::SubtaskSnapshot result;
@@ -277,7 +298,7 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
       const DataFileName path{
           .checkpoint = running.id, .epoch = options_.epoch, .attempt = options_.attempt};
       absl::StatusOr<proto::StateHandle> handle =
-          UploadFile(*options_.storage, file.path, path.NewPath("epoch"), Transfer::kLinkOrCopy);
+          TakeFile(*options_.storage, file, path.NewPath("epoch"));
       if (!handle.ok()) return handle.status();
       handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
       handle->set_subtask(subtask.index);

@@ -135,6 +135,10 @@ void EpochWriter::WriteFully(const char* data, size_t size) {
     ThrowError(ErrorKind::kExternal, "cannot write epoch file " + path_ + ": failpoint");
   }
   file_bytes_ += size;
+  for (size_t at = 0; at < size; at += FilePiece::kMaxBytes) {
+    const size_t length = std::min<size_t>(size - at, FilePiece::kMaxBytes);
+    pieces_.push_back({.length = length, .checksum = StableHashBytes(data + at, length)});
+  }
   while (size > 0) {
     const ssize_t written = write(fd_, data, size);
     if (written < 0 && errno == EINTR) continue;
@@ -153,7 +157,7 @@ EpochFile EpochWriter::Close() {
     close(fd_);
     fd_ = -1;
   }
-  return {.path = path_, .offset = 0, .length = file_bytes_};
+  return {.path = path_, .offset = 0, .length = file_bytes_, .pieces = std::move(pieces_)};
 }
 
 EpochReader::EpochReader(const EpochFile& file) : file_(file) {

@@ -5,8 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "connectors/kafka/output_record.h"
+#include "runtime/operator/operator_state.h"
 
 namespace weir::kafka {
 
@@ -21,6 +23,8 @@ struct EpochFile {
   std::string path;
   uint64_t offset = 0;
   uint64_t length = 0;  ///< 0: no output, and no file
+  /// See StateFile: known of files that were written here.
+  std::vector<FilePiece> pieces = {};
 };
 
 /// Writes the records of one open epoch to a local file, through a write buffer of one block.
@@ -67,6 +71,7 @@ class EpochWriter {
   uint32_t block_records_ = 0;
   uint64_t records_ = 0;
   uint64_t file_bytes_ = 0;
+  std::vector<FilePiece> pieces_;
 };
 
 /// Reads an epoch file by mapping it. The records' views point into the mapping and are valid

@@ -64,7 +64,8 @@ std::vector<ExactlyOnceSink::Former> ExactlyOnceSink::ReadFormer(
       uint64_t id = 0;
       std::from_chars(name.data() + prefix.size(), name.data() + name.size(), id);
       former.epochs.push_back(
-          {CheckpointId{id}, {.path = file.path, .offset = file.offset, .length = file.length}});
+          {CheckpointId{id},
+           {.path = file.path, .offset = file.offset, .length = file.length, .pieces = {}}});
     }
     std::ranges::sort(former.epochs, {}, &Publisher::Epoch::checkpoint);
     all.push_back(std::move(former));
@@ -198,7 +199,10 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
     if (epoch.published || epoch.file.length == 0) continue;
     epoch.last_reference = id;
     state.files[kEpochPrefix + std::to_string(epoch.checkpoint.value)] = {
-        .path = epoch.file.path, .offset = epoch.file.offset, .length = epoch.file.length};
+        .path = epoch.file.path,
+        .offset = epoch.file.offset,
+        .length = epoch.file.length,
+        .pieces = epoch.file.pieces};
   }
   state.values[kStateName] = EncodeState(id);
 }

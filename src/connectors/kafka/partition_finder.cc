@@ -1,5 +1,7 @@
 #include "connectors/kafka/partition_finder.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -57,6 +59,7 @@ void PartitionFinder::Drop(const TopicPartition& partition) {
 }
 
 void PartitionFinder::Run() {
+  pthread_setname_np(pthread_self(), "kafka-finder");
   try {
     milliseconds back_off = kFirstBackOff;
     for (;;) {

@@ -1,5 +1,6 @@
 #include "connectors/kafka/publisher.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -92,6 +93,7 @@ Publisher::Status Publisher::status() const {
 }
 
 void Publisher::Run() {
+  pthread_setname_np(pthread_self(), "kafka-publish");
   try {
     if (!PrepareTopics()) return;
     for (const LaneStart& start : starts_) {

@@ -9,12 +9,24 @@
 
 namespace weir {
 
+/// Bytes of a file and StableHashBytes of them.
+struct FilePiece {
+  /// So much a reader has to hold at once.
+  static constexpr uint64_t kMaxBytes = uint64_t{4} << 20;
+
+  uint64_t length = 0;
+  uint64_t checksum = 0;
+};
+
 /// A part of a local file that belongs to a checkpoint: the snapshot thread copies it into the
 /// checkpoint; the operator keeps the file until it is told that the checkpoint is durable or gone.
 struct StateFile {
   std::string path;
   uint64_t offset = 0;
   uint64_t length = 0;
+  /// If all of the file belongs to the checkpoint: what it consists of, from its beginning on. Who
+  /// wrote the file knows, and spares others to read it again. Empty: not known.
+  std::vector<FilePiece> pieces = {};
 };
 
 /// What one subtask's operator puts into a checkpoint besides its keyed state: small named byte

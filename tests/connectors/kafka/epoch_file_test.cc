@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/hash.h"
 
 namespace weir::kafka {
 namespace {
@@ -82,6 +83,25 @@ TEST_F(EpochFileTest, AnEpochWithoutOutputHasNoFile) {
   EpochWriter writer(Path("e"));
   EXPECT_EQ(writer.Close().length, 0u);
   EXPECT_FALSE(std::filesystem::exists(Path("e")));
+}
+
+// The checkpoint takes the file in without reading it.
+TEST_F(EpochFileTest, TheWriterKnowsTheChecksumsOfItsFile) {
+  EpochWriter writer(Path("e"));
+  for (int i = 0; i < 5000; ++i) writer.Append({.value = std::string(i % 300, 'x')});
+  writer.Append({.value = std::string(2 * FilePiece::kMaxBytes + 1, 'y')});
+  const EpochFile file = writer.Close();
+  std::ifstream stream(file.path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(stream)), {});
+  uint64_t at = 0;
+  for (const FilePiece& piece : file.pieces) {
+    ASSERT_LE(piece.length, FilePiece::kMaxBytes);
+    ASSERT_LE(at + piece.length, bytes.size());
+    EXPECT_EQ(piece.checksum, StableHashBytes(bytes.data() + at, piece.length));
+    at += piece.length;
+  }
+  EXPECT_EQ(at, bytes.size());
+  EXPECT_GT(file.pieces.size(), 4u);
 }
 
 TEST_F(EpochFileTest, ManyBlocksAndARecordLargerThanABlock) {
