@@ -69,12 +69,14 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   }
 
   // Sorting thread.
-  absl::Status Absorb(std::deque<SnapshotChunk> chunks) {
+  /// An error is one of the store, which ends the attempt, or of spilling (`spill`), after which
+  /// the builder has the entries all the same.
+  absl::Status Absorb(std::deque<SnapshotChunk> chunks, absl::Status* spill) {
     for (SnapshotChunk& chunk : chunks) {
       if (feed_ != nullptr) {
         if (absl::Status s = feed_->Add(chunk); !s.ok()) return s;
       }
-      if (absl::Status s = builder.Add(std::move(chunk)); !s.ok()) return s;
+      if (absl::Status s = builder.Add(std::move(chunk)); !s.ok()) *spill = s;
     }
     if (feed_ == nullptr) return absl::OkStatus();
     absl::Status status = feed_->Flush();
@@ -100,9 +102,11 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   // Sorting thread, but read under mutex_ by Finish.
   KeyedChain chain;
   SegmentBuilder builder;
-  // mutex_: what was written for a checkpoint that then failed is lost.
-  bool wants_full = false;
-  bool merge_failed = false;
+  // mutex_: what became of the file that the builder wrote into last, until the sorting thread has
+  // told it.
+  std::optional<bool> durable;
+  bool wants_full = false;    // mutex_
+  bool merge_failed = false;  // mutex_
 
  private:
   CheckpointWriter* const writer_;
@@ -126,7 +130,12 @@ struct CheckpointWriter::Running {
   std::vector<Operator*> section_owner;                   // by section
   std::map<SubtaskId, uint64_t> written_bytes;
   bool sealed = false;
-  absl::Status failed;
+  bool cancelled = false;
+
+  void Cancel(absl::Status reason) {
+    cancelled = true;
+    file.Cancel(std::move(reason));
+  }
 };
 
 CheckpointWriter::CheckpointWriter(Options options, Events events)
@@ -142,7 +151,7 @@ CheckpointWriter::~CheckpointWriter() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
-    if (running_ != nullptr) running_->file.Cancel(absl::CancelledError("the attempt ends"));
+    for (auto& running : running_) running->Cancel(absl::CancelledError("the attempt ends"));
   }
   sort_wake_.notify_all();
   write_wake_.notify_all();
@@ -166,28 +175,33 @@ void CheckpointWriter::Begin(CheckpointId id, const std::set<SubtaskId>& subtask
   auto running = std::make_shared<Running>(*options_.storage, name.NewPath(options_.label), this);
   running->id = id;
   running->missing = subtasks;
+  const absl::Status overtaken = absl::CancelledError("a newer one began");
+  std::vector<CheckpointId> never_written;
   {
     std::lock_guard lock(mutex_);
-    if (running_ != nullptr) running_->file.Cancel(absl::CancelledError("a newer one began"));
-    running_ = running;
-    to_write_ = running;
+    for (auto& older : running_) older->Cancel(overtaken);
+    for (; running_.size() > 1; running_.pop_back()) never_written.push_back(running_.back()->id);
+    running_.push_back(running);
   }
+  for (const CheckpointId older : never_written) events_.on_done(older, overtaken);
   write_wake_.notify_one();
   sort_wake_.notify_one();
 }
 
 void CheckpointWriter::Cancel(CheckpointId id, const std::string& reason) {
   std::lock_guard lock(mutex_);
-  if (running_ != nullptr && running_->id == id) {
-    running_->file.Cancel(absl::CancelledError(reason));
+  for (auto& running : running_) {
+    if (running->id == id) running->Cancel(absl::CancelledError(reason));
   }
 }
 
 void CheckpointWriter::Deliver(SubtaskId subtask, SubtaskSnapshot snapshot) {
   {
     std::lock_guard lock(mutex_);
-    if (running_ == nullptr || running_->id != snapshot.id) return;  // given up meanwhile
-    running_->delivered.emplace(subtask, std::move(snapshot));
+    const auto at = std::find_if(running_.begin(), running_.end(),
+                                 [&](const auto& r) { return r->id == snapshot.id; });
+    if (at == running_.end() || (*at)->cancelled) return;  // given up meanwhile
+    (*at)->delivered.emplace(subtask, std::move(snapshot));
   }
   sort_wake_.notify_one();
 }
@@ -203,7 +217,11 @@ void CheckpointWriter::SortLoop() {
   std::unique_lock lock(mutex_);
   while (!stop_) {
     if (TakeChunks(lock)) continue;
-    if (running_ != nullptr && !running_->delivered.empty()) {
+    for (auto& [key, op] : operators_) {
+      if (!op->durable) continue;
+      *std::exchange(op->durable, std::nullopt) ? op->builder.Confirm() : op->builder.Reject();
+    }
+    if (!running_.empty() && !running_.front()->delivered.empty() && !running_.front()->cancelled) {
       WriteDelivered(lock);
       continue;
     }
@@ -218,20 +236,30 @@ bool CheckpointWriter::TakeChunks(std::unique_lock<std::mutex>& lock) {
     if (!op->Take(chunks)) continue;
     any = true;
     lock.unlock();
-    const absl::Status status = op->Absorb(std::move(chunks));
+    absl::Status spill;
+    absl::Status status = op->Absorb(std::move(chunks), &spill);
+    if (!spill.ok() && op->builder.memory_bytes() > 2 * op->builder.memory_limit()) status = spill;
     lock.lock();
-    if (!status.ok()) {
-      op->wants_full = true;
-      if (running_ != nullptr) running_->file.Cancel(status);
+    if (!spill.ok()) {
+      for (auto& running : running_) running->Cancel(spill);
     }
+    if (!status.ok()) FailAttempt(lock, status);
     if (stop_) return false;
   }
   return any;
 }
 
+void CheckpointWriter::FailAttempt(std::unique_lock<std::mutex>& lock, absl::Status status) {
+  for (auto& running : running_) running->Cancel(status);
+  if (std::exchange(failed_, true)) return;
+  lock.unlock();
+  events_.on_failed(std::move(status));
+  lock.lock();
+}
+
 // What has been delivered has its chunks in the builders: they came first.
 void CheckpointWriter::WriteDelivered(std::unique_lock<std::mutex>& lock) {
-  const std::shared_ptr<Running> running = running_;
+  const std::shared_ptr<Running> running = running_.front();
   const auto it = running->delivered.begin();
   const SubtaskId subtask = it->first;
   const SubtaskSnapshot snapshot = std::move(it->second);
@@ -240,7 +268,7 @@ void CheckpointWriter::WriteDelivered(std::unique_lock<std::mutex>& lock) {
   const absl::Status status = WriteSubtask(*running, subtask, snapshot);
   lock.lock();
   if (!status.ok()) {
-    running->file.Cancel(status);
+    running->Cancel(status);
     return;
   }
   running->missing.erase(subtask);
@@ -313,7 +341,7 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
       std::lock_guard lock(mutex_);
       sink = operators_.at({subtask, op.uid}).get();
     }
-    if (absl::Status s = WriteSegments(running, *sink, op, snapshot.id); !s.ok()) return s;
+    if (absl::Status s = WriteSegment(running, *sink, op, snapshot.id); !s.ok()) return s;
   }
   if (inline_bytes > kMaxInlineStateBytes) {
     return absl::ResourceExhaustedError("operator state of a subtask is " +
@@ -325,58 +353,59 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
   return absl::OkStatus();
 }
 
-absl::Status CheckpointWriter::WriteSegments(Running& running, Operator& op,
-                                             const OperatorSnapshot& snapshot, CheckpointId id) {
-  // Segments of earlier, aborted checkpoints that nobody wrote come first; they are links too.
-  while (op.builder.ended().has_value()) {
-    const SnapshotKind kind = op.builder.ended()->kind;
-    SegmentInfo info;
-    info.max_parallelism = op.max_parallelism;
-    info.key_groups = op.key_groups;
-    info.operator_uid = op.uid;
-    info.states = snapshot.schemas;
-
-    proto::StateHandle handle;
-    handle.set_kind(kind == SnapshotKind::kFull ? proto::StateHandle::BASE
-                                                : proto::StateHandle::DELTA);
-    handle.mutable_key_groups()->set_first(op.key_groups.first);
-    handle.mutable_key_groups()->set_end(op.key_groups.end);
-    handle.set_subtask(op.subtask.index);
-    handle.set_operator_uid(op.uid);
-    handle.set_checkpoint_id(id.value);
-    handle.set_format_version(kSegmentVersion);
-    for (const StateSchema& schema : snapshot.schemas) *handle.add_states() = ToProto(schema);
-
-    const SnapshotFileWriter::SectionId section = running.file.Open(std::move(handle));
-    {
-      std::lock_guard lock(mutex_);
-      running.section_owner.push_back(&op);
-    }
-    std::string slice;
-    auto append = [&](bool last) {
-      if (slice.empty() || (!last && slice.size() < size_t{256} << 10)) return absl::OkStatus();
-      std::unique_lock lock(mutex_);
-      for (;;) {
-        lock.unlock();
-        const bool taken = running.file.Append(section, slice);
-        lock.lock();
-        if (taken) return absl::OkStatus();
-        if (stop_) return absl::CancelledError("the attempt ends");
-        sort_wake_.wait_for(lock, std::chrono::milliseconds(10));
-      }
-    };
-    const absl::StatusOr<uint64_t> size =
-        op.builder.Write(std::move(info), [&](std::string_view bytes) -> absl::Status {
-          slice.append(bytes);
-          return append(false);
-        });
-    absl::Status status = size.status();
-    if (status.ok()) status = append(true);
-    running.file.Close(section, 0);
-    if (!status.ok()) return status;
-    std::lock_guard lock(mutex_);
-    running.written_bytes[op.subtask] += *size;
+absl::Status CheckpointWriter::WriteSegment(Running& running, Operator& op,
+                                            const OperatorSnapshot& snapshot, CheckpointId id) {
+  const std::optional<SegmentEnd> cut = op.builder.ended();
+  if (!cut || cut->checkpoint != id) {
+    return absl::InternalError("operator " + op.uid + " delivered a snapshot without its state");
   }
+  SegmentInfo info;
+  info.max_parallelism = op.max_parallelism;
+  info.key_groups = op.key_groups;
+  info.operator_uid = op.uid;
+  info.states = snapshot.schemas;
+
+  proto::StateHandle handle;
+  handle.set_kind(cut->kind == SnapshotKind::kFull ? proto::StateHandle::BASE
+                                                   : proto::StateHandle::DELTA);
+  handle.mutable_key_groups()->set_first(op.key_groups.first);
+  handle.mutable_key_groups()->set_end(op.key_groups.end);
+  handle.set_subtask(op.subtask.index);
+  handle.set_operator_uid(op.uid);
+  handle.set_checkpoint_id(id.value);
+  handle.set_format_version(kSegmentVersion);
+  for (const StateSchema& schema : snapshot.schemas) *handle.add_states() = ToProto(schema);
+
+  const SnapshotFileWriter::SectionId section = running.file.Open(std::move(handle));
+  {
+    std::lock_guard lock(mutex_);
+    running.section_owner.push_back(&op);
+  }
+  std::string slice;
+  auto append = [&](bool last) {
+    if (slice.empty() || (!last && slice.size() < size_t{256} << 10)) return absl::OkStatus();
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      lock.unlock();
+      const bool taken = running.file.Append(section, slice);
+      lock.lock();
+      if (running.cancelled) return absl::CancelledError("the checkpoint was given up");
+      if (taken) return absl::OkStatus();
+      if (stop_) return absl::CancelledError("the attempt ends");
+      sort_wake_.wait_for(lock, std::chrono::milliseconds(10));
+    }
+  };
+  const absl::StatusOr<uint64_t> size =
+      op.builder.Write(std::move(info), [&](std::string_view bytes) -> absl::Status {
+        slice.append(bytes);
+        return append(false);
+      });
+  absl::Status status = size.status();
+  if (status.ok()) status = append(true);
+  running.file.Close(section, 0);
+  if (!status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  running.written_bytes[op.subtask] += *size;
   return absl::OkStatus();
 }
 
@@ -384,11 +413,9 @@ void CheckpointWriter::WriteLoop() {
   pthread_setname_np(pthread_self(), "snapshot-write");
   std::unique_lock lock(mutex_);
   for (;;) {
-    write_wake_.wait(lock, [&] { return stop_ || to_write_ != nullptr; });
-    if (to_write_ == nullptr) return;
-    const std::shared_ptr<Running> running = std::move(to_write_);
-    to_write_ = nullptr;
+    write_wake_.wait(lock, [&] { return stop_ || !running_.empty(); });
     if (stop_) return;
+    const std::shared_ptr<Running> running = running_.front();
     lock.unlock();
     absl::StatusOr<std::vector<proto::StateHandle>> handles = running->file.Run();
     Finish(running, std::move(handles));
@@ -401,20 +428,13 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
   Result result;
   {
     std::lock_guard lock(mutex_);
-    if (running_ == running) running_ = nullptr;
-    if (!handles.ok()) {
-      // Segments that were taken from their builders for this file are gone with it.
-      for (Operator* op : running->section_owner) {
-        op->wants_full = true;
-        if (op->store != nullptr) {
-          handles =
-              absl::InternalError("changes of " + op->uid + " are lost with the checkpoint: " +
-                                  std::string(handles.status().message()));
-        }
-      }
-    } else {
+    running_.pop_front();
+    for (Operator* op : running->section_owner) op->durable = handles.ok();
+    if (handles.ok()) {
       for (size_t i = 0; i < handles->size(); ++i) {
-        running->section_owner[i]->chain.Add(std::move((*handles)[i]));
+        Operator& op = *running->section_owner[i];
+        if ((*handles)[i].kind() == proto::StateHandle::BASE) op.merge_failed = false;
+        op.chain.Add(std::move((*handles)[i]));
       }
       for (auto& [subtask, snapshot] : running->snapshots) {
         const auto written = running->written_bytes.find(subtask);
@@ -434,6 +454,7 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
       }
     }
   }
+  sort_wake_.notify_one();
   merge_wake_.notify_one();
   if (handles.ok()) {
     events_.on_done(running->id, std::move(result));
@@ -468,8 +489,9 @@ void CheckpointWriter::MergeLoop() {
         MergeChain(*options_.storage, handles, op->key_groups, name.NewPath("base"));
     lock.lock();
     if (!merged.ok()) {
-      // The chain stays as it is, only longer; damage shows at the next restore, too.
+      // With a store the chain stays as it is, only longer; damage shows at the next restore, too.
       op->merge_failed = true;
+      op->wants_full = op->store == nullptr;
       log::Warn("a chain of state deltas could not be merged",
                 {{"operator", op->uid}, {"reason", std::string(merged.status().message())}});
       continue;

@@ -29,6 +29,9 @@ namespace weir {
 /// operators hand over, writes it into one file per checkpoint, takes in the files of sinks, and
 /// reports what each subtask contributes.
 ///
+/// A checkpoint that fails or is cancelled costs nothing but a larger next one: what had been
+/// written for it stays where it came from until a file that has it is durable.
+///
 /// Threads: slots push chunks and deliver snapshots; the control loop begins and cancels; two
 /// threads of its own sort and write. `Events` are called on these and must only post.
 class CheckpointWriter {
@@ -47,6 +50,9 @@ class CheckpointWriter {
   using Result = std::map<SubtaskId, proto::SubtaskSnapshot>;
   struct Events {
     std::function<void(CheckpointId, absl::StatusOr<Result>)> on_done;
+    /// The state of an operator can no longer be kept (its store failed, or memory and spilling
+    /// did): the attempt has to end. At most once.
+    std::function<void(absl::Status)> on_failed;
   };
 
   CheckpointWriter(Options options, Events events);
@@ -74,8 +80,8 @@ class CheckpointWriter {
   /// Slot thread: the subtask has handed everything over.
   void Deliver(SubtaskId subtask, SubtaskSnapshot snapshot);
 
-  /// Slot thread: see Subtask::Options. With a store a full snapshot cannot be taken from the
-  /// tables: then on_done reports the loss as Internal, and the attempt has to end.
+  /// Slot thread: see Subtask::Options. When the stored chain of a memory backend cannot be merged
+  /// (a damaged file), a full snapshot takes its place.
   bool WantsFull(SubtaskId subtask, const std::string& uid);
 
  private:
@@ -88,10 +94,11 @@ class CheckpointWriter {
   void MergeLoop();
   Operator* FindToMerge() const;
   bool TakeChunks(std::unique_lock<std::mutex>& lock);
+  void FailAttempt(std::unique_lock<std::mutex>& lock, absl::Status status);
   void WriteDelivered(std::unique_lock<std::mutex>& lock);
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
-  absl::Status WriteSegments(Running& running, Operator& op, const OperatorSnapshot& snapshot,
-                             CheckpointId id);
+  absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,
+                            CheckpointId id);
   void Finish(const std::shared_ptr<Running>& running,
               absl::StatusOr<std::vector<proto::StateHandle>> handles);
 
@@ -104,9 +111,11 @@ class CheckpointWriter {
   std::condition_variable merge_wake_;
   // All below: mutex_, except what says otherwise.
   bool stop_ = false;
+  bool failed_ = false;
   std::map<OperatorKey, std::unique_ptr<Operator>> operators_;
-  std::shared_ptr<Running> running_;
-  std::shared_ptr<Running> to_write_;  // for the writing thread to pick up
+  /// The first is in the hands of the writing thread, and the only one that is written into: what
+  /// the next has to hold depends on what becomes of it. All but the last are cancelled.
+  std::deque<std::shared_ptr<Running>> running_;
   std::thread sort_thread_;
   std::thread write_thread_;
   std::thread merge_thread_;

@@ -145,11 +145,19 @@ void LocalAttempt::Deploy() {
                                 .epoch = LeaderEpoch(leader_epoch_),
                                 .attempt = AttemptId(deploy_.attempt().attempt()),
                                 .spill_directory = directory_ + "/spill"},
-      CheckpointWriter::Events{.on_done = [this](CheckpointId id,
-                                                 absl::StatusOr<CheckpointWriter::Result> result) {
-        auto shared = std::make_shared<absl::StatusOr<CheckpointWriter::Result>>(std::move(result));
-        env_.loop->Post([this, id, shared] { OnCheckpointDone(id, std::move(*shared)); });
-      }});
+      CheckpointWriter::Events{
+          .on_done =
+              [this](CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result) {
+                auto shared =
+                    std::make_shared<absl::StatusOr<CheckpointWriter::Result>>(std::move(result));
+                env_.loop->Post([this, id, shared] { OnCheckpointDone(id, std::move(*shared)); });
+              },
+          .on_failed =
+              [this](const absl::Status& status) {
+                env_.loop->Post([this, text = std::string(status.message())] {
+                  FailAll(proto::FAILURE_KIND_EXTERNAL, text);
+                });
+              }});
   Deployment::Options options;
   options.graph = &*prepared_.graph;
   for (const auto& placement : deploy_.placements()) {
@@ -321,10 +329,6 @@ void LocalAttempt::OnCheckpointDone(CheckpointId id,
   if (releasing_) return;
   proto::ToJobManager message = NewMessage();
   if (!result.ok()) {
-    if (absl::IsInternal(result.status())) {
-      FailAll(proto::FAILURE_KIND_EXTERNAL, std::string(result.status().message()));
-      return;
-    }
     if (running_checkpoint_ != id) return;  // the coordinator gave it up itself
     proto::CheckpointDecline& decline = *message.mutable_checkpoint_decline();
     *decline.mutable_attempt() = deploy_.attempt();

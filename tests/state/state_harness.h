@@ -28,10 +28,13 @@ class Chain {
     for (SnapshotChunk& chunk : sink.chunks) {
       const absl::Status status = builder_.Add(std::move(chunk));
       ASSERT_TRUE(status.ok()) << status;
-      while (builder_.ended()) WriteEnded(backend);
+      if (builder_.ended()) WriteEnded(backend);
     }
     sink.chunks.clear();
   }
+
+  /// The next checkpoints' files are lost after they were written.
+  void FailFiles(bool fail) { fail_files_ = fail; }
 
   const std::vector<std::shared_ptr<const SegmentReader>>& segments() const { return segments_; }
   KeyGroupRange range() const { return range_; }
@@ -39,7 +42,7 @@ class Chain {
 
  private:
   void WriteEnded(const KeyedStateBackend& backend) {
-    if (builder_.ended()->kind == SnapshotKind::kFull) segments_.clear();  // a base: nothing before
+    const bool full = builder_.ended()->kind == SnapshotKind::kFull;
     const SegmentInfo info{.max_parallelism = backend.max_parallelism(),
                            .key_groups = backend.key_groups(),
                            .operator_uid = backend.operator_uid(),
@@ -51,6 +54,9 @@ class Chain {
     });
     ASSERT_TRUE(size.ok()) << size.status();
     ASSERT_EQ(*size, bytes.size());
+    if (fail_files_) return builder_.Reject();
+    builder_.Confirm();
+    if (full) segments_.clear();  // a base: nothing before
     auto reader = SegmentReader::Open(
         MemorySegment("segment-" + std::to_string(segments_.size()), std::move(bytes)));
     ASSERT_TRUE(reader.ok()) << reader.status();
@@ -59,6 +65,7 @@ class Chain {
 
   const KeyGroupRange range_;
   SegmentBuilder builder_;
+  bool fail_files_ = false;
   std::vector<std::shared_ptr<const SegmentReader>> segments_;
 };
 

@@ -6,20 +6,59 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "state/segment/record_sort.h"
 #include "state/segment/segment_merge.h"
 
 namespace weir {
 
 SegmentBuilder::Part& SegmentBuilder::PartFor(uint64_t segment) {
-  for (Part& part : parts_) {
-    if (part.segment == segment) return part;
-  }
-  parts_.emplace_back().segment = segment;
-  return parts_.back();
+  const auto at = std::find_if(parts_.begin(), parts_.end(),
+                               [&](const Part& part) { return part.segment >= segment; });
+  if (at != parts_.end() && at->segment == segment) return *at;
+  return *parts_.insert(at, Part{.segment = segment, .cut = {}, .chunks = {}, .runs = {}});
 }
+
+std::span<SegmentBuilder::Part> SegmentBuilder::Ended() {
+  size_t end = 0;
+  size_t begin = 0;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    if (!parts_[i].cut) continue;
+    end = i + 1;
+    if (parts_[i].cut->kind == SnapshotKind::kFull) begin = i;
+  }
+  return std::span(parts_).subspan(begin, end - begin);
+}
+
+std::optional<SegmentEnd> SegmentBuilder::ended() const {
+  std::optional<SegmentEnd> newest;
+  bool full = false;
+  for (const Part& part : parts_) {
+    if (!part.cut) continue;
+    newest = part.cut;
+    full |= part.cut->kind == SnapshotKind::kFull;
+  }
+  if (newest && full) newest->kind = SnapshotKind::kFull;
+  return newest;
+}
+
+void SegmentBuilder::DropUpTo(uint64_t segment) {
+  std::erase_if(parts_, [&](const Part& part) {
+    if (part.segment > segment) return false;
+    memory_bytes_ -= part.bytes;
+    return true;
+  });
+}
+
+void SegmentBuilder::Confirm() {
+  if (written_through_ != 0) DropUpTo(written_through_);
+  written_through_ = 0;
+}
+
+void SegmentBuilder::Reject() { written_through_ = 0; }
 
 absl::Status SegmentBuilder::Add(SnapshotChunk chunk) {
   // Runs of records of one segment; mostly the whole chunk is one.
@@ -56,62 +95,103 @@ absl::Status SegmentBuilder::Add(SnapshotChunk chunk) {
   }
   end_run(size);
 
+  absl::Status status;
   if (chunk.end) {
     open_segment_ = chunk.end->segment + 1;
-    if (chunk.end->aborted) {
-      // Older than whatever the next segment has: in front of it.
-      Part aborted = std::move(PartFor(chunk.end->segment));
-      std::erase_if(parts_, [&](const Part& p) { return p.segment == chunk.end->segment; });
-      Part& next = PartFor(open_segment_);
-      // Runs come before chunks, but these chunks are older than those runs.
-      if (!next.runs.empty()) {
-        if (absl::Status s = Spill(aborted); !s.ok()) return s;
-      }
-      next.max_state = std::max(next.max_state, aborted.max_state);
-      next.bytes += aborted.bytes;
-      next.chunks.insert(next.chunks.begin(), std::make_move_iterator(aborted.chunks.begin()),
-                         std::make_move_iterator(aborted.chunks.end()));
-      next.runs.insert(next.runs.begin(), aborted.runs.begin(), aborted.runs.end());
-    } else {
-      PartFor(chunk.end->segment);  // it exists although it may be empty
-      if (!ended_) {
-        ended_ = chunk.end;
-      } else {
-        more_ended_.push_back(*chunk.end);
-      }
-    }
+    // A cut exists although it may be empty; what was aborted goes with the next.
+    if (!chunk.end->aborted) PartFor(chunk.end->segment).cut = chunk.end;
+    status = Fold();
   }
   for (Part& part : parts_) {
-    if (memory_bytes_ <= memory_limit_) break;
-    if (absl::Status s = Spill(part); !s.ok()) return s;
+    if (!status.ok() || memory_bytes_ <= memory_limit_) break;
+    status = Spill(part);
   }
+  return status;
+}
+
+// Checkpoints that fail one after another leave their parts here.
+absl::Status SegmentBuilder::Fold() {
+  const std::span<Part> ended = Ended();
+  if (ended.size() <= kMaxParts || written_through_ != 0) return absl::OkStatus();
+  const SegmentEnd cut = *this->ended();
+  if (std::any_of(ended.begin(), ended.end(), [](const Part& p) { return !p.runs.empty(); })) {
+    for (Part& part : ended) {
+      if (absl::Status s = Spill(part); !s.ok()) return s;
+    }
+  }
+  Part folded{.segment = ended.back().segment, .cut = cut, .chunks = {}, .runs = {}};
+  for (Part& part : ended) {
+    folded.max_state = std::max(folded.max_state, part.max_state);
+    folded.bytes += std::exchange(part.bytes, 0);
+    std::move(part.chunks.begin(), part.chunks.end(), std::back_inserter(folded.chunks));
+    folded.runs.insert(folded.runs.end(), part.runs.begin(), part.runs.end());
+  }
+  DropUpTo(folded.segment);
+  Part& part = PartFor(folded.segment);
+  part = std::move(folded);
+  if (part.runs.size() <= kMaxRuns) return absl::OkStatus();
+  auto run = WriteRun([&](const SegmentOutput& output) {
+    return WriteMerged(part.runs, RunInfo(part.max_state), output);
+  });
+  if (!run.ok()) return run.status();
+  part.runs = {*std::move(run)};
   return absl::OkStatus();
 }
 
-absl::Status SegmentBuilder::WriteSorted(const Part& part, SegmentInfo info,
+absl::Status SegmentBuilder::WriteSorted(std::span<const Part> parts, SegmentInfo info,
                                          const SegmentOutput& output, uint64_t* size) {
-  SegmentWriter writer(info, output);
-  const std::vector<std::string_view> chunks(part.chunks.begin(), part.chunks.end());
+  SegmentWriter writer(std::move(info), output);
+  std::vector<std::string_view> chunks;
+  for (const Part& part : parts) {
+    chunks.insert(chunks.end(), part.chunks.begin(), part.chunks.end());
+  }
   absl::Status status =
       ForEachSortedRecord(chunks, [&](const SegmentEntry& entry) { return writer.Add(entry); });
   if (!status.ok()) return status;
   const absl::StatusOr<uint64_t> written = writer.Finish();
   if (!written.ok()) return written.status();
-  if (size != nullptr) *size = *written;
+  *size = *written;
   return absl::OkStatus();
 }
 
-absl::Status SegmentBuilder::Spill(Part& part) {
-  if (part.chunks.empty()) return absl::OkStatus();
+absl::StatusOr<uint64_t> SegmentBuilder::WriteMerged(const Runs& runs, SegmentInfo info,
+                                                     const SegmentOutput& output) {
+  std::vector<SegmentLink> links;
+  for (const auto& run : runs) links.push_back({run, info.key_groups});
+  SegmentWriter writer(info, output);
+  for (size_t id = 0; id < info.states.size(); ++id) {
+    absl::StatusOr<MergeCursor> merge =
+        MergeCursor::Open(links, std::to_string(id), info.key_groups, /*changes=*/true);
+    if (!merge.ok()) return merge.status();
+    SegmentEntry entry;
+    for (;;) {
+      const absl::StatusOr<bool> more = merge->Next(entry);
+      if (!more.ok()) return more.status();
+      if (!*more) break;
+      entry.state = static_cast<uint16_t>(id);
+      if (absl::Status s = writer.Add(entry); !s.ok()) return s;
+    }
+  }
+  return writer.Finish();
+}
+
+SegmentInfo SegmentBuilder::RunInfo(uint16_t max_state) {
+  SegmentInfo info{.max_parallelism = 1u << 16, .key_groups = {0, 1u << 16}};
+  info.states.resize(max_state + size_t{1});
+  for (size_t i = 0; i < info.states.size(); ++i) info.states[i].name = std::to_string(i);
+  return info;
+}
+
+absl::StatusOr<std::shared_ptr<const SegmentReader>> SegmentBuilder::WriteRun(
+    const std::function<absl::StatusOr<uint64_t>(const SegmentOutput&)>& write) {
+  if (WEIR_FAILPOINT("snapshot.spill")) {
+    return absl::UnavailableError("injected failure: spilling a snapshot");
+  }
   const int fd = ::open(spill_directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (fd < 0) {
     return absl::UnavailableError("snapshot: no temporary file in " + spill_directory_ + ": " +
                                   std::strerror(errno));
   }
-  // State ids stand for the names, which only the final info knows.
-  SegmentInfo info{.max_parallelism = 1u << 16, .key_groups = {0, 1u << 16}};
-  info.states.resize(part.max_state + size_t{1});
-  for (size_t i = 0; i < info.states.size(); ++i) info.states[i].name = std::to_string(i);
   std::string buffer;
   const auto flush = [&]() -> absl::Status {
     for (size_t done = 0; done < buffer.size();) {
@@ -126,77 +206,69 @@ absl::Status SegmentBuilder::Spill(Part& part) {
     buffer.clear();
     return absl::OkStatus();
   };
-  uint64_t size = 0;
-  absl::Status status = WriteSorted(
-      part, info,
-      [&](std::string_view bytes) {
-        buffer.append(bytes);
-        return buffer.size() < (size_t{1} << 20) ? absl::OkStatus() : flush();
-      },
-      &size);
-  if (status.ok()) status = flush();
+  const absl::StatusOr<uint64_t> size = write([&](std::string_view bytes) {
+    buffer.append(bytes);
+    return buffer.size() < (size_t{1} << 20) ? absl::OkStatus() : flush();
+  });
+  absl::Status status = size.ok() ? flush() : size.status();
+  std::shared_ptr<const SegmentReader> run;
   if (status.ok()) {
-    auto source = FileSegment("sorted run in " + spill_directory_, fd, 0, size);
-    if (source.ok()) {
-      auto reader = SegmentReader::Open(*std::move(source));
-      if (reader.ok()) {
-        part.runs.push_back(*std::move(reader));
-        memory_bytes_ -= part.bytes;
-        part.bytes = 0;
-        part.chunks.clear();
-      } else {
-        status = reader.status();
-      }
-    } else {
-      status = source.status();
-    }
+    auto source = FileSegment("sorted run in " + spill_directory_, fd, 0, *size);
+    auto reader = source.ok() ? SegmentReader::Open(*std::move(source)) : source.status();
+    status = reader.status();
+    if (reader.ok()) run = *std::move(reader);
   }
   ::close(fd);
-  return status;
+  if (!status.ok()) return status;
+  return run;
+}
+
+absl::Status SegmentBuilder::Spill(Part& part) {
+  if (part.chunks.empty()) return absl::OkStatus();
+  auto run = WriteRun([&](const SegmentOutput& output) -> absl::StatusOr<uint64_t> {
+    uint64_t size = 0;
+    // Only the chunks: what was spilled before is older.
+    if (absl::Status s = WriteSorted({&part, 1}, RunInfo(part.max_state), output, &size); !s.ok()) {
+      return s;
+    }
+    return size;
+  });
+  if (!run.ok()) return run.status();
+  part.runs.push_back(*std::move(run));
+  memory_bytes_ -= part.bytes;
+  part.bytes = 0;
+  part.chunks.clear();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> SegmentBuilder::Write(SegmentInfo info, const SegmentOutput& output) {
-  if (!ended_) return absl::FailedPreconditionError("no segment has ended");
-  Part& part = PartFor(ended_->segment);
-  if (info.states.size() <= part.max_state && part.bytes + part.runs.size() > 0) {
-    return absl::InternalError("a record of state " + std::to_string(part.max_state) + " of " +
-                               std::to_string(info.states.size()));
-  }
-  info.checkpoint = ended_->checkpoint;
-  info.kind = ended_->kind;
-  uint64_t size = 0;
-  if (part.runs.empty()) {
-    if (absl::Status s = WriteSorted(part, info, output, &size); !s.ok()) return s;
-  } else {
-    if (absl::Status s = Spill(part); !s.ok()) return s;
-    std::vector<SegmentLink> links;
-    for (const auto& run : part.runs) links.push_back({run, info.key_groups});
-    SegmentWriter writer(info, output);
-    for (size_t id = 0; id < info.states.size(); ++id) {
-      absl::StatusOr<MergeCursor> merge =
-          MergeCursor::Open(links, std::to_string(id), info.key_groups, /*changes=*/true);
-      if (!merge.ok()) return merge.status();
-      SegmentEntry entry;
-      for (;;) {
-        const absl::StatusOr<bool> more = merge->Next(entry);
-        if (!more.ok()) return more.status();
-        if (!*more) break;
-        entry.state = static_cast<uint16_t>(id);
-        if (absl::Status s = writer.Add(entry); !s.ok()) return s;
-      }
+  const std::optional<SegmentEnd> cut = ended();
+  if (!cut) return absl::FailedPreconditionError("no segment has ended");
+  const std::span<Part> parts = Ended();
+  bool runs = false;
+  for (const Part& part : parts) {
+    runs |= !part.runs.empty();
+    if (info.states.size() <= part.max_state && part.bytes + part.runs.size() > 0) {
+      return absl::InternalError("a record of state " + std::to_string(part.max_state) + " of " +
+                                 std::to_string(info.states.size()));
     }
-    const absl::StatusOr<uint64_t> written = writer.Finish();
-    if (!written.ok()) return written.status();
-    size = *written;
   }
-  memory_bytes_ -= part.bytes;
-  const uint64_t segment = ended_->segment;
-  std::erase_if(parts_, [&](const Part& p) { return p.segment == segment; });
-  ended_.reset();
-  if (!more_ended_.empty()) {
-    ended_ = more_ended_.front();
-    more_ended_.pop_front();
+  info.checkpoint = cut->checkpoint;
+  info.kind = cut->kind;
+  uint64_t size = 0;
+  if (!runs) {
+    if (absl::Status s = WriteSorted(parts, std::move(info), output, &size); !s.ok()) return s;
+  } else {
+    Runs all;
+    for (Part& part : parts) {
+      if (absl::Status s = Spill(part); !s.ok()) return s;
+      all.insert(all.end(), part.runs.begin(), part.runs.end());
+    }
+    const absl::StatusOr<uint64_t> merged = WriteMerged(all, std::move(info), output);
+    if (!merged.ok()) return merged.status();
+    size = *merged;
   }
+  written_through_ = parts.back().segment;
   return size;
 }
 

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,49 +21,76 @@ namespace weir {
 /// by chunk, into segments. What it holds in memory is bounded: above `memory_limit` it writes
 /// sorted runs to an unnamed file in `spill_directory`, and merges them at the end.
 ///
+/// Nothing is given up before it is durable: entries stay here until Confirm, and what a checkpoint
+/// that failed had been given is written again, as the oldest part of the next segment.
+///
 /// Owned and used by one thread.
 class SegmentBuilder {
  public:
   static constexpr size_t kDefaultMemoryLimit = size_t{256} << 20;
+  /// Ended parts and sorted runs that are kept apart; more are put together.
+  static constexpr size_t kMaxParts = 8;
+  static constexpr size_t kMaxRuns = 16;
 
   SegmentBuilder(std::string spill_directory, size_t memory_limit = kDefaultMemoryLimit)
       : spill_directory_(std::move(spill_directory)), memory_limit_(memory_limit) {}
 
-  /// Chunks in the order of their sequence.
+  /// Chunks in the order of their sequence. After an error the chunk is here all the same, only
+  /// above the limit of memory.
   [[nodiscard]] absl::Status Add(SnapshotChunk chunk);
 
-  /// The segment that has ended and is not written yet, if any. An aborted one is none: its entries
-  /// become the oldest part of the next.
-  const std::optional<SegmentEnd>& ended() const { return ended_; }
+  /// What Write would write: the newest cut that is not confirmed; a full one if there is one
+  /// among those. An aborted segment is no cut: its entries are the oldest part of the next.
+  std::optional<SegmentEnd> ended() const;
 
-  /// Writes the ended segment; returns its size. `info` says whose it is and which states;
-  /// checkpoint and kind are filled in. Call again after an error: nothing is lost before success.
+  /// Writes everything up to the newest cut, but what is confirmed, as one segment; returns its
+  /// size. `info` says whose it is and which states; checkpoint and kind are filled in.
   absl::StatusOr<uint64_t> Write(SegmentInfo info, const SegmentOutput& output);
 
+  /// What was written last is durable, or was lost with its checkpoint. Nothing without a Write
+  /// before.
+  void Confirm();
+  void Reject();
+
   size_t memory_bytes() const { return memory_bytes_; }
+  size_t memory_limit() const { return memory_limit_; }
 
  private:
   /// One segment's records in the order in which they were written.
   struct Part {
     uint64_t segment = 0;
+    /// Set when the segment is a cut.
+    std::optional<SegmentEnd> cut;
     std::vector<std::string> chunks;  // records of this segment only
     size_t bytes = 0;
     uint16_t max_state = 0;
-    std::vector<std::shared_ptr<const SegmentReader>> runs;  // from old to new
+    std::vector<std::shared_ptr<const SegmentReader>> runs;  // from old to new; before the chunks
   };
+  using Runs = std::vector<std::shared_ptr<const SegmentReader>>;
 
   Part& PartFor(uint64_t segment);
-  static absl::Status WriteSorted(const Part& part, SegmentInfo info, const SegmentOutput& output,
-                                  uint64_t* size);
+  /// The parts that the next Write writes: all up to the newest cut, from the newest full one on.
+  std::span<Part> Ended();
+  void DropUpTo(uint64_t segment);
+  /// Puts the ended parts together when they have become many.
+  absl::Status Fold();
+  static absl::Status WriteSorted(std::span<const Part> parts, SegmentInfo info,
+                                  const SegmentOutput& output, uint64_t* size);
+  static absl::StatusOr<uint64_t> WriteMerged(const Runs& runs, SegmentInfo info,
+                                              const SegmentOutput& output);
+  /// A sorted run in an unnamed file; `write` gives the bytes to the output and returns the size.
+  absl::StatusOr<std::shared_ptr<const SegmentReader>> WriteRun(
+      const std::function<absl::StatusOr<uint64_t>(const SegmentOutput&)>& write);
+  /// State ids stand for the names, which only the final info knows.
+  static SegmentInfo RunInfo(uint16_t max_state);
   absl::Status Spill(Part& part);
 
   const std::string spill_directory_;
   const size_t memory_limit_;
-  std::deque<Part> parts_;  // at most the running segment, an ended one, and the open one
-  std::optional<SegmentEnd> ended_;
-  std::deque<SegmentEnd> more_ended_;
+  std::vector<Part> parts_;  // by segment; the last ones have not ended
   size_t memory_bytes_ = 0;
-  uint64_t open_segment_ = 1;  // the lowest that can still get records
+  uint64_t open_segment_ = 1;     // the lowest that can still get records
+  uint64_t written_through_ = 0;  // the newest segment of the last Write
 };
 
 }  // namespace weir
