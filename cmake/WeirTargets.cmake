@@ -13,11 +13,16 @@ endfunction()
 
 # weir_test(<name> SOURCES a_test.cc ... DEPS weir_base ... [LINKS ...] [LABELS unit|e2e ...]
 #           [TIMEOUT seconds])
-# A GoogleTest binary run as one CTest entry.
+# A GoogleTest binary run as one CTest entry. The target `unit_tests` builds all that are labelled
+# unit. Under a sanitizer the limit is five times as long.
+add_custom_target(unit_tests)
 function(weir_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LINKS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 60)
+  endif()
+  if(WEIR_SANITIZE)
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 5")
   endif()
   if(NOT ARG_LABELS)
     set(ARG_LABELS unit)
@@ -27,6 +32,9 @@ function(weir_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LINKS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  if("unit" IN_LIST ARG_LABELS)
+    add_dependencies(unit_tests ${name})
+  endif()
 endfunction()
 
 # weir_proto(<name> PROTOS a.proto ... [GRPC] [DEPS weir_proto_b ...])

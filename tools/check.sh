@@ -12,7 +12,7 @@ step() {
 }
 
 asan_units() {
-  cmake --preset asan > /dev/null && cmake --build --preset asan -j "$(nproc)" &&
+  cmake --preset asan > /dev/null && cmake --build --preset asan --target unit_tests -j "$(nproc)" &&
     ASAN_OPTIONS=detect_odr_violation=0 tools/run-tests.py build/asan --only unit
 }
 
