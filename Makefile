@@ -35,6 +35,9 @@ test: build-dev ## All tests but the long ones: unit, then end to end; ends with
 check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, ASan, long kill rounds
 	@tools/check.sh
 
+faults: build-dev ## Faults against real processes (tests/faults); SCENARIO=name SEED=1-20 choose
+	@tests/faults/run.py $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED))
+
 bench: deps ## All benchmarks, one table at the end; ONLY=regex chooses (bench/README.md)
 	@cmake --preset release -DWEIR_BENCH=ON > /dev/null
 	@cmake --build --preset release -j $(JOBS)
@@ -49,4 +52,4 @@ install: build ## Install the release build below PREFIX (default /usr/local)
 clean: ## Remove everything that was built
 	rm -rf build
 
-.PHONY: help demo deps deps-dev build build-dev test check format install clean
+.PHONY: help demo deps deps-dev build build-dev test check faults format install clean

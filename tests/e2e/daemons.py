@@ -41,10 +41,11 @@ def free_port():
 class Daemons(Cluster):
     """`weir jobmanager` and `weir taskmanager` processes, each killed and started by itself."""
 
-    def __init__(self, weir, task_managers=2, slots=2):
-        super().__init__(weir)
+    def __init__(self, weir, task_managers=2, slots=2, settings=None, directory=None):
+        super().__init__(weir, directory=directory)
         self.names = ["jobmanager"] + [f"tm-{i + 1}" for i in range(task_managers)]
         self.slots = slots
+        self.settings = settings or {}
         self.address = f"127.0.0.1:{free_port()}"
         self.env["WEIR_JOBMANAGER_ADDRESS"] = self.address
         self.processes = {}
@@ -58,6 +59,7 @@ class Daemons(Cluster):
             settings |= {"taskmanager.id": name, "taskmanager.dir": f"{self.dir}/work",
                          "taskmanager.slots": self.slots, "taskmanager.rpc-port": 0,
                          "taskmanager.data-port": 0}
+        settings |= self.settings
         command = [self.weir, "jobmanager" if name == "jobmanager" else "taskmanager"]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
@@ -96,13 +98,17 @@ class Daemons(Cluster):
 
 
 class Broker:
-    """A real broker in a directory of its own."""
+    """A real broker in a directory of its own, which may be killed and started again on it."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, options=""):
         self.dir = directory
+        self.options = options
 
-    def __enter__(self):
-        self.process = spawn([KAFKA / "start.sh", self.dir, "--foreground"])
+    def start(self):
+        self.process = spawn([KAFKA / "start.sh", self.dir, "--foreground"],
+                             env=os.environ | {"WEIR_KAFKA_OPTIONS": self.options})
+
+    def wait(self):
         port = pathlib.Path(self.dir, "port")
 
         def answers():
@@ -115,11 +121,18 @@ class Broker:
                                     capture_output=True, check=False)
             return b'"brokers":[{"id":1' in listed.stdout
         eventually(answers, "the broker answers", limit_s=120)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        self.start()
+        self.wait()
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+        self.kill()
 
     def topic(self, name, partitions):
         subprocess.run([KAFKA / "create-topic.sh", self.address, name, str(partitions)],

@@ -1,0 +1,19 @@
+// As totals_job, behind a chain of two exchanges that keep no order.
+#include "record.h"
+
+WEIR_JOB(env, args) {
+  Settle(env, args);
+  Write(Read(env, args, "in")
+            .Rebalance()
+            .Map([](const In& row) { return row; })
+            .Uid("copy")
+            .Filter([](const In& row) { return !row.key.empty(); })
+            .Uid("filter")
+            .Rebalance()
+            .Map([](const In& row) { return row; })
+            .Uid("copy-again")
+            .KeyBy(&In::key)
+            .Process(RunningTotal())
+            .Uid("total"),
+        args);
+}

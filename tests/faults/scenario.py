@@ -1,0 +1,96 @@
+"""Scenarios: what a file of scenarios/ says, and the schedule that a seed makes of it.
+
+    row = "a TaskManager is killed"           # the row of the fault matrix, in words
+    pace = "healthy"                          # a fault waits for results and checkpoints since the
+                                              # last one; "clock": it does not
+    rounds = 5                                # how many times the faults below are gone through
+    order = "shuffled"                        # or "as written"
+    [job]      name = "totals"  parallelism = 2  backend = "memory"  interval_ms = 500
+    [cluster]  task_managers = 2  slots = 2
+    [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
+    [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
+    [[fault]]  kind = "kill"  target = "tm-*"  after_s = [0, 2]  for_s = [0, 1]
+
+A list of texts is a choice, a pair of numbers [low, high] a range, "tm-*" any TaskManager: the seed
+draws. "worker" is a TaskManager that the job runs on when it comes to it. Kinds of faults and what more they take: faults.py.
+"""
+
+import copy
+import fnmatch
+import pathlib
+import random
+import tomllib
+
+DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
+DEFAULTS = {
+    "pace": "healthy", "rounds": 1, "order": "as written", "fault": [], "quick": [],
+    "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
+            "timeout_ms": 10000},
+    "cluster": {"task_managers": 2, "slots": 2, "settings": {}, "broker": {}},
+    "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
+    "limits": {"healthy_s": 30},
+}
+# job: (how the verifier reads it, order of a key's records, input topics)
+JOBS = {"echo": ("echo", "strict", ["in"]), "totals": ("totals", "strict", ["in"]),
+        "union": ("totals", "topic", ["in", "in2"]), "chain": ("totals", "none", ["in"]),
+        "windows": ("windows", "none", ["in"])}
+
+
+def names():
+    return sorted(path.stem for path in DIRECTORY.glob("*.toml"))
+
+
+def load(name):
+    path = DIRECTORY / f"{name}.toml"
+    if not path.exists():
+        raise SystemExit(f"no scenario {name}; there are: {', '.join(names())}")
+    text = tomllib.loads(path.read_text())
+    unknown = set(text) - set(DEFAULTS) - {"row"}
+    if unknown:
+        raise SystemExit(f"{path}: unknown {', '.join(sorted(unknown))}")
+    result = copy.deepcopy(DEFAULTS) | text
+    for table in ("job", "cluster", "workload", "limits"):
+        extra = set(text.get(table, {})) - set(DEFAULTS[table])
+        if extra:
+            raise SystemExit(f"{path}: unknown in [{table}]: {', '.join(sorted(extra))}")
+        result[table] = DEFAULTS[table] | text.get(table, {})
+    result["name"] = name
+    return result
+
+
+def schedule(scenario, seed):
+    """The scenario with everything drawn; a plain value that JSON holds."""
+    dice = random.Random(f"{scenario['name']} {seed}")
+    task_managers = [f"tm-{i + 1}" for i in range(scenario["cluster"]["task_managers"])]
+
+    def draw(value):
+        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+            value = dice.choice(value)
+        if isinstance(value, list) and len(value) == 2 and \
+                all(isinstance(v, (int, float)) for v in value):
+            low, high = value
+            if isinstance(low, int) and isinstance(high, int):
+                return dice.randint(low, high)
+            return round(dice.uniform(low, high), 3)
+        return value
+
+    def draw_fault(fault):
+        drawn = {key: draw(value)
+                 for key, value in fault.items()}
+        if "*" in str(drawn.get("target", "")):
+            drawn["target"] = dice.choice(fnmatch.filter(task_managers, drawn["target"]))
+        drawn["seed"] = dice.getrandbits(32)
+        return drawn
+
+    steps = []
+    for _ in range(scenario["rounds"]):
+        faults = [draw_fault(fault) for fault in scenario["fault"]]
+        if scenario["order"] == "shuffled":
+            dice.shuffle(faults)
+        steps += faults
+    return {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
+            "pace": scenario["pace"],
+            "job": {key: draw(value) for key, value in scenario["job"].items()},
+            "cluster": scenario["cluster"], "workload": scenario["workload"],
+            "limits": scenario["limits"],
+            "input_seed": dice.getrandbits(32), "faults": steps}

@@ -1,0 +1,214 @@
+"""All processes of one run: broker, cluster, generator, reader, and what is known of them."""
+
+import json
+import os
+import pathlib
+import subprocess
+import threading
+import time
+
+from cluster import eventually
+from daemons import Broker, Daemons, spawn
+from scenario import JOBS
+
+TERMINAL = ("FAILED", "CANCELED", "CANCELLED", "FINISHED")
+
+
+class JobEnded(AssertionError):
+    """The job is over although nobody asked for it; the text is the reason that it gave."""
+
+
+class Program:
+    """One of the judge's programs; ends when its standard input does."""
+
+    def __init__(self, path, **options):
+        words = [path] + [word for key, value in options.items() for word in (f"--{key}", value)]
+        self.process = spawn(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def line(self):
+        return self.process.stdout.readline().decode().strip()
+
+    def finish(self, limit_s=150):
+        self.process.stdin.close()
+        code = self.process.wait(limit_s)
+        if code != 0:
+            raise AssertionError(f"{self.process.args[0]} ended with {code}")
+
+
+class Reader(Program):
+    """The read-committed reader beside the faults; `count` is what it has seen."""
+
+    def __init__(self, path, **options):
+        super().__init__(path, **options)
+        self.count = 0
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.count = int(line)
+
+
+class World:
+    def __init__(self, build, schedule, directory):
+        self.build = pathlib.Path(build)
+        self.schedule = schedule
+        self.dir = pathlib.Path(directory)
+        self.job_name = schedule["job"]["name"]
+        self.job = self.generator = self.reader = None
+        self.observed = []  # ids of completed checkpoints as they were seen, each once
+
+    # ------------------------------------------------------------------ life
+
+    def __enter__(self):
+        schedule, cluster = self.schedule, self.schedule["cluster"]
+        for name in ("broker", "weir"):
+            (self.dir / name).mkdir()
+        self.broker = Broker(str(self.dir / "broker"), options="".join(
+            f"{key}={value}\n" for key, value in cluster["broker"].items()))
+        self.broker.start()
+        self.cluster = Daemons(self.build / "bin" / "weir", task_managers=cluster["task_managers"],
+                               slots=cluster["slots"], settings=cluster["settings"],
+                               directory=str(self.dir / "weir"))
+        os.makedirs(f"{self.cluster.dir}/logs", exist_ok=True)
+        for name in self.cluster.names:
+            self.start(name)
+        self.broker.wait()
+        kind, _, inputs = JOBS[self.job_name]
+        work = schedule["workload"]
+        self.generator = Program(
+            self._program("generate"), brokers=self.broker.address, topics=",".join(inputs),
+            partitions=work["partitions"], outputs="out:3", keys=work["keys"], rate=work["rate"],
+            pad=work["pad"], seed=schedule["input_seed"], ledger=self.dir / "ledger")
+        if self.generator.line() != "ready":
+            raise AssertionError("the generator did not start")
+        self.reader = Reader(self._program("follow"), brokers=self.broker.address, topic="out",
+                             seen=self.dir / "seen")
+        eventually(self.cluster.ready_now, "all TaskManagers are registered", 60)
+        job = schedule["job"]
+        self.job = self.cluster.run(
+            "run", self.build / "tests" / "faults" / f"libfaults_{self.job_name}_job.so", "-p",
+            job["parallelism"], "--state-backend", job["backend"], "--detached", "--",
+            "--brokers", self.broker.address, "--interval", job["interval_ms"], "--timeout",
+            job["timeout_ms"]).strip()
+        return self
+
+    def __exit__(self, *_):
+        for program in (self.generator, self.reader):
+            if program is not None:
+                program.process.kill()
+                program.process.wait()
+        self.cluster.stop()
+        self.broker.kill()
+
+    def _program(self, name):
+        return self.build / "tests" / "faults" / f"faults_{name}"
+
+    # ------------------------------------------------------------------ processes
+
+    def process(self, name):
+        return self.broker.process if name == "broker" else self.cluster.processes[name]
+
+    def start(self, name):
+        if name == "broker":
+            self.broker.start()
+        else:
+            self.cluster.start(name)
+
+    # ------------------------------------------------------------------ the job
+
+    def describe(self):
+        """The job as the JobManager sees it; nothing while none answers."""
+        try:
+            details = self.cluster.json("describe", self.job)
+        except (AssertionError, subprocess.TimeoutExpired):
+            return None
+        status = details["status"]
+        newest = int(status.get("last_checkpoint_id", 0))
+        if newest and newest not in self.observed:
+            self.observed.append(newest)
+        return details
+
+    def check(self):
+        """As describe; raises when the job has ended."""
+        details = self.describe()
+        if details and details["status"]["state"] in TERMINAL:
+            status = details["status"]
+            raise JobEnded(f"{status['state']}: {status.get('reason', '')}")
+        return details
+
+    def attempt(self):
+        """The number of the job's attempt; waits for a JobManager."""
+        return eventually(self.check, "a JobManager answers", 30)["status"]["attempt"]
+
+    def workers(self):
+        """The TaskManagers that the job runs on now."""
+        details = eventually(self.check, "a JobManager answers", 30)
+        return sorted({subtask["tm_id"] for vertex in details["vertices"]
+                       for subtask in vertex["subtasks"] if subtask.get("tm_id")})
+
+    def mark(self):
+        self.check()
+        if self.reader.process.poll() is not None:
+            raise AssertionError("the reader beside the faults died")
+        return len(self.observed), self.reader.count
+
+    def healthy(self, since):
+        """New results and two new checkpoints since the mark."""
+        details = self.check()
+        return (details is not None and details["status"]["state"] == "RUNNING" and
+                self.reader.count > since[1] and len(self.observed) >= since[0] + 2)
+
+    def await_healthy(self, since, what, limit_s=None):
+        limit_s = limit_s or self.schedule["limits"]["healthy_s"]
+        begun, first = time.monotonic(), None
+        while True:
+            well = self.healthy(since)
+            if first is None and self.reader.count > since[1]:
+                first = time.monotonic() - begun
+            if well:
+                return first, time.monotonic() - begun
+            if time.monotonic() - begun > limit_s:
+                details = self.describe() or {"status": {"state": "no JobManager answers"}}
+                raise AssertionError(
+                    f"{what}: not healthy within {limit_s} s; results {self.reader.count} (were "
+                    f"{since[1]}), checkpoints {len(self.observed)} (were {since[0]}), job "
+                    f"{json.dumps(details['status'])}")
+            time.sleep(0.1)
+
+    def drain(self, limit_s):
+        """Ends the input and waits until no checkpoint brings any more results."""
+        self.generator.process.stdin.close()
+        self.generated = json.loads(self.generator.line())
+        if self.generator.process.wait(150) != 0 or self.generated["failed"]:
+            raise AssertionError(f"the generator could not write: {self.generated}")
+        end = time.monotonic() + limit_s
+        count, checkpoints, since = self.reader.count, len(self.observed), time.monotonic()
+        while True:
+            self.check()
+            if self.reader.count != count:
+                count, checkpoints, since = self.reader.count, len(self.observed), time.monotonic()
+            if len(self.observed) >= checkpoints + 4 and time.monotonic() - since > 3:
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"the backlog is not worked off within {limit_s} s; "
+                                     f"{count} results so far")
+            time.sleep(0.1)
+
+    def stop_job(self):
+        before = self.reader.count
+        self.cluster.json("stop", self.job)
+        time.sleep(0.5 if self.reader.count == before else 1.5)  # the reader catches up
+
+    def verify(self):
+        """The verdict of the verifier, a program that shares no code with Weir."""
+        kind, order, inputs = JOBS[self.job_name]
+        self.reader.finish()
+        done = subprocess.run(
+            [self._program("verify"), "--brokers", self.broker.address, "--job", kind, "--order",
+             order, "--inputs", ",".join(inputs), "--output", "out", "--ledger",
+             self.dir / "ledger", "--seen", self.dir / "seen"],
+            capture_output=True, text=True, timeout=300, check=False)
+        if not done.stdout:
+            return {"ok": False, "judged": False, "examples": [done.stderr.strip()]}
+        return json.loads(done.stdout)
