@@ -134,7 +134,7 @@ KeyedStateOptions KeyedSnapshots::Options() {
 void KeyedSnapshots::Collect(const std::vector<StateSchema>& schemas) {
   for (SnapshotChunk& chunk : std::exchange(impl_->queue.chunks, {})) {
     ThrowIfFailed(impl_->builder.Add(std::move(chunk)));
-    while (impl_->builder.ended()) {
+    if (impl_->builder.ended()) {
       SegmentInfo info;
       info.max_parallelism = impl_->max_parallelism;
       info.key_groups = impl_->key_groups;
@@ -146,6 +146,7 @@ void KeyedSnapshots::Collect(const std::vector<StateSchema>& schemas) {
         return absl::OkStatus();
       };
       ThrowIfFailed(impl_->builder.Write(std::move(info), append).status());
+      impl_->builder.Confirm();
       impl_->segments.push_back({std::move(bytes), impl_->key_groups});
     }
   }
