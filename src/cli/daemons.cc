@@ -114,6 +114,8 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   if (!o.taskmanager.dir.empty()) {
     options.directory = absl::StrCat(o.taskmanager.dir, "/", options.id);
   }
+  options.watchdog_timeout = o.task.watchdog_timeout;
+  options.cancellation_timeout = o.task.cancellation_timeout;
   options.dedicated = o.taskmanager.dedicated;
   options.insecure = o.security.insecure;
   return options;

@@ -89,6 +89,19 @@ void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
   }
 }
 
+/// Subtasks that do not come back from a record, a timer or a call.
+void PrintStuck(std::ostream& out, const proto::JobDetails& job) {
+  for (const proto::VertexDetails& vertex : job.vertices()) {
+    for (const proto::SubtaskDetails& subtask : vertex.subtasks()) {
+      const proto::SubtaskMetrics& m = subtask.metrics();
+      if (m.stuck_ms() == 0) continue;
+      out << "\nStuck: subtask " << subtask.index() << " of '" << vertex.name() << "' on "
+          << subtask.tm_id() << " has not returned for "
+          << FormatDuration(milliseconds(m.stuck_ms())) << ", in '" << m.stuck_operator() << "'\n";
+    }
+  }
+}
+
 void PrintFailures(std::ostream& out, const proto::JobDetails& job) {
   constexpr int kShown = 3;
   for (int i = 0; i < std::min(kShown, job.failures_size()); ++i) {
@@ -188,6 +201,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
     }
     out << '\n';
     PrintVertices(out, *details);
+    PrintStuck(out, *details);
     PrintCheckpoints(out, *details);
     PrintFailures(out, *details);
     return kDone;

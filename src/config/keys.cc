@@ -181,6 +181,15 @@ std::vector<Key> MakeKeys() {
             "TaskManagers that `weir local` starts at most, when jobs need them.")
       .environment.push_back("TASKMANAGER_MAX_INSTANCES");
 
+  t.Section("Tasks");
+  t.Duration("task.cancellation.timeout", WEIR_FIELD(task.cancellation_timeout), milliseconds(100),
+             kHour,
+             "Time in which the tasks of a job end that is cancelled, stopped or restarted. If one "
+             "does not, its TaskManager ends itself, and what else it runs is restarted.");
+  t.Duration("task.watchdog.timeout", WEIR_FIELD(task.watchdog_timeout), milliseconds(100), kHour,
+             "A task that has not come back for so long from one record, timer or call is named in "
+             "the log, in the metrics and by `weir describe`.");
+
   t.Section("Local cluster");
   t.Text("local.dir", WEIR_FIELD(local.dir),
          "Directory of the cluster that `weir local` runs; the command line finds it there. Empty: "

@@ -32,6 +32,11 @@ struct TaskManagerSection {
   int64_t max_instances = 10;
 };
 
+struct TaskSection {
+  std::chrono::milliseconds cancellation_timeout{30000};
+  std::chrono::milliseconds watchdog_timeout{10000};
+};
+
 struct LocalSection {
   std::string dir;
 };
@@ -75,6 +80,7 @@ struct SecuritySection {
 struct Options {
   JobManagerSection jobmanager;
   TaskManagerSection taskmanager;
+  TaskSection task;
   LocalSection local;
   NetworkSection network;
   CheckpointSection checkpoint;

@@ -49,14 +49,19 @@ void ControlPlane::On(const TaskManagerRegistered& e, Instant now, Out* out) {
           "the cluster has its " + std::to_string(Membership::kMaxTaskManagers) + " TaskManagers"});
       return;
   }
-  if (admission.replaces) Lose(*admission.replaces, "it registered anew", true, now, out);
+  if (admission.replaces) Lose({*admission.replaces, "it registered anew"}, now, out);
   const TaskManagerEntry& entry = membership_.Add(e.session, e.registration, now);
   out->push_back(AcceptSession{e.session});
   for (const auto& [job, attempt] : entry.unwanted) {
     out->push_back(JobWork{job, CancelAttempt{attempt, e.session, CancelReason::kUnknown}});
   }
   for (const auto& crash : e.crashes) {
-    StepJob(crash.job, CrashReported{crash.attempt, crash.failure}, now, out);
+    StepJob(crash.job,
+            CrashReported{crash.attempt, e.registration.id, crash.subtask, crash.failure}, now,
+            out);
+  }
+  for (const auto& [id, job] : jobs_) {
+    StepJob(id, TaskManagerBack{e.registration.id}, now, out);
   }
 }
 
@@ -65,17 +70,19 @@ void ControlPlane::On(const TaskManagerHeard& e, Instant now, Out*) {
 }
 
 void ControlPlane::On(const SessionBroken& e, Instant now, Out* out) {
-  Lose(e.session, e.reason, false, now, out);
+  Lose({.session = e.session, .reason = e.reason, .close = false, .in_order = e.in_order}, now,
+       out);
 }
 
-void ControlPlane::Lose(SessionId session, const std::string& reason, bool close, Instant now,
-                        Out* out) {
-  TaskManagerEntry* entry = membership_.Find(session);
+void ControlPlane::Lose(const Loss& loss, Instant now, Out* out) {
+  TaskManagerEntry* entry = membership_.Find(loss.session);
   if (entry == nullptr) return;
   const std::set<JobId> jobs = entry->Jobs();
-  membership_.Remove(session);
-  if (close) out->push_back(CloseSession{session, reason});
-  for (const JobId& id : jobs) StepJob(id, TaskManagerGone{session, reason}, now, out);
+  membership_.Remove(loss.session);
+  if (loss.close) out->push_back(CloseSession{loss.session, loss.reason});
+  for (const JobId& id : jobs) {
+    StepJob(id, TaskManagerGone{loss.session, loss.reason, loss.in_order}, now, out);
+  }
 }
 
 // ---------------------------------------------------------------- jobs
@@ -122,7 +129,7 @@ void ControlPlane::StepJob(const JobId& id, const JobEvent& event, Instant now, 
         if (owner == id) owner.reset();
       }
     } else if (const auto* drop = std::get_if<DropSession>(&action)) {
-      Lose(drop->session, drop->reason, true, now, out);
+      Lose({drop->session, drop->reason}, now, out);
     } else {
       out->push_back(JobWork{id, std::move(action)});
     }
@@ -162,6 +169,22 @@ std::vector<SlotOffer> ControlPlane::OffersFor(const JobId& id, const JobPlan& p
   return offers;
 }
 
+// Exclusive buffers that do not fit would leave channels without any: nothing would move.
+std::string ControlPlane::BuffersLacking(const JobPlan& plan, const Placement& placement) const {
+  const auto ends = RemoteChannelEnds(
+      plan.edges, [&](SubtaskId subtask) { return placement.at(subtask).session.value; });
+  for (const auto& [session, count] : ends) {
+    const Registration& r = membership_.entries().at(SessionId(session)).registration;
+    const uint64_t needed = count * r.exclusive_buffers;
+    if (needed <= r.network_buffers) continue;
+    return "its part on TaskManager '" + r.id.value + "' needs " + std::to_string(needed) +
+           " network buffers (" + std::to_string(r.exclusive_buffers) + " for each of " +
+           std::to_string(count) + " ends of channels to other TaskManagers), which has " +
+           std::to_string(r.network_buffers) + "; raise network.buffers, or lower the parallelism";
+  }
+  return {};
+}
+
 void ControlPlane::PlaceWaitingJobs(Instant now, Out* out) {
   slots_wanted_ = 0;
   if (Settling(now)) return;
@@ -182,6 +205,10 @@ void ControlPlane::PlaceWaitingJobs(Instant now, Out* out) {
       StepJob(id, StillWaiting{std::move(result.reason)}, now, out);
       continue;
     }
+    if (std::string lack = BuffersLacking(job.plan(), result.placement); !lack.empty()) {
+      StepJob(id, PlacementRefused{std::move(lack)}, now, out);
+      continue;
+    }
     for (const auto& [subtask, slot] : result.placement) {
       TaskManagerEntry* entry = membership_.Find(slot.session);
       entry->slot_owners[slot.slot] = id;
@@ -195,7 +222,7 @@ void ControlPlane::PlaceWaitingJobs(Instant now, Out* out) {
 
 void ControlPlane::On(const ControlTick&, Instant now, Out* out) {
   for (const auto& [session, reason] : membership_.Expired(now)) {
-    Lose(session, reason, true, now, out);
+    Lose({session, reason}, now, out);
   }
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + options_.membership.heartbeat_interval;

@@ -20,6 +20,7 @@ struct TaskManagerRegistered {
   struct Crash {
     JobId job;
     AttemptId attempt;
+    std::optional<SubtaskId> subtask;
     Failure failure;
   };
   SessionId session;
@@ -32,6 +33,7 @@ struct TaskManagerHeard {
 struct SessionBroken {
   SessionId session;
   std::string reason;
+  bool in_order = false;  ///< it took its leave
 };
 /// Submitted now, or recovered from the metadata store.
 struct JobAdmitted {
@@ -138,11 +140,19 @@ class ControlPlane {
   void On(const ControlTick& e, Instant now, Out* out);
 
   void StepJob(const JobId& id, const JobEvent& event, Instant now, Out* out);
-  void Lose(SessionId session, const std::string& reason, bool close, Instant now, Out* out);
+  struct Loss {
+    SessionId session;
+    std::string reason;
+    bool close = true;      ///< its stream still stands
+    bool in_order = false;  ///< it took its leave
+  };
+  void Lose(const Loss& loss, Instant now, Out* out);
   void PlaceWaitingJobs(Instant now, Out* out);
   /// Waits, for a bounded time after a start, for the TaskManagers that recovered jobs ran on.
   bool Settling(Instant now);
   std::vector<SlotOffer> OffersFor(const JobId& id, const JobPlan& plan) const;
+  /// What a TaskManager lacks for its part of this placement; empty: nothing.
+  std::string BuffersLacking(const JobPlan& plan, const Placement& placement) const;
 
   const ControlPlaneOptions options_;
   Membership membership_;

@@ -16,7 +16,7 @@ constexpr std::array<std::pair<JobState, JobState>, 32> kTransitions = {{
     {S::kCreated, S::kCancelling},  // recovered with a wish to cancel
     {S::kWaitingForSlots, S::kDeploying},
     {S::kWaitingForSlots, S::kCancelling},
-    {S::kWaitingForSlots, S::kRestarting},  // a crash report came in
+    {S::kWaitingForSlots, S::kRestarting},  // a crash report came in, or no placement can run
     {S::kDeploying, S::kWaitingForSlots},   // slots were lost before anything was sent
     {S::kDeploying, S::kRunning},
     {S::kDeploying, S::kRestarting},
@@ -122,6 +122,17 @@ void Job::On(const StillWaiting& e, Instant, Out*) {
   ++version_;
 }
 
+// What never ran is refused at once, with the figures. What did run may fit again when the
+// TaskManager that is missing has come back.
+void Job::On(const PlacementRefused& e, Instant now, Out* out) {
+  if (state_ != S::kWaitingForSlots) return;
+  if (last_attempt_.value > 0) {
+    On(StillWaiting{e.reason}, now, out);
+    return;
+  }
+  Fail({.kind = ErrorKind::kFatal, .message = e.reason}, std::nullopt, {}, now, out);
+}
+
 void Job::On(const SlotsGranted& e, Instant now, Out* out) {
   assert(state_ == S::kWaitingForSlots && !attempt_);
   last_attempt_ = AttemptId(last_attempt_.value + 1);
@@ -131,6 +142,7 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
     attempt_->holding.insert(slot.session);
   }
   slot_memory_ = Remember(plan_, e.placement);
+  silent_.clear();
   reason_.clear();
   Enter(S::kDeploying, now);
   out->push_back(PrepareAttempt{last_attempt_});
@@ -277,12 +289,16 @@ void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
     MaybeProceed(now, out);
     return;
   }
+  TaskManagerId tm;
+  for (const auto& [subtask, slot] : attempt_->placement) {
+    if (slot.session == e.session) tm = slot.task_manager;
+  }
+  if (!e.in_order) {
+    silent_.insert(tm);
+    report_deadline_ = now + kCrashReportWait;
+  }
   // Its neighbours' broken channels are often seen first: the loss is the cause, they the echo.
   if (!attempt_->ending || (state_ == S::kRestarting && cause_ && cause_->secondary)) {
-    TaskManagerId tm;
-    for (const auto& [subtask, slot] : attempt_->placement) {
-      if (slot.session == e.session) tm = slot.task_manager;
-    }
     Fail({.kind = ErrorKind::kExternal,
           .message = "TaskManager '" + tm.value + "' was lost: " + e.reason},
          std::nullopt, tm, now, out);
@@ -291,22 +307,65 @@ void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
   MaybeProceed(now, out);
 }
 
+bool Job::RecordCrash(const CrashReported& e, const Failure& failure, Instant now) {
+  FailureRecord* loss = nullptr;
+  for (FailureRecord& record : failures_) {
+    if (record.attempt != e.attempt || record.task_manager != e.task_manager) continue;
+    if (record.failure.death) return false;  // told twice, because the answer was lost
+    if (record.failure.operator_uid.empty() && !record.subtask) loss = &record;
+  }
+  if (loss == nullptr) {
+    RecordFailureOf(failure, e.subtask, e.task_manager, now);
+    failures_.front().attempt = e.attempt;
+    return true;
+  }
+  loss->failure = failure;
+  loss->subtask = e.subtask;
+  ++version_;
+  return true;
+}
+
 void Job::On(const CrashReported& e, Instant now, Out* out) {
-  if (IsTerminal(state_) || ending_as_ || e.attempt > last_attempt_) return;
+  if (e.attempt > last_attempt_) return;
   Failure failure = e.failure;
   failure.death = true;
-  RecordFailureOf(failure, std::nullopt, {}, now);
-  failures_.front().attempt = e.attempt;
-  // The loss of the process has been counted by the policy; the operator's death has not.
-  if (auto reason = policy_.OnCrashReport(failure)) {
-    doomed_ = *reason;
-    if (state_ == S::kRestarting) {
-      MaybeProceed(now, out);
-      return;
+  if (!RecordCrash(e, failure, now) || IsTerminal(state_) || ending_as_) return;
+  const bool of_this_failure = silent_.erase(e.task_manager) > 0 && state_ == S::kRestarting;
+  // The loss of the process is counted by the policy as what it is; the operator's death is here.
+  if (auto reason = policy_.OnCrashReport(failure)) doomed_ = *reason;
+  if (of_this_failure && (!cause_ || cause_->operator_uid.empty())) {
+    reason_ = failure.message;
+    if (cause_ && cause_->kind == ErrorKind::kExternal) {
+      cause_->operator_uid = failure.operator_uid;
+      cause_->operator_name = failure.operator_name;
+      cause_->message = failure.message;
+      cause_->secondary = false;
     }
-    failure.message = *reason;
-    Fail(failure, std::nullopt, {}, now, out);
   }
+  if (doomed_ && state_ != S::kRestarting) {
+    cause_ = failure;
+    cause_->message = *doomed_;
+    reason_ = *doomed_;
+    Enter(S::kRestarting, now);
+    EndAttempt(CancelReason::kFailed, reason_, now, out);
+  }
+  MaybeProceed(now, out);
+}
+
+void Job::On(const TaskManagerBack& e, Instant now, Out* out) {
+  if (silent_.erase(e.task_manager) > 0) MaybeProceed(now, out);
+}
+
+bool Job::AwaitsCrashReport(Instant now) const {
+  return !silent_.empty() && now < report_deadline_ && !doomed_ && !policy_.MayRestart(now) &&
+         cause_ && cause_->kind == ErrorKind::kExternal && cause_->operator_uid.empty();
+}
+
+const FailureRecord* Job::last_failure() const {
+  for (const FailureRecord& record : failures_) {
+    if (!record.failure.secondary) return &record;
+  }
+  return failures_.empty() ? nullptr : &failures_.front();
 }
 
 void Job::MaybeProceed(Instant now, Out* out) {
@@ -317,6 +376,7 @@ void Job::MaybeProceed(Instant now, Out* out) {
   }
   if (state_ != S::kRestarting) return;
   if (restart_at_ && !doomed_) return;
+  if (AwaitsCrashReport(now)) return;
   RestartPolicy::Decision decision;
   if (doomed_) {
     decision.reason = *doomed_;
@@ -501,7 +561,10 @@ std::optional<Instant> Job::NextDeadline() const {
   };
   if (state_ == S::kSuspended) return std::nullopt;
   consider(persist_retry_at_);
-  if (state_ == S::kRestarting) consider(restart_at_);
+  if (state_ == S::kRestarting) {
+    consider(restart_at_);
+    if (!attempt_ && !restart_at_ && !silent_.empty()) consider(report_deadline_);
+  }
   if (state_ == S::kDeploying && attempt_ && attempt_->deployed) {
     consider(state_since_ + kDeployTimeout);
   }

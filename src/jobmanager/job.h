@@ -49,6 +49,10 @@ struct SlotsGranted {
 struct StillWaiting {
   std::string reason;
 };
+/// There are slots, but the job cannot run in them as they are.
+struct PlacementRefused {
+  std::string reason;
+};
 /// Answer to PrepareAttempt: the attempt number is durable, and this is what it begins from.
 struct AttemptPrepared {
   AttemptId attempt;
@@ -75,11 +79,18 @@ struct AttemptReleased {
 struct TaskManagerGone {
   SessionId session;
   std::string reason;
+  bool in_order = false;  ///< it took its leave: no report will follow
 };
-/// What a dead process reported about an attempt of this job.
+/// What a dead process of `task_manager` left, about an attempt of this job.
 struct CrashReported {
   AttemptId attempt;
+  TaskManagerId task_manager;
+  std::optional<SubtaskId> subtask;  ///< of the operator to blame
   Failure failure;
+};
+/// It has registered, and has reported what there was to report.
+struct TaskManagerBack {
+  TaskManagerId task_manager;
 };
 struct CancelWanted {
   RequestId request;
@@ -102,10 +113,10 @@ struct OfCheckpoints {
 struct SuspendWanted {};
 struct JobTick {};
 
-using JobEvent =
-    std::variant<JobStarted, SlotsGranted, StillWaiting, AttemptPrepared, PrepareFailed,
-                 TaskChanged, AttemptReleased, TaskManagerGone, CrashReported, CancelWanted,
-                 CancelPersisted, EndPersisted, OfCheckpoints, SuspendWanted, JobTick>;
+using JobEvent = std::variant<JobStarted, SlotsGranted, StillWaiting, PlacementRefused,
+                              AttemptPrepared, PrepareFailed, TaskChanged, AttemptReleased,
+                              TaskManagerGone, CrashReported, TaskManagerBack, CancelWanted,
+                              CancelPersisted, EndPersisted, OfCheckpoints, SuspendWanted, JobTick>;
 
 // ---------------------------------------------------------------- actions
 
@@ -192,7 +203,9 @@ struct Attempt {
 ///   any that is not terminal -> kSuspended          (this JobManager stops)
 ///
 /// The failure of one subtask or TaskManager ends the attempt everywhere; when every TaskManager
-/// has confirmed or is gone, and no manifest commit is under way, the restart policy decides.
+/// has confirmed or is gone, and no manifest commit is under way, the restart policy decides. What
+/// a TaskManager died of it tells when it is back. A restart does not wait for that; the end of the
+/// job does, for a while, so that it names the operator.
 /// A terminal state is entered only when the job's record says so durably, and holds no slot.
 /// The legal transitions stand in one table in job.cc and are asserted.
 class Job {
@@ -201,6 +214,8 @@ class Job {
   /// A TaskManager ends a process whose cancel takes 30 s; beyond this it does not answer at all.
   static constexpr milliseconds kCancelTimeout{45'000};
   static constexpr milliseconds kPersistRetry{1'000};
+  /// Until a TaskManager that is started again has registered.
+  static constexpr milliseconds kCrashReportWait{10'000};
   static constexpr size_t kFailureHistory = 32;
   static constexpr size_t kMaxWaitingCancels = 64;
 
@@ -217,6 +232,8 @@ class Job {
   const SlotMemory& slot_memory() const { return slot_memory_; }
   const CheckpointCoordinator& checkpoints() const { return checkpoints_; }
   const std::deque<FailureRecord>& failures() const { return failures_; }  ///< newest first
+  /// The newest that is no echo of another; null: none.
+  const FailureRecord* last_failure() const;
   const std::string& reason() const { return reason_; }
   uint32_t restarts() const { return policy_.restarts(); }
   std::optional<Instant> restart_at() const { return restart_at_; }
@@ -228,12 +245,14 @@ class Job {
   void On(const JobStarted& e, Instant now, Out* out);
   void On(const SlotsGranted& e, Instant now, Out* out);
   void On(const StillWaiting& e, Instant now, Out* out);
+  void On(const PlacementRefused& e, Instant now, Out* out);
   void On(const AttemptPrepared& e, Instant now, Out* out);
   void On(const PrepareFailed& e, Instant now, Out* out);
   void On(const TaskChanged& e, Instant now, Out* out);
   void On(const AttemptReleased& e, Instant now, Out* out);
   void On(const TaskManagerGone& e, Instant now, Out* out);
   void On(const CrashReported& e, Instant now, Out* out);
+  void On(const TaskManagerBack& e, Instant now, Out* out);
   void On(const CancelWanted& e, Instant now, Out* out);
   void On(const CancelPersisted& e, Instant now, Out* out);
   void On(const EndPersisted& e, Instant now, Out* out);
@@ -250,6 +269,10 @@ class Job {
             Out* out);
   void RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm,
                        Instant now);
+  /// Puts the report where the loss stands, or at the front. False: it was there already.
+  bool RecordCrash(const CrashReported& e, const Failure& failure, Instant now);
+  /// The policy would end the job, and what its TaskManager died of is not known yet.
+  bool AwaitsCrashReport(Instant now) const;
   void EndAttempt(CancelReason reason, const std::string& why, Instant now, Out* out);
   void Release(SessionId session, Out* out);
   /// Goes on when the attempt is gone everywhere and no commit is under way.
@@ -273,6 +296,8 @@ class Job {
   std::optional<Failure> cause_;       // of the attempt's end; the first that is no echo
   milliseconds ran_for_{0};            // how long the failed attempt had been running
   std::optional<std::string> doomed_;  // a crash report ended the job, whatever the policy says
+  std::set<TaskManagerId> silent_;     // lost by the failed attempt, and not back yet
+  Instant report_deadline_{0};         // how long the job's end waits for them
   std::optional<Instant> restart_at_;  // kRestarting, attempt gone
   std::optional<Instant> cancel_deadline_;
   std::optional<JobState> ending_as_;  // terminal state to enter when the attempt is gone

@@ -116,8 +116,8 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
   status->set_attempt(machine->last_attempt().value);
   status->set_restarts(machine->restarts());
   status->set_reason(machine->reason());
-  if (!machine->failures().empty()) {
-    *status->mutable_failure() = ToProto(machine->failures().front().failure);
+  if (const FailureRecord* last = machine->last_failure()) {
+    *status->mutable_failure() = ToProto(last->failure);
   }
   if (const Attempt* attempt = machine->attempt()) {
     for (const auto& [subtask, state] : attempt->tasks) {

@@ -30,8 +30,8 @@ void ControlLoop::Do(JobChanged& action) {
                              .ended_ms = leadership_.clock->Now().ms,
                              .attempt = job->last_attempt().value,
                              .restarts = job->restarts()};
-      if (!job->failures().empty()) {
-        entry.ended->failure = ToProto(job->failures().front().failure);
+      if (const FailureRecord* last = job->last_failure()) {
+        entry.ended->failure = ToProto(last->failure);
         entry.ended->failure.set_message(job->reason());
       }
       mailbox_.Post([this] { ForgetOldJobs(); });  // not while actions of jobs are carried out

@@ -18,6 +18,8 @@ struct Registration {
   uint32_t slots = 0;
   bool dedicated = true;
   std::string loaded_artifact;
+  uint64_t network_buffers = 0;    ///< of its pool
+  uint32_t exclusive_buffers = 0;  ///< of them, for each end of a channel to another process
   /// What still runs there from before its stream broke.
   std::vector<std::pair<JobId, AttemptId>> running;
 };

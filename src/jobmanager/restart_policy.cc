@@ -44,6 +44,23 @@ bool RestartPolicy::TooManyWithinInterval(Instant now) {
   return recent_.size() > options_.max_failures;
 }
 
+bool RestartPolicy::MayRestart(Instant now) const {
+  switch (options_.kind) {
+    case RestartKind::kNone:
+      return false;
+    case RestartKind::kFixedDelay:
+      return restarts_ < options_.attempts;
+    case RestartKind::kExponentialDelay:
+      return true;
+    case RestartKind::kFailureRate: {
+      const auto counted = std::count_if(recent_.begin(), recent_.end(),
+                                         [&](Instant at) { return now - at <= options_.interval; });
+      return static_cast<size_t>(counted) < options_.max_failures;
+    }
+  }
+  return false;
+}
+
 RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant now,
                                                  milliseconds ran_for) {
   if (failure.kind == ErrorKind::kFatal) {

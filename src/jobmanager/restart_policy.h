@@ -40,6 +40,9 @@ class RestartPolicy {
   /// A reason to end the job, or nothing.
   std::optional<std::string> OnCrashReport(const Failure& failure);
 
+  /// Whether a failure that cannot be charged to an operator would be followed by a restart.
+  bool MayRestart(Instant now) const;
+
   uint32_t restarts() const { return restarts_; }
 
  private:

@@ -268,6 +268,28 @@ absl::Status CheckGraph(const proto::JobGraph& graph) {
   return absl::OkStatus();
 }
 
+namespace {
+
+EdgeShape ShapeOf(const proto::Edge& edge, const proto::JobGraph& graph) {
+  EdgeShape shape{.source = VertexId(edge.source_vertex()),
+                  .target = VertexId(edge.target_vertex())};
+  shape.producers = graph.vertices(static_cast<int>(edge.source_vertex())).parallelism();
+  shape.consumers = graph.vertices(static_cast<int>(edge.target_vertex())).parallelism();
+  switch (edge.partitioning()) {
+    case proto::PARTITIONING_FORWARD:
+      shape.partitioning = Partitioning::kForward;
+      break;
+    case proto::PARTITIONING_RESCALE:
+      shape.partitioning = Partitioning::kRescale;
+      break;
+    default:  // the others have the same channels: everybody to everybody
+      shape.partitioning = Partitioning::kHash;
+  }
+  return shape;
+}
+
+}  // namespace
+
 JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
   JobPlan plan{.name = graph.job_name(), .artifact_hash = artifact_hash};
   for (const proto::Vertex& vertex : graph.vertices()) {
@@ -277,6 +299,7 @@ JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
                              .slot_sharing_group = vertex.slot_sharing_group(),
                              .transactional = vertex.is_transactional()});
   }
+  for (const proto::Edge& edge : graph.edges()) plan.edges.push_back(ShapeOf(edge, graph));
   const proto::CheckpointSettings& from = graph.settings().checkpoint();
   CheckpointPolicy& to = plan.checkpoint;
   to.interval = milliseconds(from.interval_ms());

@@ -112,7 +112,7 @@ void ControlLoop::OnMessage(const std::shared_ptr<ControlStream>& stream,
       log::Info("TaskManager leaves",
                 {{"tm_id", session.registration.tm_id()}, {"reason", message.goodbye().reason()}});
       sessions_.erase(found);
-      Feed(SessionBroken{from, "it ended: " + message.goodbye().reason()});
+      Feed(SessionBroken{from, "it ended: " + message.goodbye().reason(), /*in_order=*/true});
       stream->Close(grpc::Status::OK);
       break;
     case proto::ToJobManager::kRegister:
@@ -170,12 +170,19 @@ void ControlLoop::OnRegister(const std::shared_ptr<ControlStream>& stream,
                         .incarnation = r.incarnation(),
                         .slots = r.slots(),
                         .dedicated = r.dedicated(),
-                        .loaded_artifact = r.loaded_artifact()};
+                        .loaded_artifact = r.loaded_artifact(),
+                        .network_buffers = r.network_buffers(),
+                        .exclusive_buffers = r.exclusive_buffers()};
   for (const proto::AttemptRef& attempt : r.running_attempts()) {
     event.registration.running.emplace_back(JobId(attempt.job_id()), AttemptId(attempt.attempt()));
   }
   for (const proto::CrashReport& report : r.crash_reports()) {
-    if (!report.attempt().job_id().empty()) event.crashes.push_back(FromProto(report));
+    if (report.attempt().job_id().empty()) continue;
+    log::Warn("TaskManager crashed before", {{"tm_id", r.tm_id()},
+                                             {"job_id", report.attempt().job_id()},
+                                             {"attempt", absl::StrCat(report.attempt().attempt())},
+                                             {"reason", report.message()}});
+    event.crashes.push_back(FromProto(report));
   }
   log::Info("TaskManager registered",
             {{"tm_id", r.tm_id()}, {"host", r.host()}, {"slots", absl::StrCat(r.slots())}});

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/ids.h"
+#include "runtime/graph/channel_ends.h"
 
 /// The vocabulary of the control machines: plain values, no I/O, no wire types.
 namespace weir::jobmanager {
@@ -84,6 +85,7 @@ struct JobPlan {
   std::string name;
   std::string artifact_hash;
   std::vector<VertexPlan> vertices;
+  std::vector<EdgeShape> edges;
   CheckpointPolicy checkpoint;
   RestartOptions restart;
 

@@ -180,19 +180,22 @@ proto::RegisterRefused::Reason ToProto(Membership::Refusal refusal) {
 }
 
 TaskManagerRegistered::Crash FromProto(const proto::CrashReport& report) {
-  const bool blamable = report.signal() == SIGSEGV || report.signal() == SIGABRT ||
-                        report.signal() == SIGBUS || report.signal() == SIGILL ||
-                        report.signal() == SIGFPE || report.signal() == SIGTRAP;
+  // 0: its TaskManager ended itself because of the operator.
+  const bool blamable = report.signal() == 0 || report.signal() == SIGSEGV ||
+                        report.signal() == SIGABRT || report.signal() == SIGBUS ||
+                        report.signal() == SIGILL || report.signal() == SIGFPE ||
+                        report.signal() == SIGTRAP;
   TaskManagerRegistered::Crash crash{.job = JobId(report.attempt().job_id()),
                                      .attempt = AttemptId(report.attempt().attempt())};
+  if (report.has_subtask()) crash.subtask = FromProto(report.subtask());
   crash.failure = {.kind = ErrorKind::kUser,
                    .operator_uid = blamable ? report.operator_uid() : "",
-                   .operator_name = report.operator_name(),
-                   .message = "the process died by signal " + std::to_string(report.signal()) +
-                              (report.operator_name().empty()
-                                   ? std::string()
-                                   : " in operator '" + report.operator_name() + "'") +
-                              (report.message().empty() ? "" : ": " + report.message())};
+                   .operator_name = blamable ? report.operator_name() : "",
+                   .message = report.message()};
+  if (crash.failure.message.empty()) {
+    crash.failure.message =
+        "a TaskManager died by signal " + std::to_string(report.signal()) + " and left no more";
+  }
   return crash;
 }
 

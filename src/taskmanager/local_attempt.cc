@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "log/log.h"
+#include "taskmanager/slot_watchdog.h"
 #include "taskmanager/subtask_metrics.h"
 
 namespace weir {
@@ -134,7 +135,49 @@ JobAttempt LocalAttempt::DataPlaneAttempt() const {
           .epoch = LeaderEpoch(leader_epoch_)};
 }
 
+// Before the first channel is opened, so that the refusal names the whole need and nothing waits
+// for buffers that never come.
+void LocalAttempt::CheckNetworkBuffers() const {
+  std::vector<EdgeShape> edges;
+  for (const JobEdge& edge : prepared_.graph->edges) {
+    edges.push_back({.source = edge.source,
+                     .target = edge.target,
+                     .producers = prepared_.graph->vertex(edge.source).parallelism,
+                     .consumers = prepared_.graph->vertex(edge.target).parallelism,
+                     .partitioning = edge.partitioning});
+  }
+  std::map<SubtaskId, uint64_t> process_of;
+  for (const auto& placement : deploy_.placements()) {
+    process_of[FromProto(placement.subtask())] = placement.task_manager();
+  }
+  const uint64_t ends = RemoteChannelEnds(
+      edges, [&](SubtaskId subtask) { return process_of.at(subtask); })[deploy_.your_index()];
+  const uint64_t needed = ends * env_.exchange->exclusive_per_channel();
+  if (env_.network->CheckExclusive(needed).ok()) return;
+  const NetworkBufferStats pool = env_.network->stats();
+  ThrowError(needed > pool.total_segments ? ErrorKind::kFatal : ErrorKind::kExternal,
+             "this part of the job needs " + std::to_string(needed) + " network buffers (" +
+                 std::to_string(env_.exchange->exclusive_per_channel()) + " for each of its " +
+                 std::to_string(ends) + " ends of channels to other TaskManagers), the pool has " +
+                 std::to_string(pool.total_segments) + ", of which " +
+                 std::to_string(pool.exclusive_segments) +
+                 " are set aside already; raise network.buffers, or lower the parallelism");
+}
+
+RunningMark LocalAttempt::MarkOf(SubtaskId subtask, uint32_t slot) {
+  const JobVertex& vertex = prepared_.graph->vertex(subtask.vertex);
+  BlackBox::Subtask entry{.job_id = deploy_.attempt().job_id(),
+                          .attempt = deploy_.attempt().attempt(),
+                          .id = subtask,
+                          .vertex_name = vertex.name};
+  for (const OperatorSpec& op : vertex.operators) {
+    entry.operators.emplace_back(op.uid, op.node.name);
+  }
+  return marks_[subtask] = env_.black_box->Add(slot, entry);
+}
+
 void LocalAttempt::Deploy() {
+  CheckNetworkBuffers();
   std::vector<std::string> addresses;
   for (const auto& peer : deploy_.task_managers()) addresses.push_back(peer.data_address());
   channels_ =
@@ -175,6 +218,7 @@ void LocalAttempt::Deploy() {
     const OperatorSpec& spec = prepared_.graph->vertex(subtask.vertex).operators[op];
     return writer_->WantsFull(subtask, spec.uid);
   };
+  options.mark_of = [this](SubtaskId subtask, uint32_t slot) { return MarkOf(subtask, slot); };
   deployment_ = std::make_unique<Deployment>(std::move(options));
   AddSinksOfKeyedOperators();
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
@@ -291,6 +335,16 @@ proto::MetricsSnapshot LocalAttempt::Metrics() const {
     *m.mutable_attempt() = deploy_.attempt();
     *m.mutable_subtask() = ToProto(local.id);
     ReadSubtaskMetrics(local, &m);
+    const auto stuck =
+        StuckFor(local.slot->busy_since(), env_.clock->Monotonic(), env_.watchdog_timeout);
+    if (stuck.count() == 0) continue;
+    const auto running = env_.black_box->WhatRuns(local.slot_index);
+    if (!running || running->id != local.id || running->job_id != deploy_.attempt().job_id()) {
+      continue;
+    }
+    m.set_stuck_ms(static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(stuck).count()));
+    m.set_stuck_operator(running->operator_name);
   }
   return snapshot;
 }
@@ -424,6 +478,7 @@ void LocalAttempt::MaybeReleased() {
   if (preparing_ || stopping_subtasks_) return;
   registrations_.clear();
   deployment_.reset();
+  for (const auto& [subtask, mark] : marks_) env_.black_box->Remove(mark);
   writer_.reset();  // waits for its threads
   channels_.reset();
   env_.io->Post([directory = directory_] {

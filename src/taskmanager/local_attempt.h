@@ -14,6 +14,7 @@
 #include "proto/control.pb.h"
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/deployment.h"
+#include "taskmanager/black_box.h"
 #include "taskmanager/checkpoint_writer.h"
 #include "taskmanager/control_loop.h"
 #include "taskmanager/exchange_channels.h"
@@ -30,6 +31,8 @@ struct AttemptEnvironment {
   std::vector<Slot*> slots;
   Exchange* exchange = nullptr;
   NetworkBufferPool* network = nullptr;
+  BlackBox* black_box = nullptr;
+  std::chrono::nanoseconds watchdog_timeout{};
   Artifacts* artifacts = nullptr;
   metrics::Registry* metrics = nullptr;
   const Clock* clock = nullptr;
@@ -74,7 +77,9 @@ class LocalAttempt final : private SubtaskListener {
  private:
   void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
+  void CheckNetworkBuffers() const;
   void AddSinksOfKeyedOperators();
+  RunningMark MarkOf(SubtaskId subtask, uint32_t slot);
   JobAttempt DataPlaneAttempt() const;
   OperatorContext ContextOf(SubtaskId subtask, uint32_t index);
 
@@ -103,6 +108,7 @@ class LocalAttempt final : private SubtaskListener {
   std::unique_ptr<ExchangeChannels> channels_;
   std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<Deployment> deployment_;
+  std::map<SubtaskId, RunningMark> marks_;
   std::vector<metrics::Registration> registrations_;
   std::set<SubtaskId> local_;
   std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;

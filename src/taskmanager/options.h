@@ -27,6 +27,10 @@ struct TaskManagerOptions {
   /// Working files: artifacts, open epochs, local state. Swept of dead incarnations at the start.
   std::string directory;
   std::string log_file;  ///< for ReadLog; empty: none
+  /// A slot that has not come back from one turn for so long is named.
+  std::chrono::milliseconds watchdog_timeout{10'000};
+  /// An attempt that has not gone so long after it was told to ends the process.
+  std::chrono::milliseconds cancellation_timeout{30'000};
   bool dedicated = true;
   bool insecure = false;
 };

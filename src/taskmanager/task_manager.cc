@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry(50);
 constexpr std::chrono::milliseconds kLastRetry(1000);
+constexpr std::chrono::milliseconds kWatchInterval(500);
+constexpr int kExitStuck = 1;
 constexpr uint64_t kDefaultMemoryBytes = uint64_t{2} << 30;
 
 template <class T>
@@ -69,16 +71,21 @@ std::string Label(const std::string& id) {
 }  // namespace
 
 TaskManager::TaskManager(TaskManagerOptions options)
-    : options_(WithDefaults(std::move(options))), incarnation_(NewIncarnation()) {
+    : options_(WithDefaults(std::move(options))),
+      incarnation_(NewIncarnation()),
+      watchdog_(options_.slots, options_.watchdog_timeout) {
   // What an earlier process left here belongs to attempts that are over.
   std::error_code error;
   std::filesystem::remove_all(options_.directory + "/attempts", error);
-  std::filesystem::create_directories(options_.directory, error);
+  const std::string boxes = options_.directory + "/blackbox";
+  std::filesystem::create_directories(boxes, error);
   if (error) {
     ThrowError(ErrorKind::kExternal, "cannot create the working directory " + options_.directory +
                                          ": " + error.message() +
                                          "; set taskmanager.dir to one that can be written to");
   }
+  crash_reports_ = ReadCrashReports(boxes, options_.id);
+  black_box_ = ValueOrThrow(BlackBox::Create(boxes, incarnation_, options_.slots));
   network_ = ValueOrThrow(
       NetworkBufferPool::Create(size_t{options_.network_buffers} * options_.network_buffer_bytes,
                                 options_.network_buffer_bytes));
@@ -112,6 +119,14 @@ TaskManager::TaskManager(TaskManagerOptions options)
   }
   for (uint32_t i = 0; i < options_.slots; ++i) {
     slots_.push_back(std::make_unique<Slot>("slot-" + std::to_string(i), Clock::System()));
+    slots_.back()->Post([this, i] { black_box_->EnterSlotThread(i); });
+    registrations_.push_back(metrics_.AddFunction(
+        "weir_slot_stuck_seconds", "How long the slot has been in one turn, if beyond the limit",
+        metrics::Family::Type::kGauge, {{"slot", std::to_string(i)}},
+        [slot = slots_.back().get(), limit = options_.watchdog_timeout] {
+          const auto stuck = StuckFor(slot->busy_since(), Clock::System().Monotonic(), limit);
+          return std::chrono::duration<double>(stuck).count();
+        }));
   }
   io_ = std::make_unique<IoThread>();
   loop_ = std::make_unique<ControlLoop>("tm-control", Clock::System());
@@ -153,7 +168,10 @@ metrics::Health TaskManager::HealthNow() const {
 }
 
 void TaskManager::Start() {
-  loop_->Post([this] { Register(); });
+  loop_->Post([this] {
+    Register();
+    WatchSlots();
+  });
 }
 
 TaskManager::Exit TaskManager::Wait() {
@@ -178,7 +196,7 @@ void TaskManager::End(Exit exit) {
   ending_ = true;
   exit_ = exit;
   ready_.store(false);
-  for (auto& [job, attempt] : attempts_) attempt->Release(proto::CANCEL_REASON_CANCELED);
+  for (auto& [job, attempt] : attempts_) Release(*attempt, proto::CANCEL_REASON_CANCELED);
   if (!Idle()) return;
   std::lock_guard lock(end_mutex_);
   ended_ = true;
@@ -215,6 +233,8 @@ void TaskManager::Register() {
   r.set_highest_leader_epoch_seen(leader_epoch_.load());
   for (const auto& [job, attempt] : attempts_) *r.add_running_attempts() = attempt->ref();
   r.set_build(kAbiStamp);
+  r.set_exclusive_buffers(exchange_->exclusive_per_channel());
+  for (const proto::CrashReport& report : crash_reports_.reports) *r.add_crash_reports() = report;
   stream_ = link_->Open(std::move(first));
   last_heard_ = Clock::System().Monotonic();
 }
@@ -296,6 +316,8 @@ void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message
 void TaskManager::OnRegistered(const proto::RegisterAck& ack) {
   registered_ = true;
   ready_.store(true);
+  RemoveFiles(crash_reports_.files);
+  crash_reports_ = {};
   retry_ = kFirstRetry;
   heartbeat_interval_ =
       std::chrono::milliseconds(std::max<uint64_t>(ack.heartbeat_interval_ms(), 50));
@@ -369,7 +391,7 @@ void TaskManager::OnDeploy(const proto::DeployJob& deploy) {
   const auto running = attempts_.find(ref.job_id());
   if (running != attempts_.end()) {
     waiting_[ref.job_id()] = deploy;
-    running->second->Release(proto::CANCEL_REASON_FAILED);
+    Release(*running->second, proto::CANCEL_REASON_FAILED);
     return;
   }
   StartAttempt(deploy, leader_epoch_.load());
@@ -382,6 +404,8 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   for (const auto& slot : slots_) env.slots.push_back(slot.get());
   env.exchange = exchange_.get();
   env.network = network_.get();
+  env.black_box = black_box_.get();
+  env.watchdog_timeout = options_.watchdog_timeout;
   env.artifacts = artifacts_.get();
   env.metrics = &metrics_;
   env.clock = &Clock::System();
@@ -412,6 +436,59 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   slot->Start();
 }
 
+void TaskManager::Release(LocalAttempt& attempt, proto::CancelReason reason) {
+  if (attempt.releasing()) return;
+  attempt.Release(reason);
+  loop_->PostAfter(options_.cancellation_timeout, [this, ref = attempt.ref()] {
+    if (const LocalAttempt* late = Find(ref)) GiveUp(*late);
+  });
+}
+
+// A thread that does not come back from user code cannot be ended; the process can. Whatever else
+// runs here is restarted elsewhere, and the next incarnation says why.
+void TaskManager::GiveUp(const LocalAttempt& attempt) {
+  const proto::AttemptRef& ref = attempt.ref();
+  const std::string limit = std::to_string(options_.cancellation_timeout.count()) +
+                            " ms of a cancel (task.cancellation.timeout)";
+  std::string why = "attempt " + std::to_string(ref.attempt()) + " of job " + ref.job_id() +
+                    " did not end within " + limit;
+  std::optional<uint32_t> stuck;
+  std::string name;
+  for (uint32_t i = 0; i < options_.slots && !stuck; ++i) {
+    const auto running = black_box_->WhatRuns(i);
+    if (!running || running->job_id != ref.job_id() || running->attempt != ref.attempt()) continue;
+    stuck = i;
+    name = running->operator_name;
+    why = "it did not return within " + limit;
+  }
+  log::Error("ending the process: a cancel does not come back",
+             {{"job", ref.job_id()}, {"operator", name}, {"reason", why}});
+  black_box_->NoteStuck(stuck, why);
+  std::_Exit(kExitStuck);
+}
+
+void TaskManager::WatchSlots() {
+  std::vector<std::chrono::nanoseconds> busy_since;
+  for (const auto& slot : slots_) busy_since.push_back(slot->busy_since());
+  for (const SlotWatchdog::Change& change :
+       watchdog_.Look(busy_since, Clock::System().Monotonic())) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(change.lasted).count();
+    if (!change.stuck) {
+      log::Info("a slot has come back", {{"slot", change.slot}, {"after_s", seconds}});
+      continue;
+    }
+    const auto running = black_box_->WhatRuns(change.slot);
+    log::Warn("a subtask does not return from its turn; all of its slot stands still",
+              {{"slot", change.slot},
+               {"for_s", seconds},
+               {"job", running ? running->job_id : ""},
+               {"task", running ? running->vertex_name : ""},
+               {"subtask", running ? std::to_string(running->id.index) : ""},
+               {"operator", running ? running->operator_name : ""}});
+  }
+  loop_->PostAfter(kWatchInterval, [this] { WatchSlots(); });
+}
+
 void TaskManager::OnReleased(const std::string& job) {
   const auto released = attempts_.find(job);
   // Under the epoch of whoever leads now: a new leader waits for the end of an old one's attempt,
@@ -438,7 +515,7 @@ void TaskManager::OnCancel(const proto::CancelJob& cancel) {
       waiting != waiting_.end() && waiting->second.attempt().attempt() == ref.attempt();
   if (was_waiting) waiting_.erase(waiting);
   if (LocalAttempt* attempt = Find(ref)) {
-    attempt->Release(cancel.reason());
+    Release(*attempt, cancel.reason());
     return;
   }
   proto::ToJobManager message = NewMessage();

@@ -14,11 +14,14 @@
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/slot.h"
 #include "taskmanager/artifacts.h"
+#include "taskmanager/black_box.h"
 #include "taskmanager/control_loop.h"
+#include "taskmanager/crash_reports.h"
 #include "taskmanager/io_thread.h"
 #include "taskmanager/job_manager_link.h"
 #include "taskmanager/local_attempt.h"
 #include "taskmanager/options.h"
+#include "taskmanager/slot_watchdog.h"
 #include "taskmanager/worker_service.h"
 
 namespace weir {
@@ -51,7 +54,11 @@ class TaskManager {
   void OnCancel(const proto::CancelJob& cancel);
   LocalAttempt* Find(const proto::AttemptRef& ref);
   void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
+  /// Ends the attempt; one that does not go in time takes the process with it.
+  void Release(LocalAttempt& attempt, proto::CancelReason reason);
+  [[noreturn]] void GiveUp(const LocalAttempt& attempt);
   void OnReleased(const std::string& job);
+  void WatchSlots();
   void Heartbeat(uint64_t stream);
   void SendMetrics(uint64_t stream);
   void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
@@ -63,6 +70,8 @@ class TaskManager {
   const TaskManagerOptions options_;
   const uint64_t incarnation_;
   metrics::Registry metrics_;
+  CrashReports crash_reports_;  // of earlier incarnations; until the JobManager has them
+  std::unique_ptr<BlackBox> black_box_;
   std::unique_ptr<NetworkBufferPool> network_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Artifacts> artifacts_;
@@ -74,6 +83,7 @@ class TaskManager {
   std::unique_ptr<IoThread> io_;
 
   // Control loop.
+  SlotWatchdog watchdog_;
   uint64_t stream_ = 0;  // the control stream in use
   bool registered_ = false;
   bool ending_ = false;

@@ -710,6 +710,7 @@ class Simulation {
           worker.crashes.push_back(
               {task.job,
                task.attempt,
+               task.subtask,
                {.kind = ErrorKind::kUser,
                 .operator_uid = "op" + std::to_string(task.subtask.vertex.value),
                 .message = "signal 11"}});

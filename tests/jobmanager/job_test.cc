@@ -235,13 +235,117 @@ TEST_F(JobTest, ReportedDeathsInOneOperatorEndTheJob) {
     Send(TaskManagerGone{SessionId(1), "stream broken"});
     Send(AttemptReleased{SessionId(2), job_.last_attempt()});
     Advance(10'000);
-    Send(CrashReported{job_.last_attempt(), death});
+    Send(CrashReported{job_.last_attempt(), TaskManagerId("a"), kSource, death});
   }
   Send(EndPersisted{});
   EXPECT_EQ(job_.state(), JobState::kFailed);
   EXPECT_NE(job_.reason().find("'parse' (uid parse) took its process down 3 times"),
             std::string::npos)
       << job_.reason();
+}
+
+const Failure kDeath{
+    .kind = ErrorKind::kUser,
+    .operator_uid = "parse",
+    .operator_name = "parse",
+    .message = "operator 'parse' (subtask 0) crashed its TaskManager 'a': SIGSEGV"};
+
+TEST_F(JobTest, ACrashReportStandsWhereTheLossStood) {
+  Run();
+  Send(TaskManagerGone{SessionId(1), "stream broken"});
+  Send(AttemptReleased{SessionId(2), AttemptId(1)});
+  ASSERT_EQ(job_.state(), JobState::kWaitingForSlots) << "a restart does not wait for the report";
+  Grant();
+  Prepared();
+  Send(CrashReported{AttemptId(1), TaskManagerId("a"), kSource, kDeath});
+  EXPECT_EQ(job_.state(), JobState::kDeploying) << "one death is no reason to end";
+  ASSERT_EQ(job_.failures().size(), 1u);
+  EXPECT_EQ(job_.failures().front().failure.message, kDeath.message);
+  EXPECT_EQ(job_.failures().front().attempt, AttemptId(1));
+  EXPECT_EQ(job_.failures().front().subtask, kSource);
+  Send(CrashReported{AttemptId(1), TaskManagerId("a"), kSource, kDeath});
+  EXPECT_EQ(job_.failures().size(), 1u) << "told twice, because the answer was lost";
+}
+
+TEST_F(JobTest, WhatATaskManagerDiedOfIsTheCauseThoughTheLossWasNoticedFirst) {
+  Run();
+  Send(TaskManagerGone{SessionId(1), "stream broken"});
+  Send(CrashReported{AttemptId(1), TaskManagerId("a"), kSource, kDeath});
+  EXPECT_EQ(job_.reason(), kDeath.message);
+}
+
+class NoRestartTest : public JobTest {
+ public:
+  static JobPlan Plan() {
+    JobPlan plan = TwoVertices();
+    plan.restart = {.kind = RestartKind::kNone};
+    return plan;
+  }
+
+ protected:
+  NoRestartTest() : JobTest(Plan()) {
+    Run();
+    Send(TaskManagerGone{SessionId(1), "stream broken"});
+    Send(AttemptReleased{SessionId(2), AttemptId(1)});
+  }
+};
+
+TEST_F(NoRestartTest, TheEndWaitsForTheReportAndNamesTheOperator) {
+  EXPECT_EQ(Count<PersistEnd>(), 0u);
+  Send(CrashReported{AttemptId(1), TaskManagerId("a"), kSource, kDeath});
+  Send(TaskManagerBack{TaskManagerId("a")});
+  ASSERT_EQ(Count<PersistEnd>(), 1u);
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_EQ(job_.reason(), "the job has no restart strategy: " + kDeath.message);
+}
+
+TEST_F(NoRestartTest, ATaskManagerThatIsBackAndReportsNothingWasKilled) {
+  Send(TaskManagerBack{TaskManagerId("b")});
+  EXPECT_EQ(Count<PersistEnd>(), 0u) << "another one";
+  Send(TaskManagerBack{TaskManagerId("a")});
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_NE(job_.reason().find("TaskManager 'a' was lost: stream broken"), std::string::npos)
+      << job_.reason();
+}
+
+TEST_F(NoRestartTest, TheEndDoesNotWaitForEver) {
+  ASSERT_TRUE(job_.NextDeadline().has_value());
+  Advance(Job::kCrashReportWait.count());
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  Send(CrashReported{AttemptId(1), TaskManagerId("a"), kSource, kDeath});
+  EXPECT_EQ(job_.last_failure()->failure.message, kDeath.message) << "still told afterwards";
+}
+
+class NoRestartFromTheStart : public JobTest {
+ protected:
+  NoRestartFromTheStart() : JobTest(NoRestartTest::Plan()) {}
+};
+
+TEST_F(NoRestartFromTheStart, ATaskManagerThatTookItsLeaveReportsNothing) {
+  Run();
+  Send(TaskManagerGone{SessionId(1), "it ended: SIGTERM", /*in_order=*/true});
+  Send(AttemptReleased{SessionId(2), AttemptId(1)});
+  EXPECT_EQ(Count<PersistEnd>(), 1u);
+}
+
+TEST_F(JobTest, AJobThatCannotRunInTheSlotsThereAreFailsAtOnceIfItNeverRan) {
+  Send(JobStarted{});
+  Send(PlacementRefused{"needs 64 network buffers"});
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_EQ(job_.reason(), "the failure cannot be retried: needs 64 network buffers");
+}
+
+TEST_F(JobTest, AJobThatRanBeforeWaitsForTheTaskManagerThatIsMissing) {
+  Run();
+  Send(TaskManagerGone{SessionId(1), "stream broken"});
+  Send(AttemptReleased{SessionId(2), AttemptId(1)});
+  Send(PlacementRefused{"needs 64 network buffers"});
+  EXPECT_EQ(job_.state(), JobState::kWaitingForSlots);
+  EXPECT_EQ(job_.reason(), "needs 64 network buffers");
 }
 
 TEST_F(JobTest, AStopEndsInFinished) {

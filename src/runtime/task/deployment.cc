@@ -11,27 +11,6 @@
 
 namespace weir {
 
-std::vector<uint32_t> ConsumersOf(Partitioning partitioning, uint32_t producer, uint32_t producers,
-                                  uint32_t consumers) {
-  std::vector<uint32_t> result;
-  switch (partitioning) {
-    case Partitioning::kForward:
-      return {producer};
-    case Partitioning::kRescale: {
-      if (consumers <= producers) {
-        return {static_cast<uint32_t>(uint64_t{producer} * consumers / producers)};
-      }
-      const uint64_t begin = uint64_t{producer} * consumers / producers;
-      const uint64_t end = uint64_t{producer + 1} * consumers / producers;
-      for (uint64_t c = begin; c < end; ++c) result.push_back(static_cast<uint32_t>(c));
-      return result;
-    }
-    default:
-      for (uint32_t c = 0; c < consumers; ++c) result.push_back(c);
-      return result;
-  }
-}
-
 Deployment::Deployment(Options options) : options_(std::move(options)) {
   const JobGraph& graph = *options_.graph;
   for (const SubtaskPlacement& p : options_.placements) placement_of_[p.subtask] = p;
@@ -129,6 +108,7 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
       return options_.wants_full_snapshot(id, op);
     };
   }
+  if (options_.mark_of) options.mark = options_.mark_of(placement.subtask, placement.slot);
   for (const OperatorSpec& op : vertex.operators) options.operator_uids.push_back(op.uid);
 
   if (!remote.empty()) {

@@ -11,6 +11,7 @@
 #include "runtime/channel/channel_writer.h"
 #include "runtime/channel/input_channel.h"
 #include "runtime/channel/remote_channels.h"
+#include "runtime/graph/channel_ends.h"
 #include "runtime/graph/job_graph.h"
 #include "runtime/task/slot.h"
 #include "runtime/task/subtask.h"
@@ -23,10 +24,6 @@ struct SubtaskPlacement {
   uint32_t process = 0;
   uint32_t slot = 0;
 };
-
-/// The consuming subtasks that producer `producer` of an edge sends to.
-std::vector<uint32_t> ConsumersOf(Partitioning partitioning, uint32_t producer, uint32_t producers,
-                                  uint32_t consumers);
 
 /// The part of one attempt of a job that runs in this process: builds subtasks and the channels
 /// between them, and puts them into the slots.
@@ -47,6 +44,8 @@ class Deployment {
     std::function<OperatorContext(SubtaskId, uint32_t operator_index)> context_of;
     /// See Subtask::Options; may be null.
     std::function<bool(SubtaskId, uint32_t operator_index)> wants_full_snapshot;
+    /// Where a subtask notes that it runs. The cells outlive the deployment. May be null.
+    std::function<RunningMark(SubtaskId, uint32_t slot)> mark_of;
   };
 
   explicit Deployment(Options options);

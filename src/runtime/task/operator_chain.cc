@@ -7,9 +7,10 @@ namespace weir {
 
 template <class F>
 void OperatorChain::Enter(uint32_t index, F&& f) {
-  const uint32_t caller = std::exchange(current_, index);
+  const uint32_t caller = running_->load(std::memory_order_relaxed);
+  running_->store(index, std::memory_order_relaxed);
   f(*operators_[index].op);
-  current_ = caller;
+  running_->store(caller, std::memory_order_relaxed);
 }
 
 class OperatorChain::Link final : public Output {
@@ -88,7 +89,9 @@ class OperatorChain::Root final : public Output {
   std::vector<Output*> all_;
 };
 
-OperatorChain::OperatorChain(const JobVertex& vertex, std::vector<Edge> edges) {
+OperatorChain::OperatorChain(const JobVertex& vertex, std::vector<Edge> edges,
+                             std::atomic<uint32_t>* running)
+    : running_(running != nullptr ? running : &own_running_) {
   const auto n = static_cast<uint32_t>(vertex.operators.size());
   operators_.resize(n);
   struct Port {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,8 +16,8 @@ namespace weir {
 
 /// The operators of one subtask, wired to each other and to the outgoing edges.
 ///
-/// Slot thread only. A throwing operator leaves current_operator() pointing at itself, so that the
-/// failure is reported under its name.
+/// Slot thread only, but for the cell that says which operator runs. A throwing operator leaves
+/// current_operator() pointing at itself, so that the failure is reported under its name.
 class OperatorChain {
  public:
   /// An outgoing edge and the operator output it takes.
@@ -27,7 +28,10 @@ class OperatorChain {
     EdgeOutput* output = nullptr;
   };
 
-  OperatorChain(const JobVertex& vertex, std::vector<Edge> edges);
+  /// `running` is the cell that always holds the index of the operator that runs; null: one of its
+  /// own.
+  OperatorChain(const JobVertex& vertex, std::vector<Edge> edges,
+                std::atomic<uint32_t>* running = nullptr);
   ~OperatorChain();
 
   /// Opens the operators, last ones first, so that an operator may emit from Open on. `context_of`
@@ -57,8 +61,8 @@ class OperatorChain {
   void CheckFailure();
   void Close();
 
-  /// The operator that is running, or ran last. Read by the crash reporter from a signal handler.
-  uint32_t current_operator() const { return current_; }
+  /// The operator that is running, or ran last.
+  uint32_t current_operator() const { return running_->load(std::memory_order_relaxed); }
   const std::string& operator_name(uint32_t index) const { return operators_[index].name; }
 
  private:
@@ -80,7 +84,8 @@ class OperatorChain {
 
   std::vector<Entry> operators_;
   std::vector<std::unique_ptr<Output>> outputs_;
-  uint32_t current_ = 0;
+  std::atomic<uint32_t> own_running_{0};
+  std::atomic<uint32_t>* const running_;
 };
 
 }  // namespace weir

@@ -43,12 +43,16 @@ bool Slot::RunMail() {
     std::lock_guard lock(mutex_);
     mail.swap(mail_);
   }
-  for (auto& letter : mail) letter();
+  for (auto& letter : mail) {
+    NoteBusySince(clock_.Monotonic());
+    letter();
+  }
   return !mail.empty();
 }
 
 void Slot::RunTask(Entry& entry) {
   const auto start = clock_.Monotonic();
+  NoteBusySince(start);
   TaskTimes& times = entry.task->times();
   const auto away = start - entry.left;
   switch (entry.progress) {
@@ -80,16 +84,17 @@ void Slot::Loop() {
         wakeup = std::min(wakeup, entry.task->NextWakeup());
       }
     }
-    const auto now = clock_.Monotonic();
-    last_turn_.store(now.count(), std::memory_order_relaxed);
     if (busy) continue;
-    // Bounded, so that last_turn_ stays a sign of life.
+    NoteBusySince(std::chrono::nanoseconds(0));
+    const auto now = clock_.Monotonic();
     const auto longest = std::chrono::seconds(1);
     const auto sleep = wakeup > now + longest ? std::chrono::nanoseconds(longest) : wakeup - now;
     if (sleep.count() > 0) parker_->Park(sleep);
   }
   RunMail();
+  NoteBusySince(clock_.Monotonic());
   tasks_.clear();
+  NoteBusySince(std::chrono::nanoseconds(0));
 }
 
 }  // namespace weir

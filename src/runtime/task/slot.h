@@ -59,9 +59,10 @@ class Slot {
   Parker* parker() { return parker_.get(); }
   /// For whoever may wake the slot after it is gone (a connector's own thread).
   const std::shared_ptr<Parker>& shared_parker() const { return parker_; }
-  /// Monotonic time of the last sign of life: a watchdog names the task that has not returned.
-  std::chrono::nanoseconds last_turn() const {
-    return std::chrono::nanoseconds(last_turn_.load(std::memory_order_relaxed));
+  /// Any thread. Monotonic time since when the thread has been in the task's turn, or the mail,
+  /// that it is in now; 0 while it waits. A watchdog names the task that does not return.
+  std::chrono::nanoseconds busy_since() const {
+    return std::chrono::nanoseconds(busy_since_.load(std::memory_order_relaxed));
   }
 
  private:
@@ -73,13 +74,16 @@ class Slot {
 
   void Loop();
   bool RunMail();
+  void NoteBusySince(std::chrono::nanoseconds now) {
+    busy_since_.store(now.count(), std::memory_order_relaxed);
+  }
   void RunTask(Entry& entry);
 
   const std::string name_;
   const Clock& clock_;
   const std::shared_ptr<Parker> parker_ = std::make_shared<Parker>();
   std::atomic<bool> stop_{false};
-  std::atomic<int64_t> last_turn_{0};
+  std::atomic<int64_t> busy_since_{0};
 
   std::mutex mutex_;
   std::vector<std::function<void()>> mail_;  // guarded by mutex_

@@ -16,11 +16,12 @@ Subtask::Subtask(Options options, const JobVertex& vertex, std::unique_ptr<Input
     : options_(std::move(options)),
       gate_(std::move(gate)),
       edges_(std::move(edges)),
-      chain_(vertex, std::move(chain_edges)) {
+      chain_(vertex, std::move(chain_edges), options_.mark.op) {
   if (gate_ == nullptr) source_ = &dynamic_cast<SourceOperator&>(chain_.head());
 }
 
 Subtask::~Subtask() {
+  const RunningNow running(options_.mark);
   try {
     chain_.Close();
   } catch (const std::exception& e) {
@@ -34,6 +35,7 @@ void Subtask::Fail(ErrorKind kind, const std::string& message) {
 }
 
 SlotTask::Progress Subtask::Run(nanoseconds slice) {
+  const RunningNow running(options_.mark);
   deadline_ = options_.clock->Monotonic() + slice;
   Progress progress = Progress::kIdle;
   Guard([&] {
@@ -335,6 +337,7 @@ void Subtask::Trigger(const Barrier& barrier, bool drain) {
 
 void Subtask::NotifyCheckpointComplete(CheckpointId id) {
   if (!opened_) return;
+  const RunningNow running(options_.mark);
   Guard([&] {
     completed_ = std::max(completed_, id);
     for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointComplete(id);
@@ -343,6 +346,7 @@ void Subtask::NotifyCheckpointComplete(CheckpointId id) {
 
 void Subtask::NotifyCheckpointAborted(CheckpointId id) {
   if (!opened_) return;
+  const RunningNow running(options_.mark);
   Guard([&] {
     if (triggered_ && triggered_->id == id) triggered_.reset();
     if (gate_ != nullptr) gate_->Abort(id);

@@ -18,6 +18,7 @@
 #include "runtime/operator/operator_state.h"
 #include "runtime/source/source.h"
 #include "runtime/task/operator_chain.h"
+#include "runtime/task/running_mark.h"
 #include "runtime/task/slot.h"
 
 namespace weir {
@@ -84,6 +85,8 @@ class Subtask final : public SlotTask {
     const Clock* clock = nullptr;
     Parker* parker = nullptr;
     SubtaskListener* listener = nullptr;
+    /// Where it notes that it runs.
+    RunningMark mark;
     std::function<OperatorContext(uint32_t index)> context_of;
     std::vector<std::string> operator_uids;
     /// True when the operator's next keyed snapshot must be a full one, because what an earlier one

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""A job that takes its process down, or does not come back, is named and harms no other.
+
+    crash_test.py WEIR BAD_JOB
+"""
+
+import os
+import signal
+import sys
+import unittest
+
+from cluster import Cluster, eventually
+
+WEIR, JOB = sys.argv[1:3]
+
+
+class Crash(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        # No more TaskManagers than these: each of two jobs has one.
+        cls.cluster = Cluster(WEIR, "-t", "2", "-s", "2", "--set", "taskmanager.max-instances=2",
+                              "--set", "task.cancellation.timeout=2s",
+                              "--set", "task.watchdog.timeout=500ms")
+        cls.addClassCleanup(cls.cluster.__exit__, None)
+        cls.cluster.__enter__()
+        cls.leader_epoch = cls.cluster.json("status")["leader_epoch"]
+
+    def setUp(self):
+        eventually(lambda: len(self.cluster.task_managers()) == 2, "both TaskManagers are there")
+        self.other = self.start("--name", "other")
+        self.other_pid = self.task_manager_of(self.other)["pid"]
+
+    def tearDown(self):
+        details = self.cluster.json("describe", self.other)
+        self.assertEqual(details["status"]["state"], "RUNNING", "the other job was touched")
+        self.assertEqual(details["status"]["attempt"], 1)
+        self.assertEqual(self.task_manager_of(self.other)["pid"], self.other_pid)
+        self.assertEqual(self.cluster.json("status")["leader_epoch"], self.leader_epoch)
+        for job in self.cluster.json("list", "--running"):
+            self.cluster.run("cancel", job["job_id"])
+
+    def start(self, *arguments):
+        job = self.cluster.run("run", JOB, "--detached", *arguments).strip()
+        eventually(lambda: int(self.details(job).get("checkpoints_completed", 0)),
+                   "a checkpoint is complete")
+        return job
+
+    def details(self, job):
+        return self.cluster.json("describe", job)
+
+    def task_manager_of(self, job):
+        task_managers = {subtask["tm_id"] for vertex in self.details(job)["vertices"]
+                         for subtask in vertex["subtasks"]}
+        self.assertEqual(len(task_managers), 1)
+        return self.cluster.task_managers()[task_managers.pop()]
+
+    def boxes(self):
+        return [name for _, _, names in os.walk(os.path.join(self.cluster.dir, "taskmanagers"))
+                for name in names if name.endswith(".box")]
+
+    def test_a_null_pointer_at_some_record_ends_the_job_by_its_restart_policy(self):
+        self.cluster.run("run", JOB, "--", "--wrong", "null", code=1)
+        self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("SIGSEGV at address 0x0", self.cluster.stderr)
+        self.assertIn("; at the job's library+0x", self.cluster.stderr)
+        # Both deaths are there, by name; the boxes are swept when they have been reported.
+        job = self.cluster.json("list")[0]["job_id"]
+        reason = self.details(job)["status"]["reason"]
+        self.assertIn("all 1 restarts are used up; last: operator 'map' (subtask 0)", reason)
+        crashes = [f for f in self.details(job)["failures"] if "SIGSEGV" in f["failure"]["message"]]
+        self.assertEqual(sorted(f["attempt"] for f in crashes), [1, 2])
+        eventually(lambda: len(self.cluster.task_managers()) == 2, "it is started again")
+        eventually(lambda: len(self.boxes()) == 2, "one box for each TaskManager that lives")
+
+    def test_an_operator_that_crashes_every_time_ends_the_job_though_its_policy_never_would(self):
+        self.cluster.run("run", JOB, "--", "--wrong", "abort", "--restart", "exponential", code=1)
+        self.assertIn("took its process down 3 times", self.cluster.stderr)
+        self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("SIGABRT", self.cluster.stderr)
+
+    def test_a_job_without_restarts_still_names_the_operator(self):
+        self.cluster.run("run", JOB, "--", "--wrong", "null", "--restart", "none", code=1)
+        self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
+
+    def test_an_exception_ends_the_job_and_no_process(self):
+        pids = sorted(tm["pid"] for tm in self.cluster.task_managers().values())
+        self.cluster.run("run", JOB, "--", "--wrong", "exception", code=1)
+        self.assertIn("row 500", self.cluster.stderr)
+        self.assertEqual(sorted(tm["pid"] for tm in self.cluster.task_managers().values()), pids)
+
+    def test_a_killed_process_accuses_no_operator(self):
+        job = self.start("--name", "victim")
+        os.kill(self.task_manager_of(job)["pid"], signal.SIGKILL)
+        eventually(lambda: self.details(job)["status"]["attempt"] == 2, "it is restarted")
+        eventually(lambda: len(self.cluster.task_managers()) == 2, "its TaskManager is back")
+        details = self.details(job)
+        for failure in details["failures"]:
+            self.assertEqual(failure["failure"]["operator_uid"], "")
+            self.assertNotIn("crashed", failure["failure"]["message"])
+
+    def test_a_subtask_that_does_not_return_is_named_and_a_cancel_ends_its_process(self):
+        job = self.cluster.run("run", JOB, "--detached", "--", "--wrong", "hang").strip()
+
+        def stuck():
+            return [subtask["metrics"] for vertex in self.details(job)["vertices"]
+                    for subtask in vertex["subtasks"]
+                    if int(subtask.get("metrics", {}).get("stuck_ms", 0)) > 0]
+        metrics = eventually(stuck, "it is named")
+        self.assertEqual(metrics[0]["stuck_operator"], "map")
+        self.assertIn("in 'map'", self.cluster.run("describe", job))
+        task_manager = self.task_manager_of(job)
+        self.assertIn("does not return", self.cluster.run("logs", task_manager["tm_id"]))
+        self.cluster.run("cancel", job)
+        self.assertEqual(self.details(job)["status"]["state"], "CANCELED")
+        eventually(lambda: {tm["pid"] for tm in self.cluster.task_managers().values()} -
+                   {task_manager["pid"], self.other_pid}, "another process has its place")
+        logs = self.cluster.run("logs", task_manager["tm_id"])
+        self.assertIn("operator 'map' (subtask 0) made TaskManager", logs)
+        self.assertIn("task.cancellation.timeout", logs)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
