@@ -14,6 +14,7 @@
 #include "base/abi.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "job/graph_difference.h"
 #include "job/graph_proto.h"
 
 namespace weir {
@@ -139,9 +140,10 @@ absl::StatusOr<ExtractedGraph> ExtractGraph(const std::string& library,
   if (!second.ok()) return second;
   if (first->graph.SerializeAsString() != second->graph.SerializeAsString()) {
     return absl::InvalidArgumentError(
-        "the job function of " + library +
-        " built two different graphs from the same arguments; it must depend on its arguments "
-        "alone (no clock, no randomness, no files, no environment)");
+        "the job function of " + library + " built two different graphs from the same arguments: " +
+        GraphDifference(first->graph, "the first run", second->graph, "the second") +
+        "; it must depend on its arguments alone (no clock, no randomness, no files, no "
+        "environment)");
   }
   return first;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "job/graph_difference.h"
 #include "job/graph_proto.h"
 #include "state/checkpoint/state_file.h"
 #include "state/rocksdb/rocksdb_store.h"
@@ -59,9 +60,16 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
     return absl::InvalidArgumentError(e.what());
   }
   if (GraphHashText(prepared.graph->hash) != deploy.graph().graph_hash()) {
-    return absl::InvalidArgumentError(
-        "the job library built another graph here than where it was submitted; the job function "
-        "must depend on its arguments alone");
+    proto::JobGraph here = deploy.graph();
+    proto::JobGraph built = ToProto(*prepared.graph, {});
+    here.mutable_vertices()->Swap(built.mutable_vertices());
+    here.mutable_edges()->Swap(built.mutable_edges());
+    here.set_graph_hash(built.graph_hash());
+    return absl::FailedPreconditionError(
+        "the job library built another graph here than where it was submitted: " +
+        GraphDifference(deploy.graph(), "the submitted graph", here, "the one built here") +
+        "; the job function must depend on its arguments alone (no clock, no randomness, no files, "
+        "no environment)");
   }
   ApplySettings(deploy.graph(), *prepared.graph);
   prepared.lineage = deploy.graph().output_lineage();
