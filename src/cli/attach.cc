@@ -94,6 +94,7 @@ class Screen {
 struct View {
   std::mutex mutex;
   std::optional<proto::JobStatus> last;  // guarded by mutex
+  std::string newest_failure;            // guarded by mutex: of the last attempt, if any
   absl::Status lost;                     // guarded by mutex: why watching ended early
   std::atomic<bool> ended{false};
   std::atomic<bool> stop{false};
@@ -161,6 +162,17 @@ std::string StatusLine(const proto::JobDetails& job, double rate) {
   return line;
 }
 
+std::string Sentence(const proto::Failure& failure) {
+  return failure.operator_name().empty()
+             ? failure.message()
+             : absl::StrCat(failure.operator_name(), ": ", failure.message());
+}
+
+std::string FailureOfLastAttempt(const proto::JobDetails& job) {
+  if (job.failures().empty() || job.failures(0).attempt() != job.status().attempt()) return "";
+  return Sentence(job.failures(0).failure());
+}
+
 /// The watching thread: follows the job's state, figures and printed lines until it ends.
 void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& view) {
   PrintedLines printed([&](const std::string& line) { screen.Line(line); },
@@ -203,6 +215,10 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
     auto details = client.Describe(job_id);
     if (details.ok()) {
       printed.Follow(job_id, details->print_endpoints());
+      {
+        std::lock_guard lock(view.mutex);
+        view.newest_failure = FailureOfLastAttempt(*details);
+      }
       const double rate = throughput.Update(SourceRecords(*details), status->attempt());
       screen.SetStatus(StatusLine(*details, rate));
     }
@@ -216,7 +232,8 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
   view.ended = true;
 }
 
-ExitCode Tell(const Context& context, const proto::JobStatus& status) {
+ExitCode Tell(const Context& context, const proto::JobStatus& status,
+              const std::string& newest_failure) {
   const auto run_time = milliseconds(status.ended_ms() - status.created_ms());
   if (!context.json) {
     *context.err << "Job " << status.job_id() << " (" << status.name() << ") is " << StateOf(status)
@@ -224,13 +241,16 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status) {
   }
   switch (status.state()) {
     case proto::JOB_STATE_FINISHED:
+      // After its last results were safe something still went wrong: a function's Close.
+      if (!newest_failure.empty() && !context.json) {
+        *context.err << "Warning: " << newest_failure << '\n';
+      }
       return kDone;
     case proto::JOB_STATE_CANCELED:
       return kCanceled;
     default: {
       const proto::Failure& failure = status.failure();
-      std::string why = failure.message().empty() ? status.reason() : failure.message();
-      if (!failure.operator_name().empty()) why = absl::StrCat(failure.operator_name(), ": ", why);
+      const std::string why = failure.message().empty() ? status.reason() : Sentence(failure);
       return context.Fail(absl::AbortedError(absl::StrCat(
           "the job failed: ", why, "\n`weir describe ", status.job_id(), "` tells more")));
     }
@@ -281,7 +301,7 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
     return cancelling ? kCanceled : kDone;
   }
   if (!view.lost.ok()) return context.Fail(view.lost);
-  return Tell(context, *view.last);
+  return Tell(context, *view.last, view.newest_failure);
 }
 
 }  // namespace weir::cli

@@ -22,9 +22,9 @@ namespace weir::cli {
 namespace {
 
 constexpr const char* kExitCodes = R"(
-Exit codes: 0 done; 1 it did not succeed (a job failed, a savepoint was aborted); 2 wrong usage,
-configuration or job library; 3 no JobManager answers; 4 no such job or savepoint; 5 the job that
-one was attached to was cancelled.)";
+Exit codes: 0 done; 1 it did not succeed (a job failed, a savepoint was aborted or is damaged);
+2 wrong usage, configuration or job library, or a savepoint that does not fit; 3 no JobManager
+answers; 4 no such job or savepoint; 5 the job that one was attached to was cancelled.)";
 
 /// What may stand on every command.
 struct Globals {

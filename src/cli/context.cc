@@ -1,18 +1,35 @@
 #include "cli/context.h"
 
+#include <chrono>
 #include <ostream>
+#include <thread>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "cli/local_files.h"
 
 namespace weir::cli {
+namespace {
 
-std::string Context::Address() const {
-  if (!config.IsSet("jobmanager.address")) {
-    const auto local = ReadRunningCluster(LocalDirectory(config.options()));
-    if (local) return local->address;
+// A cluster that was started a moment ago is ready within this; a loaded machine needs a while.
+constexpr std::chrono::seconds kStartPatience{10};
+constexpr std::chrono::milliseconds kStartPoll{20};
+
+}  // namespace
+
+absl::StatusOr<std::string> Context::Address() const {
+  if (config.IsSet("jobmanager.address")) return config.options().jobmanager.address;
+  const LocalFiles files = LocalDirectory(config.options());
+  const auto give_up = std::chrono::steady_clock::now() + kStartPatience;
+  for (;;) {
+    if (const auto local = ReadRunningCluster(files)) return local->address;
+    if (!IsTaken(files) || std::chrono::steady_clock::now() > give_up) break;
+    std::this_thread::sleep_for(kStartPoll);
   }
-  return config.options().jobmanager.address;
+  if (!config.IsSet("local.dir")) return config.options().jobmanager.address;
+  return absl::UnavailableError(absl::StrCat(
+      "no local cluster is ready in '", files.dir, "' (local.dir); start one there with `weir ",
+      "local`, set local.dir to the directory of another, or name a JobManager with --jobmanager ",
+      "HOST:PORT"));
 }
 
 ExitCode Context::Fail(const absl::Status& status) const {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "cli/exit_code.h"
 #include "cli/proto_json.h"
 #include "config/config.h"
@@ -19,8 +20,10 @@ struct Context {
   /// Standard error is a terminal: progress may be drawn there.
   bool terminal = false;
 
-  /// Where the JobManager is: as configured, else the local cluster's that runs, else the default.
-  std::string Address() const;
+  /// Where the JobManager is: as configured, else the local cluster's that runs (one that is just
+  /// starting is waited for), else the default. Unavailable when local.dir is set and no cluster
+  /// runs there: whoever names a cluster does not mean another one at the default address.
+  absl::StatusOr<std::string> Address() const;
 
   /// Tells people (or, with --json, machines: {"error": ..., "code": ...}) what went wrong.
   ExitCode Fail(const absl::Status& status) const;

@@ -8,7 +8,7 @@ namespace weir::cli {
 enum ExitCode {
   kDone = 0,
   kFailed = 1,  ///< what was asked for did not succeed: the job failed, the savepoint was aborted
-  kUsage = 2,   ///< wrong arguments, configuration or job library
+  kUsage = 2,   ///< wrong arguments, configuration, job library; a savepoint that does not fit
   kUnreachable = 3,  ///< no JobManager answered
   kNotFound = 4,     ///< no such job or savepoint
   kCanceled = 5,     ///< the job one was attached to was cancelled

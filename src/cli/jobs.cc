@@ -1,6 +1,7 @@
 #include "cli/jobs.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
@@ -114,13 +115,29 @@ void PrintFailures(std::ostream& out, const proto::JobDetails& job) {
   }
 }
 
+/// Paths are this process's own; the JobManager runs in another directory.
+std::string Absolute(const std::string& path) {
+  return path.empty() ? "" : std::filesystem::absolute(path).lexically_normal().string();
+}
+
 /// Runs `call` on the job that `text` means.
 template <class Call>
 ExitCode WithJob(const Context& context, const std::string& text, Call call) {
-  JobClient client(context.Address());
+  const auto address = context.Address();
+  if (!address.ok()) return context.Fail(address.status());
+  JobClient client(*address);
   auto id = client.Resolve(text);
   if (!id.ok()) return context.Fail(id.status());
   return call(client, *id);
+}
+
+absl::StatusOr<proto::JobStatus> WaitForEnd(JobClient& client, const std::string& id) {
+  uint64_t version = 0;
+  for (;;) {
+    auto status = client.Wait(id, version, milliseconds(10'000));
+    if (!status.ok() || status->ended_ms() != 0) return status;
+    version = status->version();
+  }
 }
 
 ExitCode PrintSavepoint(const Context& context, const std::string& job,
@@ -139,7 +156,9 @@ ExitCode PrintSavepoint(const Context& context, const std::string& job,
 }  // namespace
 
 ExitCode ListJobs(const Context& context, bool running_only) {
-  JobClient client(context.Address());
+  const auto address = context.Address();
+  if (!address.ok()) return context.Fail(address.status());
+  JobClient client(*address);
   auto reply = client.List(running_only);
   if (!reply.ok()) return context.Fail(reply.status());
   if (context.json) {
@@ -209,7 +228,9 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
 }
 
 ExitCode ShowStatus(const Context& context) {
-  JobClient client(context.Address());
+  const auto address = context.Address();
+  if (!address.ok()) return context.Fail(address.status());
+  JobClient client(*address);
   auto status = client.Status();
   if (!status.ok()) return context.Fail(status.status());
   if (context.json) {
@@ -262,20 +283,18 @@ ExitCode CancelJob(const Context& context, const std::string& job) {
   return WithJob(context, job, [&](JobClient& client, const std::string& id) {
     const absl::Status accepted = client.Cancel(id);
     if (!accepted.ok()) return context.Fail(accepted);
-    Progress progress(context, "cancelling job " + id);
-    uint64_t version = 0;
-    for (;;) {
-      auto status = client.Wait(id, version, milliseconds(10'000));
-      if (!status.ok()) return context.Fail(status.status());
-      version = status->version();
-      if (status->ended_ms() == 0) continue;
-      if (context.json) {
-        context.Print(ToJson(*status));
-      } else {
-        *context.out << "Job " << id << " is " << StateOf(*status) << ".\n";
-      }
-      return kDone;
+    absl::StatusOr<proto::JobStatus> end;
+    {
+      Progress progress(context, "cancelling job " + id);
+      end = WaitForEnd(client, id);
     }
+    if (!end.ok()) return context.Fail(end.status());
+    if (context.json) {
+      context.Print(ToJson(*end));
+    } else {
+      *context.out << "Job " << id << " is " << StateOf(*end) << ".\n";
+    }
+    return kDone;
   });
 }
 
@@ -284,7 +303,7 @@ ExitCode TakeSavepoint(const Context& context, const std::string& job,
   return WithJob(context, job, [&](JobClient& client, const std::string& id) {
     proto::TriggerSavepointRequest request;
     request.set_job_id(id);
-    request.set_savepoint_directory(directory);
+    request.set_savepoint_directory(Absolute(directory));
     absl::StatusOr<proto::SavepointReply> reply;
     {
       Progress progress(context, "taking a savepoint of job " + id);
@@ -299,20 +318,33 @@ ExitCode StopJob(const Context& context, const std::string& job, const std::stri
   return WithJob(context, job, [&](JobClient& client, const std::string& id) {
     proto::StopJobRequest request;
     request.set_job_id(id);
-    request.set_savepoint_directory(directory);
+    request.set_savepoint_directory(Absolute(directory));
     request.set_drain(drain);
     absl::StatusOr<proto::SavepointReply> reply;
+    absl::StatusOr<proto::JobStatus> end;
     {
       Progress progress(context, "stopping job " + id + " with a savepoint");
       reply = client.Stop(request);
+      if (reply.ok()) end = WaitForEnd(client, id);
     }
-    return PrintSavepoint(context, id, reply, "Stopped. Go on with `weir run --from-savepoint`");
+    const ExitCode told = PrintSavepoint(
+        context, id, reply,
+        drain ? "Drained and stopped; what follows the end of its data is no part of it. Savepoint:"
+              : "Stopped. Go on with `weir run --from-savepoint`");
+    if (told != kDone) return told;
+    if (!end.ok()) return context.Fail(end.status());
+    if (end->state() == proto::JOB_STATE_FINISHED) return kDone;
+    return context.Fail(absl::AbortedError(
+        absl::StrCat("the savepoint is complete, but the job did not finish: it is ", StateOf(*end),
+                     end->reason().empty() ? "" : ": ", end->reason())));
   });
 }
 
 ExitCode DisposeSavepoint(const Context& context, const std::string& path) {
-  JobClient client(context.Address());
-  const absl::Status status = client.Dispose(path);
+  const auto address = context.Address();
+  if (!address.ok()) return context.Fail(address.status());
+  JobClient client(*address);
+  const absl::Status status = client.Dispose(Absolute(path));
   if (!status.ok()) return context.Fail(status);
   if (context.json) {
     context.Print({{"disposed", path}});

@@ -20,12 +20,16 @@ LocalFiles LocalDirectory(const config::Options& options) {
   return {options.local.dir.empty() ? HomeDirectory() + "/local" : options.local.dir};
 }
 
-std::optional<RunningCluster> ReadRunningCluster(const LocalFiles& files) {
+bool IsTaken(const LocalFiles& files) {
   const int fd = open(files.Lock().c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return std::nullopt;
+  if (fd < 0) return false;
   const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0;
   close(fd);
-  if (!held) return std::nullopt;
+  return held;
+}
+
+std::optional<RunningCluster> ReadRunningCluster(const LocalFiles& files) {
+  if (!IsTaken(files)) return std::nullopt;
   std::ifstream in(files.Cluster());
   const auto json = nlohmann::json::parse(in, nullptr, false);
   if (!json.is_object() || !json.contains("address") || !json["address"].is_string()) {

@@ -31,6 +31,9 @@ struct RunningCluster {
   std::string address;
 };
 
+/// A `weir local` has the directory now: its cluster runs, starts or stops.
+bool IsTaken(const LocalFiles& files);
+
 /// The cluster that runs in the directory now; nothing when none does, whatever a dead one left.
 std::optional<RunningCluster> ReadRunningCluster(const LocalFiles& files);
 

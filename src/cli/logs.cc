@@ -118,7 +118,9 @@ ExitCode ShowLogs(const Context& context, const std::string& process, int lines,
     return ShowLocal(context, options.log.dir.empty() ? files.Logs() : options.log.dir, process,
                      lines, follow);
   }
-  JobClient client(context.Address());
+  const auto address = context.Address();
+  if (!address.ok()) return context.Fail(address.status());
+  JobClient client(*address);
   auto status = client.Status();
   if (!status.ok()) return context.Fail(status.status());
   std::vector<std::string> names;

@@ -100,7 +100,9 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
   header.set_submission_token(RandomToken());
   const std::string name = header.graph().job_name();
 
-  JobClient client(context.Address());
+  const auto address = context.Address();
+  if (!address.ok()) return context.Fail(address.status());
+  JobClient client(*address);
   absl::StatusOr<proto::SubmitJobReply> reply;
   {
     Progress progress(context, "submitting " + name);

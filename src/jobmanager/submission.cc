@@ -330,7 +330,7 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
       keyed |= !subtask.keyed_state().empty();
     }
     if (keyed && vertex.max_parallelism() != graph.max_parallelism()) {
-      return absl::FailedPreconditionError(
+      return absl::InvalidArgumentError(
           absl::StrCat("the savepoint was taken with max parallelism ", vertex.max_parallelism(),
                        ", the job has ", graph.max_parallelism(),
                        "; start it with --max-parallelism ", vertex.max_parallelism()));
@@ -345,9 +345,10 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
     warnings->push_back(absl::StrCat("state of these uids in the savepoint is dropped: ", list));
     return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(
+  return absl::InvalidArgumentError(
       absl::StrCat("the savepoint holds state of uids that the job does not have: ", list,
-                   "; give the operators these uids, or allow non-restored state to drop it"));
+                   "; give the operators these uids, or drop the state with "
+                   "--allow-non-restored-state"));
 }
 
 }  // namespace weir::jobmanager

@@ -31,7 +31,7 @@ struct SubmissionLimits {
 /// What the machines need of a graph that has passed CheckGraph; defaults filled in.
 JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash);
 
-/// Does the state in a savepoint fit the job? FailedPrecondition lists the uids whose state nobody
+/// Does the state in a savepoint fit the job? InvalidArgument lists the uids whose state nobody
 /// takes (unless allowed, then they go into `warnings`), or says that max parallelism differs.
 [[nodiscard]] absl::Status CheckSavepointFits(const proto::Manifest& savepoint,
                                               const proto::JobGraph& graph,

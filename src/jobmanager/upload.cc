@@ -11,6 +11,7 @@
 #include "jobmanager/submission.h"
 #include "state/checkpoint/checkpoint_log.h"
 #include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/manifest.h"
 
 namespace weir::jobmanager {
 namespace {
@@ -142,6 +143,11 @@ absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& head
     return absl::NotFoundError(absl::StrCat("there is no savepoint or checkpoint in ", path));
   }
   const proto::Manifest& manifest = (*newest)->entry.manifest();
+  // Sizes alone: reading everything is for the TaskManagers that restore it.
+  if (absl::Status s = CheckFilesPresent(**storage, manifest); !s.ok()) {
+    // The savepoint is there; it is one of its files that is not.
+    return absl::IsNotFound(s) ? absl::DataLossError(s.message()) : s;
+  }
   std::vector<std::string> warnings;
   if (absl::Status s = CheckSavepointFits(manifest, record_->graph(),
                                           header.allow_non_restored_state(), &warnings);

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import unittest
 
 LIMIT_S = 30
 
@@ -94,3 +95,44 @@ class Cluster:
         """Every process of the cluster but the launcher."""
         children = pathlib.Path(f"/proc/{self.launcher.pid}/task/{self.launcher.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
+
+    def files(self):
+        """All that lies in the cluster's directory but the logs."""
+        top = pathlib.Path(self.dir)
+        return sorted(str(path.relative_to(top)) for path in top.rglob("*")
+                      if "logs" not in path.relative_to(top).parts)
+
+
+class OneCluster(unittest.TestCase):
+    """Tests that share a cluster of two TaskManagers, and leave it as they found it."""
+
+    WEIR = None  # set by the test script
+    OPTIONS = ("-t", "2", "-s", "2")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(cls.WEIR, *cls.OPTIONS)
+        cls.addClassCleanup(cls.cluster.__exit__, None)
+        cls.cluster.__enter__()
+        cls.epoch = cls.cluster.json("status")["leader_epoch"]
+
+    def tearDown(self):
+        self.assertEqual(self.cluster.json("status")["leader_epoch"], self.epoch,
+                         "the JobManager died")
+        for job in self.cluster.json("list", "--running"):
+            self.cluster.run("cancel", job["job_id"])
+
+    def describe(self, job):
+        return self.cluster.json("describe", job)
+
+    def state(self, job):
+        return self.describe(job)["status"]["state"]
+
+    def checkpoints(self, job):
+        return int(self.describe(job).get("checkpoints_completed", 0))
+
+    def start(self, *arguments, checkpoints=1):
+        """A detached job that has taken some checkpoints; its id."""
+        job = self.cluster.run("run", "--detached", *arguments).strip()
+        eventually(lambda: self.checkpoints(job) >= checkpoints, "checkpoints are complete")
+        return job

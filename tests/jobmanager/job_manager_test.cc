@@ -362,7 +362,7 @@ TEST_F(JobManagerTest, ASavepointThatDoesNotFitIsRefusedByUidUnlessAllowed) {
   header.set_savepoint_path(savepoint.savepoint_path());
   proto::SubmitJobReply reply;
   const grpc::Status refused = Submit(header, &reply);
-  EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_NE(refused.error_message().find("uid-1"), std::string::npos) << refused.error_message();
   header.set_allow_non_restored_state(true);
   EXPECT_TRUE(Submit(header, &reply).ok());

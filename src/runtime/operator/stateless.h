@@ -7,6 +7,7 @@
 
 #include "runtime/operator/collector.h"
 #include "runtime/operator/operator.h"
+#include "runtime/operator/user_function.h"
 
 namespace weir {
 
@@ -16,6 +17,10 @@ class MapOperator final : public StatelessOperator {
  public:
   explicit MapOperator(F f) : f_(std::move(f)) {}
 
+  void Open(OperatorContext& context) override {
+    StatelessOperator::Open(context);
+    OpenFunction(f_, context.runtime);
+  }
   void ProcessBatch(uint32_t, Batch& batch) override {
     auto& in = static_cast<RecordBatch<In>&>(batch);
     const uint32_t n = in.size();
@@ -34,6 +39,7 @@ class MapOperator final : public StatelessOperator {
     }
     output_->Emit(out_);
   }
+  void Close() override { CloseFunction(f_); }
 
  private:
   void Apply(const In& in, Out& out) {
@@ -54,6 +60,10 @@ class FilterOperator final : public StatelessOperator {
  public:
   explicit FilterOperator(F f) : f_(std::move(f)) {}
 
+  void Open(OperatorContext& context) override {
+    StatelessOperator::Open(context);
+    OpenFunction(f_, context.runtime);
+  }
   void ProcessBatch(uint32_t, Batch& batch) override {
     auto& in = static_cast<RecordBatch<T>&>(batch);
     in.Select([&](uint32_t row) {
@@ -61,6 +71,7 @@ class FilterOperator final : public StatelessOperator {
     });
     if (!in.empty()) output_->Emit(in);
   }
+  void Close() override { CloseFunction(f_); }
 
  private:
   F f_;
@@ -75,6 +86,7 @@ class FlatMapOperator final : public StatelessOperator {
   void Open(OperatorContext& context) override {
     StatelessOperator::Open(context);
     collector_.Open(context.output);
+    OpenFunction(f_, context.runtime);
   }
   void ProcessBatch(uint32_t, Batch& batch) override {
     static_cast<RecordBatch<In>&>(batch).ForEach([&](In& row, Timestamp t) {
@@ -83,6 +95,7 @@ class FlatMapOperator final : public StatelessOperator {
     });
     collector_.Flush();
   }
+  void Close() override { CloseFunction(f_); }
 
  private:
   F f_;

@@ -1,17 +1,10 @@
 #include "runtime/task/operator_chain.h"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace weir {
-
-template <class F>
-void OperatorChain::Enter(uint32_t index, F&& f) {
-  const uint32_t caller = running_->load(std::memory_order_relaxed);
-  running_->store(index, std::memory_order_relaxed);
-  f(*operators_[index].op);
-  running_->store(caller, std::memory_order_relaxed);
-}
 
 class OperatorChain::Link final : public Output {
  public:
@@ -198,10 +191,21 @@ void OperatorChain::CheckFailure() {
 }
 
 void OperatorChain::Close() {
+  std::exception_ptr first;
+  uint32_t thrower = 0;
   for (uint32_t i = 0; i < operators_.size(); ++i) {
     if (!std::exchange(operators_[i].open, false)) continue;
-    Enter(i, [](Operator& op) { op.Close(); });
+    try {
+      Enter(i, [](Operator& op) { op.Close(); });
+    } catch (...) {
+      if (first != nullptr) continue;
+      first = std::current_exception();
+      thrower = i;
+    }
   }
+  if (first == nullptr) return;
+  current_ = thrower;
+  std::rethrow_exception(first);
 }
 
 }  // namespace weir

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/channel/edge_output.h"
@@ -59,7 +60,17 @@ class OperatorChain {
 
   bool HasRoom();
   void CheckFailure();
+  /// Closes all that were opened, whatever one of them throws; throws the first of that.
   void Close();
+
+  /// Runs `f(Operator&)` on operator `index` and notes which operator runs.
+  template <class F>
+  void Enter(uint32_t index, F&& f) {
+    const uint32_t caller = running_->load(std::memory_order_relaxed);
+    running_->store(index, std::memory_order_relaxed);
+    f(*operators_[index].op);
+    running_->store(caller, std::memory_order_relaxed);
+  }
 
   /// The operator that is running, or ran last.
   uint32_t current_operator() const { return running_->load(std::memory_order_relaxed); }
@@ -77,10 +88,6 @@ class OperatorChain {
     std::unique_ptr<Operator> op;  // goes first: it refers to the others
     bool open = false;
   };
-
-  /// Runs `f` on operator `index` and notes which operator runs.
-  template <class F>
-  void Enter(uint32_t index, F&& f);
 
   std::vector<Entry> operators_;
   std::vector<std::unique_ptr<Output>> outputs_;

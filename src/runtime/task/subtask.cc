@@ -26,6 +26,10 @@ Subtask::~Subtask() {
     chain_.Close();
   } catch (const std::exception& e) {
     if (!failed_) Fail(ErrorKind::kUser, std::string("close failed: ") + e.what());
+  } catch (...) {
+    if (!failed_) {
+      Fail(ErrorKind::kUser, "close failed: threw something that is not a std::exception");
+    }
   }
 }
 
@@ -300,7 +304,7 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
   for (uint32_t i = 0; i < chain_.size(); ++i) {
     OperatorSnapshot op;
     op.uid = options_.operator_uids[i];
-    chain_.at(i).Snapshot(barrier.id, op.state);
+    chain_.Enter(i, [&](Operator& o) { o.Snapshot(barrier.id, op.state); });
     pending.snapshot.operators.push_back(std::move(op));
   }
   for (const Backend& b : backends_) {
@@ -322,7 +326,9 @@ void Subtask::ContinueSnapshot() {
   }
   const CheckpointId id = pending_->snapshot.id;
   for (uint32_t i = 0; i < chain_.size(); ++i) {
-    if (!chain_.at(i).ReadyToAcknowledge(id)) return;
+    bool ready = false;
+    chain_.Enter(i, [&](Operator& op) { ready = op.ReadyToAcknowledge(id); });
+    if (!ready) return;
   }
   SubtaskSnapshot snapshot = std::move(pending_->snapshot);
   pending_.reset();
@@ -340,7 +346,9 @@ void Subtask::NotifyCheckpointComplete(CheckpointId id) {
   const RunningNow running(options_.mark);
   Guard([&] {
     completed_ = std::max(completed_, id);
-    for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointComplete(id);
+    for (uint32_t i = 0; i < chain_.size(); ++i) {
+      chain_.Enter(i, [&](Operator& op) { op.NotifyCheckpointComplete(id); });
+    }
   });
 }
 
@@ -352,13 +360,17 @@ void Subtask::NotifyCheckpointAborted(CheckpointId id) {
     if (gate_ != nullptr) gate_->Abort(id);
     if (pending_ && pending_->snapshot.id == id) pending_.reset();
     for (const Backend& b : backends_) b.backend->AbortSnapshot(id);
-    for (uint32_t i = 0; i < chain_.size(); ++i) chain_.at(i).NotifyCheckpointAborted(id);
+    for (uint32_t i = 0; i < chain_.size(); ++i) {
+      chain_.Enter(i, [&](Operator& op) { op.NotifyCheckpointAborted(id); });
+    }
   });
 }
 
 void Subtask::CheckPublished() {
   for (uint32_t i = 0; i < chain_.size(); ++i) {
-    if (!chain_.at(i).PublishedUpTo(completed_)) return;
+    bool published = false;
+    chain_.Enter(i, [&](Operator& op) { published = op.PublishedUpTo(completed_); });
+    if (!published) return;
   }
   published_ = completed_;
   options_.listener->OnPublished(options_.id, published_);

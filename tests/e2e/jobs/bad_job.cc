@@ -1,9 +1,10 @@
-// A job with something wrong in it: --wrong says what.
+// A job with something wrong in how it is put together: --wrong says what. Without it, it counts.
 #include <unistd.h>
 #include <weir/weir.h>
 
 #include <csignal>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 
 // A compiler that saw the null would do without the write.
@@ -15,8 +16,14 @@ volatile int* Nowhere() {
 WEIR_JOB(env, args) {
   const std::string wrong = args.Get("wrong", "");
   if (wrong == "throws") throw std::runtime_error("no such luck");
-  // A job function must not look at the process that it runs in.
-  const std::string name = wrong == "graphs" ? "map " + std::to_string(getpid()) : "map";
+  if (wrong == "throws a number") throw 42;
+  if (wrong == "crashes") std::abort();
+  if (wrong == "exits") std::exit(7);
+  if (wrong == "empty") return;
+  // A job function must not look at the process or the machine that it runs in.
+  std::string name = "map";
+  if (wrong == "graphs") name += " " + std::to_string(getpid());
+  if (wrong == "environment" && std::getenv("SUBMITTED_HERE") != nullptr) name += " here";
   env.settings().checkpoints.interval = std::chrono::milliseconds(200);
   using Kind = weir::RestartSettings::Kind;
   const std::string restart = args.Get("restart", "fixed");
@@ -25,9 +32,13 @@ WEIR_JOB(env, args) {
                                                            : Kind::kFixedDelay;
   env.settings().restart.attempts = 1;
   env.settings().restart.delay = std::chrono::milliseconds(10);
-  auto rows = env.From(weir::Generate<int64_t>([](uint64_t i) { return static_cast<int64_t>(i); },
-                                               {.rate_per_second = 1000}))
-                  .Uid("rows");
+  env.settings().checkpoints.retain_on_cancel = args.Has("retain");
+  weir::GenerateOptions options;
+  if (args.Has("count")) options.count = static_cast<uint64_t>(args.GetInt("count", 0));
+  options.rate_per_second = 1000;
+  auto rows =
+      env.From(weir::Generate<int64_t>([](uint64_t i) { return static_cast<int64_t>(i); }, options))
+          .Uid("rows");
   auto mapped = rows.Map([wrong](const int64_t& row) {
                       if (row == 500 && wrong == "exception") throw std::runtime_error("row 500");
                       if (row == 500 && wrong == "abort") std::abort();
@@ -40,6 +51,12 @@ WEIR_JOB(env, args) {
                     })
                     .Name(name)
                     .Uid(wrong == "uids" ? "rows" : "mapped");
+  if (wrong == "parallelism") mapped.Parallelism(0);
+  if (wrong == "cycle") {
+    // The API refers backwards only; whoever reaches below it can still make a loop.
+    env.node(1).inputs.push_back(env.node(1).inputs[0]);
+    env.node(1).inputs.back().node = 1;
+  }
   mapped.KeyBy([](int64_t row) { return row % 7; })
       .Aggregate(weir::Count())
       .Uid(args.Get("count-uid", "count"))

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""A submission that cannot work is refused by name, with the mend, and leaves nothing behind.
+
+    refused_submission_test.py WEIR BAD_JOB OTHER_ABI_JOB SEQUENCES_JOB
+"""
+
+import os
+import pathlib
+import shutil
+import sys
+import unittest
+
+from cluster import Cluster, OneCluster, eventually
+
+OneCluster.WEIR, JOB, OTHER_ABI_JOB, KAFKA_JOB = sys.argv[1:5]
+
+
+class Refusals(OneCluster):
+    """What `refused` says of a submission it has checked."""
+
+    def refused(self, *arguments, says, code=2, cluster=None):
+        cluster = cluster or self.cluster
+        jobs, files = len(cluster.json("list")), cluster.files()
+        cluster.run("run", *arguments, code=code)
+        for words in says:
+            self.assertIn(words, cluster.stderr)
+        self.assertNotIn("is submitted", cluster.stderr)
+        self.assertEqual(len(cluster.json("list")), jobs, "a job was left behind")
+        self.assertEqual(cluster.files(), files, "files were left behind")
+
+
+class Library(Refusals):
+    def test_missing(self):
+        self.refused("/no/such/libjob.so", says=["'/no/such/libjob.so'", "No such file"])
+
+    def test_of_another_abi_is_not_even_loaded(self):
+        # Its static constructor would write this file.
+        loaded = pathlib.Path(self.cluster.dir, "logs", "loaded")
+        self.cluster.env["OTHER_ABI_LOADED"] = str(loaded)
+        self.refused(OTHER_ABI_JOB, says=[OTHER_ABI_JOB, "job abi 999", "job abi 1,", "rebuild"])
+        self.assertFalse(loaded.exists(), "it was loaded")
+
+    def test_that_is_something_else(self):
+        path = pathlib.Path(self.cluster.dir, "logs", "libother.so")
+        path.write_text("not a library")
+        self.refused(path, says=[str(path), "not a shared library"])
+        whole = pathlib.Path(JOB).read_bytes()
+        for length in (0, 64, 1000, 100_000):  # the last is amid what is loaded
+            path.write_bytes(whole[:length])
+            self.refused(path, says=[str(path)])
+        self.refused(self.cluster.dir, says=[self.cluster.dir])
+        shutil.copy(pathlib.Path(OneCluster.WEIR), path)  # a program; not of Weir's jobs
+        self.refused(path, says=[str(path), "not a Weir job"])
+
+    def test_that_throws(self):
+        self.refused(JOB, "--", "--wrong", "throws", says=[JOB, "threw: no such luck"])
+        self.refused(JOB, "--", "--wrong", "throws a number", says=[JOB, "not a std::exception"])
+
+    def test_that_ends_the_process(self):
+        self.refused(JOB, "--", "--wrong", "crashes", says=[JOB, "crashed: Aborted"])
+        self.refused(JOB, "--", "--wrong", "exits", says=[JOB, "exit code 7"])
+
+    def test_that_gives_two_graphs_in_two_runs(self):
+        self.refused(JOB, "--", "--wrong", "graphs", says=[
+            "two different graphs", "uid 'mapped'), number 2 of the job: its name is 'map ",
+            "in the first run and 'map ", "must depend on its arguments alone"])
+
+
+class Graph(Refusals):
+    def test_without_operators(self):
+        self.refused(JOB, "--", "--wrong", "empty", says=["no operators", "env.From"])
+
+    def test_with_a_cycle(self):
+        self.refused(JOB, "--", "--wrong", "cycle", says=["operator 'map'", "cycle"])
+
+    def test_with_duplicate_uids(self):
+        self.refused(JOB, "--", "--wrong", "uids", says=["uid 'rows'", "'generator'", "'map'"])
+
+    def test_with_parallelism_0(self):
+        self.refused(JOB, "--", "--wrong", "parallelism", says=["parallelism", "'map'", "is 0"])
+        self.refused(JOB, "-p", "0", says=["parallelism is 0"])
+
+    def test_with_parallelism_above_the_maximum(self):
+        self.refused(JOB, "-p", "5", "--max-parallelism", "4", says=[
+            "parallelism 5", "'generator'", "max parallelism 4"])
+        self.refused(JOB, "-p", "5", "--max-parallelism", "40000", says=["40000", "32768"])
+
+
+class Checkpoints(Refusals):
+    def test_a_directory_that_cannot_be_written_to(self):
+        file = pathlib.Path(self.cluster.dir, "logs", "a-file")
+        file.write_text("")
+        # Neither a file nor /proc takes a directory, not even from root.
+        for directory in (f"{file}/checkpoints", "/proc/checkpoints"):
+            with Cluster(OneCluster.WEIR, "-t", "0", "--set",
+                         f"checkpoint.dir={directory}") as cluster:
+                self.refused(JOB, says=[directory, "cannot be written to"], cluster=cluster)
+
+    @unittest.skipIf(os.getuid() == 0, "root may write everywhere")
+    def test_a_directory_without_permission(self):
+        with Cluster(OneCluster.WEIR, "-t", "0") as cluster:
+            directory = pathlib.Path(cluster.dir, "logs", "read-only")
+            directory.mkdir(mode=0o555)
+            with Cluster(OneCluster.WEIR, "-t", "0", "--set",
+                         f"checkpoint.dir={directory}") as other:
+                self.refused(JOB, says=[str(directory), "Permission"], cluster=other)
+
+
+class Savepoints(Refusals):
+    def savepoint(self, *arguments):
+        return self.cluster.json("stop", self.start(JOB, *arguments))["savepoint_path"]
+
+    def test_that_is_not_there(self):
+        self.refused(JOB, "--from-savepoint", "/no/such", says=["/no/such"], code=4)
+        nothing = pathlib.Path(self.cluster.dir, "logs", "nothing")
+        nothing.mkdir()
+        self.refused(JOB, "--from-savepoint", nothing, says=[str(nothing)], code=4)
+
+    def test_that_does_not_fit_is_listed_by_uid_unless_allowed(self):
+        savepoint = self.savepoint()
+        self.refused(JOB, "--from-savepoint", savepoint, "--", "--count-uid", "other",
+                     says=["uids that the job does not have: count;", "--allow-non-restored-state"])
+        job = self.cluster.run("run", "--detached", "--from-savepoint", savepoint,
+                               "--allow-non-restored-state", JOB, "--", "--count-uid",
+                               "other").strip()
+        self.assertIn("is dropped: count", self.cluster.stderr)
+        eventually(lambda: self.checkpoints(job), "it runs")
+
+    def test_of_another_max_parallelism(self):
+        savepoint = self.savepoint("--max-parallelism", "64")
+        self.refused(JOB, "--from-savepoint", savepoint, "--max-parallelism", "128",
+                     says=["max parallelism 64", "the job has 128", "--max-parallelism 64"])
+
+
+class Kafka(Refusals):
+    def test_a_broker_that_is_not_there(self):
+        self.refused(KAFKA_JOB, "--", "--brokers", "127.0.0.1:1", says=["127.0.0.1:1"])
+
+
+class AfterSubmission(OneCluster):
+    def test_a_graph_that_depends_on_the_machine_fails_with_the_operator(self):
+        # The same in both runs on the command line, another one on the TaskManagers.
+        self.cluster.env["SUBMITTED_HERE"] = "yes"
+        self.cluster.run("run", JOB, "--", "--wrong", "environment", code=1)
+        del self.cluster.env["SUBMITTED_HERE"]
+        for words in ("another graph", "uid 'mapped'", "'map here' in the submitted graph",
+                      "'map' in the one built here", "arguments alone"):
+            self.assertIn(words, self.cluster.stderr)
+
+    def test_a_savepoint_into_a_directory_that_cannot_be_written_to(self):
+        job = self.start(JOB)
+        for command in ("savepoint", "stop"):
+            self.cluster.run(command, job, "--directory", "/proc/savepoints", code=1)
+            self.assertIn("/proc/savepoints", self.cluster.stderr)
+            self.assertEqual(self.state(job), "RUNNING")
+        before = self.checkpoints(job)
+        eventually(lambda: self.checkpoints(job) > before, "the job goes on")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[5:], verbosity=2)

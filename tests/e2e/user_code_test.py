@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""User code that throws, or takes its process down, wherever it is called from: the job fails with
+the operator's name and the reason; the JobManager and other jobs are untouched.
+
+    user_code_test.py WEIR BAD_JOB THROWING_JOB
+"""
+
+import sys
+import unittest
+
+from cluster import OneCluster, eventually
+
+OneCluster.WEIR, GOOD_JOB, JOB = sys.argv[1:4]
+
+# Where it throws, and the operator that is to be named.
+PLACES = {
+    "source": "the source",
+    "map": "the map",
+    "filter": "the filter",
+    "open": "the rich function",
+    "key": "the timers",
+    "process": "the timers",
+    "timer": "the timers",
+    "window": "the window",
+    "sink-open": "the sink",
+    "sink-write": "the sink",
+    "sink-snapshot": "the sink",
+}
+
+
+class UserCode(OneCluster):
+    def setUp(self):
+        self.other = self.start(GOOD_JOB, "--name", "other")
+
+    def tearDown(self):
+        before = self.checkpoints(self.other)
+        eventually(lambda: self.checkpoints(self.other) > before, "the other job goes on")
+        self.assertEqual(self.describe(self.other)["status"]["restarts"], 0)
+        super().tearDown()
+
+    def test_a_number_that_is_thrown(self):
+        self.cluster.run("run", JOB, "--", "--at", "number", code=1)
+        self.assertIn("the map: threw something that is not a std::exception", self.cluster.stderr)
+
+    def test_a_close_that_throws_is_told_of_a_job_that_has_finished(self):
+        # Its results are durable and published by then: the job is what it is.
+        self.cluster.run("run", JOB, "--name", "close", "--", "--at", "close")
+        self.assertIn("the rich function: close failed: close threw", self.cluster.stderr)
+        job = self.cluster.json("list")[0]
+        self.assertEqual((job["name"], job["state"]), ("close", "FINISHED"))
+        self.assertIn("close threw", self.cluster.run("describe", job["job_id"]))
+
+    def test_a_crash(self):
+        for signal in ("abort", "segfault"):
+            self.cluster.run("run", JOB, "--", "--at", signal, code=1)
+
+
+def throws(place, operator):
+    def test(self):
+        self.cluster.run("run", JOB, "--name", place, "--", "--at", place, code=1)
+        self.assertIn(f"the job failed: {operator}: {place} threw", self.cluster.stderr)
+        failures = self.describe(self.cluster.json("list")[0]["job_id"])["failures"]
+        self.assertEqual(len(failures), 2, "one restart is allowed")
+        for failure in failures:
+            self.assertEqual(failure["failure"]["operator_name"], operator)
+            self.assertEqual(failure["failure"]["message"], f"{place} threw")
+    return test
+
+
+for at, name in PLACES.items():
+    setattr(UserCode, f"test_{at.replace('-', '_')}_throws", throws(at, name))
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:], verbosity=2)
