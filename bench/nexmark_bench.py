@@ -86,7 +86,7 @@ def check_answers(cluster, job, answers, queries):
 
 def measure(cluster, job, query, options):
     trial = Run(cluster, job, query, TRIAL, "trial")
-    events = int(TRIAL / trial.wall * options.seconds * 1.2) // 50 * 50
+    events = int(TRIAL / trial.wall * options.seconds * 1.08) // 50 * 50
     runs = []
     number = 0
     while len(runs) < options.runs:
