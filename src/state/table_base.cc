@@ -338,7 +338,8 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   const int index = TableDirectory::Index(epoch_->frozen);
   SnapshotStream& stream = *context_->directory->stream;
-  const bool keep_tombstones = context_->directory->cache != nullptr;
+  // Above a store a tombstone answers for it; but nobody asks the store for what is pinned.
+  const bool keep_tombstones = context_->directory->cache != nullptr && !pinned_;
   while (changed_[index] != 0) {
     cursor_group_ = static_cast<uint32_t>(NextFrozenGroup(cursor_group_, index));
     assert(cursor_group_ < group_count());
