@@ -20,6 +20,9 @@ std::shared_ptr<rocksdb::Cache> NewCache(uint64_t bytes) {
   options.capacity = bytes;
   options.high_pri_pool_ratio = kHighPriorityShare;
   options.strict_capacity_limit = false;
+  // A filter or index block that does not fit well into a shard is read again and again: few large
+  // shards. RocksDB's own choice is 64, which is for many more threads than read here.
+  options.num_shard_bits = 1;
   return rocksdb::NewLRUCache(options);
 }
 
