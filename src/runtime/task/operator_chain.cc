@@ -204,7 +204,7 @@ void OperatorChain::Close() {
     }
   }
   if (first == nullptr) return;
-  current_ = thrower;
+  running_->store(thrower, std::memory_order_relaxed);
   std::rethrow_exception(first);
 }
 
