@@ -16,8 +16,11 @@ EdgeOutput::EdgeOutput(Partitioning partitioning, std::unique_ptr<Router> router
       turn_(subtask_index % channels_.size()),
       random_(StableHash(uint64_t{subtask_index} + 1)),
       channel_of_(Batch::kCapacity),
-      rows_(Batch::kCapacity),
-      starts_(channels_.size() + 1) {}
+      rows_(Batch::kCapacity) {
+  if (router_ == nullptr) return;
+  lists_.resize(channels_.size() * kListStride);
+  ends_.resize(channels_.size());
+}
 
 void EdgeOutput::Emit(Batch& batch) {
   const uint32_t n = batch.size();
@@ -51,23 +54,32 @@ void EdgeOutput::Emit(Batch& batch) {
   }
 }
 
-// Counting sort of the rows by channel: one pass over the keys, one to place, then one call per
-// channel, so that the channels' virtual calls and buffers are touched once per batch.
+// Lists of rows by channel in one pass behind the router's, then one call per channel, so that the
+// channels' virtual calls and buffers are touched once per batch.
 void EdgeOutput::EmitRouted(Batch& batch) {
   const uint32_t n = batch.size();
   const auto channels = static_cast<uint32_t>(channels_.size());
   router_->Route(batch, channels, channel_of_.data());
-  std::fill(starts_.begin(), starts_.end(), 0);
-  for (uint32_t i = 0; i < n; ++i) ++starts_[channel_of_[i] + 1];
-  for (uint32_t c = 0; c < channels; ++c) starts_[c + 1] += starts_[c];
-  for (uint32_t i = 0; i < n; ++i) {
-    rows_[starts_[channel_of_[i]]++] = static_cast<uint16_t>(batch.RowAt(i));
+  std::fill(ends_.begin(), ends_.end(), 0);
+  if (batch.dense()) {
+    SortRows(n, [first = batch.first_row()](uint32_t i) { return first + i; });
+  } else {
+    SortRows(n, [rows = batch.selection()](uint32_t i) { return rows[i]; });
   }
-  uint32_t begin = 0;
   for (uint32_t c = 0; c < channels; ++c) {
-    const uint32_t end = starts_[c];  // placing has moved each start to the next one's begin
-    if (end > begin) channels_[c]->Append(batch, rows_.data() + begin, end - begin, /*take=*/true);
-    begin = end;
+    if (ends_[c] == 0) continue;
+    channels_[c]->Append(batch, &lists_[size_t{c} * kListStride], ends_[c], /*take=*/true);
+  }
+}
+
+template <class RowAt>
+void EdgeOutput::SortRows(uint32_t n, RowAt&& row_at) {
+  uint16_t* const lists = lists_.data();
+  uint32_t* const ends = ends_.data();
+  const uint16_t* const channel_of = channel_of_.data();
+  for (uint32_t i = 0; i < n; ++i) {
+    const uint32_t c = channel_of[i];
+    lists[size_t{c} * kListStride + ends[c]++] = static_cast<uint16_t>(row_at(i));
   }
 }
 

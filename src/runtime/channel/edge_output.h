@@ -37,8 +37,12 @@ class EdgeOutput final : public Output {
   /// Rows that go to one channel before the next one's turn (rebalance, rescale, shuffle): long
   /// enough that a channel gets runs, short enough that a small batch is spread.
   static constexpr uint32_t kRoundRobinRun = 64;
+  /// A cache line more than a list can have: the lists' beginnings then share no cache sets.
+  static constexpr size_t kListStride = Batch::kCapacity + 32;
 
   void EmitRouted(Batch& batch);
+  template <class RowAt>
+  void SortRows(uint32_t n, RowAt&& row_at);
   void EmitInTurn(Batch& batch);
 
   const Partitioning partitioning_;
@@ -48,10 +52,11 @@ class EdgeOutput final : public Output {
   uint64_t random_;
   uint64_t records_out_ = 0;
 
-  // Scratch of EmitRouted: channel per row, then row lists by channel.
+  // Scratch of EmitRouted: channel per row, then a list of rows for each channel.
   std::vector<uint16_t> channel_of_;
-  std::vector<uint16_t> rows_;
-  std::vector<uint32_t> starts_;
+  std::vector<uint16_t> lists_;
+  std::vector<uint32_t> ends_;
+  std::vector<uint16_t> rows_;  // scratch of the others
 };
 
 }  // namespace weir
