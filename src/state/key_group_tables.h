@@ -33,7 +33,6 @@ class KeyGroupTables final : public StateTables {
     for (; made_ < range_.size(); ++made_) {
       std::construct_at(&tables_[made_], &context(), static_cast<uint16_t>(range_.first + made_),
                         std::string(), values_);
-      if (pinned_) tables_[made_].set_pinned();
     }
   }
 

@@ -43,8 +43,9 @@ void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
   context.state_id = static_cast<uint16_t>(states_.size());
   context.max_parallelism = options_.max_parallelism;
   context.directory = &directory_;
+  context.pinned = tables->IsPinned();
   directory_.states.push_back(&context);
-  if (options_.store != nullptr) {
+  if (context.has_store()) {
     const absl::Status status = options_.store->OpenState(context.state_id, name);
     if (!status.ok()) {
       ThrowError(ErrorKind::kExternal,
@@ -55,19 +56,6 @@ void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
   tables->MakeTables();
   states_.push_back(std::move(tables));
   RestoreInto(*states_.back());
-  if (cache_ != nullptr && states_.back()->IsPinned()) LoadPinned(*states_.back());
-}
-
-void KeyedStateBackend::LoadPinned(StateTables& tables) {
-  for (uint32_t g = options_.key_groups.first; g < options_.key_groups.end; ++g) {
-    const auto key_group = static_cast<uint16_t>(g);
-    cache_->Scan(
-        tables.context(), key_group, "", [&](std::string_view key, std::string_view value) {
-          tables.Restore(
-              {.key_group = key_group, .kind = EntryKind::kValue, .key = key, .value = value});
-          return true;
-        });
-  }
 }
 
 void KeyedStateBackend::RestoreInto(StateTables& tables) {
@@ -83,7 +71,7 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
                                       "the new state another name");
   }
   unclaimed_.erase(found);
-  if (options_.store == nullptr) {
+  if (!tables.context().has_store()) {
     options_.restored->ForEach(schema.name, options_.key_groups, false,
                                [&](const RestoredState::Entry& entry) { tables.Restore(entry); });
     return;

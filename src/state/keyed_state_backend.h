@@ -53,8 +53,8 @@ class StateTables {
   /// The context is complete; called once, before any other.
   virtual void MakeTables() = 0;
   virtual void Restore(const RestoredState::Entry& entry) = 0;
-  /// True when all of it stays in memory although there is a store: windows and timers, whose next
-  /// use is ordered by time.
+  /// True when all of it stays in memory although there is a store, which then is given nothing:
+  /// windows and timers, whose next use is ordered by time.
   virtual bool IsPinned() const = 0;
   /// The top-level tables; nested ones are reached through them.
   virtual void ForEachTable(const std::function<void(TableBase&)>& visit) = 0;
@@ -151,8 +151,6 @@ class KeyedStateBackend {
  private:
   [[noreturn]] void ThrowForeignKeyGroup(uint32_t key_group) const;
   void RestoreInto(StateTables& tables);
-  /// Brings a pinned state up from the store.
-  void LoadPinned(StateTables& tables);
   void Thaw();
   void RelieveSome();
 

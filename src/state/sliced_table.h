@@ -170,7 +170,6 @@ class SlicedTable {
         WriteOrdered(end, prefix.data());
         table = std::make_unique<TableOf>(&context(), static_cast<uint16_t>(key_group),
                                           std::move(prefix), TypedValues<Acc>());
-        table->set_pinned();
       }
       return *table;
     }

@@ -7,8 +7,8 @@
 
 namespace weir {
 
-char* SnapshotStream::Record(uint16_t state, uint16_t key_group, EntryKind kind, uint64_t segment,
-                             size_t key_size, size_t value_size) {
+char* SnapshotStream::Record(uint16_t state, RecordLevel level, uint16_t key_group, EntryKind kind,
+                             uint64_t segment, size_t key_size, size_t value_size) {
   if (key_size >= UINT32_MAX || value_size >= UINT32_MAX) {
     ThrowError(ErrorKind::kUser, "a state entry of " + std::to_string(key_size + value_size) +
                                      " bytes exceeds the limit of 4 GiB; split the value");
@@ -24,7 +24,7 @@ char* SnapshotStream::Record(uint16_t state, uint16_t key_group, EntryKind kind,
                                     key_group,
                                     kind,
                                     static_cast<uint8_t>(segment),
-                                    0,
+                                    level,
                                     static_cast<uint32_t>(key_size),
                                     static_cast<uint32_t>(value_size)};
   std::memcpy(out, &header, sizeof header);

@@ -36,7 +36,7 @@ struct SegmentEnd {
 /// of two segments: of the running snapshot, and of the one that the next barrier will close.
 ///
 ///   chunk  := record*
-///   record := state:u16 key_group:u16 kind:u8 segment:u8 zero:u16 key_size:u32 value_size:u32
+///   record := state:u16 key_group:u16 kind:u8 segment:u8 level:u16 key_size:u32 value_size:u32
 ///             key value
 ///
 /// `segment` is the low byte of the segment's number. Chunks never leave the process.
@@ -49,12 +49,18 @@ struct SnapshotChunk {
   std::optional<SegmentEnd> end;
 };
 
+/// Who wants a record.
+enum class RecordLevel : uint16_t {
+  kCheckpoint = 0,          // the checkpoint alone: the state stays in memory, store or not
+  kCheckpointAndStore = 1,  // the store below, too
+};
+
 struct SnapshotRecordHeader {
   uint16_t state;
   uint16_t key_group;
   EntryKind kind;
   uint8_t segment;
-  uint16_t zero;
+  RecordLevel level;
   uint32_t key_size;
   uint32_t value_size;
 };
@@ -85,8 +91,8 @@ class SnapshotStream {
   explicit SnapshotStream(SnapshotSink* sink) : sink_(sink) {}
 
   /// Room for one record; the caller writes key_size bytes of key and value_size bytes of value.
-  char* Record(uint16_t state, uint16_t key_group, EntryKind kind, uint64_t segment,
-               size_t key_size, size_t value_size);
+  char* Record(uint16_t state, RecordLevel level, uint16_t key_group, EntryKind kind,
+               uint64_t segment, size_t key_size, size_t value_size);
 
   /// Hands over the current chunk as the last one of a segment.
   void EndSegment(const SegmentEnd& end);

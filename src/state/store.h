@@ -48,15 +48,13 @@ class StoreScan {
 /// backend's.
 ///
 /// Threads: Get, MultiGet and Scan are called by the slot thread (they may read a disk, never
-/// wait for a write); Apply, SnapshotBase and RestoreBase by one background thread at a time; both
-/// sides at once. A read that begins after Apply has returned sees what was applied. OpenState and
-/// DeleteKeyGroups come before any of these.
+/// wait for a write); Apply by one background thread at a time; both sides at once. A read that
+/// begins after Apply has returned sees what was applied. OpenState comes before any of these.
 class StateStore {
  public:
   virtual ~StateStore() = default;
 
-  /// Announces a state. Called for each one before its first use, with the same id after a restore
-  /// only if the name is the same: the name, not the id, identifies a state in a base.
+  /// Announces a state. Called for each one before its first use.
   [[nodiscard]] virtual absl::Status OpenState(uint16_t state, const std::string& name) = 0;
 
   /// One key; false when it is absent.
@@ -76,18 +74,6 @@ class StateStore {
   /// applied before under the prefix and nothing of the same call. All or nothing is not required:
   /// after an error the store is used no more and the task fails.
   [[nodiscard]] virtual absl::Status Apply(std::span<const StoreEntry> entries) = 0;
-
-  /// Writes what has been applied so far as a self-contained set of immutable files into an empty
-  /// directory (hard links where that is possible).
-  [[nodiscard]] virtual absl::Status SnapshotBase(const std::string& directory) = 0;
-
-  /// Takes in the files of a SnapshotBase, of this subtask or of a former one with another range:
-  /// only entries with first <= key group < end. May be called several times with disjoint ranges.
-  [[nodiscard]] virtual absl::Status RestoreBase(const std::string& directory, uint32_t first,
-                                                 uint32_t end) = 0;
-
-  /// Deletes all entries with first <= key group < end, in every state.
-  [[nodiscard]] virtual absl::Status DeleteKeyGroups(uint32_t first, uint32_t end) = 0;
 
   /// Named figures for the metrics (bytes on disk, memory, hit rates). Any thread.
   virtual std::vector<std::pair<std::string, double>> Metrics() const = 0;

@@ -30,6 +30,7 @@ void StoreWriter::Take(const SnapshotChunk& chunk) {
     std::memcpy(&header, chunk.bytes.data() + at, sizeof header);
     const size_t key_at = at + sizeof header;
     at = key_at + header.key_size + header.value_size;
+    if (header.level == RecordLevel::kCheckpoint) continue;
     const int to = header.segment == static_cast<uint8_t>(running_) ? 0 : 1;
     Batch& batch = *batches[to];
     if (copies[to] == nullptr) copies[to] = &batch.chunks.emplace_back(chunk.bytes);
@@ -45,11 +46,6 @@ void StoreWriter::Take(const SnapshotChunk& chunk) {
 }
 
 absl::Status StoreWriter::EndSegment(const SegmentEnd& end) {
-  if (requested_.has_value() && !end.aborted) {
-    if (absl::Status s = Flush(); !s.ok()) return s;
-    if (absl::Status s = store_->SnapshotBase(*requested_); !s.ok()) return failed_ = s;
-    taken_ = Base{end.checkpoint, end.segment, *std::exchange(requested_, std::nullopt)};
-  }
   running_ = end.segment + 1;
   if (pending_.records.empty()) pending_.first_sequence = held_.first_sequence;
   pending_.chunks.splice(pending_.chunks.end(), held_.chunks);

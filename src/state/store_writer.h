@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <list>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,8 +18,7 @@ namespace weir {
 ///
 /// Segments are applied one after the other: entries of the open segment wait while the one before
 /// is still being written. (They must: the open segment may delete a prefix under which the other
-/// still has entries to come.) So at the end of a segment that was not aborted the store is exactly
-/// the cut of that checkpoint, and a base can be taken of it without stopping anybody.
+/// still has entries to come.)
 ///
 /// Owned by one background thread, which alone calls the store's writing side. What waits in memory
 /// is at most a batch, and what a slot evicts while a snapshot is being written. After an error
@@ -32,13 +30,6 @@ class StoreWriter {
     size_t batch_bytes = size_t{16} << 20;
   };
 
-  struct Base {
-    /// The checkpoint whose cut the base is.
-    CheckpointId checkpoint;
-    uint64_t segment = 0;
-    std::string directory;
-  };
-
   explicit StoreWriter(StateStore* store) : StoreWriter(store, Options()) {}
   StoreWriter(StateStore* store, Options options) : store_(store), options_(options) {}
 
@@ -47,13 +38,6 @@ class StoreWriter {
 
   /// Applies what was added so far, except what has to wait. Call when no more chunks are at hand.
   [[nodiscard]] absl::Status Flush();
-
-  /// At the next cut, snapshot the store into `directory` (empty). One at a time.
-  void RequestBase(std::string directory) { requested_ = std::move(directory); }
-  bool base_requested() const { return requested_.has_value(); }
-
-  /// The base that was taken since the last call.
-  std::optional<Base> TakeBase() { return std::exchange(taken_, std::nullopt); }
 
   /// All chunks up to this sequence can be read from the store. Any thread.
   uint64_t settled_through() const { return settled_.load(std::memory_order_acquire); }
@@ -86,8 +70,6 @@ class StoreWriter {
   Batch pending_;
   Batch held_;
   absl::Status failed_;
-  std::optional<std::string> requested_;
-  std::optional<Base> taken_;
   std::atomic<uint64_t> settled_{0};
   std::atomic<size_t> waiting_{0};
 };

@@ -192,9 +192,7 @@ class Table final : public TableBase {
   char* SlotAt(size_t slot) const { return slots_ + slot * SlotBytes(values_); }
 
   /// A key that is not here may be in the store.
-  bool HasBelow() const {
-    return context_->directory->cache != nullptr && values_.IsPersisted() && !complete();
-  }
+  bool HasBelow() const { return context_->has_store() && values_.IsPersisted() && !complete(); }
 
   size_t NewSlot(const K& key, uint64_t hash) {
     ReserveOne();
@@ -254,13 +252,13 @@ class Table final : public TableBase {
     const K& key = KeyAt(slot);
     const size_t key_size = EncodedKeySize(key);
     if (Flags(slot) & kTombstone) {
-      WriteKey(key, stream.Record(context_->state_id, key_group(), EntryKind::kTombstone, segment,
-                                  key_size, 0));
+      WriteKey(key, stream.Record(context_->state_id, context_->level(), key_group(),
+                                  EntryKind::kTombstone, segment, key_size, 0));
       return;
     }
     const void* value = ValueAt(slot);
-    char* out = stream.Record(context_->state_id, key_group(), EntryKind::kValue, segment, key_size,
-                              values_.EncodedSize(value));
+    char* out = stream.Record(context_->state_id, context_->level(), key_group(), EntryKind::kValue,
+                              segment, key_size, values_.EncodedSize(value));
     values_.Write(value, WriteKey(key, out));
   }
   void DestroySlot(size_t slot) override {

@@ -112,7 +112,7 @@ void TableBase::ForgetSlot(size_t slot) {
 void TableBase::Grow() {
   if (slots_ == nullptr) return Rehash(1);
   const TableDirectory& directory = *context_->directory;
-  if (directory.cache != nullptr && !pinned_ &&
+  if (context_->has_store() &&
       directory.TotalBytes() + MemoryBytes(group_count()) > directory.cache->limit_bytes()) {
     EvictSome(used_ / 4, 2 * group_count());
   }
@@ -121,23 +121,12 @@ void TableBase::Grow() {
   Rehash(crowded ? group_count() * 2 : group_count());
 }
 
-// Bounded work per insertion, so that the cache gets below its limit without a pause.
-void TableBase::MakeRoom() {
-  const TableDirectory& directory = *context_->directory;
-  if (pinned_ || slots_ == nullptr || directory.TotalBytes() <= directory.cache->limit_bytes()) {
-    return;
-  }
-  constexpr size_t kGroups = 8;
-  EvictSome(kGroups, kGroups);
-  ShrinkIfSparse();
-}
-
 void TableBase::ShrinkIfSparse() {
   if (group_count() > 1 && used_ * size_t{3} < capacity()) Rehash(group_count() / 2);
 }
 
 void TableBase::Relieve() {
-  if (pinned_ || slots_ == nullptr) return;
+  if (!context_->has_store() || slots_ == nullptr) return;
   EvictSome(used_, 2 * group_count());
   ShrinkIfSparse();
 }
@@ -263,7 +252,7 @@ void TableBase::WriteOut(size_t slot, uint64_t segment) {
   uint8_t& flags = Flags(slot);
   flags &= static_cast<uint8_t>(~(bit | kNeverWritten));
   --changed_[index];
-  if (context_->directory->cache != nullptr) {
+  if (context_->has_store()) {
     flags |= kUnsettled;
     last_written_ = context_->directory->stream->sequence();
   }
@@ -301,10 +290,11 @@ void TableBase::ClearBlocks(int index) {
 
 void TableDirectory::Drop(std::unique_ptr<TableBase> table) {
   if (table == nullptr) return;
+  const TableContext& context = table->context();
   const bool pending = table->SnapshotPending();
-  if (pending || table->has_history() || cache != nullptr) {
+  if (pending || table->has_history() || context.has_store()) {
     const std::string& prefix = table->prefix();
-    char* key = stream->Record(table->context().state_id, table->key_group(),
+    char* key = stream->Record(context.state_id, context.level(), table->key_group(),
                                EntryKind::kPrefixTombstone, epoch.segment, prefix.size(), 0);
     std::memcpy(key, prefix.data(), prefix.size());
   }
@@ -338,8 +328,7 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   const int index = TableDirectory::Index(epoch_->frozen);
   SnapshotStream& stream = *context_->directory->stream;
-  // Above a store a tombstone answers for it; but nobody asks the store for what is pinned.
-  const bool keep_tombstones = context_->directory->cache != nullptr && !pinned_;
+  const bool keep_tombstones = context_->has_store();  // they answer for it
   while (changed_[index] != 0) {
     cursor_group_ = static_cast<uint32_t>(NextFrozenGroup(cursor_group_, index));
     assert(cursor_group_ < group_count());
@@ -361,7 +350,7 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
 }
 
 size_t TableBase::EvictSome(size_t want, size_t max_groups) {
-  if (slots_ == nullptr || pinned_) return 0;
+  if (slots_ == nullptr || !context_->has_store()) return 0;
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   bool settled = last_written_ <= context_->directory->stream->SettledThrough();
   size_t dropped = 0;

@@ -60,6 +60,14 @@ struct TableContext {
   uint16_t state_id = 0;
   uint32_t max_parallelism = 0;
   TableDirectory* directory = nullptr;
+  /// All of it stays in memory although there is a store, which is given none of it.
+  bool pinned = false;
+
+  /// True when entries that are not in the tables may be in the store below.
+  bool has_store() const { return directory->cache != nullptr && !pinned; }
+  RecordLevel level() const {
+    return has_store() ? RecordLevel::kCheckpointAndStore : RecordLevel::kCheckpoint;
+  }
 
   // What the entries have outside of their slots (strings, containers): their number, and a moving
   // average of the bytes of those seen last. Only kept with a store.
@@ -138,7 +146,6 @@ class alignas(64) TableBase {
   size_t EvictSome(size_t want, size_t max_groups);
   /// The same for the whole table; then gives back memory that it does not need. Slots move.
   void Relieve();
-  void set_pinned() { pinned_ = complete_ = true; }
 
  protected:
   TableBase(const TableContext* context, uint16_t key_group, std::string prefix, size_t slot_bytes);
@@ -201,7 +208,6 @@ class alignas(64) TableBase {
 
  private:
   void Grow();
-  void MakeRoom();
   void ShrinkIfSparse();
   void Rehash(size_t new_group_count);
   void MarkDirty(size_t slot);
@@ -222,7 +228,6 @@ class alignas(64) TableBase {
   const uint16_t key_group_;
   bool has_history_ = false;
   bool complete_ = false;
-  bool pinned_ = false;
   uint32_t version_ = 0;
   uint32_t used_ = 0;
   uint32_t tombstones_ = 0;

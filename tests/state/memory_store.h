@@ -70,27 +70,12 @@ class MemoryStore final : public StateStore {
     return absl::OkStatus();
   }
 
-  absl::Status SnapshotBase(const std::string&) override {
-    base_ = entries_;
-    return absl::OkStatus();
-  }
-  absl::Status RestoreBase(const std::string&, uint32_t, uint32_t) override {
-    return absl::UnimplementedError("a test fills entries()");
-  }
-  absl::Status DeleteKeyGroups(uint32_t first, uint32_t end) override {
-    std::erase_if(entries_, [&](const auto& e) {
-      return std::get<1>(e.first) >= first && std::get<1>(e.first) < end;
-    });
-    return absl::OkStatus();
-  }
   std::vector<std::pair<std::string, double>> Metrics() const override {
     return {{"entries", static_cast<double>(entries_.size())}};
   }
 
   using Key = std::tuple<uint16_t, uint16_t, std::string>;
   std::map<Key, std::string>& entries() { return entries_; }
-  /// What entries() was at the last SnapshotBase.
-  const std::map<Key, std::string>& base() const { return base_; }
   uint64_t gets = 0;
   uint64_t multi_gets = 0;
 
@@ -120,7 +105,6 @@ class MemoryStore final : public StateStore {
   };
 
   std::map<Key, std::string> entries_;
-  std::map<Key, std::string> base_;
   std::optional<Key> last_;
   EntryKind last_kind_ = EntryKind::kValue;
 };

@@ -6,12 +6,10 @@
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
-#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -24,10 +22,6 @@ namespace weir {
 namespace {
 
 namespace fs = std::filesystem;
-
-// What a base's directory says about the keys inside, apart from RocksDB's own files.
-constexpr char kFormatFile[] = "WEIR-BASE";
-constexpr char kFormat[] = "WEIRBASE 1 rocksdb key=(key_group:u16be,key)\n";
 
 rocksdb::Slice ToSlice(std::string_view s) { return {s.data(), s.size()}; }
 std::string_view ToView(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
@@ -49,22 +43,6 @@ std::string EndOfPrefix(std::string prefix) {
   while (!prefix.empty() && static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
   if (!prefix.empty()) ++prefix.back();
   return prefix;
-}
-
-std::string KeyGroupBound(uint32_t key_group) {
-  std::string bound;
-  AppendKeyGroup(std::min(key_group, uint32_t{0xffff}), bound);
-  return bound;
-}
-
-bool HasKeys(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* state, const std::string& begin,
-             const std::string& end) {
-  const rocksdb::Slice bound = end;
-  rocksdb::ReadOptions options;
-  options.iterate_upper_bound = &bound;
-  const std::unique_ptr<rocksdb::Iterator> iterator(db->NewIterator(options, state));
-  iterator->Seek(begin);
-  return iterator->Valid() || !iterator->status().ok();
 }
 
 absl::Status FileSystemError(const std::error_code& error, const std::string& doing) {
@@ -133,7 +111,7 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(RocksDbResource
   fs::create_directories(directory + "/ingest", error);
   if (error) return FileSystemError(error, "cannot create " + directory + "/ingest");
   std::unique_ptr<RocksDbStore> store(new RocksDbStore(resources, std::move(options)));
-  if (absl::Status s = store->OpenDatabase(/*create=*/true); !s.ok()) return s;
+  if (absl::Status s = store->OpenDatabase(); !s.ok()) return s;
   return store;
 }
 
@@ -184,29 +162,18 @@ rocksdb::Options RocksDbStore::DatabaseOptions() const {
   return options;
 }
 
-absl::Status RocksDbStore::OpenDatabase(bool create) {
+absl::Status RocksDbStore::OpenDatabase() {
   rocksdb::Options options = DatabaseOptions();
-  options.create_if_missing = create;
-  std::vector<std::string> names = {rocksdb::kDefaultColumnFamilyName};
-  if (!create) {
-    const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(options, database_path_, &names);
-    if (!listed.ok()) return FromRocksDb(listed, "opening the state store in " + database_path_);
-  }
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names) families.emplace_back(name, StateOptions());
-  std::vector<Handle*> handles;
+  options.create_if_missing = true;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      rocksdb::DB::Open(options, database_path_, families, &handles, &db);
+  const rocksdb::Status opened = rocksdb::DB::Open(options, database_path_, &db);
   if (!opened.ok()) return FromRocksDb(opened, "opening the state store in " + database_path_);
-  std::lock_guard lock(reopen_);
   db_.reset(db);
-  for (Handle* handle : handles) by_name_[handle->GetName()] = handle;
   return absl::OkStatus();
 }
 
 void RocksDbStore::CloseDatabase() {
-  std::lock_guard lock(reopen_);
+  std::lock_guard lock(opening_);
   if (db_ == nullptr) return;
   rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
   for (const auto& [name, handle] : by_name_) db_->DestroyColumnFamilyHandle(handle);
@@ -221,7 +188,7 @@ absl::StatusOr<RocksDbStore::Handle*> RocksDbStore::HandleFor(const std::string&
   Handle* handle = nullptr;
   const rocksdb::Status created = db_->CreateColumnFamily(StateOptions(), name, &handle);
   if (!created.ok()) return FromRocksDb(created, "creating state " + name + " in the store");
-  std::lock_guard lock(reopen_);
+  std::lock_guard lock(opening_);
   by_name_[name] = handle;
   return handle;
 }
@@ -297,7 +264,6 @@ absl::Status RocksDbStore::Apply(std::span<const StoreEntry> entries) {
     return absl::UnavailableError("injected failure: applying changes to the state store");
   }
   if (entries.empty()) return absl::OkStatus();
-  pristine_ = false;
   uint64_t bytes = 0;
   for (const StoreEntry& e : entries) bytes += e.key.size() + e.value.size();
   applied_entries_.fetch_add(entries.size(), std::memory_order_relaxed);
@@ -377,187 +343,8 @@ absl::Status RocksDbStore::ApplyByIngesting(std::span<const StoreEntry> entries)
                      "adding files to the state store in " + database_path_);
 }
 
-absl::Status RocksDbStore::SnapshotBase(const std::string& directory) {
-  if (WEIR_FAILPOINT("rocksdb.snapshot_base")) {
-    return absl::UnavailableError("injected failure: snapshot of the state store");
-  }
-  std::error_code error;
-  fs::remove(directory, error);  // RocksDB wants to create it
-  if (error) return FileSystemError(error, directory + " is not an empty directory");
-  rocksdb::Checkpoint* made = nullptr;
-  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
-  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  if (status.ok()) status = checkpoint->CreateCheckpoint(directory);
-  if (!status.ok()) return FromRocksDb(status, "snapshot of the state store into " + directory);
-  std::ofstream format(directory + "/" + kFormatFile, std::ios::binary);
-  format << kFormat;
-  format.close();
-  if (format.fail()) {
-    return absl::UnavailableError(absl::StrCat("cannot write ", directory, "/", kFormatFile));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RocksDbStore::RestoreBase(const std::string& directory, uint32_t first, uint32_t end) {
-  if (WEIR_FAILPOINT("rocksdb.restore_base")) {
-    return absl::UnavailableError("injected failure: restoring " + directory);
-  }
-  std::string format;
-  std::getline(std::ifstream(directory + "/" + kFormatFile, std::ios::binary), format);
-  if (format + "\n" != kFormat) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(directory, " holds no base that this Weir can read: ", kFormatFile, " says \"",
-                     format, "\""));
-  }
-  if (!pristine_) return ScanBase(directory, first, end);
-  pristine_ = false;
-  if (absl::Status s = AdoptBase(directory); !s.ok()) return s;
-  if (absl::Status s = DeleteKeyGroups(0, first); !s.ok()) return s;
-  return DeleteKeyGroups(end, 0xffff);
-}
-
-absl::Status RocksDbStore::AdoptBase(const std::string& directory) {
-  CloseDatabase();
-  std::error_code error;
-  fs::remove_all(database_path_, error);
-  if (!error) fs::create_directory(database_path_, error);
-  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
-       it.increment(error)) {
-    const fs::path& from = it->path();
-    const fs::path to = fs::path(database_path_) / from.filename();
-    if (from.filename() == kFormatFile) continue;
-    // Sorted files never change and can be shared; RocksDB appends to the others.
-    if (from.extension() == ".sst") {
-      fs::create_hard_link(from, to, error);
-      if (!error) continue;
-    }
-    error.clear();
-    fs::copy_file(from, to, error);
-    if (error) break;
-  }
-  if (error) return FileSystemError(error, "taking " + directory + " into " + database_path_);
-  if (absl::Status s = OpenDatabase(/*create=*/false); !s.ok()) {
-    return absl::Status(s.code(), absl::StrCat("restoring ", directory, ": ", s.message()));
-  }
-  for (auto& [name, handle] : by_id_) {
-    if (name.empty()) continue;
-    const absl::StatusOr<Handle*> found = HandleFor(name);
-    if (!found.ok()) return found.status();
-    handle = *found;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RocksDbStore::ScanBase(const std::string& directory, uint32_t first, uint32_t end) {
-  const rocksdb::Options options = DatabaseOptions();
-  std::vector<std::string> names;
-  rocksdb::Status status = rocksdb::DB::ListColumnFamilies(options, directory, &names);
-  if (!status.ok()) return FromRocksDb(status, "restoring " + directory);
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names) families.emplace_back(name, StateOptions());
-  std::vector<Handle*> handles;
-  rocksdb::DB* opened = nullptr;
-  status = rocksdb::DB::OpenForReadOnly(options, directory, families, &handles, &opened);
-  if (!status.ok()) return FromRocksDb(status, "restoring " + directory);
-  const std::unique_ptr<rocksdb::DB> base(opened);
-
-  absl::Status copied;
-  const std::string bound = KeyGroupBound(end);
-  const rocksdb::Slice bound_slice = bound;
-  rocksdb::ReadOptions read;
-  read.iterate_upper_bound = &bound_slice;
-  read.readahead_size = size_t{2} << 20;
-  read.fill_cache = false;
-  for (Handle* from : handles) {
-    if (from->GetName() == rocksdb::kDefaultColumnFamilyName) continue;
-    const absl::StatusOr<Handle*> to = HandleFor(from->GetName());
-    copied = to.status();
-    if (!copied.ok()) break;
-    const std::unique_ptr<rocksdb::Iterator> entries(base->NewIterator(read, from));
-    copied = CopyRange(*entries, *to, first, end);
-    if (!copied.ok()) {
-      copied = absl::Status(copied.code(),
-                            absl::StrCat("restoring ", directory, ": ", copied.message()));
-      break;
-    }
-  }
-  for (Handle* handle : handles) base->DestroyColumnFamilyHandle(handle);
-  return copied;
-}
-
-absl::Status RocksDbStore::CopyRange(rocksdb::Iterator& from, Handle* to, uint32_t first,
-                                     uint32_t end) {
-  if (first >= end) return absl::OkStatus();
-  rocksdb::IngestExternalFileOptions ingest;
-  ingest.move_files = true;
-  ingest.failed_move_fall_back_to_copy = true;
-  ingest.write_global_seqno = false;
-  from.Seek(KeyGroupBound(first));
-  while (from.Valid()) {
-    const std::string path = NewIngestFile();
-    rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), DatabaseOptions(), to,
-                                  /*invalidate_page_cache=*/false);
-    rocksdb::Status status = writer.Open(path);
-    for (; status.ok() && from.Valid() && writer.FileSize() < options_.target_file_bytes;
-         from.Next()) {
-      status = writer.Put(from.key(), from.value());
-    }
-    if (status.ok()) status = writer.Finish();
-    if (status.ok()) status = db_->IngestExternalFile(to, {path}, ingest);
-    if (!status.ok()) return FromRocksDb(status, "writing " + path);
-  }
-  return FromRocksDb(from.status(), "reading the base");
-}
-
-absl::Status RocksDbStore::DeleteKeyGroups(uint32_t first, uint32_t end) {
-  if (first >= end) return absl::OkStatus();
-  pristine_ = false;
-  const std::string begin = KeyGroupBound(first), bound = KeyGroupBound(end);
-  const rocksdb::Slice begin_slice = begin, bound_slice = bound;
-  const rocksdb::RangePtr range(&begin_slice, &bound_slice);
-  rocksdb::WriteOptions write;
-  write.disableWAL = true;
-  for (const auto& [name, state] : by_name_) {
-    if (name == rocksdb::kDefaultColumnFamilyName) continue;
-    if (!HasKeys(db_.get(), state, begin, bound)) continue;
-    // Whole files go at once, the rest when their files are compacted.
-    rocksdb::Status status =
-        rocksdb::DeleteFilesInRanges(db_.get(), state, &range, 1, /*include_end=*/false);
-    if (status.ok()) status = db_->DeleteRange(write, state, begin, bound);
-    if (!status.ok()) {
-      return FromRocksDb(
-          status, absl::StrCat("deleting key groups ", first, " to ", end - 1, " of state ", name));
-    }
-  }
-  return absl::OkStatus();
-}
-
-std::vector<std::string> RocksDbStore::StateNames() const {
-  std::lock_guard lock(reopen_);
-  std::vector<std::string> names;
-  for (const auto& [name, handle] : by_name_) {
-    if (name != rocksdb::kDefaultColumnFamilyName) names.push_back(name);
-  }
-  return names;
-}
-
-absl::Status RocksDbStore::DropState(const std::string& name) {
-  for (const auto& [opened, handle] : by_id_) {
-    if (opened == name) {
-      return absl::FailedPreconditionError(absl::StrCat("state ", name, " is in use"));
-    }
-  }
-  std::lock_guard lock(reopen_);
-  const auto found = by_name_.find(name);
-  if (found == by_name_.end()) return absl::OkStatus();
-  const rocksdb::Status dropped = db_->DropColumnFamily(found->second);
-  db_->DestroyColumnFamilyHandle(found->second);
-  by_name_.erase(found);
-  return FromRocksDb(dropped, "dropping state " + name);
-}
-
 std::vector<std::pair<std::string, double>> RocksDbStore::Metrics() const {
-  std::lock_guard lock(reopen_);
+  std::lock_guard lock(opening_);
   uint64_t files = 0, live = 0, memtables = 0, keys = 0, pending = 0;
   if (db_ != nullptr) {
     for (const auto& [name, handle] : by_name_) {

@@ -56,15 +56,7 @@ class RocksDbStore final : public StateStore {
   std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group, std::string_view prefix,
                                   std::string_view from) override;
   absl::Status Apply(std::span<const StoreEntry> entries) override;
-  absl::Status SnapshotBase(const std::string& directory) override;
-  absl::Status RestoreBase(const std::string& directory, uint32_t first, uint32_t end) override;
-  absl::Status DeleteKeyGroups(uint32_t first, uint32_t end) override;
   std::vector<std::pair<std::string, double>> Metrics() const override;
-
-  /// The states that are in the store, restored ones that nobody opened included.
-  std::vector<std::string> StateNames() const;
-  /// Deletes a restored state that nobody claims.
-  [[nodiscard]] absl::Status DropState(const std::string& name);
 
  private:
   using Handle = rocksdb::ColumnFamilyHandle;
@@ -73,18 +65,13 @@ class RocksDbStore final : public StateStore {
 
   rocksdb::Options DatabaseOptions() const;
   rocksdb::ColumnFamilyOptions StateOptions() const;
-  /// Opens the database in the directory with all states in it. Without `create` a missing one is
-  /// an error and not an empty one.
-  absl::Status OpenDatabase(bool create);
+  absl::Status OpenDatabase();
   void CloseDatabase();
   absl::StatusOr<Handle*> HandleFor(const std::string& name);
   Handle* HandleOf(uint16_t state) const { return by_id_[state].second; }
 
   absl::Status ApplyToMemtable(std::span<const StoreEntry> entries);
   absl::Status ApplyByIngesting(std::span<const StoreEntry> entries);
-  absl::Status AdoptBase(const std::string& directory);
-  absl::Status ScanBase(const std::string& directory, uint32_t first, uint32_t end);
-  absl::Status CopyRange(rocksdb::Iterator& from, Handle* to, uint32_t first, uint32_t end);
   std::string NewIngestFile();
 
   RocksDbResources* const resources_;
@@ -95,10 +82,9 @@ class RocksDbStore final : public StateStore {
   std::unique_ptr<rocksdb::DB> db_;
   std::map<std::string, Handle*> by_name_;              // owned, destroyed before db_
   std::vector<std::pair<std::string, Handle*>> by_id_;  // name and handle; set by OpenState
-  bool pristine_ = true;                                // nothing was ever written
   uint64_t ingested_ = 0;
 
-  mutable std::mutex reopen_;  // db_ and by_name_ against Metrics while a base is adopted
+  mutable std::mutex opening_;  // by_name_ against Metrics while states are opened
   std::atomic<uint64_t> applied_entries_{0};
   std::atomic<uint64_t> applied_bytes_{0};
   std::atomic<uint64_t> reads_{0};  // keys

@@ -16,7 +16,6 @@ namespace weir {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 // Small changes go through the memtable, large ones are ingested; what is read must not differ.
 class RocksDbStoreTest : public StoreFixture, public testing::WithParamInterface<uint64_t> {
@@ -126,124 +125,11 @@ TEST_P(RocksDbStoreTest, ManyRoundsOfChangesAgreeWithAMap) {
     Both(entries);
   }
   ExpectHolds(*store_, model_);
-  // And so does a copy made of a base.
-  const std::string base = NewDirectory();
-  std::filesystem::create_directory(base);
-  ASSERT_TRUE(store_->SnapshotBase(base).ok());
-  const auto copy = NewStore();
-  ASSERT_TRUE(copy->RestoreBase(base, 0, kMaxParallelism).ok());
-  ExpectHolds(*copy, model_);
 }
 
-class RocksDbBaseTest : public StoreFixture {
- protected:
-  /// A store with `keys` entries in the key groups of a range, and a base of it.
-  std::string MakeBase(uint32_t first, uint32_t end, int keys, const std::string& value) {
-    const auto store = NewStore(1);
-    std::vector<OwnedEntry> entries;
-    for (int i = 0; i < keys; ++i) {
-      const auto group = static_cast<uint16_t>(first + i % (end - first));
-      entries.push_back({static_cast<uint16_t>(i % 2), group, std::to_string(i), value});
-    }
-    Apply(*store, entries);
-    all_.Apply(entries);
-    const std::string base = NewDirectory();
-    std::filesystem::create_directory(base);
-    EXPECT_TRUE(store->SnapshotBase(base).ok());
-    return base;
-  }
-  StoreModel all_;
-};
+using RocksDbStoreOnDiskTest = StoreFixture;
 
-TEST_F(RocksDbBaseTest, ABaseIsACutAndOutlivesItsStore) {
-  auto store = NewStore();
-  StoreModel model;
-  const std::vector<OwnedEntry> entries = {{0, 1, "a", "1"}, {1, 2, "b", "2"}};
-  Apply(*store, entries);
-  model.Apply(entries);
-  const std::string base = NewDirectory();
-  std::filesystem::create_directory(base);
-  ASSERT_TRUE(store->SnapshotBase(base).ok());
-  Apply(*store, {{0, 1, "a", "later"}});
-  store.reset();
-  const auto restored = NewStore();
-  ASSERT_TRUE(restored->RestoreBase(base, 0, kMaxParallelism).ok());
-  ExpectHolds(*restored, model);
-  Apply(*restored, {{0, 1, "a", "goes on"}});
-  std::string value;
-  EXPECT_TRUE(*restored->Get({0, 1, "a"}, &value));
-  EXPECT_EQ(value, "goes on");
-  const auto again = NewStore();
-  ASSERT_TRUE(again->RestoreBase(base, 0, kMaxParallelism).ok()) << "the base was not touched";
-  ExpectHolds(*again, model);
-}
-
-TEST_F(RocksDbBaseTest, AtALowerParallelismSeveralBasesBecomeOneStore) {
-  const std::string large = MakeBase(0, 8, 3000, std::string(100, 'l'));
-  const std::string small = MakeBase(8, 12, 500, std::string(100, 's'));
-  const std::string third = MakeBase(12, 16, 400, std::string(100, 't'));
-  const auto store = NewStore();
-  ASSERT_TRUE(store->RestoreBase(large, 0, 8).ok());
-  ASSERT_TRUE(store->RestoreBase(small, 8, 12).ok());
-  ASSERT_TRUE(store->RestoreBase(third, 12, 14).ok());
-  all_.KeepKeyGroups(0, 14);
-  ExpectHolds(*store, all_);
-}
-
-TEST_F(RocksDbBaseTest, AtAHigherParallelismForeignKeyGroupsAreDropped) {
-  const std::string base = MakeBase(0, 16, 4000, std::string(200, 'v'));
-  const StoreModel all = all_;
-  for (const auto& [first, end] : {std::pair{0u, 5u}, {5u, 11u}, {11u, 16u}}) {
-    const auto store = NewStore();
-    ASSERT_TRUE(store->RestoreBase(base, first, end).ok());
-    StoreModel part = all;
-    part.KeepKeyGroups(first, end);
-    ExpectHolds(*store, part);
-    // What was dropped stays dropped in its own base.
-    const std::string next = NewDirectory();
-    std::filesystem::create_directory(next);
-    ASSERT_TRUE(store->SnapshotBase(next).ok());
-    const auto copy = NewStore();
-    ASSERT_TRUE(copy->RestoreBase(next, 0, kMaxParallelism).ok());
-    ExpectHolds(*copy, part);
-  }
-}
-
-TEST_F(RocksDbBaseTest, StatesAreFoundByNameNotById) {
-  const std::string base = MakeBase(0, 16, 100, "v");
-  auto store = *RocksDbStore::Open(&resources_, {.directory = NewDirectory()});
-  ASSERT_TRUE(store->RestoreBase(base, 0, 16).ok());
-  EXPECT_THAT(store->StateNames(), ElementsAre("counts", "totals"));
-  ASSERT_TRUE(store->OpenState(0, "totals").ok());
-  std::string value;
-  EXPECT_TRUE(*store->Get({0, 1, "1"}, &value)) << "odd numbers were in totals";
-  EXPECT_FALSE(*store->Get({0, 0, "0"}, &value));
-  EXPECT_FALSE(store->DropState("totals").ok()) << "in use";
-  EXPECT_TRUE(store->DropState("counts").ok());
-  EXPECT_THAT(store->StateNames(), ElementsAre("totals"));
-}
-
-TEST_F(RocksDbBaseTest, ADamagedBaseIsRefused) {
-  const std::string base = MakeBase(0, 16, 100, "v");
-  std::filesystem::remove(base + "/CURRENT");
-  const auto store = NewStore();
-  const absl::Status s = store->RestoreBase(base, 0, 16);
-  EXPECT_FALSE(s.ok());
-  EXPECT_THAT(std::string(s.message()), HasSubstr(base));
-  // An adopted base must not lose a file either.
-  const std::string second = MakeBase(0, 16, 2000, std::string(100, 'v'));
-  for (const auto& entry : std::filesystem::directory_iterator(second)) {
-    if (entry.path().extension() != ".sst") continue;
-    std::filesystem::remove(entry.path());
-    break;
-  }
-  EXPECT_FALSE(NewStore()->RestoreBase(second, 0, 16).ok());
-  const auto other = NewStore();
-  std::ofstream(base + "/WEIR-BASE") << "WEIRBASE 9\n";
-  EXPECT_TRUE(absl::IsFailedPrecondition(other->RestoreBase(base, 0, 16)));
-}
-
-TEST_F(RocksDbBaseTest, TheDirectoryIsScratch) {
+TEST_F(RocksDbStoreOnDiskTest, TheDirectoryIsScratch) {
   const std::string used = directory_ / "used";
   std::filesystem::create_directory(used);
   std::ofstream(used + "/precious") << "x";
@@ -255,20 +141,16 @@ TEST_F(RocksDbBaseTest, TheDirectoryIsScratch) {
   EXPECT_FALSE(std::filesystem::exists(fresh));
 }
 
-TEST_F(RocksDbBaseTest, FailuresAreReported) {
+TEST_F(RocksDbStoreOnDiskTest, FailuresAreReported) {
   const auto store = NewStore();
   const std::vector<StoreEntry> entry = {{0, 1, EntryKind::kValue, "a", "1"}};
-  for (const char* point : {"rocksdb.apply", "rocksdb.snapshot_base", "rocksdb.restore_base"}) {
-    SetFailpoint(point, "error");
-    EXPECT_EQ(store->Apply(entry).ok(), std::string(point) != "rocksdb.apply");
-    EXPECT_EQ(store->SnapshotBase(NewDirectory()).ok(),
-              std::string(point) != "rocksdb.snapshot_base");
-    EXPECT_FALSE(store->RestoreBase(NewDirectory(), 0, 1).ok());
-    SetFailpoint(point, "");
-  }
+  SetFailpoint("rocksdb.apply", "error");
+  EXPECT_FALSE(store->Apply(entry).ok());
+  SetFailpoint("rocksdb.apply", "");
+  EXPECT_TRUE(store->Apply(entry).ok());
 }
 
-TEST_F(RocksDbBaseTest, StateLargerThanTheMemoryBudgetIsReadWhileItChanges) {
+TEST_F(RocksDbStoreOnDiskTest, StateLargerThanTheMemoryBudgetIsReadWhileItChanges) {
   // 24 MB of state under a budget of 16 MB. One thread applies rounds of changes, the other reads:
   // each key's value is the number of the round that wrote it and never goes back.
   const auto store = NewStore();

@@ -40,11 +40,6 @@ class StoreModel {
       if (e.kind == EntryKind::kTombstone) entries_.erase({e.state, e.key_group, e.key});
     }
   }
-  void KeepKeyGroups(uint32_t first, uint32_t end) {
-    std::erase_if(entries_, [&](const auto& entry) {
-      return std::get<1>(entry.first) < first || std::get<1>(entry.first) >= end;
-    });
-  }
   const std::map<std::tuple<uint16_t, uint16_t, std::string>, std::string>& entries() const {
     return entries_;
   }

@@ -19,12 +19,13 @@ namespace {
 class StoreWriterTest : public StoreFixture {
  protected:
   void Put(uint64_t segment, const std::string& key, const std::string& value,
-           EntryKind kind = EntryKind::kValue) {
+           EntryKind kind = EntryKind::kValue,
+           RecordLevel level = RecordLevel::kCheckpointAndStore) {
     const SnapshotRecordHeader header{0,
                                       1,
                                       kind,
                                       static_cast<uint8_t>(segment),
-                                      0,
+                                      level,
                                       static_cast<uint32_t>(key.size()),
                                       static_cast<uint32_t>(value.size())};
     chunk_.bytes.append(reinterpret_cast<const char*>(&header), sizeof header);
@@ -125,44 +126,14 @@ TEST_F(StoreWriterTest, ADroppedPrefixIsNotBroughtBackByTheRunningSegment) {
   EXPECT_EQ(Flushed(), "");
 }
 
-TEST_F(StoreWriterTest, ABaseIsTheCutOfItsCheckpoint) {
+TEST_F(StoreWriterTest, WhatStaysInMemoryIsNotGivenToTheStore) {
   Put(1, "a", "1");
+  Put(1, "b", "1", EntryKind::kValue, RecordLevel::kCheckpoint);
+  Put(2, "c", "1", EntryKind::kValue, RecordLevel::kCheckpoint);
   Send();
-  const std::string directory = EmptyDirectory();
-  writer_.RequestBase(directory);
-  Put(2, "a", "2");
-  Put(2, "d", "2");
-  Send();
-  Put(1, "b", "1");
-  Send();
-  EXPECT_FALSE(writer_.TakeBase().has_value());
-  End(1);
-  const auto base = writer_.TakeBase();
-  ASSERT_TRUE(base.has_value());
-  EXPECT_EQ(base->checkpoint, CheckpointId(101));
-  EXPECT_EQ(base->directory, directory);
-  EXPECT_FALSE(writer_.base_requested());
-  EXPECT_EQ(Flushed(), "a=2 b=1 d=2");
-  const auto copy = NewStore();
-  ASSERT_TRUE(copy->RestoreBase(directory, 0, kMaxParallelism).ok());
-  EXPECT_EQ(Content(*copy), "a=1 b=1");
-}
-
-TEST_F(StoreWriterTest, AnAbortedSegmentIsNoCut) {
-  const std::string directory = EmptyDirectory();
-  writer_.RequestBase(directory);
-  Put(1, "a", "1");
-  Put(2, "b", "2");
-  End(1, /*aborted=*/true);
-  EXPECT_FALSE(writer_.TakeBase().has_value());
-  Put(2, "c", "1");  // what the aborted one had not written
-  End(2);
-  const auto base = writer_.TakeBase();
-  ASSERT_TRUE(base.has_value());
-  EXPECT_EQ(base->checkpoint, CheckpointId(102));
-  const auto copy = NewStore();
-  ASSERT_TRUE(copy->RestoreBase(directory, 0, kMaxParallelism).ok());
-  EXPECT_EQ(Content(*copy), "a=1 b=2 c=1");
+  EXPECT_EQ(Flushed(), "a=1");
+  EXPECT_EQ(writer_.settled_through(), 1u) << "nothing has to wait for the end of the segment";
+  EXPECT_EQ(writer_.waiting_bytes(), 0u);
 }
 
 TEST_F(StoreWriterTest, SegmentNumbersGoOnPastTheByteThatCarriesThem) {
@@ -184,7 +155,7 @@ TEST_F(StoreWriterTest, AfterAFailureNothingSettles) {
   EXPECT_EQ(writer_.settled_through(), 0u);
 }
 
-// The whole way: typed tables as a cache above RocksDB, checkpoints, bases, restore at another
+// The whole way: typed tables as a cache above RocksDB, checkpoints, restore at another
 // parallelism. The answer is a plain map's.
 class CachedStateTest : public StoreFixture {
  protected:
@@ -218,12 +189,8 @@ class CachedStateTest : public StoreFixture {
       if (++records % 64 != 0) return;
       EXPECT_TRUE(writer.Flush().ok());
     }
-    /// Takes a checkpoint; its delta joins the chain, or a base replaces the chain.
-    void Checkpoint(uint64_t id, const std::string& base_directory) {
-      if (!base_directory.empty()) {
-        std::filesystem::create_directory(base_directory);
-        writer.RequestBase(base_directory);
-      }
+    /// Takes a checkpoint; its delta joins the chain.
+    void Checkpoint(uint64_t id) {
       state.BeginSnapshot(CheckpointId(id));
       while (!state.SnapshotSlice(1024)) Count(id * 7919 % kKeys % 16);  // key goes on changing
       SegmentInfo info{.max_parallelism = kMaxParallelism,
@@ -237,12 +204,8 @@ class CachedStateTest : public StoreFixture {
         return absl::OkStatus();
       });
       ASSERT_TRUE(written.ok()) << written.status();
-      if (const auto taken = writer.TakeBase()) {
-        base = taken->directory;
-        chain.clear();
-      } else {
-        chain.push_back(*SegmentReader::Open(MemorySegment("delta", std::move(bytes))));
-      }
+      builder.Confirm();
+      chain.push_back(*SegmentReader::Open(MemorySegment("delta", std::move(bytes))));
     }
 
     std::unique_ptr<RocksDbStore> store;
@@ -251,7 +214,6 @@ class CachedStateTest : public StoreFixture {
     KeyedState<uint64_t> state;
     ValueTable<uint64_t, uint64_t> counts;
     uint64_t records = 0;
-    std::string base;
     std::vector<std::shared_ptr<const SegmentReader>> chain;
   };
 
@@ -275,7 +237,7 @@ TEST_F(CachedStateTest, CountsSurviveEvictionCheckpointsAndRescaling) {
     }
     at_checkpoint = expected;
     const uint64_t before = one.records;
-    one.Checkpoint(id, id % 3 == 0 && id < 6 ? NewDirectory() : "");
+    one.Checkpoint(id);
     const uint64_t during = one.records - before;
     if (during > 0) expected[id * 7919 % kKeys % 16] += during;
   }
@@ -286,18 +248,15 @@ TEST_F(CachedStateTest, CountsSurviveEvictionCheckpointsAndRescaling) {
     ASSERT_EQ(*found, count) << key;
   }
 
-  // The last checkpoint: the base of 3 and the deltas of 4, 5 and 6, at parallelism 3.
-  ASSERT_FALSE(one.base.empty());
-  ASSERT_EQ(one.chain.size(), 3u);
+  // The last checkpoint: the deltas of all, at parallelism 3.
+  ASSERT_EQ(one.chain.size(), 6u);
   SegmentSet deltas;
   for (const auto& segment : one.chain) deltas.Add(segment, {0, kMaxParallelism});
   uint64_t keys = 0;
   for (uint32_t index = 0; index < 3; ++index) {
     const KeyGroupRange range{FirstKeyGroup(index, kMaxParallelism, 3),
                               FirstKeyGroup(index + 1, kMaxParallelism, 3)};
-    auto store = EmptyStore();
-    ASSERT_TRUE(store->RestoreBase(one.base, range.first, range.end).ok());
-    Subtask part(std::move(store), range, &deltas);
+    Subtask part(EmptyStore(), range, &deltas);
     for (const auto& [key, count] : at_checkpoint) {
       const uint64_t hash = KeyHash(key);
       if (!range.Contains(KeyGroupOf(hash, kMaxParallelism))) continue;
