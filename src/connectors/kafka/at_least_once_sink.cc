@@ -42,8 +42,9 @@ AtLeastOnceSink::~AtLeastOnceSink() { Close(); }
 
 void AtLeastOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
+  callbacks_ = std::make_shared<Callbacks>(context);
   epochs_.push_back(std::make_unique<Epoch>());
-  producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, context.log_warning);
+  producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, Callbacks::Log(callbacks_));
   topic_.reset(rd_kafka_topic_new(producer_.get(), settings_.topic.c_str(), nullptr));
   if (topic_ == nullptr) {
     ThrowError(ErrorKind::kUser, "'" + settings_.topic + "' is not a valid topic name");
@@ -199,10 +200,11 @@ void AtLeastOnceSink::CheckFailure() {
 }
 
 void AtLeastOnceSink::Close() {
+  if (producer_ == nullptr) return;
   if (main_queue_ != nullptr) rd_kafka_queue_cb_event_enable(main_queue_.get(), nullptr, nullptr);
-  main_queue_.reset();
-  topic_.reset();
-  producer_.reset();
+  callbacks_->Leave();
+  // Delivery reports, which refer to us, are served by our polls alone.
+  DestroyWithin(kCloseLimit, std::move(main_queue_), std::move(topic_), std::move(producer_));
 }
 
 std::unique_ptr<SinkBackend> MakeAtLeastOnceSink(const SinkSettings& settings) {

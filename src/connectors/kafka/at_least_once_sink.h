@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "connectors/kafka/client.h"
+#include "connectors/kafka/ending.h"
 #include "connectors/kafka/sink_backend.h"
 
 namespace weir::kafka {
@@ -72,6 +73,7 @@ class AtLeastOnceSink final : public SinkBackend {
 
   const SinkSettings settings_;
   const RuntimeContext* context_ = nullptr;
+  std::shared_ptr<Callbacks> callbacks_;
   std::deque<std::unique_ptr<Epoch>> epochs_;  // the last one is open
   std::deque<Waiting> waiting_;
   std::optional<Error> failure_;

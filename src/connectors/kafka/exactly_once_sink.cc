@@ -111,6 +111,7 @@ Publisher::LaneStart ExactlyOnceSink::LaneOf(const RuntimeContext& context, uint
 
 void ExactlyOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
+  callbacks_ = std::make_shared<Callbacks>(context);
   std::filesystem::create_directories(context.local_directory);
   const std::vector<Former> former = ReadFormer(context);
 
@@ -141,7 +142,8 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
                          .marker_topic = settings_.marker_topic,
                          .transaction_prefix = settings_.transaction_prefix},
       std::move(lanes), partitions,
-      Publisher::Environment{.log = context.log_warning, .wake = context.wake});
+      Publisher::Environment{.log = Callbacks::Log(callbacks_),
+                             .wake = Callbacks::Wake(callbacks_)});
   publisher_->Start();
   NewEpoch();
 }
@@ -272,7 +274,9 @@ void ExactlyOnceSink::Sweep() {
 }
 
 void ExactlyOnceSink::Close() {
-  if (publisher_ != nullptr) publisher_->Stop();
+  if (publisher_ == nullptr) return;
+  callbacks_->Leave();
+  DestroyWithin(kCloseLimit, std::move(publisher_));
 }
 
 std::unique_ptr<SinkBackend> MakeExactlyOnceSink(const SinkSettings& settings) {

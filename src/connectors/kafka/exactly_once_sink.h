@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "connectors/kafka/ending.h"
 #include "connectors/kafka/epoch_file.h"
 #include "connectors/kafka/publisher.h"
 #include "connectors/kafka/sink_backend.h"
@@ -18,6 +19,7 @@ namespace weir::kafka {
 class ExactlyOnceSink final : public SinkBackend {
  public:
   explicit ExactlyOnceSink(SinkSettings settings) : settings_(std::move(settings)) {}
+  ~ExactlyOnceSink() override { Close(); }
 
   void Open(const RuntimeContext& context) override;
   void Append(const OutputRecord& record) override;
@@ -28,8 +30,9 @@ class ExactlyOnceSink final : public SinkBackend {
   void NotifyCheckpointAborted(CheckpointId id) override;
   bool PublishedUpTo(CheckpointId id) override;
   void CheckFailure() override;
-  /// Waits until the publisher's thread has ended: at once when it is idle, otherwise until its
-  /// current request to Kafka returns.
+  /// The publisher's thread ends at once when it is idle, otherwise in the background when its
+  /// current request to Kafka returns. Until then it holds its transactional id, and a next attempt
+  /// fences it as it does any other.
   void Close() override;
 
  private:
@@ -56,6 +59,7 @@ class ExactlyOnceSink final : public SinkBackend {
   const SinkSettings settings_;
   const RuntimeContext* context_ = nullptr;
   LaneId own_lane_;
+  std::shared_ptr<Callbacks> callbacks_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<EpochWriter> open_;
   uint64_t files_ = 0;

@@ -38,7 +38,8 @@ Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction
 void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits) {
   context_ = &context;
   splits_ = &splits;
-  consumer_ = MakeConsumer(settings_, context.log_warning);
+  callbacks_ = std::make_shared<Callbacks>(context);
+  consumer_ = MakeConsumer(settings_, Callbacks::Log(callbacks_));
   rd_kafka_poll_set_consumer(consumer_.get());
   queue_.reset(rd_kafka_queue_get_consumer(consumer_.get()));
   rd_kafka_queue_cb_event_enable(queue_.get(), WakeSlot, const_cast<RuntimeContext*>(&context));
@@ -78,7 +79,8 @@ void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits)
   splits.SplitAdded(kUnknownSplit, "partitions not known yet");
   finder_ = std::make_unique<PartitionFinder>(
       consumer_.get(), std::move(setup),
-      PartitionFinder::Environment{.log = context.log_warning, .wake = context.wake});
+      PartitionFinder::Environment{.log = Callbacks::Log(callbacks_),
+                                   .wake = Callbacks::Wake(callbacks_)});
   finder_->Start();
 }
 
@@ -259,12 +261,11 @@ void PartitionReader::ReportLag() {
 }
 
 void PartitionReader::Close() {
-  if (finder_ != nullptr) finder_->Stop();
-  finder_.reset();
+  if (consumer_ == nullptr) return;
   ReleaseTaken();
   if (queue_ != nullptr) rd_kafka_queue_cb_event_enable(queue_.get(), nullptr, nullptr);
-  queue_.reset();
-  consumer_.reset();
+  callbacks_->Leave();
+  DestroyWithin(kCloseLimit, std::move(finder_), std::move(queue_), std::move(consumer_));
 }
 
 std::unique_ptr<SourceBackend> MakeSourceBackend(const SourceSettings& settings) {

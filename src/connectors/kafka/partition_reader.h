@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "connectors/kafka/client.h"
+#include "connectors/kafka/ending.h"
 #include "connectors/kafka/partition_finder.h"
 #include "connectors/kafka/source_backend.h"
 
@@ -29,6 +30,7 @@ class PartitionReader final : public SourceBackend {
   void BadRecord(size_t message, const std::string& reason) override;
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
   void NotifyCheckpointComplete(CheckpointId id) override;
+  /// Ends in the background what still waits for Kafka.
   void Close() override;
 
  private:
@@ -55,6 +57,7 @@ class PartitionReader final : public SourceBackend {
   const SourceSettings settings_;
   const RuntimeContext* context_ = nullptr;
   SplitObserver* splits_ = nullptr;
+  std::shared_ptr<Callbacks> callbacks_;
   std::unique_ptr<PartitionFinder> finder_;
   Owned<rd_kafka_queue_t> queue_;
   Owned<rd_kafka_t> consumer_;

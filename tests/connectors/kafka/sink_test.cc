@@ -422,5 +422,34 @@ TEST_F(SinkTest, AtLeastOnceHasRoomAgainWhenTheQueueHas) {
   EXPECT_EQ(Committed().size(), written);
 }
 
+template <class F>
+std::chrono::milliseconds TimeOf(F&& f) {
+  const auto begin = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                               begin);
+}
+
+TEST_F(SinkTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
+  for (const Delivery delivery : {ExactlyOnce, AtLeastOnce}) {
+    options_.delivery = delivery;
+    Subtask<std::string> working(options_, {.index = 0});
+    working.Write({"a"});
+    ASSERT_TRUE(working.Checkpoint(1));
+    broker_.Suspend();
+    Subtask<std::string> starting(options_, {.index = 1});  // asks for the topic
+    working.Write({"b"});
+    working.Snapshot(2);
+    working.Complete(2);  // begins a transaction
+    for (Subtask<std::string>* subtask : {&working, &starting}) {
+      EXPECT_LT(TimeOf([&] { subtask->writer().Close(); }), std::chrono::seconds(1));
+    }
+    broker_.Resume();
+    Subtask<std::string> next(options_, {.attempt = 2, .lineage = "next-" + options_.topic});
+    next.Write({"c"});
+    EXPECT_TRUE(next.Checkpoint(1));
+  }
+}
+
 }  // namespace
 }  // namespace weir::kafka

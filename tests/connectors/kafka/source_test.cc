@@ -355,5 +355,20 @@ TEST_F(SourceTest, OutlivesARestartOfTheBroker) {
   EXPECT_THAT(subtask.rows, ElementsAre("a", "b"));
 }
 
+TEST_F(SourceTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
+  NewTopic(1);
+  Produce(0, {"a"});
+  options_.discovery_interval = std::chrono::milliseconds(1);
+  Subtask<std::string> reading(options_);
+  ASSERT_TRUE(reading.Read(1));
+  broker_.Suspend();
+  Subtask<std::string> starting(options_);
+  const auto begin = std::chrono::steady_clock::now();
+  reading.reader().Close();
+  starting.reader().Close();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  broker_.Resume();
+}
+
 }  // namespace
 }  // namespace weir::kafka
