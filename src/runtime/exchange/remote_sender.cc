@@ -32,6 +32,8 @@ RemoteSender::~RemoteSender() { channel_->waker->Detach(); }
 bool RemoteSender::HasRoom() {
   if (stream_->failed()) return false;
   if (account_->overdraft_bytes() > 0) {
+    // There is no room until the overdraft has left, so it does not wait to be full or flushed.
+    if (open_ && open_.overdraft() && used_ > 0) Seal();
     account_->WakeOnReturn();
     if (account_->overdraft_bytes() > 0) return false;
   }

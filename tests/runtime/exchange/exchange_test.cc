@@ -205,6 +205,31 @@ TEST(Exchange, LargeRecordsTravelInPartsAmongSmallOnes) {
   EXPECT_EQ(edge.from.pool().stats().overdraft_bytes, 0u) << "given back";
 }
 
+// A row that does not fit what is left opens an overdraft buffer. It leaves without being flushed:
+// a sender without room that waits for it would else wait for the buffer's time-out.
+TEST(Exchange, AnOverdraftBufferLeavesWithoutAFlush) {
+  ExchangeOptions options;
+  options.credit = {.exclusive_per_channel = 1, .floating_per_gate = 0, .floating_per_sender = 0};
+  ExchangeNode from("sender", 256, 4096, options), to("receiver", 256, 4096, options);
+  auto sender = *from.exchange().OpenSender(to.address(), kAttempt, kChannel, &to.parker());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(sender->HasRoom());
+    ASSERT_TRUE(SendRow(*sender, std::string(3000, 'x')).ok());
+  }
+  ASSERT_EQ(sender->metrics()->overdraft_frames.Get(), 1u);
+  EXPECT_FALSE(sender->HasRoom());
+  auto gate = *to.exchange().OpenGate(kAttempt, {kChannel}, &to.parker());
+  uint64_t received = 0;
+  to.RunUntil([&] {
+    while (const Element* element = gate->receiver(0).Front()) {
+      received += element->rows;
+      gate->receiver(0).Pop();
+    }
+    return received == 2 && sender->HasRoom();
+  });
+  EXPECT_EQ(from.pool().stats().overdraft_bytes, 0u);
+}
+
 TEST(Exchange, ARecordAboveTheLimitIsRefusedByName) {
   OneChannel edge;
   const auto refused = edge.sender->LargeRoom(kDefaultRecordLimitBytes + 1);
