@@ -227,7 +227,13 @@ void Job::RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, Tas
 
 void Job::Fail(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now,
                Out* out) {
-  if (ending_as_) return;  // the job is over already; how its tasks go does not matter
+  if (ending_as_) {
+    // The job is over already; how its tasks go is no longer decided by it, only told.
+    if (subtask && failure.kind == ErrorKind::kUser) {
+      RecordFailureOf(std::move(failure), subtask, std::move(tm), now);
+    }
+    return;
+  }
   RecordFailureOf(failure, subtask, std::move(tm), now);
   if (!cause_ || (cause_->secondary && !failure.secondary) ||
       (cause_->kind != ErrorKind::kFatal && failure.kind == ErrorKind::kFatal)) {
