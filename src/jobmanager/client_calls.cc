@@ -1,11 +1,14 @@
 #include "jobmanager/control_loop.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/abi.h"
+#include "base/file/durable_file.h"
 #include "jobmanager/status.h"
 #include "jobmanager/submission.h"
 #include "jobmanager/wire.h"
@@ -14,6 +17,19 @@
 namespace weir::jobmanager {
 
 // What clients ask of the control loop: submissions, descriptions, savepoints, long polls.
+
+namespace {
+
+absl::Status CheckWritable(const std::string& directory) {
+  absl::Status made = MakeDirectories(directory, "savepoint");
+  if (!made.ok()) return made;
+  const std::string probe = absl::StrCat(directory, "/", UniqueFileName(".probe"));
+  const absl::StatusOr<UniqueFd> file = CreateNewFile(probe, "savepoint");
+  if (file.ok()) unlink(probe.c_str());
+  return file.status();
+}
+
+}  // namespace
 
 const std::string* ControlLoop::JobOfToken(const std::string& token) const {
   const auto found = tokens_.find(token);
@@ -141,7 +157,23 @@ void ControlLoop::AskForSavepoint(const std::string& job, CheckpointKind kind,
   }
   const RequestId call(++last_request_);
   calls_[call] = {.savepoint = reply, .done = std::move(done)};
-  FeedJob(id, OfCheckpoints{AttemptId(0), SavepointWanted{call, kind, target}});
+  // Before anything is asked of the job: a stop that fails at its export has silenced the sources,
+  // and costs a restart.
+  io_->Post("export/" + id.value, [this, call, id, kind, target] {
+    const absl::Status usable = CheckWritable(target);
+    mailbox_.Post([this, call, id, kind, target, usable] {
+      if (usable.ok() && control_.FindJob(id) != nullptr) {
+        return FeedJob(id, OfCheckpoints{AttemptId(0), SavepointWanted{call, kind, target}});
+      }
+      const std::string why = usable.ok()
+                                  ? "the job has ended already"
+                                  : absl::StrCat("the savepoint directory ", target,
+                                                 " cannot be used: ", usable.message(),
+                                                 "; choose one that the JobManager can write to");
+      ReplySavepoint refusal{call, ReplyCode::kFailedPrecondition, {}, {}, why};
+      Do(id, AttemptId(0), refusal);
+    });
+  });
 }
 
 void ControlLoop::StopJob(const proto::StopJobRequest& request, proto::SavepointReply* reply,

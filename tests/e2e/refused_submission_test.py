@@ -152,7 +152,8 @@ class AfterSubmission(OneCluster):
         for command in ("savepoint", "stop"):
             self.cluster.run(command, job, "--directory", "/proc/savepoints", code=1)
             self.assertIn("/proc/savepoints", self.cluster.stderr)
-            self.assertEqual(self.state(job), "RUNNING")
+            self.assertEqual((self.state(job), self.describe(job)["status"]["restarts"]),
+                             ("RUNNING", 0))
         before = self.checkpoints(job)
         eventually(lambda: self.checkpoints(job) > before, "the job goes on")
 
