@@ -59,6 +59,8 @@ void Create(rd_kafka_t* client, const std::string& topic, int partitions) {
   rd_kafka_event_destroy(event);
   rd_kafka_queue_destroy(queue);
   rd_kafka_NewTopic_destroy(wanted);
+  // The broker answers before its own view of the cluster knows the topic.
+  judge::Partitions(client, topic);
 }
 
 bool InputEnded() {
