@@ -114,8 +114,9 @@ class Program {
     try {
       return run(context);
     } catch (const Error& e) {
-      return context.Fail(e.kind() == ErrorKind::kUser ? absl::InvalidArgumentError(e.what())
-                                                       : absl::InternalError(e.what()));
+      const bool refused = e.kind() == ErrorKind::kUser || e.kind() == ErrorKind::kFatal;
+      return context.Fail(refused ? absl::InvalidArgumentError(e.what())
+                                  : absl::InternalError(e.what()));
     } catch (const std::exception& e) {
       return context.Fail(absl::InternalError(e.what()));
     }

@@ -47,7 +47,7 @@ void AtLeastOnceSink::Open(const RuntimeContext& context) {
   producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, Callbacks::Log(callbacks_));
   topic_.reset(rd_kafka_topic_new(producer_.get(), settings_.topic.c_str(), nullptr));
   if (topic_ == nullptr) {
-    ThrowError(ErrorKind::kUser, "'" + settings_.topic + "' is not a valid topic name");
+    ThrowError(ErrorKind::kFatal, "'" + settings_.topic + "' is not a valid topic name");
   }
   main_queue_.reset(rd_kafka_queue_get_main(producer_.get()));
   rd_kafka_queue_cb_event_enable(main_queue_.get(), WakeSlot,
@@ -69,8 +69,7 @@ void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
     const auto code = Send(record, attempt);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return;
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-      ThrowError(ErrorKind::kExternal,
-                 "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic));
+      throw SendFailure(code, record);
     }
   }
   const auto own = [](const std::optional<std::string_view>& view) {
@@ -84,8 +83,24 @@ void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
                       .attempt = attempt});
 }
 
+Error AtLeastOnceSink::SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const {
+  const std::optional<std::string> key =
+      record.key ? std::optional<std::string>(*record.key) : std::nullopt;
+  const size_t size = (record.key ? record.key->size() : 0) +
+                      (record.value ? record.value->size() : 0) + record.headers.size();
+  return {KindOf(producer_.get(), code),
+          "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic) +
+              ". It is " + DescribeRecord(key, size, record.timestamp_ms)};
+}
+
 void AtLeastOnceSink::Serve() {
   rd_kafka_poll(producer_.get(), 0);
+  if (refused_.code() != RD_KAFKA_RESP_ERR_NO_ERROR && !failure_) {
+    failure_ = Error(
+        KindOf(producer_.get(), refused_.code()),
+        "sending to Kafka: " + Explain(refused_.code(), settings_.client.brokers, settings_.topic) +
+            ". It is " + refused_.Describe());
+  }
   while (!waiting_.empty() && !failure_) {
     const Waiting& next = waiting_.front();
     OutputRecord record{.key = next.key,
@@ -96,9 +111,7 @@ void AtLeastOnceSink::Serve() {
     const auto code = Send(record, next.attempt);
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) break;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      failure_ =
-          Error(ErrorKind::kExternal,
-                "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic));
+      failure_ = SendFailure(code, record);
       break;
     }
     waiting_.pop_front();
@@ -127,8 +140,11 @@ void AtLeastOnceSink::OnDelivery(const rd_kafka_message_t& message) {
   }
   if (failure_) return;
   const std::string reason = Explain(message.err, settings_.client.brokers, settings_.topic);
-  if (Classify(producer_.get(), message.err) == ErrorClass::kRefused ||
-      attempt->number > kMaxRetries) {
+  if (Classify(producer_.get(), message.err) == ErrorClass::kRefused) {
+    refused_.Add(message);
+    return;
+  }
+  if (attempt->number > kMaxRetries) {
     failure_ = Error(ErrorKind::kExternal,
                      "sending to Kafka failed after " + std::to_string(attempt->number) +
                          (attempt->number == 1 ? " try: " : " tries: ") + reason);
@@ -145,8 +161,7 @@ void AtLeastOnceSink::OnDelivery(const rd_kafka_message_t& message) {
   if (message.payload != nullptr) {
     record.value = std::string_view(static_cast<const char*>(message.payload), message.len);
   }
-  rd_kafka_timestamp_type_t type;
-  record.timestamp_ms = rd_kafka_message_timestamp(&message, &type);
+  record.timestamp_ms = TimestampOf(message);
   record.partition = message.partition;
   std::string encoded;
   rd_kafka_headers_t* headers = nullptr;

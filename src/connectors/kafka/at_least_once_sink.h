@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "connectors/kafka/client.h"
 #include "connectors/kafka/ending.h"
+#include "connectors/kafka/refused_record.h"
 #include "connectors/kafka/sink_backend.h"
 
 namespace weir::kafka {
@@ -66,6 +67,7 @@ class AtLeastOnceSink final : public SinkBackend {
   };
 
   rd_kafka_resp_err_t Send(const OutputRecord& record, Try* attempt);
+  Error SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const;
   void SendOrWait(const OutputRecord& record, Try* attempt);
   void Serve();
   void OnDelivery(const rd_kafka_message_t& message);
@@ -76,6 +78,7 @@ class AtLeastOnceSink final : public SinkBackend {
   std::shared_ptr<Callbacks> callbacks_;
   std::deque<std::unique_ptr<Epoch>> epochs_;  // the last one is open
   std::deque<Waiting> waiting_;
+  RefusedRecord refused_;
   std::optional<Error> failure_;
   uint64_t retries_ = 0;
   std::string retry_reason_;

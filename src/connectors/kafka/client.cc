@@ -34,7 +34,8 @@ void Set(rd_kafka_conf_t* conf, const std::string& name, const std::string& valu
   char reason[512];
   if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), reason, sizeof reason) !=
       RD_KAFKA_CONF_OK) {
-    ThrowError(ErrorKind::kUser, "kafka property " + name + "=" + value + " is refused: " + reason);
+    ThrowError(ErrorKind::kFatal,
+               "kafka property " + name + "=" + value + " is refused: " + reason);
   }
 }
 
@@ -61,8 +62,8 @@ Owned<rd_kafka_t> MakeClient(const ClientOptions& options, const ClientSetup& se
   for (const auto& [name, value] : options.properties) {
     if (setup.fixed.contains(name) || name == "bootstrap.servers" ||
         name == "metadata.broker.list") {
-      ThrowError(ErrorKind::kUser, "kafka property " + name +
-                                       " is set by Weir itself; remove it from the properties");
+      ThrowError(ErrorKind::kFatal, "kafka property " + name +
+                                        " is set by Weir itself; remove it from the properties");
     }
     settings[name] = value;
   }
@@ -82,7 +83,7 @@ Owned<rd_kafka_t> MakeClient(const ClientOptions& options, const ClientSetup& se
   char reason[512];
   rd_kafka_t* client = rd_kafka_new(setup.type, conf.get(), reason, sizeof reason);
   if (client == nullptr) {
-    ThrowError(ErrorKind::kUser, std::string("kafka client cannot be made: ") + reason);
+    ThrowError(ErrorKind::kFatal, std::string("kafka client cannot be made: ") + reason);
   }
   (void)conf.release();     // now the client's
   (void)context.release();  // DestroyHandle's
@@ -111,6 +112,7 @@ ErrorClass Classify(rd_kafka_t* client, rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
     case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
@@ -120,6 +122,18 @@ ErrorClass Classify(rd_kafka_t* client, rd_kafka_resp_err_t code) {
       return ErrorClass::kRefused;
     default:
       return ErrorClass::kPassing;
+  }
+}
+
+ErrorKind KindOf(rd_kafka_t* client, rd_kafka_resp_err_t code) {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+      return ErrorKind::kUser;
+    default:
+      return Classify(client, code) == ErrorClass::kRefused ? ErrorKind::kFatal
+                                                            : ErrorKind::kExternal;
   }
 }
 
@@ -153,6 +167,20 @@ std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers,
       return "a record for topic " + topic +
              " is larger than allowed; raise message.max.bytes in the sink's properties and in "
              "the topic";
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+      return "a batch of records is larger than topic " + topic +
+             " allows; lower batch.size in the sink's properties or raise segment.bytes of the "
+             "topic";
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+      return "topic " + topic + " at " + brokers +
+             " refuses the time of a record as too far from its clock; raise "
+             "message.timestamp.after.max.ms (in the past: message.timestamp.before.max.ms) of the "
+             "topic, correct the event times, or set the sink's .event_time = false";
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+      return "topic " + topic + " at " + brokers +
+             " refuses a record as invalid: a compacted topic takes none without a key (set the "
+             "sink's .key), others none whose time is too far from the broker's clock "
+             "(message.timestamp.after.max.ms of the topic)";
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
       return "the broker at " + brokers +
              " does not allow so long a transaction.timeout.ms; lower the property or raise the "
@@ -165,8 +193,7 @@ std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers,
 int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,
                        std::chrono::milliseconds limit) {
   const auto fail = [&](rd_kafka_resp_err_t error) {
-    const bool refused = Classify(client, error) == ErrorClass::kRefused;
-    ThrowError(refused ? ErrorKind::kUser : ErrorKind::kExternal, Explain(error, brokers, topic));
+    ThrowError(KindOf(client, error), Explain(error, brokers, topic));
   };
   const Owned<rd_kafka_topic_t> handle(rd_kafka_topic_new(client, topic.c_str(), nullptr));
   if (handle == nullptr) fail(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);

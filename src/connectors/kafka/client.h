@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "connectors/kafka/client_options.h"
 
 /// Private: librdkafka's handles with owners, configuration checked by name, errors in our words.
@@ -44,7 +45,7 @@ struct ClientSetup {
 };
 
 /// A librdkafka client. Its log lines of level warning and worse go to `log`, from its threads.
-/// Throws weir::Error (kUser) naming the property that is wrong.
+/// Throws weir::Error (kFatal) naming the property that is wrong.
 Owned<rd_kafka_t> MakeClient(const ClientOptions& options, const ClientSetup& setup,
                              const LogFunction& log);
 
@@ -56,11 +57,16 @@ enum class ErrorClass {
 };
 ErrorClass Classify(rd_kafka_t* client, rd_kafka_resp_err_t code);
 
+/// What a job makes of it. A refusal ends the job at once (kFatal): its records would be refused
+/// again. A missing topic is kUser: a broker may not know all its topics for a moment, so the job
+/// ends after a few restarts.
+ErrorKind KindOf(rd_kafka_t* client, rd_kafka_resp_err_t code);
+
 /// The error in words, with the mend where there is an obvious one.
 std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers, const std::string& topic);
 
-/// Number of partitions. Throws weir::Error: kExternal when no broker answers in time, kUser when
-/// the topic does not exist or may not be seen. With a consumer the broker never creates the topic.
+/// Number of partitions. Throws weir::Error: kExternal when no broker answers in time, else
+/// as KindOf says. With a consumer the broker never creates the topic.
 int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,
                        std::chrono::milliseconds limit);
 

@@ -95,11 +95,11 @@ Publisher::LaneStart ExactlyOnceSink::LaneOf(const RuntimeContext& context, uint
   // Under a new lineage nothing counts as published, and there is nothing old to look for.
   if (state.lineage != context.output_lineage) return start;
   if (state.marker_topic != settings_.marker_topic) {
-    ThrowError(ErrorKind::kUser, "operator " + context.operator_uid + ": marker topic " +
-                                     settings_.marker_topic +
-                                     " is not the one that the checkpoint "
-                                     "was made with (" +
-                                     state.marker_topic + "); set it back");
+    ThrowError(ErrorKind::kFatal, "operator " + context.operator_uid + ": marker topic " +
+                                      settings_.marker_topic +
+                                      " is not the one that the checkpoint "
+                                      "was made with (" +
+                                      state.marker_topic + "); set it back");
   }
   if (state.published) start.lane.restored->published = CheckpointId{*state.published};
   start.marker_offset = state.marker_offset;
@@ -113,6 +113,11 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
   callbacks_ = std::make_shared<Callbacks>(context);
   std::filesystem::create_directories(context.local_directory);
+  if (const auto limit = settings_.client.properties.find("message.max.bytes");
+      limit != settings_.client.properties.end()) {
+    std::from_chars(limit->second.data(), limit->second.data() + limit->second.size(),
+                    max_record_bytes_);
+  }
   const std::vector<Former> former = ReadFormer(context);
 
   std::vector<Publisher::LaneStart> lanes;
@@ -148,6 +153,14 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   NewEpoch();
 }
 
+void ExactlyOnceSink::RefuseSize(const OutputRecord& record, size_t size) const {
+  const std::optional<std::string> key =
+      record.key ? std::optional<std::string>(*record.key) : std::nullopt;
+  ThrowError(ErrorKind::kFatal, Explain(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                                        settings_.client.brokers, settings_.topic) +
+                                    ". It is " + DescribeRecord(key, size, record.timestamp_ms));
+}
+
 void ExactlyOnceSink::NewEpoch() {
   open_ = std::make_unique<EpochWriter>(context_->local_directory + "/" + "epoch-" +
                                         std::to_string(files_++));
@@ -155,6 +168,10 @@ void ExactlyOnceSink::NewEpoch() {
 }
 
 void ExactlyOnceSink::Append(const OutputRecord& record) {
+  // Before it is in a checkpoint, which would then be of no use to anybody.
+  const size_t size = (record.key ? record.key->size() : 0) +
+                      (record.value ? record.value->size() : 0) + record.headers.size();
+  if (size > max_record_bytes_) RefuseSize(record, size);
   open_->Append(record);
   if (open_->bytes() > settings_.epoch_bytes && !early_checkpoint_asked_) {
     early_checkpoint_asked_ = true;

@@ -51,6 +51,7 @@ class ExactlyOnceSink final : public SinkBackend {
   std::vector<Former> ReadFormer(const RuntimeContext& context) const;
   Publisher::LaneStart LaneOf(const RuntimeContext& context, uint32_t subtask,
                               const std::vector<Former>& former) const;
+  [[noreturn]] void RefuseSize(const OutputRecord& record, size_t size) const;
   void NewEpoch();
   void TakeStatus();
   void Sweep();
@@ -63,6 +64,7 @@ class ExactlyOnceSink final : public SinkBackend {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<EpochWriter> open_;
   uint64_t files_ = 0;
+  size_t max_record_bytes_ = 1'000'000;  // librdkafka's own default of message.max.bytes
   bool early_checkpoint_asked_ = false;
   std::vector<Epoch> epochs_;  // oldest first
   std::set<CheckpointId> in_flight_;

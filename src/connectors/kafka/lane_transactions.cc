@@ -95,7 +95,7 @@ void CreateMarkerTopic(rd_kafka_t* client, const PublicationOptions& options) {
   char reason[512];
   const Owned<rd_kafka_NewTopic_t> wish(
       rd_kafka_NewTopic_new(topic.c_str(), options.marker_partitions, -1, reason, sizeof reason));
-  if (wish == nullptr) ThrowError(ErrorKind::kUser, "marker topic " + topic + ": " + reason);
+  if (wish == nullptr) ThrowError(ErrorKind::kFatal, "marker topic " + topic + ": " + reason);
   // Small segments, so that compaction has something closed to work on.
   for (const auto& [name, value] : Settings{{"cleanup.policy", "compact"},
                                             {"segment.bytes", "1048576"},
@@ -112,10 +112,8 @@ void CreateMarkerTopic(rd_kafka_t* client, const PublicationOptions& options) {
       rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer.get()), &count);
   const auto error = rd_kafka_topic_result_error(results[0]);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR && error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-    ThrowError(
-        Classify(client, error) == ErrorClass::kRefused ? ErrorKind::kUser : ErrorKind::kExternal,
-        "marker topic " + topic +
-            " cannot be created: " + Explain(error, options.client.brokers, topic));
+    ThrowError(KindOf(client, error), "marker topic " + topic + " cannot be created: " +
+                                          Explain(error, options.client.brokers, topic));
   }
 }
 
@@ -139,7 +137,7 @@ void RequireCompaction(rd_kafka_t* client, const PublicationOptions& options) {
     if (std::string_view(rd_kafka_ConfigEntry_name(configs[i])) != "cleanup.policy") continue;
     const std::string policy = rd_kafka_ConfigEntry_value(configs[i]);
     if (policy != "compact") {
-      ThrowError(ErrorKind::kUser,
+      ThrowError(ErrorKind::kFatal,
                  "marker topic " + topic + " has cleanup.policy=" + policy +
                      " and would forget what was published; set it to compact, or name another "
                      "marker topic");
@@ -217,21 +215,17 @@ LaneTransactions::~LaneTransactions() {
 
 void LaneTransactions::OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* message,
                                         void* self) {
-  auto& failed = static_cast<LaneTransactions*>(self)->failed_delivery_;
-  // Purged messages only follow from an earlier failure.
-  if (failed == RD_KAFKA_RESP_ERR_NO_ERROR && message->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE &&
-      message->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) {
-    failed = message->err;
-  }
+  static_cast<LaneTransactions*>(self)->failed_delivery_.Add(*message);
 }
 
 P::Event LaneTransactions::Outcome(rd_kafka_resp_err_t code, const std::string& doing) {
-  const std::string words = doing + ": " + Explain(code, options_.client.brokers, options_.topic);
+  std::string words = doing + ": " + Explain(code, options_.client.brokers, options_.topic);
+  if (code == failed_delivery_.code()) words += ". It is " + failed_delivery_.Describe();
   switch (Classify(producer_.get(), code)) {
     case ErrorClass::kFenced:
       return P::Fenced{};
     case ErrorClass::kRefused:
-      return P::Refused{words};
+      return P::Refused{words, KindOf(producer_.get(), code)};
     case ErrorClass::kPassing:
       return P::OutcomeUnknown{words};
   }
@@ -243,7 +237,9 @@ P::Event LaneTransactions::Outcome(const rd_kafka_error_t* error, const std::str
   const P::Event event = Outcome(code, doing);
   // The call's own error often only says that the transaction has failed; the delivery says why.
   if (!std::holds_alternative<P::OutcomeUnknown>(event)) return event;
-  if (failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) return Outcome(failed_delivery_, doing);
+  if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return Outcome(failed_delivery_.code(), doing);
+  }
   return P::OutcomeUnknown{doing + ": " + rd_kafka_error_string(error)};
 }
 
@@ -275,7 +271,8 @@ P::Event LaneTransactions::InitOne(const std::string& transactional_id) {
   output_.reset();
   producer_.reset();  // ends its connections: nothing of it can reach the broker after this
   mapped_.clear();
-  failed_delivery_ = failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  failed_delivery_.Clear();
+  failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (WEIR_FAILPOINT("kafka.publish.init")) return P::OutcomeUnknown{"failpoint"};
   try {
     producer_ = MakeTransactionalProducer(options_, transactional_id, OnFailedDelivery, this, log_);
@@ -389,7 +386,7 @@ bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {
       failed_produce_ = Produce(producer_.get(), output_.get(), record, false, nullptr);
       if (failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
       if (failed_produce_ != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_ ||
-          failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+          failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return false;
       }
       rd_kafka_poll(producer_.get(), kQueueFullMs);
@@ -408,7 +405,7 @@ rd_kafka_resp_err_t LaneTransactions::ProduceMarker(const Marker& marker) {
         RD_KAFKA_V_KEY(key.data(), key.size()),
         RD_KAFKA_V_VALUE(const_cast<char*>(value.data()), value.size()), RD_KAFKA_V_END);
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_ ||
-        failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
       return code;
     }
     rd_kafka_poll(producer_.get(), kQueueFullMs);
@@ -424,8 +421,9 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   for (const CheckpointId id : work.epochs) {
     mapped_.push_back(std::make_unique<EpochReader>(file_of(id)));
     if (!ProduceEpoch(*mapped_.back())) {
-      const auto code =
-          failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR ? failed_delivery_ : failed_produce_;
+      const auto code = failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR
+                            ? failed_delivery_.code()
+                            : failed_produce_;
       return Outcome(code, "publishing to topic " + options_.topic);
     }
     (void)WEIR_FAILPOINT("kafka.publish.produced");
@@ -441,8 +439,8 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
                                std::to_string(options_.commit_limit.count()) + " ms"};
     }
   }
-  if (failed_delivery_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return Outcome(failed_delivery_, "publishing to topic " + options_.topic);
+  if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return Outcome(failed_delivery_.code(), "publishing to topic " + options_.topic);
   }
   (void)WEIR_FAILPOINT("kafka.publish.commit");
   const Owned<rd_kafka_error_t> error(InSlices(options_.commit_limit, [&](int ms) {

@@ -10,6 +10,7 @@
 
 #include "connectors/kafka/client.h"
 #include "connectors/kafka/epoch_file.h"
+#include "connectors/kafka/refused_record.h"
 #include "connectors/kafka/transaction_publisher.h"
 
 namespace weir::kafka {
@@ -33,15 +34,15 @@ struct PublicationOptions {
 /// "prefix-lineage-sink-subtask".
 std::string TransactionalId(const std::string& prefix, const LaneId& lane);
 
-/// Creates the marker topic if it is not there; its partition count. Throws weir::Error, kUser when
-/// the topic would lose markers.
+/// Creates the marker topic if it is not there; its partition count. Throws weir::Error, kFatal
+/// when the topic would lose markers.
 int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& log);
 
 /// Throws weir::Error when the output topic cannot be written: kUser when it does not exist.
 void RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
 
-/// A producer for the lane's transactions, not yet connected. Throws weir::Error (kUser) naming the
-/// property that is wrong.
+/// A producer for the lane's transactions, not yet connected. Throws weir::Error (kFatal) naming
+/// the property that is wrong.
 Owned<rd_kafka_t> MakeTransactionalProducer(
     const PublicationOptions& options, const std::string& transactional_id,
     void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
@@ -98,7 +99,7 @@ class LaneTransactions {
   std::vector<std::unique_ptr<EpochReader>> mapped_;
   Owned<rd_kafka_t> producer_;
   Owned<rd_kafka_topic_t> output_;
-  rd_kafka_resp_err_t failed_delivery_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  RefusedRecord failed_delivery_;
   rd_kafka_resp_err_t failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
 };
 

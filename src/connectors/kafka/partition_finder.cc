@@ -281,10 +281,8 @@ std::vector<int64_t> PartitionFinder::CommittedOffsets(
 
 void PartitionFinder::Fail(rd_kafka_resp_err_t error, const std::string& doing,
                            const std::string& topic) const {
-  const bool refused = Classify(consumer_, error) == ErrorClass::kRefused;
-  ThrowError(
-      refused ? ErrorKind::kUser : ErrorKind::kExternal,
-      doing + " topic " + topic + ": " + Explain(error, setup_.settings.client.brokers, topic));
+  ThrowError(KindOf(consumer_, error), doing + " topic " + topic + ": " +
+                                           Explain(error, setup_.settings.client.brokers, topic));
 }
 
 }  // namespace weir::kafka

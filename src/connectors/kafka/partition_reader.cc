@@ -166,7 +166,7 @@ void PartitionReader::HandleEvent(const rd_kafka_message_t& message) {
   }
   // A lost connection is the client's to mend, and it has logged it.
   if (Classify(consumer_.get(), message.err) == ErrorClass::kRefused) {
-    ThrowError(ErrorKind::kExternal,
+    ThrowError(KindOf(consumer_.get(), message.err),
                "reading from Kafka: " + Explain(message.err, settings_.client.brokers, topic));
   }
 }
@@ -215,7 +215,7 @@ void PartitionReader::BadRecord(size_t index, const std::string& reason) {
                            ToString({rd_kafka_topic_name(message.rkt), message.partition}) +
                            " cannot be decoded: " + reason;
   if (!settings_.skip_bad_records) {
-    ThrowError(ErrorKind::kUser,
+    ThrowError(ErrorKind::kFatal,  // it would come again
                what +
                    ". Mend the producer, or set .on_bad_record = kafka::Skip to leave such "
                    "records out");

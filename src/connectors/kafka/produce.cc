@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "connectors/kafka/epoch_file.h"
 
@@ -65,6 +66,16 @@ rd_kafka_resp_err_t Produce(rd_kafka_t* producer, rd_kafka_topic_t* topic,
   rd_kafka_error_destroy(error);
   if (headers != nullptr) rd_kafka_headers_destroy(headers);
   return code;
+}
+
+int64_t TimestampOf(const rd_kafka_message_t& message) {
+  // librdkafka tells no time of a message with an error, but it keeps it. Its message is not const.
+  auto& open = const_cast<rd_kafka_message_t&>(message);
+  const auto error = std::exchange(open.err, RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_timestamp_type_t type;
+  const int64_t time = rd_kafka_message_timestamp(&message, &type);
+  open.err = error;
+  return type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : time;
 }
 
 }  // namespace weir::kafka

@@ -73,7 +73,7 @@ class TransactionPublisher {
   /// Trying again cannot help (no such topic, not authorised, record too large).
   struct Refused {
     std::string reason;
-    ErrorKind kind = ErrorKind::kExternal;
+    ErrorKind kind = ErrorKind::kFatal;
   };
   struct EpochClosed {
     Epoch epoch;

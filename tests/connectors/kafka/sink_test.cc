@@ -107,6 +107,16 @@ class Subtask {
   std::string AwaitFailure() {
     return ErrorOf([&] { Await([] { return false; }); });
   }
+  /// A failure after which the job is not started again.
+  std::string AwaitEnd() {
+    try {
+      Await([] { return false; });
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFatal);
+      return error.what();
+    }
+    return "";
+  }
   /// A checkpoint from barrier to publication.
   bool Checkpoint(uint64_t id) {
     Snapshot(id);
@@ -328,13 +338,50 @@ TEST_F(SinkTest, ABigEpochAsksForACheckpointAndABacklogStopsTheRecords) {
   sink->Close();
 }
 
-TEST_F(SinkTest, ARecordThatIsTooLargeIsNamed) {
+TEST_F(SinkTest, ARecordThatIsTooLargeDoesNotReachACheckpoint) {
   Subtask<std::string> subtask(options_, {});
-  subtask.Write({std::string(3'000'000, 'x')});
-  subtask.Snapshot(1);
-  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
-  subtask.Complete(1);
-  EXPECT_THAT(subtask.AwaitFailure(), HasSubstr("message.max.bytes"));
+  EXPECT_THAT(ErrorOf([&] { subtask.Write({std::string(3'000'000, 'x')}); }),
+              AllOf(HasSubstr("message.max.bytes"), HasSubstr("record of 3000000 bytes")));
+}
+
+TEST_F(SinkTest, WhatTheBrokerRefusesEndsTheJobAndNamesTheRecord) {
+  const Timestamp now{std::chrono::duration_cast<std::chrono::milliseconds>(
+                          std::chrono::system_clock::now().time_since_epoch())
+                          .count()};
+  const Timestamp far{now.ms + 7'200'000};
+  for (const Delivery delivery : {ExactlyOnce, AtLeastOnce}) {
+    const auto end = [&](SinkOptions<Total> options, Timestamp t, const Total& bad) {
+      options.delivery = delivery;
+      Subtask<Total> subtask(options, {});
+      subtask.Write({{"ann", 1}}, now);
+      subtask.Write({bad}, t);
+      subtask.Write({{"cyd", 3}}, now);
+      subtask.Snapshot(1);
+      subtask.Complete(1);
+      return subtask.AwaitEnd();
+    };
+    const SinkOptions<Total> base{.brokers = broker_.address(), .key = &Total::customer};
+
+    SinkOptions<Total> ahead = base;
+    ahead.topic = broker_.CreateTopic("ahead", 1);
+    EXPECT_THAT(end(ahead, far, {"bob", 2}),
+                AllOf(HasSubstr("topic " + ahead.topic), HasSubstr(std::to_string(far.ms)),
+                      HasSubstr("key 'bob'"), HasSubstr("message.timestamp.after.max.ms")));
+
+    SinkOptions<Total> small = base;
+    small.topic = broker_.CreateTopic("small", 1, {{"max.message.bytes", "500"}});
+    const Total large{std::string(1000, 'x'), 1};
+    EXPECT_THAT(end(small, now, large),
+                AllOf(HasSubstr("message.max.bytes"), HasSubstr("key 'xxx")));
+
+    SinkOptions<Total> compacted = base;
+    compacted.key = [](const Total& t) {
+      return t.customer == "bob" ? std::nullopt : std::optional(t.customer);
+    };
+    compacted.topic = broker_.CreateTopic("compacted", 1, {{"cleanup.policy", "compact"}});
+    EXPECT_THAT(end(compacted, now, {"bob", 2}),
+                AllOf(HasSubstr("compacted topic"), HasSubstr("with no key"), HasSubstr(".key")));
+  }
 }
 
 TEST_F(SinkTest, ValidationNamesWhatIsWrong) {
@@ -382,7 +429,7 @@ TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
   subtask.Snapshot(1);
   ASSERT_TRUE(subtask.AwaitAcknowledge(1));
   broker_.Suspend();
-  subtask.Write({"b"});
+  subtask.Write({"b"}, Timestamp{12345});
   subtask.Snapshot(2);
   const bool sent_again =
       subtask.Await([&] { return subtask.harness().counters["kafka_send_retries"] > 0; });
@@ -390,7 +437,10 @@ TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
   ASSERT_TRUE(sent_again);
   EXPECT_THAT(subtask.harness().log(), HasSubstr("sent again"));
   ASSERT_TRUE(subtask.AwaitAcknowledge(2));
-  EXPECT_THAT(Committed(), ::testing::Contains("b"));
+  const auto records = broker_.Read(options_.topic, Isolation::kReadCommitted);
+  ASSERT_GE(records.size(), 2u);
+  EXPECT_EQ(records[1].value, "b");
+  EXPECT_EQ(records[1].timestamp_ms, 12345) << "its own time, again";
 }
 
 TEST_F(SinkTest, AtLeastOnceGivesUpWithTheReason) {
