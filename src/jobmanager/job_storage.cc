@@ -78,6 +78,7 @@ absl::Status JobStorage::OpenLog() {
       CheckpointLog::TakeOver(*shared, leadership_.epoch, leadership_.holder,
                               leadership_.incarnation, RestorePolicy::kNewest);
   if (!log.ok()) return Note(log.status());
+  if (absl::Status s = CheckNewest(**log); !s.ok()) return s;
   storage_ = std::move(shared);
   log_ = *std::move(log);
   const CheckpointPolicy policy = PlanOf(record_.graph(), record_.artifact_hash()).checkpoint;
@@ -86,6 +87,33 @@ absl::Status JobStorage::OpenLog() {
       GarbageOptions{.retained = policy.retained,
                      .grace = std::max<milliseconds>(std::chrono::hours(1), 2 * policy.timeout)});
   return absl::OkStatus();
+}
+
+absl::Status JobStorage::CheckNewest(const CheckpointLog& log) const {
+  const std::vector<CheckpointLogEntry>& found = log.checkpoints();
+  if (!found.empty() && found.back().entry.manifest().job_id() != record_.job_id()) {
+    return absl::DataLossError(absl::StrCat(
+        found.back().path, " in ", record_.checkpoint_directory(), " is a checkpoint of the job ",
+        found.back().entry.manifest().job_id(), ", not of ", record_.job_id()));
+  }
+  const uint64_t newest = found.empty() ? 0 : found.back().entry.manifest().checkpoint_id();
+  if (newest >= record_.last_checkpoint_id()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "checkpoint ", record_.last_checkpoint_id(), " was complete, but its manifest is missing in ",
+      record_.checkpoint_directory(), "/log, where ",
+      newest == 0 ? "there is none" : absl::StrCat("the newest is of checkpoint ", newest),
+      "; an older checkpoint is used only if asked for, by weir run --from-savepoint"));
+}
+
+void JobStorage::NoteNewest() {
+  if (log_->checkpoints().empty()) return;
+  const uint64_t newest = log_->checkpoints().back().entry.manifest().checkpoint_id();
+  if (record_.last_checkpoint_id() != 0 && garbage_->retained() == 1) return;
+  record_.set_last_checkpoint_id(newest);
+  if (const absl::Status s = Store(); !s.ok()) {
+    log::Warn("the newest checkpoint was not noted in the job's record",
+              {{"reason", std::string(s.message())}});
+  }
 }
 
 JobEvent JobStorage::Prepare(AttemptId attempt, const std::set<TaskManagerId>& task_managers) {
@@ -131,6 +159,7 @@ JobEvent JobStorage::Prepare(AttemptId attempt, const std::set<TaskManagerId>& t
   prepared.id_limit = UsableLimit();
 
   record_.set_attempt(attempt.value);
+  if (!log_->checkpoints().empty()) record_.set_last_checkpoint_id(prepared.last_completed.value);
   record_.clear_task_managers();
   for (const TaskManagerId& id : task_managers) record_.add_task_managers(id.value);
   if (absl::Status s = Store(); !s.ok()) return failed(s, "cannot store the attempt's number");
@@ -197,6 +226,7 @@ CheckpointEvent JobStorage::Reserve(CheckpointId limit) {
 }
 
 void JobStorage::Prune() {
+  NoteNewest();
   absl::StatusOr<GarbageReport> report = garbage_->AfterCommit();
   const std::chrono::nanoseconds now = leadership_.clock->Monotonic();
   if (report.ok() && (!last_sweep_ || now - *last_sweep_ > kSweepEvery)) {

@@ -71,6 +71,10 @@ class JobStorage {
 
  private:
   absl::Status OpenLog();
+  /// What the log holds is this job's, and not older than what the record knows of.
+  absl::Status CheckNewest(const CheckpointLog& log) const;
+  /// The first checkpoint goes into the record, and with several retained every one.
+  void NoteNewest();
   absl::Status Note(absl::Status status);
   proto::Manifest ManifestOf(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
                              absl::Status* status) const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "state/checkpoint/state_file.h"
 
 namespace weir {
 namespace {
@@ -50,18 +51,7 @@ class StoredSegment final : public SegmentSource {
       bytes = cached_;
       return absl::OkStatus();
     }
-    bytes.resize(extent.length());
-    if (absl::Status s =
-            storage_.Read(handle_.file(), extent.offset(), {bytes.data(), bytes.size()});
-        !s.ok()) {
-      return s;
-    }
-    if (StableHash(std::string_view(bytes)) != extent.checksum()) {
-      return absl::DataLossError(handle_.file() + ": checksum of bytes " +
-                                 std::to_string(extent.offset()) + " to " +
-                                 std::to_string(extent.offset() + extent.length()) +
-                                 " does not match; the checkpoint is damaged");
-    }
+    if (absl::Status s = weir::ReadExtent(storage_, handle_, extent, bytes); !s.ok()) return s;
     cached_ = bytes;
     cached_offset_ = extent.offset();
     return absl::OkStatus();

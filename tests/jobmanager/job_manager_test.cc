@@ -451,6 +451,28 @@ TEST_F(JobManagerTest, ADamagedCheckpointIsNamedAndNoOlderOneIsTaken) {
   EXPECT_EQ(Cluster().slots_free(), 2u);
 }
 
+TEST_F(JobManagerTest, AManifestThatIsMissingIsNotReplacedByAnOlderOne) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitFor(job, "some checkpoints",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  manager_->Stop();
+  manager_.reset();
+  tm->BreakStream();
+  const std::string log = directory_ + "/checkpoints/" + job + "/log";
+  std::filesystem::path newest;
+  for (const auto& file : std::filesystem::directory_iterator(log)) {
+    newest = std::max(newest, file.path());
+  }
+  std::filesystem::remove(newest);
+
+  StartJobManager();
+  auto again = TaskManager();
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
+  EXPECT_NE(ended.reason().find("its manifest is missing in " + log), std::string::npos)
+      << ended.reason();
+}
+
 TEST_F(JobManagerTest, ACommitThatFailsIsToleratedAndAnEndThatCannotBeStoredIsTriedAgain) {
   SetFailpoint("jobmanager.before_commit", "error:2");
   SetFailpoint("jobmanager.before_end", "error:1");

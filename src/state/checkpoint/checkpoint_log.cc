@@ -149,11 +149,18 @@ absl::Status CheckpointLog::FencedBy(const proto::LogEntry& other) {
   return fenced_;
 }
 
-absl::Status CheckpointLog::Append(const std::string& bytes) {
+absl::Status CheckpointLog::Append(proto::LogEntry entry) {
   if (!fenced_.ok()) return fenced_;
   constexpr int kAppendTries = 3;
   absl::Status status;
   for (int i = 0; i < kAppendTries;) {
+    entry.set_slot(next_slot_);
+    const std::string bytes = EncodeLogEntry(entry);
+    if (bytes.size() > kMaxManifestBytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the manifest of checkpoint ", entry.manifest().checkpoint_id(), " has ",
+                       bytes.size(), " bytes, above the limit of ", kMaxManifestBytes));
+    }
     status = storage_.CreateIfAbsent(CheckpointLogPath(next_slot_), bytes);
     const bool ask = absl::IsAlreadyExists(status) || OutcomeUnknown(status);
     if (ask) status = Resolve(bytes);
@@ -215,7 +222,7 @@ absl::Status CheckpointLog::AppendLeader(uint64_t end_id) {
   leader->set_incarnation(incarnation_);
   leader->set_first_checkpoint_id(id_limit_.value);
   leader->set_end_checkpoint_id(end_id);
-  const absl::Status appended = Append(EncodeLogEntry(entry));
+  const absl::Status appended = Append(std::move(entry));
   if (appended.ok()) id_limit_ = CheckpointId(end_id);
   return appended;
 }
@@ -252,13 +259,7 @@ absl::Status CheckpointLog::Commit(const proto::Manifest& manifest) {
 
   proto::LogEntry entry;
   *entry.mutable_manifest() = manifest;
-  const std::string bytes = EncodeLogEntry(entry);
-  if (bytes.size() > kMaxManifestBytes) {
-    return absl::ResourceExhaustedError(absl::StrCat("the manifest of checkpoint ", id, " has ",
-                                                     bytes.size(), " bytes, above the limit of ",
-                                                     kMaxManifestBytes));
-  }
-  const absl::Status status = Append(bytes);
+  const absl::Status status = Append(std::move(entry));
   if (status.ok()) Committed(manifest);
   if (OutcomeUnknown(status)) in_doubt_.push_back(manifest);
   if (status.ok() || OutcomeUnknown(status)) last_id_ = CheckpointId(id);

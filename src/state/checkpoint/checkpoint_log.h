@@ -117,8 +117,8 @@ class CheckpointLog {
   CheckpointLog(CheckpointStorage& storage, LeaderEpoch epoch, std::string incarnation)
       : storage_(storage), epoch_(epoch), incarnation_(std::move(incarnation)) {}
 
-  /// Fills the next slot with `bytes`, resolving doubt as far as the storage allows.
-  absl::Status Append(const std::string& bytes);
+  /// Fills the next slot with `entry`, resolving doubt as far as the storage allows.
+  absl::Status Append(proto::LogEntry entry);
   /// After AlreadyExists or Unknown: what is in the next slot? Ok: `bytes`. NotFound: nothing,
   /// here or behind it. AlreadyExists: an earlier commit of ours that was in doubt and now counts.
   absl::Status Resolve(const std::string& bytes);

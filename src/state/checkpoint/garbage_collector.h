@@ -42,6 +42,8 @@ class GarbageCollector {
  public:
   GarbageCollector(CheckpointLog& log, GarbageOptions options) : log_(log), options_(options) {}
 
+  uint32_t retained() const { return options_.retained; }
+
   /// After each successful commit: drops what exceeds the retained number, and deletes what
   /// earlier calls dropped. Costs what it deletes; lists nothing but the log.
   absl::StatusOr<GarbageReport> AfterCommit();

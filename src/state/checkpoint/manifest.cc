@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "state/checkpoint/state_file.h"
@@ -95,6 +96,11 @@ absl::StatusOr<proto::LogEntry> DecodeLogEntry(std::string_view bytes, std::stri
   }
   if (entry.entry_case() == proto::LogEntry::ENTRY_NOT_SET) {
     return Damaged(name, "holds neither a checkpoint nor a leader");
+  }
+  if (const std::string slot = absl::StrFormat("%020d", entry.slot());
+      entry.slot() != 0 && name != slot && !name.ends_with("/" + slot)) {
+    return Damaged(
+        name, absl::StrCat("was written as log/", slot, ": it is in the place of another entry"));
   }
   return entry;
 }

@@ -29,6 +29,7 @@ absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
   // What an earlier try copied without syncing the folder is made durable by listing it.
   if (absl::Status s = to.List("data").status(); !s.ok()) return s;
 
+  entry.set_slot(1);
   const std::string bytes = EncodeLogEntry(entry);
   const std::string path = CheckpointLogPath(1);
   absl::Status written = to.CreateIfAbsent(path, bytes);

@@ -45,6 +45,14 @@ bool IsWholeFile(const proto::StateHandle& handle) {
   return true;
 }
 
+// A file that a checkpoint names and that is gone is damage: it does not come back by waiting.
+absl::Status Named(const proto::StateHandle& handle, const absl::Status& read) {
+  if (!absl::IsNotFound(read)) return read;
+  return absl::DataLossError(absl::StrCat(read.message(), "; checkpoint ", handle.checkpoint_id(),
+                                          " wrote it (operator ", handle.operator_uid(),
+                                          ", subtask ", handle.subtask(), ")"));
+}
+
 }  // namespace
 
 std::string DataFileName::NewPath(const std::string& label) const {
@@ -65,24 +73,29 @@ absl::StatusOr<DataFileName> DataFileName::Parse(const std::string& path) {
   return absl::NotFoundError(absl::StrCat(path, " is not the name of a data file"));
 }
 
-absl::StatusOr<bool> StateReader::Next(std::string& bytes) {
-  bytes.clear();
-  if (next_ == handle_.extents_size()) return false;
-  const proto::Extent& extent = handle_.extents(next_);
+absl::Status ReadExtent(CheckpointStorage& storage, const proto::StateHandle& handle,
+                        const proto::Extent& extent, std::string& bytes) {
   if (extent.length() > kExtentLimit) {
-    return absl::DataLossError(absl::StrCat(handle_.file(), " in ", storage_.Describe(),
+    return absl::DataLossError(absl::StrCat(handle.file(), " in ", storage.Describe(),
                                             " has an extent of ", extent.length(),
                                             " bytes, above the limit of ", kExtentLimit));
   }
   bytes.resize(extent.length());
-  const absl::Status read = storage_.Read(handle_.file(), extent.offset(), std::span<char>(bytes));
-  if (!read.ok()) return read;
-  if (StableHash(std::string_view(bytes)) != extent.checksum()) {
-    return absl::DataLossError(absl::StrCat(
-        handle_.file(), " in ", storage_.Describe(), " is damaged: the checksum of the ",
-        extent.length(), " bytes at ", extent.offset(), " does not match (operator ",
-        handle_.operator_uid(), ", subtask ", handle_.subtask(), ", written by checkpoint ",
-        handle_.checkpoint_id(), ")"));
+  const absl::Status read = storage.Read(handle.file(), extent.offset(), std::span<char>(bytes));
+  if (!read.ok()) return Named(handle, read);
+  if (StableHash(std::string_view(bytes)) == extent.checksum()) return read;
+  return absl::DataLossError(
+      absl::StrCat(handle.file(), " in ", storage.Describe(), " is damaged: the checksum of the ",
+                   extent.length(), " bytes at ", extent.offset(), " does not match (operator ",
+                   handle.operator_uid(), ", subtask ", handle.subtask(),
+                   ", written by checkpoint ", handle.checkpoint_id(), ")"));
+}
+
+absl::StatusOr<bool> StateReader::Next(std::string& bytes) {
+  bytes.clear();
+  if (next_ == handle_.extents_size()) return false;
+  if (absl::Status s = ReadExtent(storage_, handle_, handle_.extents(next_), bytes); !s.ok()) {
+    return s;
   }
   ++next_;
   return true;
@@ -113,7 +126,7 @@ absl::Status ReadStateRange(CheckpointStorage& storage, const proto::StateHandle
       const uint64_t skip = offset - begin;
       const size_t n = std::min<uint64_t>(out.size(), e.length() - skip);
       const absl::Status s = storage.Read(handle.file(), e.offset() + skip, out.first(n));
-      if (!s.ok()) return s;
+      if (!s.ok()) return Named(handle, s);
       out = out.subspan(n);
       offset += n;
     }

@@ -33,6 +33,11 @@ struct DataFileName {
   static absl::StatusOr<DataFileName> Parse(const std::string& path);
 };
 
+/// Reads and verifies one extent of a handle. A file that is gone is DataLoss, as a damaged one is:
+/// a checkpoint names it, and waiting does not bring it back.
+[[nodiscard]] absl::Status ReadExtent(CheckpointStorage& storage, const proto::StateHandle& handle,
+                                      const proto::Extent& extent, std::string& bytes);
+
 /// Reads the bytes of a handle, extent by extent, each verified before it is given out.
 /// Used by one thread at a time; blocks.
 class StateReader {

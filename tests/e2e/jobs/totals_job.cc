@@ -47,6 +47,8 @@ class OwnState final : public weir::KeyedProcessFunction<std::string, Row, std::
 
 WEIR_JOB(env, args) {
   env.settings().checkpoints.interval = std::chrono::milliseconds(200);
+  env.settings().checkpoints.retain_on_cancel = args.Has("retain");
+  env.settings().checkpoints.retained = static_cast<uint32_t>(args.GetInt("retained", 1));
   const int64_t keys = args.GetInt("keys", 100);
   weir::GenerateOptions options;
   options.count = static_cast<uint64_t>(args.GetInt("count", 1000));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -61,6 +62,24 @@ TEST_F(CheckpointLogTest, ACommittedCheckpointIsFoundByTheNextLeader) {
   ASSERT_TRUE(newest.ok());
   EXPECT_EQ((*newest)->entry.manifest().checkpoint_id(), 4u);
   EXPECT_EQ(ReadManifest(*storage_, (*newest)->path)->checkpoint_id(), 4u);
+}
+
+TEST_F(CheckpointLogTest, AnEntryInThePlaceOfAnotherIsDamage) {
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+  }
+  const std::string newest = CheckpointLogPath(3);
+  std::filesystem::copy_file(directory_ / "job/" + CheckpointLogPath(2),
+                             directory_ / "job/" + newest,
+                             std::filesystem::copy_options::overwrite_existing);
+  const absl::Status read = ReadManifest(*storage_, newest).status();
+  EXPECT_TRUE(absl::IsDataLoss(read)) << read;
+  EXPECT_THAT(std::string(read.message()), HasSubstr(newest));
+  const absl::Status taken = TakeOver(2).status();
+  EXPECT_TRUE(absl::IsDataLoss(taken)) << taken;
+  EXPECT_THAT(std::string(taken.message()), HasSubstr(newest));
 }
 
 TEST_F(CheckpointLogTest, IdsAreNeverUsedAgainNotEvenAbortedOnes) {
