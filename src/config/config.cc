@@ -25,6 +25,8 @@ constexpr size_t kMaxFileBytes = 1 << 20;
 
 // WEIR_ variables that are not settings: the file's place, the tests' failpoints.
 constexpr const char* kNotSettings[] = {"WEIR_CONFIG", "WEIR_FAILPOINTS"};
+// Of tools/kafka.
+constexpr const char* kNotSettingsPrefix = "WEIR_KAFKA_";
 
 // Names that others set for us. Variables with these beginnings belong to many programs, so a
 // wrong one is told only when it is nearly right.
@@ -201,7 +203,8 @@ void Loader::Environment(const std::map<std::string, std::string>& variables) {
       continue;
     }
     if (std::find(std::begin(kNotSettings), std::end(kNotSettings), name) !=
-        std::end(kNotSettings)) {
+            std::end(kNotSettings) ||
+        absl::StartsWith(name, kNotSettingsPrefix)) {
       continue;
     }
     const bool ours = absl::StartsWith(name, "WEIR_");
