@@ -127,6 +127,7 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   if (lanes[0].lane.restored) marker_ = lanes[0].lane.restored->published;
   for (const Publisher::Epoch& epoch : lanes[0].epochs) {
     epochs_.push_back({.checkpoint = epoch.checkpoint, .file = epoch.file, .own_file = false});
+    closed_bytes_ += epoch.file.length;
   }
   if (lanes[0].lane.restored) completed_ = lanes[0].lane.restored->checkpoint;
   for (const Former& other : former) {
@@ -164,7 +165,7 @@ void ExactlyOnceSink::RefuseSize(const OutputRecord& record, size_t size) const 
 void ExactlyOnceSink::NewEpoch() {
   open_ = std::make_unique<EpochWriter>(context_->local_directory + "/" + "epoch-" +
                                         std::to_string(files_++));
-  early_checkpoint_asked_ = false;
+  ask_at_ = std::max<uint64_t>(settings_.epoch_bytes, 1);
 }
 
 void ExactlyOnceSink::Append(const OutputRecord& record) {
@@ -173,20 +174,48 @@ void ExactlyOnceSink::Append(const OutputRecord& record) {
                       (record.value ? record.value->size() : 0) + record.headers.size();
   if (size > max_record_bytes_) RefuseSize(record, size);
   open_->Append(record);
-  if (open_->bytes() > settings_.epoch_bytes && !early_checkpoint_asked_) {
-    early_checkpoint_asked_ = true;
-    if (context_->request_checkpoint) context_->request_checkpoint();
-  }
+  if (open_->bytes() < ask_at_) return;
+  ask_at_ += std::max<uint64_t>(settings_.epoch_bytes, 1);
+  if (context_->request_checkpoint) context_->request_checkpoint();
 }
 
+uint64_t ExactlyOnceSink::Unpublished() const { return closed_bytes_ + open_->bytes(); }
+
 bool ExactlyOnceSink::HasRoom() {
-  // Only what needs no further checkpoint to be published may stop the records: they stand in front
-  // of the barrier.
-  uint64_t backlog = 0;
+  const uint64_t unpublished = Unpublished();
+  if (unpublished < settings_.backlog_bytes) return NoteRoom(true);
+  // Records stand in front of the next barrier: they may wait only for what needs no further one,
+  // which is Kafka, or a checkpoint whose barrier has passed here (then it has passed all that
+  // feeds us, too).
+  uint64_t due = 0;
   for (const Epoch& epoch : epochs_) {
-    if (!epoch.published && epoch.checkpoint <= completed_) backlog += epoch.file.length;
+    if (!epoch.published && epoch.checkpoint <= completed_) due += epoch.file.length;
   }
-  return backlog < settings_.backlog_bytes;
+  if (due >= settings_.backlog_bytes || !in_flight_.empty()) return NoteRoom(false);
+  if (unpublished >= 2 * settings_.backlog_bytes) {
+    ThrowError(
+        ErrorKind::kExternal,
+        std::to_string(unpublished) + " bytes of output for topic " + settings_.topic +
+            " stand on this disk, twice .backlog_bytes, because no checkpoint completes; see "
+            "why (weir describe), take them more often, or raise .backlog_bytes of the sink");
+  }
+  return NoteRoom(true);
+}
+
+bool ExactlyOnceSink::NoteRoom(bool room) {
+  if (room != waiting_) return room;
+  waiting_ = !room;
+  context_->log_warning(
+      room
+          ? "records for Kafka topic " + settings_.topic + " go on"
+          : "records for Kafka topic " + settings_.topic + " wait: " +
+                std::to_string(Unpublished()) + " bytes of output are not published yet (limit " +
+                std::to_string(settings_.backlog_bytes) + ", .backlog_bytes of the sink)" +
+                (in_flight_.empty() ? "; does the broker answer?"
+                                    : "; checkpoint " + std::to_string(in_flight_.rbegin()->value) +
+                                          " is under way"));
+  if (!room && context_->add_to_counter) context_->add_to_counter("kafka_backlog_stops", 1);
+  return room;
 }
 
 std::string ExactlyOnceSink::EncodeState(CheckpointId id) const {
@@ -212,6 +241,7 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
   const Publisher::Epoch closed{id, open_->Close()};
   publisher_->CloseEpoch(closed);
   epochs_.push_back({.checkpoint = id, .file = closed.file});
+  closed_bytes_ += closed.file.length;
   NewEpoch();
   in_flight_.insert(id);
   for (Epoch& epoch : epochs_) {
@@ -224,6 +254,10 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
         .pieces = epoch.file.pieces};
   }
   state.values[kStateName] = EncodeState(id);
+  if (context_->set_gauge) {
+    context_->set_gauge("kafka_unpublished_bytes", settings_.topic,
+                        static_cast<double>(Unpublished()));
+  }
 }
 
 bool ExactlyOnceSink::ReadyToAcknowledge(CheckpointId) {
@@ -274,7 +308,9 @@ void ExactlyOnceSink::TakeStatus() {
   }
   if (!news) return;
   for (Epoch& epoch : epochs_) {
-    if (epoch.checkpoint <= status_.published_up_to) epoch.published = true;
+    if (epoch.published || epoch.checkpoint > status_.published_up_to) continue;
+    epoch.published = true;
+    closed_bytes_ -= epoch.file.length;
   }
   Sweep();
 }

@@ -53,6 +53,9 @@ class ExactlyOnceSink final : public SinkBackend {
                               const std::vector<Former>& former) const;
   [[noreturn]] void RefuseSize(const OutputRecord& record, size_t size) const;
   void NewEpoch();
+  /// On this disk and not known to be in Kafka, the open epoch included.
+  uint64_t Unpublished() const;
+  bool NoteRoom(bool room);
   void TakeStatus();
   void Sweep();
   std::string EncodeState(CheckpointId id) const;
@@ -65,8 +68,10 @@ class ExactlyOnceSink final : public SinkBackend {
   std::unique_ptr<EpochWriter> open_;
   uint64_t files_ = 0;
   size_t max_record_bytes_ = 1'000'000;  // librdkafka's own default of message.max.bytes
-  bool early_checkpoint_asked_ = false;
-  std::vector<Epoch> epochs_;  // oldest first
+  uint64_t ask_at_ = 0;                  // bytes of the open epoch at which to ask for a checkpoint
+  bool waiting_ = false;                 // the log says that records wait
+  std::vector<Epoch> epochs_;            // oldest first
+  uint64_t closed_bytes_ = 0;            // of epochs_ that are not published
   std::set<CheckpointId> in_flight_;
   CheckpointId completed_;
   // What the restored checkpoint knew of the own lane, until the publisher knows better.

@@ -66,6 +66,13 @@ struct SinkOptions {
   /// Handed to librdkafka; see ClientOptions.
   std::map<std::string, std::string> properties = {};
   uint64_t memory_bytes = 64u << 20;
+  /// Exactly once: an open epoch that has grown by this many bytes asks for a checkpoint ahead of
+  /// time.
+  uint64_t epoch_bytes = 256u << 20;
+  /// Exactly once: what of a subtask's output may stand on its TaskManager's disk before Kafka has
+  /// it. At this many bytes records wait for Kafka and for the checkpoint that is under way; where
+  /// they cannot, because none is, twice as many bytes fail the attempt.
+  uint64_t backlog_bytes = uint64_t{4} << 30;
   /// Give each record the event time of its row; otherwise it has the time when it is sent.
   bool event_time = true;
   /// Where markers of published checkpoints are kept (exactly once); created if it is missing.
@@ -132,6 +139,8 @@ weir::Sink<T> Sink(SinkOptions<T> options) {
       .topic = options.topic,
       .transaction_prefix = options.transaction_prefix,
       .marker_topic = options.marker_topic,
+      .epoch_bytes = options.epoch_bytes,
+      .backlog_bytes = options.backlog_bytes,
   };
   const Delivery delivery = options.delivery;
   weir::Sink<T> sink;

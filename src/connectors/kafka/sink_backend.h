@@ -27,9 +27,8 @@ struct SinkSettings {
   std::string topic;
   std::string transaction_prefix = "weir";
   std::string marker_topic = "weir-output-markers";
-  /// An open epoch that has grown to this asks for a checkpoint ahead of time.
+  /// See SinkOptions.
   uint64_t epoch_bytes = 256u << 20;
-  /// Output of completed checkpoints that Kafka has not taken yet: at this much records wait.
   uint64_t backlog_bytes = uint64_t{4} << 30;
 };
 

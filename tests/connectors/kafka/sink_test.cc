@@ -313,7 +313,7 @@ TEST_F(SinkTest, ABigEpochAsksForACheckpointAndABacklogStopsTheRecords) {
   const auto sink = MakeExactlyOnceSink({.client = {.brokers = options_.brokers},
                                          .topic = options_.topic,
                                          .epoch_bytes = 1'000'000,
-                                         .backlog_bytes = 1'000'000});
+                                         .backlog_bytes = 1'500'000});
   sink->Open(harness.context);
   const auto await = [&](const std::function<bool()>& wished) {
     return harness.RunUntil([&] {
@@ -324,17 +324,25 @@ TEST_F(SinkTest, ABigEpochAsksForACheckpointAndABacklogStopsTheRecords) {
   ASSERT_TRUE(await([&] { return sink->ReadyToAcknowledge(CheckpointId{1}); }));
   const std::string value(1000, 'x');
   for (int i = 0; i < 2000; ++i) sink->Append({.value = value});
-  EXPECT_EQ(harness.checkpoints_requested, 1);
+  EXPECT_EQ(harness.checkpoints_requested, 2) << "once for each epoch_bytes";
   EXPECT_TRUE(sink->HasRoom()) << "only a checkpoint frees the open epoch";
   OperatorStateSnapshot state;
   sink->Snapshot(CheckpointId{1}, state);
-  EXPECT_TRUE(sink->HasRoom());
+  EXPECT_FALSE(sink->HasRoom()) << "checkpoint 1 will end";
+  EXPECT_THAT(harness.log(), HasSubstr("checkpoint 1 is under way"));
+  EXPECT_GE(harness.gauges["kafka_unpublished_bytes/" + options_.topic], 2'000'000);
+  sink->NotifyCheckpointAborted(CheckpointId{1});
+  EXPECT_TRUE(sink->HasRoom()) << "the next checkpoint stands behind the records";
+  sink->Snapshot(CheckpointId{2}, state);
   broker_.Suspend();
-  sink->NotifyCheckpointComplete(CheckpointId{1});
-  EXPECT_FALSE(sink->HasRoom());
+  sink->NotifyCheckpointComplete(CheckpointId{2});
+  EXPECT_FALSE(sink->HasRoom()) << "Kafka does not take it";
   broker_.Resume();
   EXPECT_TRUE(await([&] { return sink->HasRoom(); }));
   EXPECT_EQ(Committed().size(), 2000u);
+  for (int i = 0; i < 3000; ++i) sink->Append({.value = value});
+  EXPECT_THAT(ErrorOf([&] { sink->HasRoom(); }),
+              AllOf(HasSubstr("no checkpoint completes"), HasSubstr(".backlog_bytes")));
   sink->Close();
 }
 
