@@ -1,5 +1,6 @@
 #include "runtime/exchange/exchange.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -28,11 +29,28 @@ absl::Status Validate(const ExchangeOptions& options) {
   return absl::OkStatus();
 }
 
+// Floating buffers, at least two and at most as many as have `bytes` with the exclusive ones.
+uint32_t Within(size_t bytes, size_t segment_bytes, uint32_t exclusive, uint32_t floating) {
+  const size_t buffers = bytes / segment_bytes;
+  const size_t most = buffers > exclusive + 2 ? buffers - exclusive : 2;
+  return static_cast<uint32_t>(std::min<size_t>(floating, most));
+}
+
+ExchangeOptions WithinTheCache(ExchangeOptions options, size_t segment_bytes) {
+  CreditOptions& credit = options.credit;
+  credit.floating_per_sender = Within(kMaxBytesPerSender, segment_bytes,
+                                      credit.exclusive_per_channel, credit.floating_per_sender);
+  credit.floating_per_gate = Within(kMaxBytesPerGate, segment_bytes, 0, credit.floating_per_gate);
+  return options;
+}
+
 }  // namespace
 
 Exchange::Exchange(const ExchangeOptions& options, NetworkBufferPool* pool,
                    FailureCallback on_failure)
-    : options_(options), pool_(pool), on_failure_(std::move(on_failure)) {}
+    : options_(WithinTheCache(options, pool->segment_bytes())),
+      pool_(pool),
+      on_failure_(std::move(on_failure)) {}
 
 absl::StatusOr<std::unique_ptr<Exchange>> Exchange::Start(const ExchangeOptions& options,
                                                           NetworkBufferPool* pool,

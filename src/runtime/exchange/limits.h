@@ -24,6 +24,11 @@ inline constexpr size_t kFullMessageBytes = size_t{128} << 10;
 inline constexpr size_t kMaxMessageBytes =
     kFullMessageBytes + kMaxSegmentBytes + (size_t{64} << 10);
 
+/// Floating buffers of one channel and of one gate: what is under way beyond the processor's cache
+/// is read from memory when it leaves, which costs more than waiting for credit saves.
+inline constexpr size_t kMaxBytesPerSender = size_t{1} << 20;
+inline constexpr size_t kMaxBytesPerGate = size_t{2} << 20;
+
 /// Opaque bytes of one control element (watermark, barrier ...).
 inline constexpr size_t kMaxControlBytes = 1024;
 /// One record, serialised. Larger ones are refused by name.

@@ -133,6 +133,34 @@ TEST(Exchange, AConsumerThatNeverReadsBoundsItsSender) {
   });
 }
 
+// Of large buffers fewer float: 2 of 1 MiB beside the exclusive ones, on either side.
+TEST(Exchange, LargeBuffersAreBoundedInBytes) {
+  constexpr size_t kMiB = size_t{1} << 20;
+  OneChannel edge({}, /*segments=*/16, /*segment_bytes=*/kMiB);
+  const std::string row(kMiB / 2, 'x');
+  edge.to.RunUntil([&] {
+    while (edge.sender->HasRoom()) EXPECT_TRUE(SendRow(*edge.sender, row).ok());
+    return edge.sender->metrics()->queued_buffers.Get() > 0 && edge.receiver().Front() != nullptr;
+  });
+  EXPECT_LE(edge.from.pool().stats().peak_segments, 4u);
+  uint64_t received = 0;
+  const auto read_all = [&] {
+    while (const Element* element = edge.receiver().Front()) {
+      received += element->rows;
+      edge.receiver().Pop();
+    }
+  };
+  edge.to.RunUntil([&] {
+    while (received < 40 && edge.sender->HasRoom()) {
+      EXPECT_TRUE(SendRow(*edge.sender, row).ok());
+    }
+    read_all();
+    return received >= 40;
+  });
+  EXPECT_LE(edge.from.pool().stats().peak_segments, 4u);
+  EXPECT_LE(edge.to.pool().stats().peak_segments, 4u);
+}
+
 TEST(Exchange, ASlowChannelDoesNotBlockAnotherOfTheSameConnection) {
   ExchangeNode from("sender"), to("receiver");
   auto slow_gate = *to.exchange().OpenGate(kAttempt, {kChannel}, &to.parker());
