@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "log/log.h"
+#include "taskmanager/network_need.h"
 #include "taskmanager/slot_watchdog.h"
 #include "taskmanager/subtask_metrics.h"
 
@@ -135,35 +136,6 @@ JobAttempt LocalAttempt::DataPlaneAttempt() const {
           .epoch = LeaderEpoch(leader_epoch_)};
 }
 
-// Before the first channel is opened, so that the refusal names the whole need and nothing waits
-// for buffers that never come.
-void LocalAttempt::CheckNetworkBuffers() const {
-  std::vector<EdgeShape> edges;
-  for (const JobEdge& edge : prepared_.graph->edges) {
-    edges.push_back({.source = edge.source,
-                     .target = edge.target,
-                     .producers = prepared_.graph->vertex(edge.source).parallelism,
-                     .consumers = prepared_.graph->vertex(edge.target).parallelism,
-                     .partitioning = edge.partitioning});
-  }
-  std::map<SubtaskId, uint64_t> process_of;
-  for (const auto& placement : deploy_.placements()) {
-    process_of[FromProto(placement.subtask())] = placement.task_manager();
-  }
-  const uint64_t ends = RemoteChannelEnds(
-      edges, [&](SubtaskId subtask) { return process_of.at(subtask); })[deploy_.your_index()];
-  const uint64_t needed = ends * env_.exchange->exclusive_per_channel();
-  if (env_.network->CheckExclusive(needed).ok()) return;
-  const NetworkBufferStats pool = env_.network->stats();
-  ThrowError(needed > pool.total_segments ? ErrorKind::kFatal : ErrorKind::kExternal,
-             "this part of the job needs " + std::to_string(needed) + " network buffers (" +
-                 std::to_string(env_.exchange->exclusive_per_channel()) + " for each of its " +
-                 std::to_string(ends) + " ends of channels to other TaskManagers), the pool has " +
-                 std::to_string(pool.total_segments) + ", of which " +
-                 std::to_string(pool.exclusive_segments) +
-                 " are set aside already; raise network.buffers, or lower the parallelism");
-}
-
 RunningMark LocalAttempt::MarkOf(SubtaskId subtask, uint32_t slot) {
   const JobVertex& vertex = prepared_.graph->vertex(subtask.vertex);
   BlackBox::Subtask entry{.job_id = deploy_.attempt().job_id(),
@@ -177,7 +149,10 @@ RunningMark LocalAttempt::MarkOf(SubtaskId subtask, uint32_t slot) {
 }
 
 void LocalAttempt::Deploy() {
-  CheckNetworkBuffers();
+  // Before the first channel is opened: the refusal names the whole need, and nothing waits for
+  // buffers that never come.
+  CheckNetworkBuffers(*prepared_.graph, deploy_, env_.exchange->exclusive_per_channel(),
+                      *env_.network);
   std::vector<std::string> addresses;
   for (const auto& peer : deploy_.task_managers()) addresses.push_back(peer.data_address());
   channels_ =

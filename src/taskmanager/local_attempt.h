@@ -77,7 +77,6 @@ class LocalAttempt final : private SubtaskListener {
  private:
   void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
-  void CheckNetworkBuffers() const;
   void AddSinksOfKeyedOperators();
   RunningMark MarkOf(SubtaskId subtask, uint32_t slot);
   JobAttempt DataPlaneAttempt() const;
