@@ -31,6 +31,8 @@ namespace weir::jobmanager {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;
+// Who connects and says nothing is not kept for gRPC's two minutes.
+constexpr int kGreetingTimeoutMs = 5'000;
 constexpr size_t kIoThreads = 4;
 constexpr milliseconds kDrain{2'000};
 constexpr char kClusterIdKey[] = "cluster/id";
@@ -164,6 +166,7 @@ absl::Status Assembly::StartServer() {
                            grpc::InsecureServerCredentials(), &rpc_port_);
   // Else a second JobManager could share the port and steal every other connection.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kGreetingTimeoutMs);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.RegisterService(&job_service_);

@@ -19,6 +19,8 @@ constexpr uint32_t kMaxLines = 1000;
 constexpr uint64_t kMaxWaitMs = 10'000;
 constexpr std::chrono::milliseconds kLook(20);  // how often a waiting reader looks at the ring
 constexpr int kMaxThreads = 16;
+// Who connects and says nothing is not kept for gRPC's two minutes.
+constexpr int kGreetingTimeoutMs = 5'000;
 
 class Service final : public proto::WorkerService::Service {
  public:
@@ -72,6 +74,7 @@ class Server final : public WorkerService {
     grpc::ServerBuilder builder;
     // Without this a second process silently shares the port.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kGreetingTimeoutMs);
     grpc::ResourceQuota quota("worker-service");
     quota.SetMaxThreads(kMaxThreads);
     builder.SetResourceQuota(quota);

@@ -1,5 +1,7 @@
 #include "jobmanager/job_manager.h"
 
+#include <google/protobuf/descriptor.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -11,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,7 @@
 #include "base/sha256.h"
 #include "proto/client.grpc.pb.h"
 #include "tests/jobmanager/fake_task_manager.h"
+#include "tests/port_noise.h"
 
 // A real JobManager with real sockets and files, and TaskManagers that only pretend to have tasks.
 
@@ -186,6 +190,24 @@ class JobManagerTest : public ::testing::Test {
     EXPECT_TRUE(s.ok()) << s.error_message();
     return reply;
   }
+  /// Any bytes as the only message of a call.
+  grpc::Status CallWith(const std::string& method, const std::string& bytes) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + seconds(10));
+    grpc::CompletionQueue queue;
+    const grpc::Slice slice(bytes);
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer reply;
+    grpc::Status status;
+    auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
+    call->StartCall();
+    call->Finish(&reply, &status, this);
+    void* tag = nullptr;
+    bool ok = false;
+    queue.Next(&tag, &ok);
+    return status;
+  }
   size_t JobFolders() const {
     size_t count = 0;
     std::error_code error;
@@ -227,6 +249,48 @@ TEST_F(JobManagerTest, ABoundedJobRunsToItsFinalCheckpoint) {
       tm->Await("the end", [](const proto::ToTaskManager& m) { return m.has_cancel_job(); });
   EXPECT_EQ(cancel.cancel_job().reason(), proto::CANCEL_REASON_FINISHED);
   EXPECT_EQ(Cluster().slots_free(), 2u);
+}
+
+TEST_F(JobManagerTest, NoiseOnThePortDisturbsNoJob) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  const uint64_t before = StatusOf(job).last_checkpoint_id();
+
+  std::mt19937_64 random(1);
+  std::vector<std::string> methods;
+  for (const auto* service :
+       {proto::JobService::service_full_name(), proto::TaskManagerGateway::service_full_name()}) {
+    const auto* descriptor =
+        google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(service);
+    ASSERT_NE(descriptor, nullptr) << service;
+    for (int i = 0; i < descriptor->method_count(); ++i) {
+      methods.push_back("/" + std::string(service) + "/" + descriptor->method(i)->name());
+    }
+  }
+  methods.emplace_back("/weir.Nothing/AtAll");
+  std::vector<NoisyConnection> open;
+  for (int round = 0; round < 20; ++round) {
+    for (const std::string& noise : Noises(random))
+      open.emplace_back(manager_->rpc_port()).Send(noise);
+    for (const std::string& method : methods) {
+      // No message of ours: field 0 does not exist.
+      std::string bytes(1, '\0');
+      for (int i = 0; i < 1000; ++i) bytes.push_back(static_cast<char>(random()));
+      const bool ok = CallWith(method, bytes).ok();
+      // gRPC tells a stream only that there is no message: it ends as after a half-close.
+      if (!method.ends_with("/Control")) {
+        EXPECT_FALSE(ok) << method;
+      }
+    }
+  }
+
+  const proto::JobStatus after = WaitFor(job, "further checkpoints", [&](const auto& status) {
+    return status.last_checkpoint_id() > before + 2;
+  });
+  EXPECT_EQ(after.state(), proto::JOB_STATE_RUNNING);
+  EXPECT_EQ(after.attempt(), 1u);
+  EXPECT_EQ(Cluster().slots_free(), 1u);
 }
 
 TEST_F(JobManagerTest, ALostTaskManagerRestartsTheJobFromItsNewestCheckpoint) {

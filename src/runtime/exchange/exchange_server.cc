@@ -49,6 +49,9 @@ absl::StatusOr<std::unique_ptr<ExchangeServer>> ExchangeServer::Start(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, static_cast<int>(kMaxMessageBytes));
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+  // Who connects and says nothing is not kept for gRPC's two minutes.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(options.connect_timeout.count()));
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &self->port_);
   builder.RegisterAsyncGenericService(&self->service_);
   const size_t threads = options.network_threads > 0 ? static_cast<size_t>(options.network_threads)

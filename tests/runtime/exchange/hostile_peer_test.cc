@@ -1,13 +1,12 @@
 // What strangers and broken peers send: the stream ends with a clear status, the process goes on.
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include <cstring>
 #include <random>
 
 #include "base/bytes.h"
+#include "tests/port_noise.h"
 #include "tests/runtime/exchange/exchange_node.h"
 #include "tests/runtime/exchange/raw_peer.h"
 
@@ -49,23 +48,64 @@ std::string DataFrame(FrameHeader header, std::string_view row) {
   return SmallFrame(header, payload);
 }
 
-TEST(HostilePeer, GarbageBytesOnThePort) {
-  ExchangeNode node("receiver");
+// Strangers shout, drip bytes and say half of what they should, all the while rows flow.
+TEST(HostilePeer, NoiseBesideARunningStream) {
+  ExchangeNode node("receiver"), friendly("friendly");
+  const ChannelId channel{0, 0, 0};
+  auto gate = *node.exchange().OpenGate(kAttempt, {channel}, &node.parker());
+  auto sender = *friendly.exchange().OpenSender(node.address(), kAttempt, channel, &node.parker());
+  RemoteReceiver& receiver = gate->receiver(0);
+  uint64_t sent = 0, received = 0;
+  const auto exchange_rows = [&](uint64_t until) {
+    node.RunUntil([&] {
+      while (sent < until && sender->HasRoom()) {
+        EXPECT_TRUE(SendRow(*sender, {reinterpret_cast<const char*>(&sent), sizeof sent}).ok());
+        ++sent;
+      }
+      if (sent == until) sender->Flush();
+      while (const Element* element = receiver.Front()) {
+        for (size_t at = 0; at < element->bytes.size(); at += sizeof received) {
+          uint64_t row = 0;
+          std::memcpy(&row, element->bytes.data() + at, sizeof row);
+          EXPECT_EQ(row, received++);
+        }
+        receiver.Pop();
+      }
+      return received == until;
+    });
+  };
+
   std::mt19937_64 random(1);
-  const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-  for (int round = 0; round < 20; ++round) {
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in to{.sin_family = AF_INET,
-                   .sin_port = htons(static_cast<uint16_t>(node.exchange().port()))};
-    inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
-    ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-    std::string bytes = round % 2 == 0 ? preface : std::string();
-    for (int i = 0; i < 1000; ++i) bytes.push_back(static_cast<char>(random()));
-    EXPECT_GT(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), 0);
-    close(fd);
+  const int port = node.exchange().port();
+  std::vector<NoisyConnection> dripping;
+  for (int i = 0; i < 20; ++i) dripping.emplace_back(port);
+  const std::string drip = std::string(kHttp2Preface) + Http2FrameHeader(0xffffff, 0, 0, 1);
+  constexpr size_t kRounds = 100;
+  size_t resident = 0;
+  for (size_t round = 0; round < kRounds; ++round) {
+    std::vector<NoisyConnection> open;
+    for (const std::string& noise : Noises(random)) open.emplace_back(port).Send(noise);
+    for (NoisyConnection& slow : dripping) slow.Send(drip.substr(round % drip.size(), 1));
+    exchange_rows(sent + 2000);
+    if (round == kRounds / 5) resident = ResidentBytes();
+  }
+  // About 60 MB of noise since the first look.
+  if (kResidentMeansUsed) {
+    EXPECT_LT(ResidentBytes(), resident + (size_t{16} << 20));
   }
   EXPECT_EQ(node.failures(), 0u);
-  ExpectServes(node, 0);
+  EXPECT_EQ(friendly.failures(), 0u);
+}
+
+TEST(HostilePeer, AConnectionWithoutAGreetingIsClosed) {
+  ExchangeOptions options;
+  options.connect_timeout = std::chrono::milliseconds(200);
+  ExchangeNode node("receiver", 256, 4096, options);
+  for (std::string_view said : {std::string_view(), kHttp2Preface.substr(0, 11), kHttp2Preface}) {
+    NoisyConnection silent(node.exchange().port());
+    silent.Send(said);
+    EXPECT_TRUE(silent.WaitClosed()) << "after '" << said << "'";
+  }
 }
 
 TEST(HostilePeer, MessagesThatAreNoFrames) {
