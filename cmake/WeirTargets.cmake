@@ -14,8 +14,10 @@ endfunction()
 # weir_test(<name> SOURCES a_test.cc ... DEPS weir_base ... [LINKS ...] [LABELS unit|e2e ...]
 #           [TIMEOUT seconds])
 # A GoogleTest binary run as one CTest entry. The target `unit_tests` builds all that are labelled
-# unit. Under a sanitizer the limit is five times as long.
+# unit, `threads_tests` all that are labelled threads: what the thread sanitizer is for. Under a
+# sanitizer the limit is five times as long.
 add_custom_target(unit_tests)
+add_custom_target(threads_tests)
 function(weir_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LINKS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -32,9 +34,11 @@ function(weir_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LINKS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
-  if("unit" IN_LIST ARG_LABELS)
-    add_dependencies(unit_tests ${name})
-  endif()
+  foreach(label unit threads)
+    if(label IN_LIST ARG_LABELS)
+      add_dependencies(${label}_tests ${name})
+    endif()
+  endforeach()
 endfunction()
 
 # weir_proto(<name> PROTOS a.proto ... [GRPC] [DEPS weir_proto_b ...])

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Runs the tests of a build directory and ends with one plain line.
 
-    tools/run-tests.py BUILD_DIR [--only unit|e2e|long]
+    tools/run-tests.py BUILD_DIR [--only unit|e2e|threads|long]
 
 Unit tests first (they fail fast), then those that start processes (labels e2e, slow). Tests
-labelled `long` are left to `make check`. The results are CTest's own, read from its JUnit files,
-which stay in BUILD_DIR/test-results.
+labelled `long` are left to `make check`; `threads` are those that the thread sanitizer is for. The
+results are CTest's own, read from its JUnit files, which stay in BUILD_DIR/test-results.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import xml.etree.ElementTree as ElementTree
 PHASES = {
     "unit": ["-LE", "^(e2e|slow|long)$"],
     "e2e": ["-L", "^(e2e|slow)$", "-LE", "^long$"],
+    "threads": ["-L", "^threads$"],
     "long": ["-L", "^long$"],
 }
 
