@@ -18,7 +18,7 @@ build=(
   libgtest-dev libgmock-dev libbenchmark-dev
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev libxxhash-dev
 )
-dev=(clang-format-14 clang-tidy-14 gdb kcat curl procps)
+dev=(clang-format-14 clang-tidy-14 gdb kcat curl procps iproute2 nftables)
 
 wanted=("${build[@]}")
 case "${1:-}" in

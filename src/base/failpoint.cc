@@ -1,16 +1,20 @@
 #include "base/failpoint.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace weir {
 namespace {
@@ -19,6 +23,7 @@ struct Failpoint {
   std::string action;     // crash, error, sleep
   uint64_t argument = 0;  // N-th pass, or milliseconds
   uint64_t passes = 0;
+  bool told = false;
 };
 
 Failpoint Parse(std::string_view text) {
@@ -36,13 +41,12 @@ class Registry {
  public:
   Registry() {
     const char* env = std::getenv("WEIR_FAILPOINTS");
-    std::string_view rest = env == nullptr ? "" : env;
-    while (!rest.empty()) {
-      const size_t comma = rest.find(',');
-      const std::string_view one = rest.substr(0, comma);
-      rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
-      const size_t equals = one.find('=');
-      if (equals != std::string_view::npos) Set(one.substr(0, equals), one.substr(equals + 1));
+    const std::string_view text = env == nullptr ? "" : env;
+    if (text.starts_with('@')) {
+      file_ = text.substr(1);
+      armed_.store(true, std::memory_order_release);
+    } else {
+      SetAll(text);
     }
   }
 
@@ -50,16 +54,23 @@ class Registry {
     std::lock_guard lock(mutex_);
     points_.erase(std::string(name));
     if (!action.empty()) points_[std::string(name)] = Parse(action);
-    armed_.store(!points_.empty(), std::memory_order_release);
+    armed_.store(!points_.empty() || !file_.empty(), std::memory_order_release);
   }
 
   bool Evaluate(std::string_view name) {
     if (!armed_.load(std::memory_order_acquire)) return false;
+    if (!file_.empty()) ReadAgain();
     std::unique_lock lock(mutex_);
     const auto it = points_.find(std::string(name));
     if (it == points_.end()) return false;
     Failpoint& point = it->second;
     ++point.passes;
+    if (point.argument == 0 || point.action == "sleep" || point.passes == point.argument) {
+      // Whoever set it wants to know that it was reached.
+      if (!std::exchange(point.told, true)) {
+        std::fprintf(stderr, "failpoint %s: %s\n", std::string(name).c_str(), point.action.c_str());
+      }
+    }
     if (point.action == "sleep") {
       const auto wait = std::chrono::milliseconds(point.argument);
       lock.unlock();
@@ -72,6 +83,37 @@ class Registry {
   }
 
  private:
+  void SetAll(std::string_view rest) {
+    while (!rest.empty()) {
+      const size_t comma = rest.find(',');
+      std::string_view one = rest.substr(0, comma);
+      rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
+      while (one.ends_with('\n')) one.remove_suffix(1);
+      const size_t equals = one.find('=');
+      if (equals != std::string_view::npos) Set(one.substr(0, equals), one.substr(equals + 1));
+    }
+  }
+
+  // The file is replaced by rename, so a new one is known by its inode.
+  void ReadAgain() {
+    struct stat now = {};
+    const bool there = stat(file_.c_str(), &now) == 0;
+    std::unique_lock lock(mutex_);
+    const ino_t inode = there ? now.st_ino : 0;
+    if (inode == inode_) return;
+    inode_ = inode;
+    points_.clear();
+    lock.unlock();
+    if (!there) return;
+    const int fd = open(file_.c_str(), O_RDONLY | O_CLOEXEC);
+    char text[4096];
+    const ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text);
+    if (fd >= 0) close(fd);
+    if (length > 0) SetAll({text, static_cast<size_t>(length)});
+  }
+
+  std::string file_;  // set by the constructor alone
+  ino_t inode_ = 0;
   std::mutex mutex_;
   std::map<std::string, Failpoint> points_;
   std::atomic<bool> armed_{false};

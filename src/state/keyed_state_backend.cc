@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "state/store.h"
 
 namespace weir {
@@ -71,9 +72,12 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
                                       "the new state another name");
   }
   unclaimed_.erase(found);
+  bool lose_one = schema.kind == StateKind::kTimers && WEIR_PLANTED_BUG("drop_timer");
   if (!tables.context().has_store()) {
     options_.restored->ForEach(schema.name, options_.key_groups, false,
-                               [&](const RestoredState::Entry& entry) { tables.Restore(entry); });
+                               [&](const RestoredState::Entry& entry) {
+                                 if (!std::exchange(lose_one, false)) tables.Restore(entry);
+                               });
     return;
   }
   // Below the cache: in batches, since what is visited lives only during the visit.
@@ -101,6 +105,7 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
   };
   options_.restored->ForEach(
       schema.name, options_.key_groups, true, [&](const RestoredState::Entry& entry) {
+        if (std::exchange(lose_one, false)) return;
         batch.push_back({entry, {std::string(entry.key), std::string(entry.value)}});
         batch_bytes += entry.key.size() + entry.value.size();
         if (batch_bytes >= kBatchBytes) apply();

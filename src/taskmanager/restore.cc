@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "base/failpoint.h"
 #include "state/checkpoint/manifest.h"
 #include "state/checkpoint/state_file.h"
 #include "taskmanager/keyed_chain.h"
@@ -65,6 +66,7 @@ absl::StatusOr<OperatorRestore> RestorePlan::For(const std::string& uid, uint32_
                                                  uint32_t parallelism, KeyGroupRange key_groups,
                                                  const std::string& directory) {
   OperatorRestore result;
+  if (WEIR_PLANTED_BUG("wrong_key_groups")) ++key_groups.first;
   for (const proto::VertexSnapshot& vertex : manifest_.vertices()) {
     for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
       RestoredOperatorState state;

@@ -15,15 +15,37 @@ import time
 from cluster import Cluster, eventually
 
 KAFKA = pathlib.Path(__file__).resolve().parents[2] / "tools" / "kafka"
-_LIBC = ctypes.CDLL(None)
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWNET = 0x40000000
 
 
-def spawn(command, **options):
-    """A process that the kernel kills when the test's main thread ends."""
-    return subprocess.Popen([str(word) for word in command],
-                            preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
-                            **options)
+def spawn(command, namespace=None, **options):
+    """A process that the kernel kills when the test's main thread ends. `namespace`: the file
+    descriptor of the network namespace that it lives in."""
+    def prepare():
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if namespace is not None and _LIBC.setns(namespace, _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    return subprocess.Popen([str(word) for word in command], preexec_fn=prepare, **options)
+
+
+def stopped(pid):
+    """True while the process is held by SIGSTOP."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    except OSError:
+        return False
+
+
+class ThisMachine:
+    """Where processes run when no test wants to part them: see tests/faults/network.py."""
+
+    def namespace(self, _name):
+        return None
+
+    def ip(self, _name):
+        return "127.0.0.1"
 
 
 def free_port():
@@ -41,16 +63,18 @@ def free_port():
 class Daemons(Cluster):
     """`weir jobmanager` and `weir taskmanager` processes, each killed and started by itself."""
 
-    def __init__(self, weir, task_managers=2, slots=2, settings=None, directory=None):
+    def __init__(self, weir, task_managers=2, slots=2, place=None, settings=None, directory=None):
         super().__init__(weir, directory=directory)
         self.names = ["jobmanager"] + [f"tm-{i + 1}" for i in range(task_managers)]
         self.slots = slots
+        self.place = place or ThisMachine()
         self.settings = settings or {}
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"{self.place.ip('jobmanager')}:{free_port()}"
         self.env["WEIR_JOBMANAGER_ADDRESS"] = self.address
         self.processes = {}
 
-    def start(self, name):
+    def start(self, name, env=None):
+        ip = self.place.ip(name)
         settings = {"metrics.port": 0, "log.dir": f"{self.dir}/logs"}
         if name == "jobmanager":
             settings |= {"jobmanager.rpc-port": self.address.split(":")[1],
@@ -59,12 +83,16 @@ class Daemons(Cluster):
             settings |= {"taskmanager.id": name, "taskmanager.dir": f"{self.dir}/work",
                          "taskmanager.slots": self.slots, "taskmanager.rpc-port": 0,
                          "taskmanager.data-port": 0}
+        if ip != "127.0.0.1":
+            role = "jobmanager" if name == "jobmanager" else "taskmanager"
+            settings |= {f"{role}.bind-host": ip, "security.insecure": "true"}
         settings |= self.settings
         command = [self.weir, "jobmanager" if name == "jobmanager" else "taskmanager"]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/logs/{name}.out", "ab") as out:
-            self.processes[name] = spawn(command, env=self.env, stdout=out, stderr=out)
+            self.processes[name] = spawn(command, namespace=self.place.namespace(name),
+                                         env=self.env | (env or {}), stdout=out, stderr=out)
 
     def kill(self, name):
         """kill -9; false when it was dead already."""
@@ -100,13 +128,24 @@ class Daemons(Cluster):
 class Broker:
     """A real broker in a directory of its own, which may be killed and started again on it."""
 
-    def __init__(self, directory, options=""):
+    def __init__(self, directory, place=None, options=""):
         self.dir = directory
+        self.place = place or ThisMachine()
+        self.ip = self.place.ip("broker")
         self.options = options
+        self.port = None
 
     def start(self):
-        self.process = spawn([KAFKA / "start.sh", self.dir, "--foreground"],
-                             env=os.environ | {"WEIR_KAFKA_OPTIONS": self.options})
+        env, words = dict(os.environ), [KAFKA / "start.sh", self.dir, "--foreground"]
+        if self.ip != "127.0.0.1":
+            self.port = self.port or free_port()
+            words += ["--port", self.port]
+            # The last one of a name counts; the controller stays on the loopback interface.
+            self.options = (f"listeners=CLIENTS://{self.ip}:{self.port},"
+                            f"CONTROLLER://127.0.0.1:{self.port + 1}\n"
+                            f"advertised.listeners=CLIENTS://{self.ip}:{self.port}\n")
+        env["WEIR_KAFKA_OPTIONS"] = self.options
+        self.process = spawn(words, namespace=self.place.namespace("broker"), env=env)
 
     def wait(self):
         port = pathlib.Path(self.dir, "port")
@@ -116,7 +155,7 @@ class Broker:
                 raise AssertionError(f"the broker died; see {self.dir}/server.log")
             if not port.exists() or not port.read_text().strip():
                 return False
-            self.address = f"127.0.0.1:{port.read_text().strip()}"
+            self.address = f"{self.ip}:{port.read_text().strip()}"
             listed = subprocess.run(["kcat", "-b", self.address, "-L", "-J", "-m", "1"],
                                     capture_output=True, check=False)
             return b'"brokers":[{"id":1' in listed.stdout

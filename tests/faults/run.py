@@ -3,7 +3,8 @@
 
     run.py [--build build/dev] [--scenario NAME ...] [--seed N | --seeds 1-20] [--again]
     run.py --replay SCHEDULE.json
-    run.py --quick           the seeds that scenarios name for `make test`
+    run.py --quick           every planted bug, two seeds of the core rows; for `make test`
+    run.py --planted         every planted bug
 
 Without --seed each scenario runs with seeds 1 to 3; what has passed already is left out unless
 --again. Each run has a directory below BUILD/faults with schedule.json, result.json and, unless it
@@ -66,22 +67,28 @@ class Run:
     def execute(self):
         verdict, why = "inconclusive", "it did not begin"
         try:
-            with World(self.build, self.schedule, self.dir) as world:
+            with World(self.build, self.schedule, self.dir, self.log) as world:
                 try:
                     verdict, why = self.inside(world)
                 except JobEnded as ended:
-                    verdict, why = "fail", f"the job ended: {ended}"
+                    verdict, why = self.on_ended(str(ended))
                 except (AssertionError, OSError, subprocess.SubprocessError) as error:
                     verdict, why = "fail", str(error)
         except (AssertionError, OSError, subprocess.SubprocessError) as error:
             why = f"it could not begin: {error}"
         schedule = self.schedule
         return {"scenario": schedule["scenario"], "seed": schedule["seed"], "row": schedule["row"],
-                "verdict": verdict, "why": why,
+                "planted": schedule["planted"], "verdict": verdict, "why": why,
                 "faults": self.faults, "landed": sum(f["landed"] for f in self.faults),
                 "first_result_s": self.first_results, "judge": self.judge,
                 "took_s": round(time.monotonic() - self.begun, 1),
                 "date": datetime.date.today().isoformat()}
+
+    def on_ended(self, reason):
+        words = self.schedule["expect"].get("failed")
+        if words and words in reason:
+            return "pass", reason
+        return "fail", f"the job ended: {reason}"
 
     def inside(self, world):
         self.log(f"{world.job_name} job, parallelism {self.schedule['job']['parallelism']}, "
@@ -108,13 +115,18 @@ class Run:
                       if "first_result_s" in entry else ""))
         if self.schedule["pace"] == "clock" and self.faults:
             self.recover(world, world.mark(), self.faults[-1])
+        if self.schedule["expect"].get("failed"):
+            time.sleep(1)
+            world.check()
+            return "fail", "the job should have failed, saying " + self.schedule["expect"]["failed"]
         world.drain(60)
         world.stop_job()
         self.judge = world.verify()
         judged = {key: value for key, value in self.judge.items() if value not in (0, [], True)}
+        examples = judged.pop("examples", [])[:2]
         self.log(f"judged: {json.dumps(judged)}")
         if not self.judge["ok"] and self.judge["judged"]:
-            return "fail", "; ".join(self.judge["examples"]) or json.dumps(judged)
+            return "fail", "; ".join(examples) or json.dumps(judged)
         if not self.judge["judged"]:
             bad = sum(self.judge.get(name, 0) for name in ("lost", "duplicate", "wrong", "corrupt"))
             return "fail" if bad else "inconclusive", json.dumps(judged)
@@ -125,10 +137,19 @@ class Run:
 
     @staticmethod
     def aimed(world, step):
-        """The step with "worker" replaced by a TaskManager that has work."""
-        if step.get("target") != "worker":
-            return step
-        return step | {"target": random.Random(step["seed"]).choice(world.workers())}
+        """The step with "worker" and "other-worker" replaced by TaskManagers that have work."""
+        dice = random.Random(step["seed"])
+        step = dict(step)
+        for key in ("target", "other"):
+            if step.get(key) in ("worker", "other-worker"):
+                fitting = [name for name in world.workers() if name != step.get("target")]
+                if not fitting:
+                    raise AssertionError(f"no {step[key]} for {step['kind']}: the job runs on "
+                                         f"{world.workers()}")
+                step[key] = dice.choice(fitting)
+        if "link" in step:
+            step["link"] = step["link"].replace("worker", step.get("target", "worker"))
+        return step
 
     def recover(self, world, mark, entry):
         first, healthy = world.await_healthy(mark, entry["what"])
@@ -160,6 +181,11 @@ def run_one(build, schedule, keep):
     return result
 
 
+def planted_runs():
+    """Scenarios with names "planted-*": the verdict that is wanted is `fail`."""
+    return [name for name in scenarios.names() if name.startswith("planted-")]
+
+
 def seeds_of(text):
     seeds = []
     for part in text.split(","):
@@ -169,14 +195,21 @@ def seeds_of(text):
 
 
 def chosen(options):
-    """The schedule of each run."""
+    """(schedule, whether a failure is what is wanted) for each run."""
     if options.replay:
-        yield json.loads(options.replay.read_text())
+        yield json.loads(options.replay.read_text()), False
         return
-    for name in options.scenario or scenarios.names():
+    if options.quick or options.planted:
+        for name in planted_runs():
+            yield scenarios.schedule(scenarios.load(name), 1), True
+        if options.planted:
+            return
+    names = options.scenario or [name for name in scenarios.names() if name not in planted_runs()]
+    for name in names:
         loaded = scenarios.load(name)
-        for seed in loaded["quick"] if options.quick else seeds_of(options.seeds):
-            yield scenarios.schedule(loaded, seed)
+        seeds = loaded["quick"] if options.quick else seeds_of(options.seeds)
+        for seed in seeds:
+            yield scenarios.schedule(loaded, seed), bool(loaded["planted"])
 
 
 def main():
@@ -188,6 +221,7 @@ def main():
     parser.add_argument("--replay", type=pathlib.Path)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--planted", action="store_true")
     options = parser.parse_args()
     options.build = options.build.resolve()
     isolate()
@@ -196,12 +230,19 @@ def main():
     rows = {name: scenarios.load(name)["row"] for name in scenarios.names()}
     results = Results()
     passed, failed = 0, []
-    for schedule in chosen(options):
+    for schedule, wanted_fail in chosen(options):
         name, seed = schedule["scenario"], schedule["seed"]
         if not (options.again or options.quick or options.replay) and \
                 results.passed(name, seed, build):
             continue
         result = run_one(options.build, schedule, keep)
+        if wanted_fail:
+            # Caught means that the judge saw it in the output, not that the run got stuck.
+            seen = result["judge"] is not None and not result["judge"]["ok"]
+            result["verdict"] = {"fail": "pass" if seen else "inconclusive", "pass": "fail"}.get(
+                result["verdict"], result["verdict"])
+            print(f"  the planted bug was {'caught' if result['verdict'] == 'pass' else 'MISSED'}",
+                  flush=True)
         # The quick selection proves this build; the page is about what was run on purpose.
         if not (options.quick or options.replay):
             results.add(result, build)

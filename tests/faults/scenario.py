@@ -6,13 +6,14 @@
     rounds = 5                                # how many times the faults below are gone through
     order = "shuffled"                        # or "as written"
     [job]      name = "totals"  parallelism = 2  backend = "memory"  interval_ms = 500
-    [cluster]  task_managers = 2  slots = 2
+    [cluster]  task_managers = 2  slots = 2  network = false  relay = ["tm-*>broker"]
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
+    [expect]   failed = "words"               # the job must fail, and say so
     [[fault]]  kind = "kill"  target = "tm-*"  after_s = [0, 2]  for_s = [0, 1]
 
 A list of texts is a choice, a pair of numbers [low, high] a range, "tm-*" any TaskManager: the seed
-draws. "worker" is a TaskManager that the job runs on when it comes to it. Kinds of faults and what more they take: faults.py.
+draws. "worker" and "other-worker" are TaskManagers that the job runs on when it comes to it. Kinds of faults and what more they take: faults.py.
 """
 
 import copy
@@ -23,10 +24,12 @@ import tomllib
 
 DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
 DEFAULTS = {
-    "pace": "healthy", "rounds": 1, "order": "as written", "fault": [], "quick": [],
+    "pace": "healthy", "rounds": 1, "order": "as written", "fault": [], "expect": {},
+    "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
             "timeout_ms": 10000},
-    "cluster": {"task_managers": 2, "slots": 2, "settings": {}, "broker": {}},
+    "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
+                "broker": {}},
     "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
     "limits": {"healthy_s": 30},
 }
@@ -75,10 +78,15 @@ def schedule(scenario, seed):
         return value
 
     def draw_fault(fault):
-        drawn = {key: draw(value)
+        drawn = {key: draw(value) if key not in ("ms", "with") else value
                  for key, value in fault.items()}
-        if "*" in str(drawn.get("target", "")):
-            drawn["target"] = dice.choice(fnmatch.filter(task_managers, drawn["target"]))
+        taken = []
+        for key in ("target", "other"):
+            if "*" in str(drawn.get(key, "")):
+                fitting = [tm for tm in task_managers
+                           if fnmatch.fnmatch(tm, drawn[key]) and tm not in taken]
+                drawn[key] = dice.choice(fitting)
+            taken.append(drawn.get(key))
         drawn["seed"] = dice.getrandbits(32)
         return drawn
 
@@ -89,8 +97,8 @@ def schedule(scenario, seed):
             dice.shuffle(faults)
         steps += faults
     return {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
-            "pace": scenario["pace"],
+            "pace": scenario["pace"], "planted": scenario["planted"],
             "job": {key: draw(value) for key, value in scenario["job"].items()},
             "cluster": scenario["cluster"], "workload": scenario["workload"],
-            "limits": scenario["limits"],
+            "limits": scenario["limits"], "expect": scenario["expect"],
             "input_seed": dice.getrandbits(32), "faults": steps}

@@ -8,7 +8,9 @@ import threading
 import time
 
 from cluster import eventually
-from daemons import Broker, Daemons, spawn
+from daemons import Broker, Daemons, ThisMachine, spawn
+from network import Network
+from relay import Relay
 from scenario import JOBS
 
 TERMINAL = ("FAILED", "CANCELED", "CANCELLED", "FINISHED")
@@ -50,30 +52,37 @@ class Reader(Program):
 
 
 class World:
-    def __init__(self, build, schedule, directory):
+    def __init__(self, build, schedule, directory, log):
         self.build = pathlib.Path(build)
         self.schedule = schedule
         self.dir = pathlib.Path(directory)
+        self.log = log
         self.job_name = schedule["job"]["name"]
-        self.job = self.generator = self.reader = None
+        self.job = self.generator = self.reader = self.network = self.relay = None
         self.observed = []  # ids of completed checkpoints as they were seen, each once
 
     # ------------------------------------------------------------------ life
 
     def __enter__(self):
         schedule, cluster = self.schedule, self.schedule["cluster"]
-        for name in ("broker", "weir"):
+        names = ["broker", "jobmanager"] + [f"tm-{i + 1}" for i in range(cluster["task_managers"])]
+        place = ThisMachine()
+        if cluster["network"] or cluster["relay"]:
+            place = self.network = Network(names)
+        for name in ("broker", "weir", "failpoints"):
             (self.dir / name).mkdir()
-        self.broker = Broker(str(self.dir / "broker"), options="".join(
+        self.broker = Broker(str(self.dir / "broker"), place=place, options="".join(
             f"{key}={value}\n" for key, value in cluster["broker"].items()))
         self.broker.start()
         self.cluster = Daemons(self.build / "bin" / "weir", task_managers=cluster["task_managers"],
-                               slots=cluster["slots"], settings=cluster["settings"],
+                               slots=cluster["slots"], place=place, settings=cluster["settings"],
                                directory=str(self.dir / "weir"))
         os.makedirs(f"{self.cluster.dir}/logs", exist_ok=True)
         for name in self.cluster.names:
+            self.failpoint(name, "")
             self.start(name)
         self.broker.wait()
+        self._lead()
         kind, _, inputs = JOBS[self.job_name]
         work = schedule["workload"]
         self.generator = Program(
@@ -104,6 +113,17 @@ class World:
     def _program(self, name):
         return self.build / "tests" / "faults" / f"faults_{name}"
 
+    def _lead(self):
+        """Leads the links that the scenario names through the relay, before any is used."""
+        if not self.schedule["cluster"]["relay"]:
+            return
+        self.relay = Relay(self.network)
+        for link in self.schedule["cluster"]["relay"]:
+            source, target = link.split(">")
+            for name in self.network.names:
+                if name == source or (source == "tm-*" and name.startswith("tm-")):
+                    self.network.lead(name, target, self.relay.port)
+
     # ------------------------------------------------------------------ processes
 
     def process(self, name):
@@ -113,7 +133,20 @@ class World:
         if name == "broker":
             self.broker.start()
         else:
-            self.cluster.start(name)
+            self.cluster.start(name, env={"WEIR_FAILPOINTS": f"@{self.dir}/failpoints/{name}"})
+
+    def failpoint(self, name, setting):
+        """What is set in the process from now on, beside the planted bugs."""
+        settings = [f"planted.{bug}" + ("" if "=" in bug else "=error")
+                    for bug in self.schedule["planted"]]
+        text = ",".join(settings + ([setting] if setting else []))
+        fresh = self.dir / "failpoints" / f".{name}"
+        fresh.write_text(text)
+        fresh.rename(self.dir / "failpoints" / name)
+
+    def said(self, name):
+        """What the process wrote to standard error and output so far."""
+        return pathlib.Path(self.cluster.dir, "logs", f"{name}.out").read_text(errors="replace")
 
     # ------------------------------------------------------------------ the job
 
@@ -188,12 +221,17 @@ class World:
             self.check()
             if self.reader.count != count:
                 count, checkpoints, since = self.reader.count, len(self.observed), time.monotonic()
-            if len(self.observed) >= checkpoints + 4 and time.monotonic() - since > 3:
+            quiet_s = time.monotonic() - since
+            if len(self.observed) >= checkpoints + 4 and quiet_s > (3 if self.all_out() else 25):
                 return
             if time.monotonic() > end:
                 raise AssertionError(f"the backlog is not worked off within {limit_s} s; "
                                      f"{count} results so far")
             time.sleep(0.1)
+
+    def all_out(self):
+        """Each record of the input has its result, as far as a count can tell."""
+        return self.job_name == "windows" or self.reader.count >= self.generated["acknowledged"]
 
     def stop_job(self):
         before = self.reader.count

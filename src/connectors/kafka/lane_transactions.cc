@@ -420,6 +420,7 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   }
   for (const CheckpointId id : work.epochs) {
     mapped_.push_back(std::make_unique<EpochReader>(file_of(id)));
+    if (WEIR_PLANTED_BUG("publish_twice")) (void)ProduceEpoch(*mapped_.back());
     if (!ProduceEpoch(*mapped_.back())) {
       const auto code = failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR
                             ? failed_delivery_.code()

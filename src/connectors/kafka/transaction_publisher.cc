@@ -1,4 +1,5 @@
 #include "connectors/kafka/transaction_publisher.h"
+#include "base/failpoint.h"
 
 #include <cassert>
 #include <tuple>
@@ -75,6 +76,7 @@ TransactionPublisher::Actions TransactionPublisher::OnMarker(const std::optional
 
 TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
     const std::optional<Marker>& marker) {
+  if (WEIR_PLANTED_BUG("skip_marker")) return Claim();
   const auto& restored = lane_.restored;
   if (!marker) {
     if (restored && restored->published) {

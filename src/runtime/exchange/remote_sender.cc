@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/failpoint.h"
 
 namespace weir {
 namespace {
@@ -84,6 +85,7 @@ absl::StatusOr<std::span<char>> RemoteSender::Room(size_t at_least, uint8_t tag)
 }
 
 void RemoteSender::Commit(size_t bytes, uint32_t rows) {
+  if (WEIR_PLANTED_BUG("lose_buffer")) return;
   ElementHeader element{.tag = room_tag_};
   if (extend_) {
     ReadElementHeader({OpenPayload() + last_element_, used_ - last_element_}, &element);
