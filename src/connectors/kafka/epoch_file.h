@@ -12,8 +12,6 @@
 
 namespace weir::kafka {
 
-/// Encodes one header at the end of `out`.
-void AppendHeader(std::string_view name, std::optional<std::string_view> value, std::string& out);
 /// Takes the first header off `headers`. False at the end.
 bool NextHeader(std::string_view& headers, std::string_view& name,
                 std::optional<std::string_view>& value);

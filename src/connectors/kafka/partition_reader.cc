@@ -208,17 +208,41 @@ PollResult PartitionReader::Poll(std::vector<Message>& messages, SplitIndex& spl
   return PollResult::kMore;
 }
 
-void PartitionReader::BadRecord(size_t index, const std::string& reason) {
+void PartitionReader::Details(size_t index, MessageDetails& out) const {
   // Messages past the stop were left out only at the end of a run, so the index is the message's.
   const rd_kafka_message_t& message = *taken_[handed_begin_ + index];
+  const auto view = [](const void* bytes, size_t size) {
+    return bytes == nullptr
+               ? std::nullopt
+               : std::optional(std::string_view(static_cast<const char*>(bytes), size));
+  };
+  out.key = view(message.key, message.key_len);
+  out.topic = rd_kafka_topic_name(message.rkt);
+  out.partition = message.partition;
+  out.offset = message.offset;
+  out.headers.clear();
+  rd_kafka_headers_t* headers = nullptr;
+  if (rd_kafka_message_headers(&message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  const char* name = nullptr;
+  const void* value = nullptr;
+  size_t size = 0;
+  for (size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+       ++i) {
+    out.headers.emplace_back(name, view(value, size));
+  }
+}
+
+void PartitionReader::BadRecord(size_t index, const std::string& reason) {
+  const rd_kafka_message_t& message = *taken_[handed_begin_ + index];  // as in Details
   const std::string what = "record at offset " + std::to_string(message.offset) + " of " +
                            ToString({rd_kafka_topic_name(message.rkt), message.partition}) +
                            " cannot be decoded: " + reason;
   if (!settings_.skip_bad_records) {
     ThrowError(ErrorKind::kFatal,  // it would come again
                what +
-                   ". Mend the producer, or set .on_bad_record = kafka::Skip to leave such "
-                   "records out");
+                   ". Mend the producer, or set .on_bad_record to kafka::Skip to leave such "
+                   "records out or to kafka::SideOutput to keep them elsewhere");
   }
   if (context_->add_to_counter) context_->add_to_counter("kafka_bad_records", 1);
 }

@@ -27,6 +27,7 @@ class PartitionReader final : public SourceBackend {
 
   void Open(const RuntimeContext& context, SplitObserver& splits) override;
   PollResult Poll(std::vector<Message>& messages, SplitIndex& split) override;
+  void Details(size_t message, MessageDetails& out) const override;
   void BadRecord(size_t message, const std::string& reason) override;
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
   void NotifyCheckpointComplete(CheckpointId id) override;

@@ -12,6 +12,8 @@
 
 #include "connectors/format/format.h"
 #include "connectors/format/json_format.h"
+#include "connectors/format/text_format.h"
+#include "connectors/kafka/record.h"
 #include "connectors/kafka/sink_backend.h"
 #include "runtime/sink/sink.h"
 
@@ -57,8 +59,9 @@ struct SinkOptions {
   std::string brokers;
   std::string topic;
   /// How a row becomes the record's value.
-  FormatPtr<T> format = Json();
+  FormatPtr<ValueOf<T>> format = Json();
   /// Records of one key go to one partition, the one that Java's producers choose. Without: any.
+  /// Rows of type Record<Total> have a key of their own, which this one replaces.
   RecordKey<T> key = {};
   Delivery delivery = ExactlyOnce;
   /// Transactional ids are "prefix-lineage-operator-subtask"; access rules may need the prefix.
@@ -93,14 +96,25 @@ class KafkaSinkWriter final : public SinkWriter<T> {
   void Write(RecordBatch<T>& batch) override {
     batch.ForEach([this](const T& row, Timestamp t) {
       OutputRecord record;
+      if (event_time_ && t.ms >= 0) record.timestamp_ms = t.ms;
       value_.clear();
-      format_->Encode(row, value_);
-      record.value = value_;
+      if constexpr (internal::RecordTraits<T>::kIsRecord) {
+        TakeParts(row, record);
+        record.partition = row.partition;
+        EncodeValue(row.value, record);
+      } else if constexpr (std::is_same_v<T, DeadLetter>) {
+        TakeParts(row.record, record);
+        AppendOrigin(row, headers_);
+        record.headers = headers_;
+        EncodeValue(row.record.value, record);
+      } else {
+        EncodeValue(row, record);
+      }
       if (key_) {
         key_bytes_.clear();
+        record.key.reset();
         if (key_(row, key_bytes_)) record.key = key_bytes_;
       }
-      if (event_time_ && t.ms >= 0) record.timestamp_ms = t.ms;
       backend_->Append(record);
     });
   }
@@ -118,18 +132,42 @@ class KafkaSinkWriter final : public SinkWriter<T> {
   void Close() override { backend_->Close(); }
 
  private:
-  const FormatPtr<T> format_;
+  void EncodeValue(const ValueOf<T>& value, OutputRecord& record) {
+    if constexpr (internal::RecordTraits<T>::kIsRecord && internal::kIsOptional<ValueOf<T>>) {
+      if (!value) return;
+    }
+    format_->Encode(value, value_);
+    record.value = value_;
+  }
+
+  template <class U>
+  void TakeParts(const Record<U>& row, OutputRecord& record) {
+    if (row.key) record.key = *row.key;
+    headers_.clear();
+    for (const Header& header : row.headers) {
+      AppendHeader(header.name,
+                   header.value ? std::optional<std::string_view>(*header.value) : std::nullopt,
+                   headers_);
+    }
+    record.headers = headers_;
+    if (row.timestamp.ms >= 0) record.timestamp_ms = row.timestamp.ms;
+  }
+
+  const FormatPtr<ValueOf<T>> format_;
   const RecordKey<T> key_;
   const bool event_time_;
   const std::unique_ptr<SinkBackend> backend_;
   std::string value_;
   std::string key_bytes_;
+  std::string headers_;
 };
 
 /// A sink that writes each row as one record of a Kafka topic, exactly once unless said otherwise:
 ///
 ///   .To(kafka::Sink<Total>({.brokers = args["brokers"], .topic = "totals",
 ///                           .key = &Total::customer}))
+///
+/// Rows of type Record<Total> say key, headers, time and partition themselves.
 template <class T>
 weir::Sink<T> Sink(SinkOptions<T> options) {
   const SinkSettings settings{
@@ -156,6 +194,13 @@ weir::Sink<T> Sink(SinkOptions<T> options) {
     return std::string();
   };
   return sink;
+}
+
+/// A sink for what a source could not decode: value, key, headers and time as they came, and the
+/// headers weir.reason, weir.topic, weir.partition and weir.offset.
+inline weir::Sink<DeadLetter> DeadLetterSink(SinkOptions<DeadLetter> options) {
+  options.format = Bytes();
+  return Sink(std::move(options));
 }
 
 }  // namespace weir::kafka

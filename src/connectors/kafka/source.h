@@ -6,12 +6,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "connectors/format/format.h"
 #include "connectors/format/json_format.h"
 #include "connectors/kafka/position.h"
+#include "connectors/kafka/record.h"
 #include "connectors/kafka/source_backend.h"
 #include "runtime/source/source.h"
 
@@ -20,9 +23,12 @@ namespace weir::kafka {
 enum class BadRecord {
   kFail,  ///< the job fails, naming topic, partition, offset and reason
   kSkip,  ///< the record is left out and counted
+  /// As kSkip, and it goes to the side output BadRecords, exactly once like the rows.
+  kSideOutput,
 };
 inline constexpr BadRecord Fail = BadRecord::kFail;
 inline constexpr BadRecord Skip = BadRecord::kSkip;
+inline constexpr BadRecord SideOutput = BadRecord::kSideOutput;
 
 template <class T>
 struct SourceOptions {
@@ -32,7 +38,7 @@ struct SourceOptions {
   /// Several topics, read as one stream.
   std::vector<std::string> topics = {};
   /// How a record's value becomes a row.
-  FormatPtr<T> format = Json();
+  FormatPtr<ValueOf<T>> format = Json();
   /// Where a job without state begins: Earliest(), Latest(), Committed(), AtTimestamp(t),
   /// AtOffsets({{{"topic", 0}, 42}}). A restored job goes on where its checkpoint stands;
   /// partitions added later are read from their beginning.
@@ -54,9 +60,18 @@ struct SourceOptions {
 template <class T>
 class KafkaSourceReader final : public SourceReader<T> {
  public:
-  KafkaSourceReader(FormatPtr<T> format, std::unique_ptr<SourceBackend> backend)
-      : format_(std::move(format)), backend_(std::move(backend)) {}
+  KafkaSourceReader(FormatPtr<ValueOf<T>> format, bool side_output,
+                    std::unique_ptr<SourceBackend> backend)
+      : format_(std::move(format)), side_output_(side_output), backend_(std::move(backend)) {}
 
+  void OpenSideOutputs(const std::map<std::string, Output*>& outputs) override {
+    if (side_output_ && !outputs.contains(BadRecords.name)) {
+      ThrowError(ErrorKind::kFatal,
+                 "the source has .on_bad_record = kafka::SideOutput, but nothing reads "
+                 ".SideOutput(kafka::BadRecords) of its stream; send it to a sink");
+    }
+    sides_.Open(outputs);
+  }
   void Open(const RuntimeContext& context, SplitObserver& splits) override {
     backend_->Open(context, splits);
   }
@@ -64,13 +79,20 @@ class KafkaSourceReader final : public SourceReader<T> {
     const PollResult result = backend_->Poll(messages_, split);
     for (size_t i = 0; i < messages_.size(); ++i) {
       const Message& message = messages_[i];
-      if (format_->Decode(message.value, batch.Append(message.timestamp), nullptr)) continue;
+      if (Decode(i, batch.Append(message.timestamp))) continue;
       batch.DropLast();
-      T scratch{};
+      ValueOf<T> scratch{};
       std::string reason;
       format_->Decode(message.value, scratch, &reason);
       backend_->BadRecord(i, reason);
+      if (!side_output_) continue;
+      DeadLetter letter;
+      letter.record.value = message.value;
+      TakeDetails(i, letter.record);
+      letter.reason = std::move(reason);
+      sides_.Collect(BadRecords, std::move(letter), message.timestamp);
     }
+    if (side_output_) sides_.Flush();
     return result;
   }
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
@@ -82,13 +104,55 @@ class KafkaSourceReader final : public SourceReader<T> {
   void Close() override { backend_->Close(); }
 
  private:
-  const FormatPtr<T> format_;
+  bool Decode(size_t i, T& row) {
+    const std::string_view bytes = messages_[i].value;
+    if constexpr (!internal::RecordTraits<T>::kIsRecord) {
+      return format_->Decode(bytes, row, nullptr);
+    } else {
+      TakeDetails(i, row);
+      if constexpr (internal::kIsOptional<ValueOf<T>>) {
+        if (bytes.data() == nullptr) {
+          row.value.reset();
+          return true;
+        }
+      }
+      return format_->Decode(bytes, row.value, nullptr);
+    }
+  }
+
+  /// Assigns into what is there, so that a row that is used again keeps its capacity.
+  template <class U>
+  void TakeDetails(size_t i, Record<U>& row) {
+    backend_->Details(i, details_);
+    const auto assign = [](const std::optional<std::string_view>& from,
+                           std::optional<std::string>& to) {
+      if (!from) return to.reset();
+      if (!to) to.emplace();
+      to->assign(*from);
+    };
+    assign(details_.key, row.key);
+    row.headers.resize(details_.headers.size());
+    for (size_t h = 0; h < row.headers.size(); ++h) {
+      row.headers[h].name.assign(details_.headers[h].first);
+      assign(details_.headers[h].second, row.headers[h].value);
+    }
+    row.timestamp = messages_[i].timestamp;
+    row.topic.assign(details_.topic);
+    row.partition = details_.partition;
+    row.offset = details_.offset;
+  }
+
+  const FormatPtr<ValueOf<T>> format_;
+  const bool side_output_;
   const std::unique_ptr<SourceBackend> backend_;
+  SideOutputs sides_;
+  MessageDetails details_;
   std::vector<Message> messages_;
 };
 
 /// A source of the records of one or more Kafka topics. The event time of a row is its record's
-/// timestamp unless the job assigns another.
+/// timestamp unless the job assigns another. Rows of type Record<Order> bring key, headers, time,
+/// partition and offset along.
 ///
 ///   env.From(kafka::Source<Order>({.brokers = args["brokers"], .topic = "orders"}), ...)
 template <class T>
@@ -101,7 +165,7 @@ weir::Source<T> Source(SourceOptions<T> options) {
       .start = options.start,
       .stop = options.bounded,
       .group = options.group,
-      .skip_bad_records = options.on_bad_record == BadRecord::kSkip,
+      .skip_bad_records = options.on_bad_record != BadRecord::kFail,
       .discovery_interval = options.discovery_interval,
   };
   if (!options.topic.empty()) settings.topics.insert(settings.topics.begin(), options.topic);
@@ -109,8 +173,9 @@ weir::Source<T> Source(SourceOptions<T> options) {
   source.name = "kafka";
   for (const std::string& topic : settings.topics) source.name += " " + topic;
   source.bounded = options.bounded.has_value();
-  source.make_reader = [format = options.format, settings] {
-    return std::make_unique<KafkaSourceReader<T>>(format, MakeSourceBackend(settings));
+  source.make_reader = [format = options.format, settings,
+                        side = options.on_bad_record == BadRecord::kSideOutput] {
+    return std::make_unique<KafkaSourceReader<T>>(format, side, MakeSourceBackend(settings));
   };
   source.validate = [settings](uint32_t parallelism) {
     return ValidateSource(settings, parallelism);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -27,10 +28,19 @@ struct SourceSettings {
   std::chrono::milliseconds discovery_interval{300'000};
 };
 
-/// A message as it came, until the next call of SourceBackend.
+/// A message as it came, until the next Poll. A value that is null has no bytes, not even none.
 struct Message {
   std::string_view value;
   Timestamp timestamp;
+};
+
+/// What else there is to know of a message, as long as the message itself.
+struct MessageDetails {
+  std::optional<std::string_view> key;
+  std::vector<std::pair<std::string_view, std::optional<std::string_view>>> headers;
+  std::string_view topic;
+  int32_t partition = 0;
+  int64_t offset = 0;
 };
 
 /// Reads a source subtask's partitions below the type of their rows. Slot thread.
@@ -41,6 +51,8 @@ class SourceBackend {
 
   /// Up to Batch::kCapacity messages of one partition in `messages`, or none.
   virtual PollResult Poll(std::vector<Message>& messages, SplitIndex& split) = 0;
+  /// Of the messages that Poll gave, the one at this index.
+  virtual void Details(size_t message, MessageDetails& out) const = 0;
   /// Of the messages that Poll gave, this one cannot be decoded: counts it, or throws weir::Error
   /// naming topic, partition and offset.
   virtual void BadRecord(size_t message, const std::string& reason) = 0;

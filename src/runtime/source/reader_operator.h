@@ -18,6 +18,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
 
   void Open(OperatorContext& context) override {
     clock_ = context.runtime.clock;
+    reader_->OpenSideOutputs(context.side_outputs);
     reader_->Open(context.runtime, *this);
   }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,8 @@
 #include "runtime/operator/runtime_context.h"
 
 namespace weir {
+
+class Output;
 
 /// Outcome of SourceReader::Poll.
 enum class PollResult {
@@ -39,6 +42,10 @@ template <class T>
 class SourceReader {
  public:
   virtual ~SourceReader() = default;
+
+  /// Before Open: the side outputs that somebody consumes, by tag. What Poll emits there belongs to
+  /// the same side of a barrier as the rows that it gives.
+  virtual void OpenSideOutputs(const std::map<std::string, Output*>&) {}
 
   /// Positions of all former subtasks are in `context.restored_state`; the reader keeps those
   /// of the splits that it owns (a pure function of split, index and parallelism). A reader that

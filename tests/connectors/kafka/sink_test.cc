@@ -509,5 +509,68 @@ TEST_F(SinkTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
   }
 }
 
+TEST_F(SinkTest, RowsMaySayKeyHeadersTimeAndPartition) {
+  using Row = Record<std::optional<Total>>;
+  for (const Delivery delivery : {ExactlyOnce, AtLeastOnce}) {
+    SinkOptions<Row> options{.brokers = broker_.address(),
+                             .topic = broker_.CreateTopic("records", 3),
+                             .delivery = delivery};
+    Subtask<Row> subtask(options, {});
+    subtask.Write({{.value = Total{"ann", 1},
+                    .key = "k",
+                    .headers = {{"trace", "t1"}},
+                    .timestamp = Timestamp{1234},
+                    .partition = 2},
+                   {.key = "gone", .partition = 2}},
+                  Timestamp{99});
+    ASSERT_TRUE(subtask.Checkpoint(1));
+    const auto records = broker_.Read(options.topic, Isolation::kReadCommitted);
+    ASSERT_EQ(records.size(), 2u);
+    EXPECT_EQ(records[0].partition, 2);
+    EXPECT_EQ(records[0].key, "k");
+    EXPECT_EQ(records[0].value, R"({"customer":"ann","cents":1})");
+    EXPECT_EQ(records[0].headers.at("trace"), "t1");
+    EXPECT_EQ(records[0].timestamp_ms, 1234);
+    EXPECT_EQ(records[1].value, std::nullopt) << "a tombstone";
+    EXPECT_EQ(records[1].timestamp_ms, 99) << "the row's event time";
+  }
+}
+
+TEST_F(SinkTest, DeadLettersAreWrittenAsTheyCameAndSayWhereFromAndWhy) {
+  const SinkOptions<DeadLetter> options{.brokers = broker_.address(), .topic = options_.topic};
+  auto writer = DeadLetterSink(options).make_writer();
+  RuntimeHarness harness;
+  harness.context.output_lineage = "lineage-" + options_.topic;
+  writer->Open(harness.context);
+  RecordBatch<DeadLetter> batch;
+  batch.Append({.record = {.value = "no \xff json",
+                           .key = "k",
+                           .headers = {{"trace", "t1"}},
+                           .timestamp = Timestamp{1234},
+                           .topic = "orders",
+                           .partition = 7,
+                           .offset = 42},
+                .reason = "not json"},
+               Timestamp{1234});
+  writer->Write(batch);
+  OperatorStateSnapshot state;
+  writer->Snapshot(CheckpointId{1}, state);
+  ASSERT_TRUE(harness.RunUntil([&] { return writer->ReadyToAcknowledge(CheckpointId{1}); }));
+  writer->NotifyCheckpointComplete(CheckpointId{1});
+  ASSERT_TRUE(harness.RunUntil([&] { return writer->PublishedUpTo(CheckpointId{1}); }));
+  const auto records = broker_.Read(options_.topic, Isolation::kReadCommitted);
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].value, "no \xff json");
+  EXPECT_EQ(records[0].key, "k");
+  EXPECT_EQ(records[0].timestamp_ms, 1234);
+  const std::map<std::string, std::string> headers = {{"trace", "t1"},
+                                                      {"weir.reason", "not json"},
+                                                      {"weir.topic", "orders"},
+                                                      {"weir.partition", "7"},
+                                                      {"weir.offset", "42"}};
+  EXPECT_EQ(records[0].headers, headers);
+  writer->Close();
+}
+
 }  // namespace
 }  // namespace weir::kafka

@@ -19,6 +19,7 @@ using ::testing::ElementsAre;
 using testing::ErrorOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::RuntimeHarness;
 using testing::TestRecord;
 using ::testing::UnorderedElementsAre;
@@ -39,6 +40,11 @@ class Subtask : private SplitObserver {
     harness_.context.parallelism = parallelism;
     harness_.context.restored = !restored.empty();
     harness_.context.restored_state = std::move(restored);
+    reader_->Open(harness_.context, *this);
+  }
+  Subtask(const SourceOptions<T>& options, const std::map<std::string, Output*>& side_outputs)
+      : reader_(Source<T>(options).make_reader()) {
+    reader_->OpenSideOutputs(side_outputs);
     reader_->Open(harness_.context, *this);
   }
   ~Subtask() override { reader_->Close(); }
@@ -368,6 +374,76 @@ TEST_F(SourceTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
   starting.reader().Close();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
   broker_.Resume();
+}
+
+TEST_F(SourceTest, RowsMayBringKeyHeadersTimePartitionAndOffset) {
+  NewTopic(2);
+  broker_.Produce(topic_, {{.partition = 1,
+                            .key = "ann",
+                            .value = R"({"customer":"ann","cents":7})",
+                            .headers = {{"trace", "t1"}},
+                            .timestamp_ms = 1234},
+                           {.partition = 1, .key = "bob"}});
+  SourceOptions<Record<std::optional<Order>>> options{.brokers = broker_.address(),
+                                                      .topic = topic_};
+  Subtask<Record<std::optional<Order>>> subtask(options);
+  ASSERT_TRUE(subtask.Read(2));
+  const auto& ann = subtask.rows[0];
+  ASSERT_TRUE(ann.value);
+  EXPECT_EQ(ann.value->cents, 7);
+  EXPECT_EQ(ann.key, "ann");
+  ASSERT_EQ(ann.headers.size(), 1u);
+  EXPECT_EQ(ann.headers[0].name, "trace");
+  EXPECT_EQ(ann.headers[0].value, "t1");
+  EXPECT_EQ(ann.timestamp, Timestamp{1234});
+  EXPECT_EQ(ann.topic, topic_);
+  EXPECT_EQ(ann.partition, 1);
+  EXPECT_EQ(ann.offset, 0);
+  const auto& bob = subtask.rows[1];
+  EXPECT_FALSE(bob.value) << "a tombstone";
+  EXPECT_EQ(bob.key, "bob");
+  EXPECT_EQ(bob.offset, 1);
+  EXPECT_THAT(bob.headers, IsEmpty());
+}
+
+/// What goes into a side output.
+class Letters final : public Output {
+ public:
+  void Emit(Batch& batch) override {
+    static_cast<RecordBatch<DeadLetter>&>(batch).ForEach(
+        [&](const DeadLetter& letter, Timestamp) { all.push_back(letter); });
+  }
+  void EmitWatermark(Timestamp) override {}
+  void EmitIdle() override {}
+  std::vector<DeadLetter> all;
+};
+
+TEST_F(SourceTest, BadRecordsMayGoToASideOutputAsTheyCame) {
+  NewTopic(1);
+  broker_.Produce(
+      topic_,
+      {{.value = R"({"customer":"ann","cents":7})"},
+       {.key = "k", .value = "no \xff json", .headers = {{"trace", "t1"}}, .timestamp_ms = 1234},
+       {.value = R"({"customer":"bob","cents":8})"}});
+  const SourceOptions<Order> options{
+      .brokers = broker_.address(), .topic = topic_, .on_bad_record = SideOutput};
+  EXPECT_THAT(ErrorOf([&] { Source<Order>(options).make_reader()->OpenSideOutputs({}); }),
+              HasSubstr("kafka::BadRecords"));
+  Letters letters;
+  Subtask<Order> subtask(options, {{BadRecords.name, &letters}});
+  ASSERT_TRUE(subtask.Read(2));
+  EXPECT_EQ(subtask.rows[1].customer, "bob");
+  ASSERT_EQ(letters.all.size(), 1u);
+  const DeadLetter& letter = letters.all[0];
+  EXPECT_THAT(letter.reason, Not(IsEmpty()));
+  EXPECT_EQ(letter.record.value, "no \xff json");
+  EXPECT_EQ(letter.record.key, "k");
+  EXPECT_EQ(letter.record.headers.size(), 1u);
+  EXPECT_EQ(letter.record.topic, topic_);
+  EXPECT_EQ(letter.record.partition, 0);
+  EXPECT_EQ(letter.record.offset, 1);
+  EXPECT_EQ(letter.record.timestamp, Timestamp{1234});
+  EXPECT_EQ(subtask.harness().counters["kafka_bad_records"], 1);
 }
 
 }  // namespace
