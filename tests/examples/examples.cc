@@ -116,6 +116,28 @@ TEST(Examples, TheJobBuilds) {
   EXPECT_TRUE(graph.warnings.empty());
 }
 
+using TotalRecord = kafka::Record<Total>;
+
+void Copy(Environment& env, const std::string& brokers) {
+  auto totals = env.From(kafka::Source<TotalRecord>(
+      {.brokers = brokers, .topic = "totals", .on_bad_record = kafka::SideOutput}));
+  totals.SideOutput(kafka::BadRecords)
+      .To(kafka::DeadLetterSink({.brokers = brokers, .topic = "totals-bad"}));
+  totals
+      .Map([](TotalRecord total) {
+        total.headers.push_back({.name = "copied-from", .value = total.topic});
+        total.partition = -1;  // the one that the key says
+        return total;
+      })
+      .To(kafka::Sink<TotalRecord>({.brokers = brokers, .topic = "totals-copy"}));
+}
+
+TEST(Examples, KafkaRecords) {
+  Environment env;
+  Copy(env, "127.0.0.1:9092");
+  EXPECT_EQ(env.graph().nodes.size(), 4u);
+}
+
 TEST(Examples, SpentPerMinute) {
   weir::testing::OperatorHarness<Order, Total> harness(SpentPerMinute);
   harness.Push({"ann", 120}, Timestamp{1000});
