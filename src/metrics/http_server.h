@@ -29,10 +29,11 @@ struct HttpServerOptions {
 ///   GET /metrics       Prometheus text
 ///   GET /health        {"alive":..., "ready":..., ...}; 200 when alive and ready, else 503
 ///   GET /health/live   the same; 200 when alive, else 503
-/// from two threads of its own; a request that takes longer than 10 s is cut off.
+/// from one thread of its own. At most 64 connections: another one takes the place of the oldest. A
+/// connection is closed behind its answer, and when it is 10 s old.
 class HttpServer {
  public:
-  /// `health` is called on the server's threads. `registry` must outlive the server. Throws
+  /// `health` is called on the server's thread. `registry` must outlive the server. Throws
   /// Error{kExternal} naming host, port and key when the port cannot be had.
   static std::unique_ptr<HttpServer> Start(const HttpServerOptions& options,
                                            const Registry& registry,

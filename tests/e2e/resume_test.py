@@ -10,6 +10,7 @@ import pathlib
 import sys
 import unittest
 
+from answers import routes, windows
 from cluster import Cluster, eventually
 
 WEIR = sys.argv[1]
@@ -40,41 +41,11 @@ def expected_totals():
     return seen, finals
 
 
-def expected_windows():
-    tumbling = collections.defaultdict(lambda: [0, 0])
-    sliding, everything = collections.Counter(), collections.Counter()
-    for i in range(COUNT):
-        key, at = i % 50, i + i * 7919 % 41 - 20
-        end = at // 1000 * 1000 + 1000
-        tumbling[key, end][0] += 1
-        tumbling[key, end][1] += i
-        everything[end] += 1
-        first = at // 500 * 500 + 500
-        for end in range(first, first + 3000, 500):
-            sliding[key, end] += 1
-    return collections.Counter(
-        [f"tumbling {k} {end} {n} {total}" for (k, end), (n, total) in tumbling.items()] +
-        [f"sliding {k} {end} {n}" for (k, end), n in sliding.items()] +
-        [f"all {end} {n}" for end, n in everything.items()])
-
-
-def expected_routes():
-    sums = collections.Counter()
-    thirds = []
-    for value in range(2 * COUNT):
-        if value % 3 == 0:
-            thirds.append(f"third {value}")
-        else:
-            sums[value % 11, value // 2 // 1000 * 1000 + 1000] += value
-    return collections.Counter(
-        thirds + [f"second {k} {end} {n} {n}" for (k, end), n in sums.items()])
-
-
 # Per job: what it must give, how its lines are read, and how many lines show that it is under way.
 JOBS = {
     "totals": (expected_totals, totals, 8000),
-    "windows": (expected_windows, collections.Counter, 600),
-    "routes": (expected_routes, collections.Counter, 3000),
+    "windows": (lambda: windows(COUNT), collections.Counter, 600),
+    "routes": (lambda: routes(COUNT, COUNT), collections.Counter, 3000),
 }
 
 

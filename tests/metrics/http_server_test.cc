@@ -92,6 +92,38 @@ TEST(HttpServer, NonsenseIsAnsweredOrCutOffAndServingGoesOn) {
   EXPECT_THAT(Get(server->port(), "/metrics"), HasSubstr("weir_y"));
 }
 
+TEST(HttpServer, ConnectionsThatSayNothingShutNobodyOut) {
+  Registry registry;
+  auto gauge = registry.AddGauge("weir_y", "Y.");
+  const auto server = HttpServer::Start({}, registry, [] { return Health{}; });
+  std::vector<int> slow;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(server->port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  for (int i = 0; i < 300; ++i) {
+    slow.push_back(socket(AF_INET, SOCK_STREAM, 0));
+    ASSERT_EQ(connect(slow.back(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(send(slow.back(), "GET /met", 8, MSG_NOSIGNAL), 8);
+  }
+  EXPECT_THAT(Get(server->port(), "/metrics"), HasSubstr("weir_y"));
+  // The oldest had to make room: it is closed.
+  char byte;
+  EXPECT_LE(recv(slow.front(), &byte, 1, 0), 0);
+  for (int fd : slow) close(fd);
+}
+
+TEST(HttpServer, ARequestWithoutEndAndAnotherMethodAreRefused) {
+  Registry registry;
+  const auto server = HttpServer::Start({}, registry, [] { return Health{}; });
+  EXPECT_THAT(Request(server->port(), std::string(20'000, 'x')), StartsWith("HTTP/1.1 431"));
+  EXPECT_THAT(Request(server->port(), "DELETE /metrics HTTP/1.1\r\n\r\n"),
+              StartsWith("HTTP/1.1 405"));
+  const std::string head = Request(server->port(), "HEAD /health/live HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(head, StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(Body(head), "");
+}
+
 TEST(HttpServer, NothingListensAfterItIsGone) {
   Registry registry;
   auto server = HttpServer::Start({}, registry, [] { return Health{}; });
