@@ -53,10 +53,19 @@ own_group "$weir" run "$job" --parallelism 2 -- ${DEMO_ARGS:-} &
 run=$!
 [ -z "$stopping" ] || kill -INT "$run" 2> /dev/null || true
 code=0
+dead=
 while kill -0 "$run" 2> /dev/null; do
   code=0
-  wait "$run" || code=$?
+  wait -n "$run" ${dead:-"$cluster"} || code=$?
+  # A cluster that is gone takes the demonstration with it: nobody would start it again.
+  if [ -z "$dead" ] && [ -z "$stopping" ] && ! kill -0 "$cluster" 2> /dev/null; then
+    dead=$run
+    echo "demo.sh: the cluster ended by itself; what it said:" >&2
+    tail -n 20 "$dir/announcement" >&2
+    kill -KILL "$run" 2> /dev/null || true
+  fi
 done
 run=
+[ -z "$dead" ] || { cluster=; exit 1; }
 [ -n "$stopping" ] && [ "$code" -eq 5 ] && code=0 # cancelled, as asked
 exit "$code"

@@ -54,7 +54,7 @@ class Screen {
     if (context_.json) return;
     std::lock_guard lock(mutex_);
     Hide();
-    *context_.err << text << std::endl;
+    *context_.err << Shown(text) << std::endl;
     Show();
   }
 
@@ -236,14 +236,14 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
               const std::string& newest_failure) {
   const auto run_time = milliseconds(status.ended_ms() - status.created_ms());
   if (!context.json) {
-    *context.err << "Job " << status.job_id() << " (" << status.name() << ") is " << StateOf(status)
-                 << " after " << FormatDuration(run_time) << '\n';
+    *context.err << "Job " << status.job_id() << " (" << Shown(status.name()) << ") is "
+                 << StateOf(status) << " after " << FormatDuration(run_time) << '\n';
   }
   switch (status.state()) {
     case proto::JOB_STATE_FINISHED:
       // After its last results were safe something still went wrong: a function's Close.
       if (!newest_failure.empty() && !context.json) {
-        *context.err << "Warning: " << newest_failure << '\n';
+        *context.err << "Warning: " << Shown(newest_failure) << '\n';
       }
       return kDone;
     case proto::JOB_STATE_CANCELED:

@@ -10,11 +10,26 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace weir::cli {
+
+namespace {
+
+/// By its path, for under valgrind /proc/self/exe is valgrind itself to the kernel, while the link
+/// is read as the program's. A program that was replaced since it started has no path any more.
+std::string ThisProgram() {
+  const std::string link = "/proc/self/exe";
+  std::error_code error;
+  const std::string path = std::filesystem::read_symlink(link, error).string();
+  return error || access(path.c_str(), X_OK) != 0 ? link : path;
+}
+
+}  // namespace
 
 std::string Ending::Text() const {
   return by_signal ? absl::StrCat("was killed by signal ", code, " (", strsignal(code), ")")
@@ -54,7 +69,8 @@ absl::StatusOr<Child> Child::Spawn(const std::vector<std::string>& arguments,
   posix_spawnattr_setflags(&attributes, flags);
   pid_t pid = 0;
   // posix_spawn, not fork: gRPC's threads run here already.
-  const int error = posix_spawn(&pid, "/proc/self/exe", &files, &attributes, argv.data(), environ);
+  const int error =
+      posix_spawn(&pid, ThisProgram().c_str(), &files, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&files);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/local_files.h"
+#include "cli/output.h"
 
 namespace weir::cli {
 namespace {
@@ -38,7 +39,7 @@ ExitCode Context::Fail(const absl::Status& status) const {
     std::string code = absl::StatusCodeToString(status.code());
     *err << Dump({{"error", message}, {"code", code}}) << '\n';
   } else {
-    *err << "weir: " << message << '\n';
+    *err << "weir: " << Shown(message) << '\n';
   }
   return ExitCodeOf(status);
 }

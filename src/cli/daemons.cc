@@ -1,6 +1,7 @@
 #include "cli/daemons.h"
 
 #include <linux/close_range.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,8 @@ namespace {
 constexpr int kExecuteAgain = 3;
 // Part of a container's memory that is left to the kernel's own use for it.
 constexpr double kContainerShare = 0.9;
+// A bound for what loops over all possible descriptors.
+constexpr rlim_t kMostDescriptors = 1 << 20;
 // How often TaskManagers tell the JobManager their figures: what `weir describe` shows is this old.
 constexpr std::chrono::milliseconds kReportInterval{1000};
 
@@ -45,6 +48,14 @@ uint64_t ContainerMemory() {
   std::ifstream in("/sys/fs/cgroup/memory.max");
   uint64_t limit = 0;
   return in >> limit ? limit : 0;  // "max" is no number
+}
+
+/// Sockets and RocksDB's files need more than the 1024 descriptors that are usual.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, kMostDescriptors);
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 std::string HostName() {
@@ -71,6 +82,7 @@ std::string HostName() {
 
 ExitCode ServeJobManager(const Context& context, int parent_pid) {
   if (parent_pid != 0) DieWithParent(parent_pid);
+  RaiseDescriptorLimit();
   const config::Options& o = context.config.options();
   JobManagerOptions options;
   options.bind_host = o.jobmanager.bind_host;
@@ -103,6 +115,8 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   options.rpc_port = static_cast<int>(o.taskmanager.rpc_port);
   options.data_port = static_cast<int>(o.taskmanager.data_port);
   options.metrics_port = o.metrics.enabled ? static_cast<int>(o.metrics.port) : -1;
+  options.metrics_scope = o.metrics.scope_task_manager;
+  options.metrics_interval = o.metrics.interval;
   options.slots = static_cast<uint32_t>(o.taskmanager.slots);
   options.memory_bytes = static_cast<uint64_t>(o.taskmanager.memory);
   if (options.memory_bytes == 0) {
@@ -123,6 +137,7 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
 
 ExitCode ServeTaskManager(const Context& context, int parent_pid) {
   if (parent_pid != 0) DieWithParent(parent_pid);
+  RaiseDescriptorLimit();
   const TaskManagerOptions options = TaskManagerOptionsOf(context.config.options());
   SetUpLogs(context.config.options().log, options.id, parent_pid != 0);
   log::Info("TaskManager starts", {{"job_manager", options.job_manager}, {"pid", getpid()}});

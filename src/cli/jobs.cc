@@ -17,6 +17,9 @@ namespace {
 using Align = Table::Align;
 using std::chrono::milliseconds;
 
+// Of a list's remark; `weir describe` has the whole text.
+constexpr size_t kRemarkColumns = 80;
+
 std::string StateOf(const proto::JobStatus& job) {
   return ShortEnumName(proto::JobState_descriptor(), job.state());
 }
@@ -82,7 +85,8 @@ void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
     table.Add({absl::StrCat(c.id()), ShortEnumName(proto::CheckpointKind_descriptor(), c.kind()),
                ShortEnumName(proto::CheckpointStatus_descriptor(), c.status()),
                FormatTime(c.triggered_ms()), FormatDuration(milliseconds(c.duration_ms())),
-               FormatBytes(c.state_bytes()), FormatBytes(c.full_state_bytes()), c.failure()});
+               FormatBytes(c.state_bytes()), FormatBytes(c.full_state_bytes()),
+               OneLine(c.failure(), kRemarkColumns)});
   }
   if (!table.empty()) {
     out << '\n';
@@ -96,9 +100,10 @@ void PrintStuck(std::ostream& out, const proto::JobDetails& job) {
     for (const proto::SubtaskDetails& subtask : vertex.subtasks()) {
       const proto::SubtaskMetrics& m = subtask.metrics();
       if (m.stuck_ms() == 0) continue;
-      out << "\nStuck: subtask " << subtask.index() << " of '" << vertex.name() << "' on "
-          << subtask.tm_id() << " has not returned for "
-          << FormatDuration(milliseconds(m.stuck_ms())) << ", in '" << m.stuck_operator() << "'\n";
+      out << "\nStuck: subtask " << subtask.index() << " of '" << Shown(vertex.name()) << "' on "
+          << Shown(subtask.tm_id()) << " has not returned for "
+          << FormatDuration(milliseconds(m.stuck_ms())) << ", in '" << Shown(m.stuck_operator())
+          << "'\n";
     }
   }
 }
@@ -109,9 +114,9 @@ void PrintFailures(std::ostream& out, const proto::JobDetails& job) {
     const proto::FailureDetails& f = job.failures(i);
     out << (i == 0 ? "\nFailures, newest first:\n" : "") << "  " << FormatTime(f.at_ms())
         << "  attempt " << f.attempt();
-    if (!f.tm_id().empty()) out << " on " << f.tm_id();
-    if (!f.failure().operator_name().empty()) out << ", " << f.failure().operator_name();
-    out << ": " << f.failure().message() << '\n';
+    if (!f.tm_id().empty()) out << " on " << Shown(f.tm_id());
+    if (!f.failure().operator_name().empty()) out << ", " << Shown(f.failure().operator_name());
+    out << ": " << Shown(f.failure().message()) << '\n';
   }
 }
 
@@ -184,7 +189,7 @@ ExitCode ListJobs(const Context& context, bool running_only) {
          absl::StrCat(job.subtasks_running() + job.subtasks_at_end(), "/", job.subtasks_total()),
          FormatTime(job.created_ms()), RunTime(job), absl::StrCat(job.restarts()),
          job.last_checkpoint_id() == 0 ? "-" : absl::StrCat(job.last_checkpoint_id()),
-         job.reason()});
+         OneLine(job.reason(), kRemarkColumns)});
   }
   table.Print(*context.out);
   return kDone;
@@ -200,9 +205,9 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
     }
     std::ostream& out = *context.out;
     const proto::JobStatus& status = details->status();
-    out << "Job          " << status.job_id() << "  " << status.name() << '\n'
+    out << "Job          " << status.job_id() << "  " << Shown(status.name()) << '\n'
         << "State        " << StateOf(status)
-        << (status.reason().empty() ? "" : ": " + status.reason()) << '\n'
+        << (status.reason().empty() ? "" : ": " + Shown(status.reason())) << '\n'
         << "Submitted    " << FormatTime(status.created_ms()) << ", " << RunTime(status)
         << (status.ended_ms() == 0 ? " ago" : " until it ended") << '\n'
         << "Attempt      " << status.attempt() << ", " << Plural(status.restarts(), "restart")
@@ -216,7 +221,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
       out << "Began from   " << details->restored_from() << '\n';
     }
     if (!details->arguments().empty()) {
-      out << "Arguments    " << absl::StrJoin(details->arguments(), " ") << '\n';
+      out << "Arguments    " << Shown(absl::StrJoin(details->arguments(), " ")) << '\n';
     }
     out << '\n';
     PrintVertices(out, *details);

@@ -23,6 +23,45 @@ size_t DisplayWidth(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
+std::string Shown(const std::string& text) {
+  std::string shown;
+  auto escape = [&](unsigned char c) {
+    char code[8];
+    std::snprintf(code, sizeof code, "\\x%02x", c);
+    shown += code;
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+      escape(c);
+    } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {  // U+0080 to U+009f
+      escape(next);
+      ++i;
+    } else {
+      shown += text[i];
+    }
+  }
+  return shown;
+}
+
+std::string OneLine(const std::string& text, size_t columns) {
+  const size_t end = text.find('\n');
+  std::string line = Shown(text.substr(0, end));
+  if (end == std::string::npos && DisplayWidth(line) <= columns) return line;
+  size_t bytes = 0;
+  for (size_t seen = 0; bytes < line.size(); ++bytes) {
+    seen += (line[bytes] & 0xc0) != 0x80;
+    if (seen >= columns) break;
+  }
+  return line.substr(0, bytes) + "…";
+}
+
+void Table::Add(std::vector<std::string> row) {
+  for (std::string& cell : row) cell = OneLine(cell, std::string::npos);
+  rows_.push_back(std::move(row));
+}
+
 void Table::Print(std::ostream& out) const {
   std::vector<size_t> widths;
   for (const Column& column : columns_) widths.push_back(DisplayWidth(column.name));

@@ -10,7 +10,8 @@
 
 namespace weir::cli {
 
-/// Rows in aligned columns, two spaces apart; numbers to the right. Nothing is cut.
+/// Rows in aligned columns, two spaces apart; numbers to the right. Nothing is cut but at a cell's
+/// first newline, and control characters are shown, not sent.
 class Table {
  public:
   enum class Align { kLeft, kRight };
@@ -20,7 +21,7 @@ class Table {
   };
 
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
-  void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void Add(std::vector<std::string> row);
   bool empty() const { return rows_.empty(); }
   void Print(std::ostream& out) const;
 
@@ -37,6 +38,10 @@ std::string FormatBytes(uint64_t bytes);
 std::string FormatCount(double count);
 /// "2026-11-21 09:22:19" in local time; "-" for 0.
 std::string FormatTime(int64_t ms);
+/// Text of others as a terminal may show it: control characters but newline and tab as \xNN.
+std::string Shown(const std::string& text);
+/// The same, its first line, at most `columns` of it.
+std::string OneLine(const std::string& text, size_t columns);
 /// Columns that a terminal uses for the text: code points, not bytes.
 size_t DisplayWidth(const std::string& text);
 

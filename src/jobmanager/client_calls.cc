@@ -239,6 +239,18 @@ void ControlLoop::AnswerPolls(const JobId& job, bool all) {
   for (uint64_t number : due) AnswerPoll(number);
 }
 
+std::vector<std::pair<std::string, std::string>> ControlLoop::CheckpointsInUse() const {
+  std::vector<std::pair<std::string, std::string>> in_use;
+  for (const auto& [id, entry] : jobs_) {
+    if (entry.ended) continue;
+    in_use.emplace_back(entry.record->checkpoint_directory(), id.value);
+    if (entry.record->has_initial_restore()) {
+      in_use.emplace_back(entry.record->initial_restore().directory(), id.value);
+    }
+  }
+  return in_use;
+}
+
 void ControlLoop::ClusterStatus(proto::ClusterStatusReply* reply) {
   reply->set_cluster_id(options_.cluster_id);
   reply->set_leader_epoch(epoch().value);

@@ -82,6 +82,8 @@ class ControlLoop {
                         Done done);
   void WaitJob(const proto::WaitJobRequest& request, proto::JobStatus* status, Done done);
   void ClusterStatus(proto::ClusterStatusReply* reply);
+  /// Directories that jobs which have not ended write to or may restore from, with the job's id.
+  std::vector<std::pair<std::string, std::string>> CheckpointsInUse() const;
   bool stopping() const { return stopping_; }
 
  private:

@@ -216,6 +216,7 @@ void Job::OnAllRunning(Instant now, Out* out) {
 
 void Job::RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm,
                           Instant now) {
+  ++failure_count_;
   failures_.push_front({.at = now,
                         .attempt = last_attempt_,
                         .failure = std::move(failure),

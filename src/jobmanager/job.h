@@ -231,6 +231,7 @@ class Job {
   const Attempt* attempt() const { return attempt_ ? &*attempt_ : nullptr; }
   const SlotMemory& slot_memory() const { return slot_memory_; }
   const CheckpointCoordinator& checkpoints() const { return checkpoints_; }
+  uint64_t failure_count() const { return failure_count_; }
   const std::deque<FailureRecord>& failures() const { return failures_; }  ///< newest first
   /// The newest that is no echo of another; null: none.
   const FailureRecord* last_failure() const;
@@ -308,6 +309,7 @@ class Job {
   bool cancel_wanted_ = false;
   std::vector<RequestId> cancel_requests_;  // bounded by kMaxWaitingCancels
   std::deque<FailureRecord> failures_;
+  uint64_t failure_count_ = 0;
 };
 
 }  // namespace weir::jobmanager

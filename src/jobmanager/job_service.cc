@@ -1,5 +1,7 @@
 #include "jobmanager/job_service.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -120,13 +122,21 @@ grpc::ServerUnaryReactor* JobServiceImpl::TriggerSavepoint(
 grpc::ServerUnaryReactor* JobServiceImpl::DisposeSavepoint(
     grpc::CallbackServerContext* context, const proto::DisposeSavepointRequest* request,
     proto::DisposeSavepointReply*) {
-  return PostIo(context, [request]() -> grpc::Status {
-    const std::string& path = request->savepoint_path();
-    if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return ToGrpc(s);
-    absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
-        DirectoryStorage::OpenExisting(path);
-    if (!storage.ok()) return ToGrpc(storage.status());
-    return ToGrpc(weir::DisposeSavepoint(**storage));
+  return Post(context, [this, request](ControlLoop* loop, Done done) {
+    io_->Post("clients", [request, in_use = loop->CheckpointsInUse(), done = std::move(done)] {
+      const std::string& path = request->savepoint_path();
+      if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return done(ToGrpc(s));
+      for (const auto& [directory, job] : in_use) {
+        std::error_code missing;
+        if (!std::filesystem::equivalent(path, directory, missing)) continue;
+        return done({grpc::StatusCode::FAILED_PRECONDITION,
+                     absl::StrCat("job ", job, " uses ", path, "; cancel it first")});
+      }
+      absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
+          DirectoryStorage::OpenExisting(path);
+      if (!storage.ok()) return done(ToGrpc(storage.status()));
+      done(ToGrpc(weir::DisposeSavepoint(**storage)));
+    });
   });
 }
 

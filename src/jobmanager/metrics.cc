@@ -1,6 +1,8 @@
 #include "jobmanager/metrics.h"
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace weir::jobmanager {
 
@@ -41,12 +43,33 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
                             "Trigger to durable, of the newest durable checkpoint");
     m.last_bytes = gauge("_job_last_checkpoint_bytes", "Bytes written for it");
     m.last_full_bytes = gauge("_job_last_checkpoint_full_bytes", "Bytes it refers to");
+    m.failures = gauge("_job_failures", "Failures since this JobManager leads");
+    auto histogram = [&](const char* name, const char* help, std::vector<double> bounds) {
+      return registry_->AddHistogram(scope_ + name, help, std::move(bounds), labels);
+    };
+    m.duration = histogram("_job_checkpoint_duration_seconds", "Trigger to durable",
+                           {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300});
+    m.bytes = histogram("_job_checkpoint_bytes", "Bytes written for a checkpoint",
+                        {1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11});
+    m.alignment = histogram("_job_checkpoint_alignment_seconds",
+                            "First to last barrier at the subtask that waited longest",
+                            {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30});
   }
   m.restarts->Set(job.restarts());
   m.running->Set(job.state() == JobState::kRunning ? 1 : 0);
   m.completed->Set(static_cast<double>(job.checkpoints().completed()));
   m.failed->Set(static_cast<double>(job.checkpoints().failed()));
   m.last_id->Set(static_cast<double>(job.checkpoints().last_completed().value));
+  m.failures->Set(static_cast<double>(job.failure_count()));
+  CheckpointId newest = m.observed;
+  for (const CheckpointRecord& record : job.checkpoints().history()) {
+    if (record.durable.count() == 0 || record.id <= m.observed) continue;
+    newest = std::max(newest, record.id);
+    m.duration->Observe(std::chrono::duration<double>(record.durable - record.triggered).count());
+    m.bytes->Observe(static_cast<double>(record.state_bytes));
+    m.alignment->Observe(static_cast<double>(record.max_alignment_us) / 1e6);
+  }
+  m.observed = newest;
   for (const CheckpointRecord& record : job.checkpoints().history()) {
     if (record.durable.count() == 0) continue;
     m.last_duration->Set(std::chrono::duration<double>(record.durable - record.triggered).count());

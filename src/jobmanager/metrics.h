@@ -25,7 +25,9 @@ class Metrics {
  private:
   struct OfJob {
     std::shared_ptr<metrics::Gauge> restarts, running, completed, failed, last_id, last_duration,
-        last_bytes, last_full_bytes;
+        last_bytes, last_full_bytes, failures;
+    std::shared_ptr<metrics::Histogram> duration, bytes, alignment;
+    CheckpointId observed;  ///< newest that is in the histograms
   };
   metrics::Registry* const registry_;
   const std::string scope_;

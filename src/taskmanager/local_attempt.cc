@@ -198,7 +198,7 @@ void LocalAttempt::Deploy() {
   AddSinksOfKeyedOperators();
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
     AddSubtaskMetrics(local, deploy_.job_name(), prepared_.graph->vertex(local.id.vertex).name,
-                      env_.metrics, &registrations_);
+                      env_.metrics_scope, env_.metrics_interval, env_.metrics, &registrations_);
   }
   deployment_->Start();
 }
@@ -451,6 +451,10 @@ void LocalAttempt::Release(proto::CancelReason reason) {
 
 void LocalAttempt::MaybeReleased() {
   if (preparing_ || stopping_subtasks_) return;
+  // What it came to in the end: `describe` shows it ever after.
+  proto::ToJobManager figures = NewMessage();
+  *figures.mutable_metrics() = Metrics();
+  if (figures.metrics().subtasks_size() > 0) env_.send(std::move(figures));
   registrations_.clear();
   deployment_.reset();
   for (const auto& [subtask, mark] : marks_) env_.black_box->Remove(mark);

@@ -35,6 +35,8 @@ struct AttemptEnvironment {
   std::chrono::nanoseconds watchdog_timeout{};
   Artifacts* artifacts = nullptr;
   metrics::Registry* metrics = nullptr;
+  std::string metrics_scope = "flink_taskmanager";
+  std::chrono::milliseconds metrics_interval{10'000};  ///< of rates
   const Clock* clock = nullptr;
   std::string directory;  ///< of this process's working files
   std::string label;      ///< of this process, in names of checkpoint files

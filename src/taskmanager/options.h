@@ -31,6 +31,10 @@ struct TaskManagerOptions {
   std::chrono::milliseconds watchdog_timeout{10'000};
   /// An attempt that has not gone so long after it was told to ends the process.
   std::chrono::milliseconds cancellation_timeout{30'000};
+  /// Begins the names of metrics that other systems know.
+  std::string metrics_scope = "flink_taskmanager";
+  /// How often rates are worked out anew.
+  std::chrono::milliseconds metrics_interval{10'000};
   bool dedicated = true;
   bool insecure = false;
 };

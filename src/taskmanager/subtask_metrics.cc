@@ -9,7 +9,8 @@
 namespace weir {
 
 void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string& job,
-                       const std::string& task, metrics::Registry* registry,
+                       const std::string& task, const std::string& scope,
+                       std::chrono::milliseconds interval, metrics::Registry* registry,
                        std::vector<metrics::Registration>* registrations) {
   const metrics::Labels labels = {
       {"job", job}, {"task", task}, {"subtask", std::to_string(local.id.index)}};
@@ -27,9 +28,11 @@ void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string&
   counter("weir_task_records_out_total", "Records sent to other tasks by the subtask",
           [counters] { return static_cast<double>(counters->records_out.load()); });
   registrations->push_back(registry->AddRate(
-      "flink_taskmanager_job_task_records_in_per_second", "Records taken in per second", labels,
-      [counters] { return static_cast<double>(counters->records_in.load()); },
-      std::chrono::seconds(1)));
+      scope + "_job_task_records_in_per_second", "Records taken in per second", labels,
+      [counters] { return static_cast<double>(counters->records_in.load()); }, interval));
+  registrations->push_back(registry->AddRate(
+      scope + "_job_task_records_out_per_second", "Records sent to other tasks per second", labels,
+      [counters] { return static_cast<double>(counters->records_out.load()); }, interval));
   const auto seconds = [](const std::atomic<int64_t>& ns) {
     return static_cast<double>(ns.load(std::memory_order_relaxed)) * 1e-9;
   };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -9,9 +10,11 @@
 
 namespace weir {
 
-/// What /metrics says of a subtask, for as long as `registrations` live.
+/// What /metrics says of a subtask, for as long as `registrations` live. `scope` begins the names
+/// that other systems know; rates are worked out anew every `interval`.
 void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string& job,
-                       const std::string& task, metrics::Registry* registry,
+                       const std::string& task, const std::string& scope,
+                       std::chrono::milliseconds interval, metrics::Registry* registry,
                        std::vector<metrics::Registration>* registrations);
 
 /// What the JobManager is told of it.

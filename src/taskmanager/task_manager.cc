@@ -106,13 +106,7 @@ TaskManager::TaskManager(TaskManagerOptions options)
   artifacts_ = std::make_unique<Artifacts>(options_.directory + "/artifacts");
   worker_ = WorkerService::Start(options_.bind_host, options_.rpc_port);
   registrations_ = metrics::AddProcessMetrics(metrics_);
-  registrations_.push_back(metrics_.AddFunction(
-      "flink_taskmanager_buffer_pool_usage", "Part of the network buffers in use, 0 to 1",
-      metrics::Family::Type::kGauge, {}, [this] {
-        const NetworkBufferStats stats = network_->stats();
-        return static_cast<double>(stats.used_segments) /
-               static_cast<double>(std::max<size_t>(stats.total_segments, 1));
-      }));
+  AddMetrics();
   if (options_.metrics_port >= 0) {
     http_ = metrics::HttpServer::Start({.host = options_.bind_host, .port = options_.metrics_port},
                                        metrics_, [this] { return HealthNow(); });
@@ -342,6 +336,50 @@ void TaskManager::OnRefused(const proto::RegisterRefused& refused) {
   if (!retry) End(Exit::kRefused);
 }
 
+void TaskManager::AddMetrics() {
+  const auto gauge = [this](const std::string& name, const char* help, auto read) {
+    registrations_.push_back(metrics_.AddFunction(
+        name, help, metrics::Family::Type::kGauge, {},
+        [this, read] { return static_cast<double>(read(network_->stats())); }));
+  };
+  using Stats = const NetworkBufferStats&;
+  gauge(options_.metrics_scope + "_buffer_pool_usage", "Part of the network buffers in use, 0 to 1",
+        [](Stats s) {
+          return static_cast<double>(s.used_segments) /
+                 static_cast<double>(std::max<size_t>(s.total_segments, 1));
+        });
+  gauge("weir_network_buffers", "Network buffers of the process",
+        [](Stats s) { return s.total_segments; });
+  gauge("weir_network_buffers_used", "Network buffers in use, received ones included",
+        [](Stats s) { return s.used_segments; });
+  gauge("weir_network_buffers_exclusive",
+        "Network buffers set aside as channels' own credit, used or not",
+        [](Stats s) { return s.exclusive_segments; });
+  gauge("weir_network_overdraft_bytes", "What single records needed beyond the buffers",
+        [](Stats s) { return s.overdraft_bytes; });
+  gauge("weir_network_buffer_fragmentation", "Part of queued buffers that carries nothing, 0 to 1",
+        [](Stats s) { return s.fragmentation; });
+  gauge("weir_memory_budget_bytes", "What the whole process may use",
+        [bytes = options_.memory_bytes](Stats) { return bytes; });
+}
+
+RocksDbResources* TaskManager::SharedRocksDb(uint64_t memory_bytes) {
+  if (rocksdb_ != nullptr) return rocksdb_.get();
+  RocksDbResources::Options options;
+  options.memory_bytes = memory_bytes;
+  rocksdb_ = std::make_unique<RocksDbResources>(options);
+  size_t i = 0;
+  for (const auto& [name, value] : rocksdb_->Metrics()) {
+    const bool counts = name.ends_with("_total");
+    rocksdb_registrations_.push_back(metrics_.AddFunction(
+        "weir_" + name, "Of RocksDB, all stores of the process together",
+        counts ? metrics::Family::Type::kCounter : metrics::Family::Type::kGauge, {},
+        [resources = rocksdb_.get(), i] { return resources->Metrics()[i].second; }));
+    ++i;
+  }
+  return rocksdb_.get();
+}
+
 // A hung leader keeps its sockets open: silence is noticed here.
 void TaskManager::Heartbeat(uint64_t stream) {
   if (stream != stream_ || ending_) return;
@@ -356,6 +394,13 @@ void TaskManager::Heartbeat(uint64_t stream) {
   beat.set_rss_bytes(use.resident_bytes);
   beat.set_memory_budget_bytes(options_.memory_bytes);
   beat.set_sequence(heard_sequence_);
+  const auto now = Clock::System().Monotonic();
+  if (cpu_read_at_.count() != 0 && now > cpu_read_at_) {
+    beat.set_cpu_usage((use.cpu_seconds - cpu_seconds_) /
+                       std::chrono::duration<double>(now - cpu_read_at_).count());
+  }
+  cpu_read_at_ = now;
+  cpu_seconds_ = use.cpu_seconds;
   link_->Send(std::move(message));
   loop_->PostAfter(heartbeat_interval_, [this, stream] { Heartbeat(stream); });
 }
@@ -408,6 +453,8 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.watchdog_timeout = options_.watchdog_timeout;
   env.artifacts = artifacts_.get();
   env.metrics = &metrics_;
+  env.metrics_scope = options_.metrics_scope;
+  env.metrics_interval = options_.metrics_interval;
   env.clock = &Clock::System();
   env.directory = options_.directory;
   env.label = Label(options_.id);
@@ -417,14 +464,7 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   // A quarter of the state's share of memory is RocksDB's, the rest the tables' in front of it.
   const uint64_t state_bytes = options_.memory_bytes / 2;
   env.state_cache_bytes = state_bytes / 4 * 3;
-  env.rocksdb = [this, state_bytes] {
-    if (rocksdb_ == nullptr) {
-      RocksDbResources::Options options;
-      options.memory_bytes = state_bytes / 4;
-      rocksdb_ = std::make_unique<RocksDbResources>(options);
-    }
-    return rocksdb_.get();
-  };
+  env.rocksdb = [this, state_bytes] { return SharedRocksDb(state_bytes / 4); };
   env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
   const std::string job = deploy.attempt().job_id();
   log::Info("deploying",

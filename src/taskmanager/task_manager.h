@@ -59,6 +59,9 @@ class TaskManager {
   [[noreturn]] void GiveUp(const LocalAttempt& attempt);
   void OnReleased(const std::string& job);
   void WatchSlots();
+  void AddMetrics();
+  /// I/O thread.
+  RocksDbResources* SharedRocksDb(uint64_t memory_bytes);
   void Heartbeat(uint64_t stream);
   void SendMetrics(uint64_t stream);
   void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
@@ -79,6 +82,10 @@ class TaskManager {
   std::unique_ptr<WorkerService> worker_;
   std::unique_ptr<metrics::HttpServer> http_;
   std::vector<metrics::Registration> registrations_;
+  std::vector<metrics::Registration> rocksdb_registrations_;  // I/O thread, as rocksdb_
+  // At the last heartbeat.
+  std::chrono::nanoseconds cpu_read_at_{0};
+  double cpu_seconds_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<IoThread> io_;
 

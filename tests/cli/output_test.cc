@@ -21,6 +21,28 @@ TEST(Table, AlignsByWhatIsSeenAndLeavesNoTrailingSpace) {
             "a       12345678  x\n");
 }
 
+TEST(Table, ACellIsOneLineAndSendsNothingToTheTerminal) {
+  Table table({{"NAME"}});
+  table.Add({"red\x1b[31m\nsecond line"});
+  std::ostringstream out;
+  table.Print(out);
+  EXPECT_EQ(out.str(), "NAME\nred\\x1b[31m…\n");
+}
+
+TEST(Shown, ControlCharactersAreWrittenOut) {
+  EXPECT_EQ(Shown("a\tb\nc"), "a\tb\nc");
+  EXPECT_EQ(Shown("bell\a clear\x1b[2J\x7f"), "bell\\x07 clear\\x1b[2J\\x7f");
+  EXPECT_EQ(Shown("zähler \xc2\x9b"
+                  "31m"),
+            "zähler \\x9b31m");
+}
+
+TEST(OneLine, IsCutByWhatIsSeen) {
+  EXPECT_EQ(OneLine("short", 5), "short");
+  EXPECT_EQ(OneLine("zähler läuft", 7), "zähler…");
+  EXPECT_EQ(OneLine("first\nsecond", 80), "first…");
+}
+
 TEST(Format, DurationsAreWhatOneWouldSay) {
   EXPECT_EQ(FormatDuration(milliseconds(0)), "0 ms");
   EXPECT_EQ(FormatDuration(milliseconds(999)), "999 ms");

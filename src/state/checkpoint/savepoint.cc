@@ -1,6 +1,9 @@
 #include "state/checkpoint/savepoint.h"
 
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "state/checkpoint/checkpoint_log.h"
@@ -65,18 +68,30 @@ absl::Status DisposeSavepoint(CheckpointStorage& storage) {
   if (contents->entries.empty()) {
     return absl::NotFoundError(absl::StrCat(storage.Describe(), " holds no savepoint"));
   }
-  const CheckpointLogEntry& only = contents->entries.front();
-  if (!only.status.ok()) return only.status;
-  if (contents->entries.size() > 1 || !only.is_checkpoint() ||
-      only.entry.manifest().kind() != proto::Manifest::SAVEPOINT) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(storage.Describe(),
-                     " holds the checkpoints of a job, not a savepoint: cancel the job instead"));
+  bool savepoint = false;
+  std::set<std::string> files;
+  for (const CheckpointLogEntry& e : contents->entries) {
+    if (!e.status.ok()) return e.status;
+    if (!e.is_checkpoint()) continue;
+    savepoint = savepoint || e.entry.manifest().kind() == proto::Manifest::SAVEPOINT;
+    files.merge(FilesOf(e.entry.manifest()));
   }
-  if (absl::Status s = storage.Delete(only.path); !s.ok()) return s;
-  if (absl::Status s = storage.List("log").status(); !s.ok()) return s;
-  for (const std::string& path : FilesOf(only.entry.manifest())) {
-    if (absl::Status s = storage.Delete(path); !s.ok()) return s;
+  if (!savepoint) {
+    // The job's own storage: what aborted checkpoints left goes, too.
+    const absl::StatusOr<std::vector<StoredFile>> data = storage.List("data");
+    if (!data.ok()) return data.status();
+    for (const StoredFile& file : *data) files.insert(file.path);
+  }
+  for (const bool leaders : {false, true}) {
+    for (const CheckpointLogEntry& e : contents->entries) {
+      if (e.is_checkpoint() == leaders) continue;
+      if (absl::Status s = storage.Delete(e.path); !s.ok()) return s;
+    }
+    if (leaders) break;
+    if (absl::Status s = storage.List("log").status(); !s.ok()) return s;
+    for (const std::string& path : files) {
+      if (absl::Status s = storage.Delete(path); !s.ok()) return s;
+    }
   }
   return storage.RemoveEmptyFolders();
 }

@@ -23,8 +23,9 @@ absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
 /// NotFound if there is none. An unreadable one is an error: nothing older is taken.
 absl::StatusOr<proto::Manifest> ReadSavepoint(CheckpointStorage& storage);
 
-/// Deletes a savepoint: the manifest first, then the files that it names. FailedPrecondition if
-/// the storage holds the checkpoints of a job instead.
+/// Deletes a savepoint, or the checkpoints that a job left: the manifests first, then the files.
+/// The caller knows that no job uses them. DataLoss if an entry cannot be read: what it names
+/// stays.
 [[nodiscard]] absl::Status DisposeSavepoint(CheckpointStorage& storage);
 
 }  // namespace weir

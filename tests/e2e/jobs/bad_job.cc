@@ -41,6 +41,9 @@ WEIR_JOB(env, args) {
           .Uid("rows");
   auto mapped = rows.Map([wrong](const int64_t& row) {
                       if (row == 500 && wrong == "exception") throw std::runtime_error("row 500");
+                      if (row == 500 && wrong == "loud exception") {
+                        throw std::runtime_error("row \x1b[31m500\nthe second line");
+                      }
                       if (row == 500 && wrong == "abort") std::abort();
                       if (row == 500 && wrong == "segfault") raise(SIGSEGV);
                       if (row == 500 && wrong == "null") *Nowhere() = 1;

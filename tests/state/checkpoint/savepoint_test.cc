@@ -92,10 +92,11 @@ TEST_F(SavepointTest, DisposingLeavesNothing) {
   EXPECT_TRUE(VerifyChecksums(*job_, manifest_).ok()) << "the job's own files are its own";
 }
 
-TEST_F(SavepointTest, TheCheckpointsOfAJobAreNotDisposedOf) {
-  EXPECT_TRUE(absl::IsFailedPrecondition(DisposeSavepoint(*job_)));
+TEST_F(SavepointTest, RetainedCheckpointsAreDisposedOfWithAllThatTheJobLeft) {
   EXPECT_TRUE(absl::IsNotFound(DisposeSavepoint(*target_)));
-  EXPECT_TRUE(VerifyChecksums(*job_, manifest_).ok());
+  EXPECT_TRUE(DisposeSavepoint(*job_).ok());
+  EXPECT_TRUE(job_->List("log")->empty());
+  EXPECT_TRUE(job_->List("data")->empty());
 }
 
 TEST_F(SavepointTest, RetainedCheckpointsOfACancelledJobCanBeRestoredLikeOne) {
