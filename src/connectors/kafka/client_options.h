@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -16,5 +17,9 @@ struct ClientOptions {
   /// What the client may hold in its queues; librdkafka's own defaults are above 1 GB.
   uint64_t memory_bytes = 64u << 20;
 };
+
+/// A job that starts from nothing waits this long for its brokers before the attempt fails and says
+/// so. One that goes on from a checkpoint has found them before, and waits.
+inline constexpr std::chrono::milliseconds kStartLimit{15'000};
 
 }  // namespace weir::kafka

@@ -143,10 +143,12 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
     marker_partitions_ = *partitions;
   }
   publisher_ = std::make_unique<Publisher>(
-      PublicationOptions{.client = settings_.client,
-                         .topic = settings_.topic,
-                         .marker_topic = settings_.marker_topic,
-                         .transaction_prefix = settings_.transaction_prefix},
+      PublicationOptions{
+          .client = settings_.client,
+          .topic = settings_.topic,
+          .marker_topic = settings_.marker_topic,
+          .transaction_prefix = settings_.transaction_prefix,
+          .start_limit = context.restored ? std::nullopt : std::optional(settings_.start_limit)},
       std::move(lanes), partitions,
       Publisher::Environment{.log = Callbacks::Log(callbacks_),
                              .wake = Callbacks::Wake(callbacks_)});

@@ -25,6 +25,8 @@ struct PublicationOptions {
   /// Of transactional ids.
   std::string transaction_prefix = "weir";
   std::chrono::milliseconds init_limit{60'000};
+  /// For the first sight of the topics; nothing: without end.
+  std::optional<std::chrono::milliseconds> start_limit = {};
   /// Past it a commit counts as unknown.
   std::chrono::milliseconds commit_limit{60'000};
   /// A neighbour's open transaction hides markers until its own time-out at the broker.

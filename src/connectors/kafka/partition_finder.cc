@@ -62,6 +62,7 @@ void PartitionFinder::Run() {
   pthread_setname_np(pthread_self(), "kafka-finder");
   try {
     milliseconds back_off = kFirstBackOff;
+    const auto started = std::chrono::steady_clock::now();
     for (;;) {
       milliseconds wait;
       try {
@@ -71,7 +72,10 @@ void PartitionFinder::Run() {
             setup_.settings.discovery_interval.count() > 0 && !setup_.settings.stop.has_value();
         wait = again ? setup_.settings.discovery_interval : milliseconds::max();
       } catch (const Error& error) {
-        if (error.kind() != ErrorKind::kExternal) throw;
+        const bool too_long =
+            first_round_ && setup_.first_start &&
+            std::chrono::steady_clock::now() - started >= setup_.settings.start_limit;
+        if (error.kind() != ErrorKind::kExternal || too_long) throw;
         environment_.log("looking for partitions of the Kafka source is delayed: " +
                          std::string(error.what()));
         wait = back_off;

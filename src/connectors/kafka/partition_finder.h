@@ -29,6 +29,8 @@ class PartitionFinder {
     uint32_t parallelism = 1;
     /// Partitions that the restored state knows; mine are read on from there.
     std::vector<PartitionPosition> restored_mine;
+    /// Nothing is restored: see kStartLimit.
+    bool first_start = false;
     /// True when the former owner of a partition had resolved all of its own: if the state does not
     /// know the partition then it was added since, and is read from the beginning.
     std::function<bool(const TopicPartition&)> was_resolved;

@@ -48,6 +48,7 @@ void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits)
                                .subtask = context.subtask_index,
                                .parallelism = context.parallelism,
                                .restored_mine = {},
+                               .first_start = !context.restored,
                                .was_resolved = {}};
   std::map<uint32_t, bool> resolved_by;
   uint32_t former_parallelism = 0;

@@ -126,13 +126,16 @@ void Publisher::Run() {
 }
 
 bool Publisher::PrepareTopics() {
+  const auto started = std::chrono::steady_clock::now();
   for (uint32_t failures = 0;; ++failures) {
     try {
       RequireOutputTopic(options_, environment_.log);
       marker_partitions_ = EnsureMarkerTopic(options_, environment_.log);
       break;
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kExternal) throw;
+      const bool too_long = options_.start_limit &&
+                            std::chrono::steady_clock::now() - started >= *options_.start_limit;
+      if (error.kind() != ErrorKind::kExternal || too_long) throw;
       if (!BackOff(failures + 1, error.what())) return false;
     }
   }

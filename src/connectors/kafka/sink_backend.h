@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -30,6 +31,7 @@ struct SinkSettings {
   /// See SinkOptions.
   uint64_t epoch_bytes = 256u << 20;
   uint64_t backlog_bytes = uint64_t{4} << 30;
+  std::chrono::milliseconds start_limit = kStartLimit;
 };
 
 /// A sink's writer below the type of its rows. The calls are those of SinkWriter, with one record

@@ -26,6 +26,7 @@ struct SourceSettings {
   std::string group;
   bool skip_bad_records = false;
   std::chrono::milliseconds discovery_interval{300'000};
+  std::chrono::milliseconds start_limit = kStartLimit;
 };
 
 /// A message as it came, until the next Poll. A value that is null has no bytes, not even none.

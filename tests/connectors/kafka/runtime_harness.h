@@ -38,6 +38,8 @@ class RuntimeHarness {
     context.log_warning = [this](const std::string& line) {
       std::lock_guard lock(mutex_);
       log_ += line + "\n";
+      woken_ = true;
+      changed_.notify_all();
     };
     context.add_to_counter = [this](const std::string& name, int64_t delta) {
       counters[name] += delta;
@@ -48,7 +50,7 @@ class RuntimeHarness {
   }
   ~RuntimeHarness() { std::filesystem::remove_all(context.local_directory); }
 
-  /// Calls `step` after each wake until it returns true; false after a minute.
+  /// Calls `step` after each wake and log line until it returns true; false after a minute.
   template <class F>
   bool RunUntil(F&& step) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);

@@ -572,5 +572,21 @@ TEST_F(SinkTest, DeadLettersAreWrittenAsTheyCameAndSayWhereFromAndWhy) {
   writer->Close();
 }
 
+TEST_F(SinkTest, ABrokerThatIsNotThereFailsAFirstStartByName) {
+  RuntimeHarness harness;
+  const auto sink = MakeExactlyOnceSink({.client = {.brokers = "127.0.0.1:1"},
+                                         .topic = options_.topic,
+                                         .start_limit = std::chrono::milliseconds(1)});
+  sink->Open(harness.context);
+  EXPECT_THAT(ErrorOf([&] {
+                harness.RunUntil([&] {
+                  sink->CheckFailure();
+                  return false;
+                });
+              }),
+              HasSubstr("no Kafka broker answers at 127.0.0.1:1"));
+  sink->Close();
+}
+
 }  // namespace
 }  // namespace weir::kafka

@@ -446,5 +446,38 @@ TEST_F(SourceTest, BadRecordsMayGoToASideOutputAsTheyCame) {
   EXPECT_EQ(subtask.harness().counters["kafka_bad_records"], 1);
 }
 
+class NoSplits final : public SplitObserver {
+  void SplitAdded(SplitIndex, const std::string&) override {}
+  void SplitFinished(SplitIndex) override {}
+};
+
+TEST_F(SourceTest, ABrokerThatIsNotThereFailsAFirstStartByNameAndIsWaitedForLater) {
+  const SourceSettings settings{.client = {.brokers = "127.0.0.1:1"},
+                                .topics = {"orders"},
+                                .start_limit = std::chrono::milliseconds(1)};
+  std::vector<Message> messages;
+  SplitIndex split = 0;
+  NoSplits splits;
+  RuntimeHarness harness;
+  const auto first = MakeSourceBackend(settings);
+  first->Open(harness.context, splits);
+  EXPECT_THAT(ErrorOf([&] {
+                harness.RunUntil([&] {
+                  first->Poll(messages, split);
+                  return false;
+                });
+              }),
+              HasSubstr("no Kafka broker answers at 127.0.0.1:1"));
+  first->Close();
+
+  RuntimeHarness later;
+  later.context.restored = true;
+  const auto second = MakeSourceBackend(settings);
+  second->Open(later.context, splits);
+  EXPECT_TRUE(later.RunUntil([&] { return later.log().find("is delayed") != std::string::npos; }));
+  EXPECT_EQ(second->Poll(messages, split), PollResult::kNothing);
+  second->Close();
+}
+
 }  // namespace
 }  // namespace weir::kafka
