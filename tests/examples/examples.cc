@@ -53,6 +53,19 @@ DataStream<Total> SpentPerMinute(const DataStream<Order>& orders) {
   return totals;
 }
 
+// Lets every n-th order of a subtask through.
+class Sample {
+ public:
+  explicit Sample(uint64_t n) : n_(n) {}
+
+  void Open(const RuntimeContext& context) { seen_ = context.subtask_index; }
+  bool operator()(const Order&) { return seen_++ % n_ == 0; }
+
+ private:
+  uint64_t n_;
+  uint64_t seen_ = 0;
+};
+
 // Says so when a customer has ordered nothing for an hour.
 class Silence : public KeyedProcessFunction<std::string, Order, std::string> {
  public:
@@ -146,6 +159,15 @@ TEST(Examples, SpentPerMinute) {
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].until, Timestamp{60'000});
   EXPECT_EQ(rows[0].cents, 120);
+}
+
+TEST(Examples, Sample) {
+  weir::testing::OperatorHarness<Order, Order> harness(
+      [](DataStream<Order> orders) { return orders.Filter(Sample(3)); });
+  for (int64_t i = 0; i < 7; ++i) harness.Push({"ann", i, Timestamp{i}}, Timestamp{i});
+  std::vector<int64_t> through;
+  for (const Order& order : harness.TakeRows()) through.push_back(order.cents);
+  EXPECT_EQ(through, (std::vector<int64_t>{0, 3, 6}));
 }
 
 TEST(Examples, Spread) {
