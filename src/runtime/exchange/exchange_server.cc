@@ -19,7 +19,7 @@ class ExchangeServer::Acceptor final : public Operation {
     next_ = std::make_shared<InboundStream>(server_->options_.name, &server_->registry_, queue_,
                                             server_->live_, server_->on_failure_);
     server_->service_.RequestCall(next_->context(), next_->call(), queue_->cq(), queue_->cq(),
-                                  this);
+                                  Tag());
   }
 
   void Complete(bool ok) override {

@@ -236,7 +236,7 @@ void InboundStream::FinishWhenIdle(std::unique_lock<std::mutex> lock) {
   const grpc::Status status(static_cast<grpc::StatusCode>(reason_.code()),
                             std::string(reason_.message()));
   lock.unlock();
-  call_.Finish(status, &finish_op_);
+  call_.Finish(status, finish_op_.Tag());
 }
 
 void InboundStream::OnFinished(bool) {

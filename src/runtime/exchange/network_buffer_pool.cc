@@ -163,7 +163,10 @@ void NetworkBuffer::Reset() {
   if (block_ != nullptr) BufferAccount::Return(std::exchange(block_, nullptr));
 }
 
-void NetworkBuffer::Return(void* block) { BufferAccount::Return(static_cast<BufferBlock*>(block)); }
+void NetworkBuffer::Return(void* block) {
+  TakeOver(block);
+  BufferAccount::Return(static_cast<BufferBlock*>(block));
+}
 
 absl::StatusOr<std::unique_ptr<NetworkBufferPool>> NetworkBufferPool::Create(size_t total_bytes,
                                                                              size_t segment_bytes) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/exchange/hand_over.h"
 #include "runtime/exchange/limits.h"
 #include "runtime/exchange/waker.h"
 
@@ -42,7 +43,10 @@ class NetworkBuffer {
   void Reset();
 
   /// For a foreign owner (a gRPC slice): hands over the segment; Return(block) gives it back.
-  BufferBlock* Release() { return std::exchange(block_, nullptr); }
+  BufferBlock* Release() {
+    HandOver(block_);
+    return std::exchange(block_, nullptr);
+  }
   static void Return(void* block);
 
  private:

@@ -27,7 +27,7 @@ void NetworkQueue::Run() {
         continue;
       }
     }
-    static_cast<Operation*>(tag)->Complete(ok);
+    Operation::Complete(tag, ok);
   }
 }
 

@@ -32,7 +32,7 @@ void OutboundStream::Start(std::chrono::milliseconds timeout) {
   urgent_.push_back(SmallFrame({.kind = FrameKind::kHello}, EncodeHandshake(handshake_)));
   SetAlarm(&handshake_alarm_, timeout, &handshake_alarm_op_);
   BeginOp();
-  call_->StartCall(&start_op_);
+  call_->StartCall(start_op_.Tag());
 }
 
 void OutboundStream::OnStarted(bool ok) {
@@ -136,7 +136,7 @@ void OutboundStream::OnIdle(std::unique_lock<std::mutex>& lock) {
     writing_ = true;
     BeginOp();
     lock.unlock();
-    call_->WritesDone(&writes_done_op_);
+    call_->WritesDone(writes_done_op_.Tag());
   }
 }
 
@@ -253,7 +253,7 @@ void OutboundStream::OnReadsEnded() {
     finishing_ = true;
     BeginOp();
   }
-  call_->Finish(&finish_status_, &finish_op_);
+  call_->Finish(&finish_status_, finish_op_.Tag());
 }
 
 void OutboundStream::OnFinished(bool) {

@@ -7,7 +7,10 @@
 namespace weir {
 namespace {
 
-void DropBlock(void* block) { delete static_cast<std::shared_ptr<NetworkBuffer>*>(block); }
+void DropBlock(void* block) {
+  TakeOver(block);
+  delete static_cast<std::shared_ptr<NetworkBuffer>*>(block);
+}
 
 /// Walks through the slices of a received message. The caller knows how many bytes are left.
 class SliceCursor {
@@ -71,8 +74,9 @@ void OutFrame::AppendTo(std::vector<grpc::Slice>* message) && {
     grpc::Slice head(kFrameHeaderBytes);
     WriteFrameHeader(header, reinterpret_cast<char*>(const_cast<uint8_t*>(head.begin())));
     message->push_back(std::move(head));
-    message->emplace_back(const_cast<char*>(part), header.payload_bytes, DropBlock,
-                          new std::shared_ptr<NetworkBuffer>(std::move(block)));
+    auto* const owner = new std::shared_ptr<NetworkBuffer>(std::move(block));
+    HandOver(owner);
+    message->emplace_back(const_cast<char*>(part), header.payload_bytes, DropBlock, owner);
   } else {
     char* data = buffer.data();
     WriteFrameHeader(header, data);
@@ -136,7 +140,7 @@ void Stream::Pump(std::unique_lock<std::mutex> lock) {
   batch_.clear();
   const grpc::ByteBuffer message(message_.data(), message_.size());
   message_.clear();
-  StartWrite(message, &write_op_);
+  StartWrite(message, write_op_.Tag());
 }
 
 void Stream::OnWritten(bool ok) {
@@ -158,7 +162,7 @@ void Stream::ReadNext() {
     const std::lock_guard lock(mutex_);
     BeginOp();
   }
-  StartRead(&read_message_, &read_op_);
+  StartRead(&read_message_, read_op_.Tag());
 }
 
 void Stream::OnRead(bool ok) {
@@ -202,7 +206,7 @@ void Stream::SetAlarm(std::optional<grpc::Alarm>* alarm, std::chrono::millisecon
                       Operation* op) {
   BeginOp();
   alarm->emplace();
-  (*alarm)->Set(queue_->cq(), std::chrono::system_clock::now() + after, op);
+  (*alarm)->Set(queue_->cq(), std::chrono::system_clock::now() + after, op->Tag());
 }
 
 }  // namespace weir
