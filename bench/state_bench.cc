@@ -58,6 +58,7 @@ class DiscardingSink final : public SnapshotSink {
     return true;
   }
   uint64_t SettledThrough() const override { return 0; }
+  void SettleSoon(uint64_t) override {}
   uint64_t bytes = 0;
 };
 

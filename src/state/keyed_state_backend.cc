@@ -193,25 +193,30 @@ bool KeyedStateBackend::Blocked() {
   const size_t tolerated = cache_->limit_bytes() + cache_->limit_bytes() / 4;
   if (directory_.TotalBytes() <= tolerated) return false;
   stream_.Flush();
-  RelieveSome();
-  return directory_.TotalBytes() > tolerated && stream_.SettledThrough() + 1 < stream_.sequence();
+  RelieveSome(tolerated);
+  if (directory_.TotalBytes() <= tolerated) return false;
+  if (stream_.SettledThrough() + 1 >= stream_.sequence()) return false;  // nothing to wait for
+  stream_.SettleSoon(stream_.sequence() - 1);
+  return true;
 }
 
 void KeyedStateBackend::SetCacheBytes(size_t bytes) {
   if (cache_ != nullptr) cache_->set_limit_bytes(bytes);
 }
 
-// One key group of each state, in turn.
-void KeyedStateBackend::RelieveSome() {
-  for (const auto& state : states_) {
-    if (state->IsPinned()) continue;
-    uint64_t at = 0;
+// Key groups in turn; a few, so that it is a short pause.
+void KeyedStateBackend::RelieveSome(size_t tolerated) {
+  constexpr int kKeyGroups = 8;
+  for (int i = 0; i < kKeyGroups && directory_.TotalBytes() > tolerated; ++i, ++relieve_turn_) {
     const uint64_t turn = relieve_turn_ % options_.key_groups.size();
-    state->ForEachTable([&](TableBase& table) {
-      if (at++ == turn) table.Relieve();
-    });
+    for (const auto& state : states_) {
+      if (state->IsPinned()) continue;
+      uint64_t at = 0;
+      state->ForEachTable([&](TableBase& table) {
+        if (at++ == turn) table.Relieve();
+      });
+    }
   }
-  ++relieve_turn_;
 }
 
 std::vector<StateSchema> KeyedStateBackend::Schemas() const {

@@ -152,7 +152,7 @@ class KeyedStateBackend {
   [[noreturn]] void ThrowForeignKeyGroup(uint32_t key_group) const;
   void RestoreInto(StateTables& tables);
   void Thaw();
-  void RelieveSome();
+  void RelieveSome(size_t tolerated);
 
   const KeyedStateOptions options_;
   SnapshotStream stream_;

@@ -13,11 +13,16 @@ namespace weir {
 enum SlotFlag : uint8_t {
   kEpochA = 1 << 0,
   kEpochB = 1 << 1,
-  kTombstone = 1 << 2,    // the key is known to be absent; the slot holds no value
-  kReferenced = 1 << 3,   // used since the clock hand last passed
-  kUnsettled = 1 << 4,    // handed to the background writer, perhaps not yet readable below
-  kNeverWritten = 1 << 5  // neither a snapshot nor the store knows the key
+  kTombstone = 1 << 2,     // the key is known to be absent; the slot holds no value
+  kReferenced = 1 << 3,    // used since the clock hand last passed
+  kNeverWritten = 1 << 4,  // neither a snapshot nor the store knows the key
+  // Two bits: handed to the background writer and perhaps not yet readable below. 0, or 1 to 3 for
+  // when that was: the number, modulo 3, of the clock hand's turn.
+  kWritten = 3 << 6
 };
+
+constexpr int kWrittenShift = 6;
+constexpr uint8_t kWrittenTurns = 3;
 
 /// Tags and flags of 16 slots, side by side: a probe and the flag update that follows touch one
 /// cache line. A tag is 0 (empty), 1 (was used; probing goes on), or 8 bits of the hash.

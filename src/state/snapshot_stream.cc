@@ -68,6 +68,14 @@ void SnapshotStream::Drain() {
   }
 }
 
+void SnapshotStream::SettleSoon(uint64_t sequence) {
+  if (sink_ == nullptr || sequence <= asked_for_) return;
+  if (sequence == sequence_) Flush();
+  written_when_asked_ = written_bytes();
+  asked_for_ = sequence_ - 1;  // one answer serves all that ask meanwhile
+  sink_->SettleSoon(asked_for_);
+}
+
 bool SnapshotStream::HasRoom() {
   Drain();
   return waiting_.empty();

@@ -76,6 +76,9 @@ class SnapshotSink {
   /// Any thread. Chunks with a sequence up to this one can be read from the store below. Only
   /// asked when there is a store.
   virtual uint64_t SettledThrough() const = 0;
+  /// Slot thread. Nothing can be dropped before the chunks up to this one are settled: do not wait
+  /// for larger batches.
+  virtual void SettleSoon(uint64_t sequence) = 0;
 };
 
 /// The slot thread's end: turns entries into chunks of kChunkBytes. Owned by the backend.
@@ -107,6 +110,12 @@ class SnapshotStream {
   size_t waiting_bytes() const { return waiting_bytes_; }
   uint64_t written_bytes() const { return written_bytes_ + size_; }
   uint64_t SettledThrough() const { return sink_ ? sink_->SettledThrough() : 0; }
+  /// Entries up to the chunk `sequence`, which may be the open one, are waited for.
+  void SettleSoon(uint64_t sequence);
+  /// The same for all that was written, once that is so much more than the last time.
+  void SettleEvery(uint64_t bytes) {
+    if (written_bytes() - written_when_asked_ >= bytes) SettleSoon(sequence_);
+  }
 
  private:
   SnapshotChunk Take();
@@ -117,6 +126,9 @@ class SnapshotStream {
   std::string buffer_;
   size_t size_ = 0;
   uint64_t sequence_ = 1;
+  // By SettleSoon.
+  uint64_t asked_for_ = 0;
+  uint64_t written_when_asked_ = 0;
   uint64_t written_bytes_ = 0;
   std::deque<SnapshotChunk> waiting_;
   size_t waiting_bytes_ = 0;

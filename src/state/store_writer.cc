@@ -100,8 +100,7 @@ absl::Status StoreWriter::Flush() {
   }
   pending_ = Batch();
   waiting_.store(held_.bytes, std::memory_order_relaxed);
-  const uint64_t settled = held_.records.empty() ? added_ : held_.first_sequence - 1;
-  settled_.store(std::max(settled, settled_.load(std::memory_order_relaxed)),
+  settled_.store(std::max(settleable_through(), settled_.load(std::memory_order_relaxed)),
                  std::memory_order_release);
   return absl::OkStatus();
 }

@@ -36,9 +36,15 @@ class StoreWriter {
   /// Chunks in the order of their sequence. Applies them in batches.
   [[nodiscard]] absl::Status Add(const SnapshotChunk& chunk);
 
-  /// Applies what was added so far, except what has to wait. Call when no more chunks are at hand.
+  /// Applies what was added so far, except what has to wait, whatever the size of the batch.
   [[nodiscard]] absl::Status Flush();
 
+  /// Nothing will settle any more.
+  bool failed() const { return !failed_.ok(); }
+  /// What settled_through() would be after a Flush.
+  uint64_t settleable_through() const {
+    return held_.records.empty() ? added_ : held_.first_sequence - 1;
+  }
   /// All chunks up to this sequence can be read from the store. Any thread.
   uint64_t settled_through() const { return settled_.load(std::memory_order_acquire); }
 

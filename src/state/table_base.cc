@@ -19,6 +19,10 @@ SlotGroup g_empty_group{};
 
 constexpr std::align_val_t kSlotAlign{16};
 
+// What has been written is settled in portions of this part of the cache: before the clock hand
+// comes by again.
+constexpr size_t kSettlesPerTurnover = 4;
+
 }  // namespace
 
 TableBase::TableBase(const TableContext* context, uint16_t key_group, std::string prefix,
@@ -68,6 +72,7 @@ size_t TableBase::NextUsed(size_t slot) const {
 
 size_t TableBase::ClaimSlot(uint64_t hash) {
   assert(growth_left_ > 0);
+  if (context_->has_store() && ++claims_ % kMakeRoomEvery == 0) MakeRoom();
   // The new key must not be taken for one of those that the running full dump has to write.
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   size_t group = (hash >> 8) & group_mask_;
@@ -121,8 +126,24 @@ void TableBase::Grow() {
   Rehash(crowded ? group_count() * 2 : group_count());
 }
 
+// A little at each claim, and well before there is none left: what is dirty has to go down, settle
+// and be met again before it can be dropped.
+void TableBase::MakeRoom() {
+  const TableDirectory& directory = *context_->directory;
+  const size_t limit = directory.cache->limit_bytes();
+  const size_t total = directory.TotalBytes();
+  const bool full = used_ * size_t{32} > capacity() * 22;
+  if (total <= limit && (!full || total + MemoryBytes(group_count()) <= limit)) return;
+  const size_t pace = total > limit || used_ * size_t{32} > capacity() * 24 ? 2 : 1;
+  EvictSome(pace * kMakeRoomEvery, std::min(pace * kMakeRoomEvery, group_count()));
+  directory.stream->SettleEvery(limit / kSettlesPerTurnover);
+  ShrinkIfSparse();
+}
+
 void TableBase::ShrinkIfSparse() {
-  if (group_count() > 1 && used_ * size_t{3} < capacity()) Rehash(group_count() / 2);
+  size_t groups = group_count();
+  while (groups > 1 && used_ * size_t{3} < groups * SlotGroup::kSlots) groups /= 2;
+  if (groups != group_count()) Rehash(groups);
 }
 
 void TableBase::Relieve() {
@@ -253,8 +274,8 @@ void TableBase::WriteOut(size_t slot, uint64_t segment) {
   flags &= static_cast<uint8_t>(~(bit | kNeverWritten));
   --changed_[index];
   if (context_->has_store()) {
-    flags |= kUnsettled;
-    last_written_ = context_->directory->stream->sequence();
+    flags = static_cast<uint8_t>((flags & ~kWritten) | (turn_ + 1) << kWrittenShift);
+    last_written_[turn_] = context_->directory->stream->sequence();
   }
 }
 
@@ -352,9 +373,19 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
 size_t TableBase::EvictSome(size_t want, size_t max_groups) {
   if (slots_ == nullptr || !context_->has_store()) return 0;
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
-  bool settled = last_written_ <= context_->directory->stream->SettledThrough();
+  SnapshotStream& stream = *context_->directory->stream;
+  const uint64_t settled = stream.SettledThrough();
   size_t dropped = 0;
   for (size_t visited = 0; visited < max_groups && dropped < want; ++visited) {
+    if (clock_group_ == 0) {
+      // What was written in the turn before the one that ends now is about to be met again.
+      const uint64_t before = last_written_[(turn_ + 2) % kWrittenTurns];
+      if (before > settled) {
+        stream.SettleSoon(before);
+        break;
+      }
+      turn_ = (turn_ + 1) % kWrittenTurns;
+    }
     SlotGroup& group = groups_[clock_group_];
     for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
       const int i = std::countr_zero(mask);
@@ -364,15 +395,16 @@ size_t TableBase::EvictSome(size_t want, size_t max_groups) {
         dropped += nested->EvictSome(nested->used_, nested->group_count());
         if (nested->used_ > 0) continue;
       }
-      if (settled) flags &= static_cast<uint8_t>(~kUnsettled);
+      const int written = flags >> kWrittenShift;
+      if (written != 0 && last_written_[written - 1] <= settled) {
+        flags &= static_cast<uint8_t>(~kWritten);
+      }
       if (flags & kReferenced) {
         flags &= static_cast<uint8_t>(~kReferenced);
       } else if (flags & (kEpochA | kEpochB)) {
         // A frozen entry is written before it changes: it has one of the bits, never both.
         WriteOut(slot, flags & epoch_->frozen ? epoch_->segment - 1 : epoch_->segment);
-        // The hand's second turn must not take what was written just now for settled.
-        settled = false;
-      } else if (!(flags & kUnsettled)) {
+      } else if (!(flags & kWritten)) {
         ForgetSlot(slot);
         complete_ = false;
         ++dropped;

@@ -142,7 +142,8 @@ class alignas(64) TableBase {
 
   /// Only with a store below: moves the clock hand over up to `max_groups` groups of slots. Drops
   /// clean, settled entries that were not used lately until `want` are gone, and hands dirty ones
-  /// to the writer so that they can be dropped later. Slots stay where they are.
+  /// to the writer so that they can be dropped a turn or two later. Stops, and asks the writer to
+  /// settle, when a whole turn has not helped. Slots stay where they are.
   size_t EvictSome(size_t want, size_t max_groups);
   /// The same for the whole table; then gives back memory that it does not need. Slots move.
   void Relieve();
@@ -208,6 +209,7 @@ class alignas(64) TableBase {
 
  private:
   void Grow();
+  void MakeRoom();
   void ShrinkIfSparse();
   void Rehash(size_t new_group_count);
   void MarkDirty(size_t slot);
@@ -222,6 +224,8 @@ class alignas(64) TableBase {
 
   /// Groups per bit of the change summary: 4096 bits for a million slots.
   static constexpr size_t kBlockGroups = 16;
+  /// A table that may not grow makes room once in so many claims.
+  static constexpr size_t kMakeRoomEvery = 32;
   size_t BlockWords(size_t groups) const { return (groups / kBlockGroups + 63) / 64; }
 
   const uint32_t slot_bytes_;
@@ -238,8 +242,11 @@ class alignas(64) TableBase {
   uint32_t cursor_group_ = 0;
   uint32_t clock_group_ = 0;
   uint64_t full_dumps_seen_;
-  /// Sequence of the last chunk with an entry of this table, for kUnsettled.
-  uint64_t last_written_ = 0;
+  /// Of the clock hand, modulo 3; see kWritten.
+  uint8_t turn_ = 0;
+  uint8_t claims_ = 0;
+  /// Sequence of the last chunk with an entry of this table, by the turn in which it was written.
+  uint64_t last_written_[kWrittenTurns] = {0, 0, 0};
   /// A bit per block of groups and epoch bit; null while there is one block only.
   std::unique_ptr<uint64_t[]> blocks_;
   const std::string prefix_;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <utility>
 
@@ -68,6 +69,12 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   uint64_t SettledThrough() const override {
     return feed_ == nullptr ? 0 : feed_->settled_through();
   }
+  void SettleSoon(uint64_t sequence) override {
+    wanted_.store(sequence, std::memory_order_release);
+    // Under the lock, so that the sorting thread does not fall asleep between its look and this.
+    std::lock_guard lock(writer_->mutex_);
+    writer_->sort_wake_.notify_one();
+  }
 
   // Sorting thread.
   /// An error is one of the store, which ends the attempt, or of spilling (`spill`), after which
@@ -79,10 +86,19 @@ class CheckpointWriter::Operator final : public SnapshotSink {
       }
       if (absl::Status s = builder.Add(std::move(chunk)); !s.ok()) *spill = s;
     }
-    if (feed_ == nullptr) return absl::OkStatus();
+    return absl::OkStatus();
+  }
+  /// Gives the store what has been absorbed, if the slot waits for it.
+  absl::Status SettleIfWanted() {
+    if (!CanSettleMore()) return absl::OkStatus();
     absl::Status status = feed_->Flush();
-    slot_->Wake();  // it may wait for entries to become droppable
+    slot_->Wake();
     return status;
+  }
+  bool CanSettleMore() const {
+    return feed_ != nullptr && !feed_->failed() &&
+           std::min(wanted_.load(std::memory_order_acquire), feed_->settleable_through()) >
+               feed_->settled_through();
   }
 
   // Sorting thread, mutex_ held.
@@ -116,6 +132,7 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   size_t queued_bytes_ = 0;            // mutex_
   bool refused_ = false;               // mutex_
   std::unique_ptr<StoreWriter> feed_;  // sorting thread, but its settled_through
+  std::atomic<uint64_t> wanted_{0};    // by the slot thread, to be settled
 };
 
 struct CheckpointWriter::Running {
@@ -234,11 +251,12 @@ bool CheckpointWriter::TakeChunks(std::unique_lock<std::mutex>& lock) {
   bool any = false;
   for (auto& [key, op] : operators_) {
     std::deque<SnapshotChunk> chunks;
-    if (!op->Take(chunks)) continue;
+    if (!op->Take(chunks) && !op->CanSettleMore()) continue;
     any = true;
     lock.unlock();
     absl::Status spill;
     absl::Status status = op->Absorb(std::move(chunks), &spill);
+    if (status.ok()) status = op->SettleIfWanted();
     if (!spill.ok() && op->builder.memory_bytes() > 2 * op->builder.memory_limit()) status = spill;
     lock.lock();
     if (!spill.ok()) {

@@ -70,6 +70,7 @@ class ChunkQueue final : public SnapshotSink {
     return true;
   }
   uint64_t SettledThrough() const override { return store ? store->settled_through() : 0; }
+  void SettleSoon(uint64_t) override {}  // every chunk is settled at once
 
   std::unique_ptr<Store> store;
   std::vector<SnapshotChunk> chunks;

@@ -20,9 +20,11 @@ class SnapshotCollector final : public SnapshotSink {
     return true;
   }
   uint64_t SettledThrough() const override { return settled; }
+  void SettleSoon(uint64_t sequence) override { wanted = sequence; }
 
   bool room = true;
   uint64_t settled = 0;
+  uint64_t wanted = 0;  // to be settled
   std::vector<SnapshotChunk> chunks;
 };
 

@@ -2,11 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
 
 #include "base/error.h"
+#include "state/keyed_state.h"
+#include "state/store_writer.h"
+#include "tests/state/memory_store.h"
 #include "tests/state/snapshot_collector.h"
 
 namespace weir {
@@ -197,6 +201,68 @@ TEST_F(ValueTableTest, BatchesAndStringKeysBehaveAsSingleCalls) {
   std::map<std::string, int64_t> seen;
   table.ForEach([&](const std::string& k, int64_t v) { seen[k] = v; });
   EXPECT_EQ(seen, model);
+}
+
+/// In front of a store whose writer settles what it is asked to, but later.
+class CacheBoundTest : public ::testing::Test {
+ protected:
+  static constexpr size_t kCacheBytes = 64 << 10;
+  static constexpr uint64_t kKeys = 20'000;
+
+  void Count(uint64_t key) { ++table_.FindOrInsert(key, H(key)); }
+  void Settle() {
+    for (const SnapshotChunk& chunk : sink_.chunks) ASSERT_TRUE(writer_.Add(chunk).ok());
+    sink_.chunks.clear();
+    ASSERT_TRUE(writer_.Flush().ok());
+    sink_.settled = writer_.settled_through();
+  }
+
+  SnapshotCollector sink_;
+  test::MemoryStore store_;
+  StoreWriter writer_{&store_};
+  KeyedState<uint64_t> state_{KeyedStateOptions{.operator_uid = "op",
+                                                .max_parallelism = 8,
+                                                .key_groups = {0, 8},
+                                                .sink = &sink_,
+                                                .store = &store_,
+                                                .cache_bytes = kCacheBytes}};
+  ValueTable<uint64_t, uint64_t> table_ = ValueTable<uint64_t, uint64_t>::Open(state_, "n");
+};
+
+TEST_F(CacheBoundTest, RoomIsMadeAheadOfNeedAndTheWriterIsAskedInTime) {
+  uint64_t asked = 0, blocked = 0;
+  size_t most = 0;
+  for (uint64_t i = 0; i < 5 * kKeys; ++i) {
+    Count(i * 7'919 % kKeys);
+    if (i % 64 != 0) continue;
+    blocked += state_.Blocked() ? 1 : 0;
+    most = std::max(most, state_.Metrics().memory_bytes);
+    // As late as the next batch.
+    if (sink_.wanted > sink_.settled) {
+      ++asked;
+      Settle();
+    }
+  }
+  EXPECT_EQ(blocked, 0u);
+  EXPECT_LE(most, kCacheBytes + kCacheBytes / 8);
+  EXPECT_GT(asked, 10u);
+  EXPECT_LT(asked, 300u) << "in portions that are worth a file";
+  for (uint64_t key = 0; key < kKeys; ++key) ASSERT_EQ(*table_.Find(key, H(key)), 5u) << key;
+}
+
+TEST_F(CacheBoundTest, WhatTheWriterDoesNotSettleIsNotDropped) {
+  for (uint64_t i = 0; i < kKeys / 2; ++i) Count(i);
+  EXPECT_EQ(store_.entries().size(), 0u);
+  EXPECT_TRUE(state_.Blocked()) << "above its bound";
+  EXPECT_GT(sink_.wanted, 0u);
+  for (uint64_t i = 0; i < kKeys / 2; ++i) ASSERT_EQ(*table_.Find(i, H(i)), 1u);
+  // When it has, room is made.
+  for (int i = 0; i < 20; ++i) {
+    state_.Blocked();
+    Settle();
+  }
+  EXPECT_FALSE(state_.Blocked());
+  EXPECT_LE(state_.Metrics().memory_bytes, kCacheBytes + kCacheBytes / 4);
 }
 
 }  // namespace

@@ -183,6 +183,7 @@ class CachedStateTest : public StoreFixture {
       return true;
     }
     uint64_t SettledThrough() const override { return writer.settled_through(); }
+    void SettleSoon(uint64_t) override { EXPECT_TRUE(writer.Flush().ok()); }
 
     void Count(uint64_t key) {
       ++counts.FindOrInsert(key, KeyHash(key));
