@@ -27,18 +27,11 @@ bool StateCache::Get(const TableContext& context, uint16_t key_group, std::strin
   return *found;
 }
 
-void StateCache::MultiGet(const TableContext& context, std::span<CacheRead> reads) {
-  counters_.reads += reads.size();
+void StateCache::MultiGet(const TableContext& context, std::span<const StoreKey> keys,
+                          const StateStore::Found& found) {
+  counters_.reads += keys.size();
   ++counters_.multi_gets;
-  std::vector<StoreKey> keys;
-  keys.reserve(reads.size());
-  for (const CacheRead& read : reads) keys.push_back({context.state_id, read.key_group, read.key});
-  std::vector<std::optional<std::string>> values(reads.size());
-  ThrowIfFailed(context, store_->MultiGet(keys, values));
-  for (size_t i = 0; i < reads.size(); ++i) {
-    reads[i].present = values[i].has_value();
-    if (values[i]) reads[i].value = std::move(*values[i]);
-  }
+  ThrowIfFailed(context, store_->MultiGet(keys, found));
 }
 
 void StateCache::Scan(const TableContext& context, uint16_t key_group, std::string_view prefix,

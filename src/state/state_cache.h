@@ -6,20 +6,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "state/store.h"
 
 namespace weir {
 
-class StateStore;
 struct TableContext;
-
-/// A key whose entry is to be read, and what came back. The bytes are in the request's arena.
-struct CacheRead {
-  uint16_t key_group = 0;
-  std::string key;
-  bool present = false;
-  std::string value;
-};
 
 /// The tables' way to the store below, and the account of what the tables may hold. One per
 /// backend with a store; slot thread. Read errors leave as Error(kExternal).
@@ -36,12 +30,21 @@ class StateCache {
 
   bool Get(const TableContext& context, uint16_t key_group, std::string_view key,
            std::string& value);
-  void MultiGet(const TableContext& context, std::span<CacheRead> reads);
+  void MultiGet(const TableContext& context, std::span<const StoreKey> keys,
+                const StateStore::Found& found);
 
   /// visit(key, value) in order for the store's entries under the prefix until it returns false.
   void Scan(const TableContext& context, uint16_t key_group, std::string_view prefix,
             const std::function<bool(std::string_view, std::string_view)>& visit);
 
+  /// Of one batch's missing keys; here so that its memory is kept.
+  struct ReadBatch {
+    std::vector<std::pair<uint64_t, uint32_t>> missing;  // hash and row
+    std::string bytes;
+    std::vector<StoreKey> keys;  // views into `bytes`
+    std::vector<uint32_t> rows;
+  };
+  ReadBatch& read_batch() { return read_batch_; }
   std::string& key_buffer() { return key_buffer_; }
   std::string& value_buffer() { return value_buffer_; }
   StateStore& store() { return *store_; }
@@ -54,6 +57,7 @@ class StateCache {
  private:
   StateStore* const store_;
   size_t limit_bytes_;
+  ReadBatch read_batch_;
   std::string key_buffer_;
   std::string value_buffer_;
   Counters counters_;

@@ -60,10 +60,12 @@ class StateStore {
   /// One key; false when it is absent.
   [[nodiscard]] virtual absl::StatusOr<bool> Get(const StoreKey& key, std::string* value) = 0;
 
-  /// Many keys of one state, in any order, each at most once. `values` has the size of `keys`;
-  /// an absent key gives nullopt.
+  /// A key's value, whose bytes live during the call; nullopt when the key is absent.
+  using Found = std::function<void(size_t index, std::optional<std::string_view> value)>;
+  /// Many keys of one state, in any order, each at most once. Calls `found` for each of them, in
+  /// the order of the store.
   [[nodiscard]] virtual absl::Status MultiGet(std::span<const StoreKey> keys,
-                                              std::span<std::optional<std::string>> values) = 0;
+                                              const Found& found) = 0;
 
   /// Entries of the state and key group whose key begins with `prefix` and is not below `from`.
   virtual std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group,

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -101,26 +103,40 @@ class ValueTable {
       keys_seen_ += n;
       return;
     }
-    std::vector<std::pair<uint64_t, size_t>> missing;
+    StateCache::ReadBatch& batch = cache->read_batch();
+    batch.missing.clear();
+    batch.keys.clear();
+    batch.rows.clear();
+    size_t bytes = 0;
+    constexpr size_t kAhead = 24;
+    for (size_t i = 0; i < std::min(n, kAhead); ++i) TableFor(hashes[i]).PrefetchGroup(hashes[i]);
     for (size_t i = 0; i < n; ++i) {
-      if (!TableFor(hashes[i]).IsCached(key_at(i), hashes[i])) missing.emplace_back(hashes[i], i);
+      if (i + kAhead < n) TableFor(hashes[i + kAhead]).PrefetchGroup(hashes[i + kAhead]);
+      const TableOf& table = TableFor(hashes[i]);
+      if (table.IsCached(key_at(i), hashes[i])) continue;
+      batch.missing.emplace_back(hashes[i], static_cast<uint32_t>(i));
+      bytes += table.EncodedKeySize(key_at(i));
     }
-    std::sort(missing.begin(), missing.end());
-    std::vector<CacheRead> reads;
-    std::vector<size_t> rows;
-    for (const auto& [hash, i] : missing) {
-      if (!rows.empty() && hashes[rows.back()] == hash) continue;  // again, or to be read singly
+    std::sort(batch.missing.begin(), batch.missing.end());
+    batch.bytes.resize(bytes);
+    char* at = batch.bytes.data();
+    for (const auto& [hash, i] : batch.missing) {
+      // Again, or another key of the same hash, to be read singly.
+      if (!batch.rows.empty() && hashes[batch.rows.back()] == hash) continue;
       const TableOf& table = TableFor(hash);
-      CacheRead& read = reads.emplace_back();
-      read.key_group = table.key_group();
-      read.key.resize(table.EncodedKeySize(key_at(i)));
-      table.WriteKey(key_at(i), read.key.data());
-      rows.push_back(i);
+      char* const end = table.WriteKey(key_at(i), at);
+      batch.keys.push_back(
+          {tables_->context().state_id, table.key_group(), {at, static_cast<size_t>(end - at)}});
+      batch.rows.push_back(i);
+      at = end;
     }
-    if (!reads.empty()) cache->MultiGet(tables_->context(), reads);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      const uint64_t hash = hashes[rows[r]];
-      TableFor(hash).Fill(key_at(rows[r]), hash, reads[r].present, reads[r].value);
+    if (!batch.keys.empty()) {
+      cache->MultiGet(tables_->context(), batch.keys,
+                      [&](size_t index, std::optional<std::string_view> value) {
+                        const uint32_t i = batch.rows[index];
+                        TableFor(hashes[i]).Fill(key_at(i), hashes[i], value.has_value(),
+                                                 value.value_or(std::string_view()));
+                      });
     }
     skipped_ = 0;
     reads_seen_ = reads_before;

@@ -28,12 +28,11 @@ class MemoryStore final : public StateStore {
     return true;
   }
 
-  absl::Status MultiGet(std::span<const StoreKey> keys,
-                        std::span<std::optional<std::string>> values) override {
+  absl::Status MultiGet(std::span<const StoreKey> keys, const Found& found) override {
     ++multi_gets;
     for (size_t i = 0; i < keys.size(); ++i) {
       const auto at = entries_.find({keys[i].state, keys[i].key_group, std::string(keys[i].key)});
-      values[i] = at == entries_.end() ? std::nullopt : std::optional(at->second);
+      found(i, at == entries_.end() ? std::nullopt : std::optional<std::string_view>(at->second));
     }
     return absl::OkStatus();
   }

@@ -9,6 +9,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -43,6 +44,13 @@ std::string EndOfPrefix(std::string prefix) {
   while (!prefix.empty() && static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
   if (!prefix.empty()) ++prefix.back();
   return prefix;
+}
+
+// The first bytes as a number.
+uint64_t Head(const rocksdb::Slice& key) {
+  uint64_t head = 0;
+  std::memcpy(&head, key.data(), std::min<size_t>(key.size(), sizeof head));
+  return __builtin_bswap64(head);
 }
 
 absl::Status FileSystemError(const std::error_code& error, const std::string& doing) {
@@ -94,11 +102,24 @@ class FailedScan final : public StoreScan {
 
 }  // namespace
 
+struct RocksDbStore::ReadBuffers {
+  struct Place {
+    uint64_t head;
+    rocksdb::Slice key;
+    uint32_t index;
+  };
+  std::vector<Place> order;
+  std::vector<rocksdb::Slice> keys;
+  std::vector<rocksdb::PinnableSlice> values;
+  std::vector<rocksdb::Status> statuses;
+};
+
 RocksDbStore::RocksDbStore(RocksDbResources* resources, RocksDbStoreOptions options)
     : resources_(resources),
       options_(std::move(options)),
       database_path_(options_.directory + "/db"),
-      ingest_path_(options_.directory + "/ingest") {}
+      ingest_path_(options_.directory + "/ingest"),
+      read_(std::make_unique<ReadBuffers>()) {}
 
 absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(RocksDbResources* resources,
                                                                  RocksDbStoreOptions options) {
@@ -219,35 +240,48 @@ absl::StatusOr<bool> RocksDbStore::Get(const StoreKey& key, std::string* value) 
   return FromRocksDb(status, "reading the state store in " + database_path_);
 }
 
-absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys,
-                                    std::span<std::optional<std::string>> values) {
+// In the order of the keys, which RocksDB needs: sorting numbers costs less than its own sort,
+// which compares bytes.
+absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const Found& found) {
   if (keys.empty()) return absl::OkStatus();
-  reads_.fetch_add(keys.size(), std::memory_order_relaxed);
+  const size_t n = keys.size();
+  reads_.fetch_add(n, std::memory_order_relaxed);
   key_buffer_.clear();
   for (const StoreKey& key : keys) {
     AppendKeyGroup(key.key_group, key_buffer_);
     key_buffer_.append(key.key);
   }
-  std::vector<rocksdb::Slice> slices(keys.size());
-  std::vector<rocksdb::PinnableSlice> found(keys.size());
-  std::vector<rocksdb::Status> statuses(keys.size());
+  std::vector<ReadBuffers::Place>& order = read_->order;
+  order.resize(n);
   const char* at = key_buffer_.data();
-  for (size_t i = 0; i < keys.size(); ++i) {
-    slices[i] = rocksdb::Slice(at, keys[i].key.size() + 2);
-    at += slices[i].size();
+  for (size_t i = 0; i < n; ++i) {
+    order[i].key = rocksdb::Slice(at, keys[i].key.size() + 2);
+    order[i].head = Head(order[i].key);
+    order[i].index = static_cast<uint32_t>(i);
+    at += order[i].key.size();
   }
-  db_->MultiGet(rocksdb::ReadOptions(), HandleOf(keys[0].state), keys.size(), slices.data(),
-                found.data(), statuses.data());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (statuses[i].ok()) {
-      values[i].emplace(found[i].data(), found[i].size());
-    } else if (statuses[i].IsNotFound()) {
-      values[i].reset();
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return a.head != b.head ? a.head < b.head : a.key.compare(b.key) < 0;
+  });
+  read_->keys.resize(n);
+  read_->values.resize(std::max(n, read_->values.size()));
+  read_->statuses.resize(std::max(n, read_->statuses.size()));
+  for (size_t i = 0; i < n; ++i) read_->keys[i] = order[i].key;
+  db_->MultiGet(rocksdb::ReadOptions(), HandleOf(keys[0].state), n, read_->keys.data(),
+                read_->values.data(), read_->statuses.data(), /*sorted_input=*/true);
+  rocksdb::Status failed;
+  for (size_t i = 0; i < n; ++i) {
+    const rocksdb::Status& status = read_->statuses[i];
+    if (status.ok()) {
+      found(order[i].index, ToView(read_->values[i]));
+    } else if (status.IsNotFound()) {
+      found(order[i].index, std::nullopt);
     } else {
-      return FromRocksDb(statuses[i], "reading the state store in " + database_path_);
+      failed = status;
     }
+    read_->values[i].Reset();
   }
-  return absl::OkStatus();
+  return FromRocksDb(failed, "reading the state store in " + database_path_);
 }
 
 std::unique_ptr<StoreScan> RocksDbStore::Scan(uint16_t state, uint16_t key_group,

@@ -51,8 +51,7 @@ class RocksDbStore final : public StateStore {
 
   absl::Status OpenState(uint16_t state, const std::string& name) override;
   absl::StatusOr<bool> Get(const StoreKey& key, std::string* value) override;
-  absl::Status MultiGet(std::span<const StoreKey> keys,
-                        std::span<std::optional<std::string>> values) override;
+  absl::Status MultiGet(std::span<const StoreKey> keys, const Found& found) override;
   std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group, std::string_view prefix,
                                   std::string_view from) override;
   absl::Status Apply(std::span<const StoreEntry> entries) override;
@@ -89,7 +88,10 @@ class RocksDbStore final : public StateStore {
   std::atomic<uint64_t> applied_bytes_{0};
   std::atomic<uint64_t> reads_{0};  // keys
 
-  std::string key_buffer_;  // the slot thread's
+  // The slot thread's.
+  struct ReadBuffers;
+  std::unique_ptr<ReadBuffers> read_;
+  std::string key_buffer_;
 };
 
 }  // namespace weir

@@ -183,9 +183,8 @@ TEST_F(RocksDbStoreOnDiskTest, StateLargerThanTheMemoryBudgetIsReadWhileItChange
     for (int i : batch) names.push_back(key(i));
     std::vector<StoreKey> keys;
     for (size_t i = 0; i < batch.size(); ++i) keys.push_back({0, group(batch[i]), names[i]});
-    std::vector<std::optional<std::string>> values(keys.size());
     const int before = round.load();
-    ASSERT_TRUE(store->MultiGet(keys, values).ok());
+    const std::vector<std::optional<std::string>> values = ReadAll(*store, keys);
     for (size_t i = 0; i < batch.size(); ++i) {
       const int found = values[i] ? values[i]->at(0) : 0;
       int least = before;  // the last round that wrote this key and had returned
