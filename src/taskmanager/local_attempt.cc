@@ -460,9 +460,11 @@ void LocalAttempt::MaybeReleased() {
   for (const auto& [subtask, mark] : marks_) env_.black_box->Remove(mark);
   writer_.reset();  // waits for its threads
   channels_.reset();
-  env_.io->Post([directory = directory_] {
+  prepared_ = PreparedAttempt();
+  env_.io->Post([directory = directory_, give_back_memory = env_.give_back_memory] {
     std::error_code ignored;
     std::filesystem::remove_all(directory, ignored);
+    give_back_memory();
   });
   on_released_();
 }

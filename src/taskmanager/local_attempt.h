@@ -43,6 +43,8 @@ struct AttemptEnvironment {
   std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
   /// What all stores of the process share; made at the first call. I/O thread.
   std::function<RocksDbResources*()> rocksdb;
+  /// When an attempt has gone: memory that only it used goes back to the system. I/O thread.
+  std::function<void()> give_back_memory;
   /// For the tables in front of the stores of one attempt.
   size_t state_cache_bytes = size_t{256} << 20;
   /// To the JobManager; any thread.

@@ -1,5 +1,6 @@
 #include "taskmanager/task_manager.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -464,6 +465,12 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   // A quarter of the state's share of memory is RocksDB's, the rest the tables' in front of it.
   const uint64_t state_bytes = options_.memory_bytes / 2;
   env.state_cache_bytes = state_bytes / 4 * 3;
+  env.give_back_memory = [this] {
+    if (rocksdb_ != nullptr) rocksdb_->DropUnusedBlocks();
+    // Of all arenas: each thread of an attempt had one, and none is trimmed by itself below the
+    // threshold.
+    malloc_trim(0);
+  };
   env.rocksdb = [this, state_bytes] { return SharedRocksDb(state_bytes / 4); };
   env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
   const std::string job = deploy.attempt().job_id();

@@ -49,6 +49,8 @@ RocksDbResources::RocksDbResources(const Options& options)
 
 RocksDbResources::~RocksDbResources() = default;
 
+void RocksDbResources::DropUnusedBlocks() { cache_->EraseUnRefEntries(); }
+
 std::vector<std::pair<std::string, double>> RocksDbResources::Metrics() const {
   const auto ticker = [&](uint32_t t) {
     return static_cast<double>(statistics_->getTickerCount(t));

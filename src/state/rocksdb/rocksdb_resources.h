@@ -36,6 +36,10 @@ class RocksDbResources {
   /// Named figures for the metrics. Any thread.
   std::vector<std::pair<std::string, double>> Metrics() const;
 
+  /// Frees the blocks that nobody reads at this moment, those of stores that have gone among them;
+  /// stores that are open read theirs again. Any thread.
+  void DropUnusedBlocks();
+
   const std::shared_ptr<rocksdb::Cache>& cache() const { return cache_; }
   const std::shared_ptr<rocksdb::WriteBufferManager>& write_buffers() const {
     return write_buffers_;

@@ -141,6 +141,29 @@ TEST_F(RocksDbStoreOnDiskTest, TheDirectoryIsScratch) {
   EXPECT_FALSE(std::filesystem::exists(fresh));
 }
 
+TEST_F(RocksDbStoreOnDiskTest, AClosedStoreLeavesNothingInTheSharedMemory) {
+  const auto used = [&] {
+    for (const auto& [name, value] : resources_.Metrics()) {
+      if (name == "rocksdb_cache_used_bytes") return value;
+    }
+    return -1.0;
+  };
+  for (int job = 0; job < 3; ++job) {
+    auto store = NewStore(1);
+    std::vector<OwnedEntry> entries;
+    for (int i = 0; i < 4000; ++i)
+      entries.push_back({0, 1, std::to_string(i), std::string(1000, 'v')});
+    StoreModel model;
+    model.Apply(entries);
+    Apply(*store, entries);
+    ExpectHolds(*store, model);
+    EXPECT_GT(used(), 1e6);
+    store.reset();
+    resources_.DropUnusedBlocks();
+    EXPECT_LT(used(), 100e3) << "after job " << job;
+  }
+}
+
 TEST_F(RocksDbStoreOnDiskTest, FailuresAreReported) {
   const auto store = NewStore();
   const std::vector<StoreEntry> entry = {{0, 1, EntryKind::kValue, "a", "1"}};
