@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/abi.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "cli/attach.h"
 #include "cli/in_process.h"
 #include "cli/job_client.h"
@@ -69,6 +70,12 @@ absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
 }
 
 ExitCode RunJob(const Context& context, const RunOptions& options) {
+  for (const std::string& argument : options.arguments) {
+    if (const size_t at = FirstInvalidUtf8(argument); at != argument.size()) {
+      return context.Fail(absl::InvalidArgumentError(absl::StrCat(
+          "the job's argument '", ToUtf8(argument), "' is not UTF-8 (byte ", at, ")")));
+    }
+  }
   if (options.in_process) return RunInProcess(context, options);
   auto overrides = OverridesOf(options, context.config.options().run);
   if (!overrides.ok()) return context.Fail(overrides.status());

@@ -246,6 +246,7 @@ void Job::Fail(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId 
   if (attempt_ && attempt_->running_since.count() > 0) {
     ran_for_ = std::chrono::duration_cast<milliseconds>(now - attempt_->running_since);
   }
+  policy_.OnAttemptEnded(ran_for_);
   Enter(S::kRestarting, now);
   EndAttempt(CancelReason::kFailed, reason_, now, out);
   MaybeProceed(now, out);
@@ -349,10 +350,12 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
       cause_->secondary = false;
     }
   }
-  if (doomed_ && state_ != S::kRestarting) {
+  if (doomed_) {
     cause_ = failure;
     cause_->message = *doomed_;
     reason_ = *doomed_;
+  }
+  if (doomed_ && state_ != S::kRestarting) {
     Enter(S::kRestarting, now);
     EndAttempt(CancelReason::kFailed, reason_, now, out);
   }
@@ -570,7 +573,11 @@ std::optional<Instant> Job::NextDeadline() const {
   consider(persist_retry_at_);
   if (state_ == S::kRestarting) {
     consider(restart_at_);
-    if (!attempt_ && !restart_at_ && !silent_.empty()) consider(report_deadline_);
+    // Beside a commit or the storing of the end there is nothing to wait for here.
+    if (!attempt_ && !restart_at_ && !ending_as_ && !checkpoints_.commit_in_flight() &&
+        !silent_.empty()) {
+      consider(report_deadline_);
+    }
   }
   if (state_ == S::kDeploying && attempt_ && attempt_->deployed) {
     consider(state_since_ + kDeployTimeout);

@@ -61,12 +61,15 @@ bool RestartPolicy::MayRestart(Instant now) const {
   return false;
 }
 
+void RestartPolicy::OnAttemptEnded(milliseconds ran_for) {
+  if (ran_for >= options_.operator_window) operators_.clear();
+}
+
 RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant now,
                                                  milliseconds ran_for) {
   if (failure.kind == ErrorKind::kFatal) {
     return {.reason = "the failure cannot be retried: " + failure.message};
   }
-  if (ran_for >= options_.operator_window) operators_.clear();
   if (auto reason = Charge(failure)) return {.reason = *reason};
   if (ran_for >= options_.reset) in_a_row_ = 0;
   ++in_a_row_;

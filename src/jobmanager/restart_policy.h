@@ -32,6 +32,10 @@ class RestartPolicy {
 
   RestartPolicy(RestartOptions options, uint64_t seed) : options_(options), random_(seed) {}
 
+  /// An attempt has begun to end, all of whose subtasks had been running for so long. Comes before
+  /// anything that is charged for it: reports of a death may be earlier than OnFailure, or later.
+  void OnAttemptEnded(milliseconds ran_for);
+
   /// The attempt has failed, seen at `now`. `ran_for` is how long all its subtasks had been
   /// running.
   Decision OnFailure(const Failure& failure, Instant now, milliseconds ran_for);

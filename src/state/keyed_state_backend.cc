@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/utf8.h"
 #include "state/store.h"
 
 namespace weir {
@@ -35,6 +36,10 @@ void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
       ThrowError(ErrorKind::kUser, "operator " + options_.operator_uid + ": state " + name +
                                        " was opened twice; give each state its own name");
     }
+  }
+  if (name != ToUtf8(name)) {
+    ThrowError(ErrorKind::kFatal, "operator " + options_.operator_uid + ": the name of state " +
+                                      ToUtf8(name) + " is not UTF-8");
   }
   if (states_.size() == UINT16_MAX) {
     ThrowError(ErrorKind::kUser, "operator " + options_.operator_uid + ": more than 65535 states");

@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file/durable_file.h"
+#include "base/utf8.h"
 #include "log/log.h"
 #include "taskmanager/black_box_layout.h"
 
@@ -150,23 +151,23 @@ class DeadBox {
       report.mutable_subtask()->set_vertex(record.vertex);
       report.mutable_subtask()->set_index(record.index);
       if (words.op < std::min(record.operators, black_box::kMaxOperators)) {
-        report.set_operator_uid(record.named[words.op].uid);
-        report.set_operator_name(record.named[words.op].name);
+        report.set_operator_uid(ToUtf8(record.named[words.op].uid));
+        report.set_operator_name(ToUtf8(record.named[words.op].name));
       } else {
         report.set_operator_name(
-            absl::StrCat("number ", words.op + 1, " of '", record.vertex_name, "'"));
+            absl::StrCat("number ", words.op + 1, " of '", ToUtf8(record.vertex_name), "'"));
       }
-      report.set_message(absl::StrCat("operator '", report.operator_name(), "' (subtask ",
-                                      record.index, ") ", What(task_manager)));
+      report.set_message(ToUtf8(absl::StrCat("operator '", report.operator_name(), "' (subtask ",
+                                             record.index, ") ", What(task_manager))));
       reports.push_back(std::move(report));
       return reports;
     }
     // No operator ran on the thread: every job that ran here is told, and none is blamed.
     report.set_message(
-        words.ending.load() == Ending::kStuck
-            ? absl::StrCat("TaskManager '", task_manager, "' ended itself: ", words.message)
-            : absl::StrCat("thread '", words.thread_name, "', which ran no operator, ",
-                           What(task_manager)));
+        ToUtf8(words.ending.load() == Ending::kStuck
+                   ? absl::StrCat("TaskManager '", task_manager, "' ended itself: ", words.message)
+                   : absl::StrCat("thread '", words.thread_name, "', which ran no operator, ",
+                                  What(task_manager))));
     std::set<std::pair<std::string, uint32_t>> told;
     for (uint32_t i = 0; i < black_box::kMaxSubtasks; ++i) {
       const SubtaskRecord& record = view_.subtasks[i];

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/utf8.h"
 #include "log/log.h"
 #include "taskmanager/network_need.h"
 #include "taskmanager/slot_watchdog.h"
@@ -12,6 +13,9 @@
 
 namespace weir {
 namespace {
+
+/// Of a failure or reason, for people.
+constexpr size_t kMaxTextBytes = size_t{16} << 10;
 
 SubtaskId FromProto(const proto::SubtaskRef& ref) { return {VertexId(ref.vertex()), ref.index()}; }
 
@@ -90,7 +94,7 @@ void LocalAttempt::FailAll(proto::FailureKind kind, const std::string& text) {
   if (std::exchange(failed_, true)) return;
   proto::Failure failure;
   failure.set_kind(kind);
-  failure.set_message(text);
+  failure.set_message(ToUtf8(text, kMaxTextBytes));
   // One report is enough: the whole attempt ends by it.
   if (!local_.empty()) SendFailure(*local_.begin(), failure);
 }
@@ -363,7 +367,7 @@ void LocalAttempt::OnCheckpointDone(CheckpointId id,
     *decline.mutable_attempt() = deploy_.attempt();
     decline.set_checkpoint_id(id.value);
     if (!local_.empty()) *decline.mutable_subtask() = ToProto(*local_.begin());
-    decline.set_reason(std::string(result.status().message()));
+    decline.set_reason(ToUtf8(std::string(result.status().message()), kMaxTextBytes));
     env_.send(std::move(message));
     return;
   }
@@ -403,7 +407,7 @@ void LocalAttempt::OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKin
   failure.set_kind(ToProto(kind));
   failure.set_operator_uid(spec.uid);
   failure.set_operator_name(spec.node.name);
-  failure.set_message(text.substr(0, 16 << 10));
+  failure.set_message(ToUtf8(text, kMaxTextBytes));
   SendFailure(subtask, failure);
 }
 
@@ -424,7 +428,7 @@ void LocalAttempt::PeerFailed(const std::string& text) {
   if (releasing_ || std::exchange(failed_, true) || local_.empty()) return;
   proto::Failure failure;
   failure.set_kind(proto::FAILURE_KIND_EXTERNAL);
-  failure.set_message(text);
+  failure.set_message(ToUtf8(text, kMaxTextBytes));
   failure.set_secondary(true);
   SendFailure(*local_.begin(), failure);
 }

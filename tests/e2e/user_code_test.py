@@ -51,9 +51,15 @@ class UserCode(OneCluster):
         eventually(lambda: "the rich function: close failed: close threw"
                    in self.cluster.run("describe", job["job_id"]).replace("\n", " "), "it is told")
 
+    def test_words_that_are_not_utf8(self):
+        self.cluster.run("run", JOB, "--", "--at", "bytes", code=1)
+        self.assertIn("the map: bad row \ufffd\ufffd", self.cluster.stderr)
+
     def test_a_crash(self):
         for signal in ("abort", "segfault"):
             self.cluster.run("run", JOB, "--", "--at", signal, code=1)
+            self.assertIn("operator 'the map'", self.cluster.stderr)
+            self.assertIn("SIG" + ("ABRT" if signal == "abort" else "SEGV"), self.cluster.stderr)
 
 
 def throws(place, operator):

@@ -110,10 +110,23 @@ TEST(RestartPolicyTest, UserFailuresOfTheSameOperatorEndTheJobUnlessTheyAreFarAp
   EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
   EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
   EXPECT_TRUE(policy.OnFailure(UserFault("b"), kNow, seconds(1)).restart);
-  EXPECT_TRUE(
-      policy.OnFailure(UserFault("a"), kNow, minutes(10)).restart);  // the window forgot two
+  policy.OnAttemptEnded(minutes(10));  // forgets what was charged before
+  EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, minutes(10)).restart);
   EXPECT_TRUE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
   EXPECT_FALSE(policy.OnFailure(UserFault("a"), kNow, seconds(1)).restart);
+}
+
+TEST(RestartPolicyTest, DeathsFarApartDoNotAddUpWheneverTheirReportsCome) {
+  RestartPolicy policy(Exponential(), 1);
+  Failure death = UserFault("parse");
+  death.death = true;
+  EXPECT_FALSE(policy.OnCrashReport(death).has_value());
+  EXPECT_FALSE(policy.OnCrashReport(death).has_value());
+  policy.OnAttemptEnded(minutes(30));
+  EXPECT_FALSE(policy.OnCrashReport(death).has_value());  // before the attempt's failure is decided
+  EXPECT_TRUE(policy.OnFailure({.kind = ErrorKind::kExternal}, kNow, minutes(30)).restart);
+  EXPECT_FALSE(policy.OnCrashReport(death).has_value());
+  EXPECT_TRUE(policy.OnCrashReport(death).has_value());
 }
 
 TEST(RestartPolicyTest, EchoesAreNotChargedToTheirOperator) {

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 
 namespace weir {
 namespace {
@@ -79,6 +80,11 @@ class Builder {
       if (node.name.size() > kMaxNameBytes || node.uid.size() > kMaxNameBytes) {
         Refuse("the name or uid of a " + node.kind + " is longer than " +
                std::to_string(kMaxNameBytes) + " bytes");
+      }
+      for (const std::string* text : {&node.name, &node.uid}) {
+        if (*text != ToUtf8(*text)) {
+          Refuse("the name or uid '" + ToUtf8(*text) + "' of a " + node.kind + " is not UTF-8");
+        }
       }
       any_source = any_source || node.is_source;
       if (!node.is_source && node.inputs.empty()) Refuse(Describe(node) + " has no input");

@@ -22,6 +22,7 @@ class Thrower {
     if (place_ == "abort") std::abort();
     if (place_ == "segfault") raise(SIGSEGV);
     if (place_ == "number") throw 42;
+    if (place_ == "bytes") throw std::runtime_error("bad row \xe9\xff");
     throw std::runtime_error(place_ + " threw");
   }
 
@@ -92,9 +93,10 @@ WEIR_JOB(env, args) {
            weir::MonotonousTimestamps(&Row::at))
       .Name("the source")
       .Map([map = throws("map"), abort = throws("abort"), segfault = throws("segfault"),
-            number = throws("number")](const Row& row) {
+            number = throws("number"), bytes = throws("bytes")](const Row& row) {
         map(row.number == 500);
         number(row.number == 500);
+        bytes(row.number == 500);
         abort(row.number == 500);
         segfault(row.number == 500);
         return row;
