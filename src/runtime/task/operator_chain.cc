@@ -181,7 +181,14 @@ void OperatorChain::OnProcessingTime(Timestamp now) {
 }
 
 bool OperatorChain::HasRoom() {
-  return std::ranges::all_of(operators_, [](const Entry& e) { return e.op->HasRoom(); });
+  // Entered, because a sink may throw here. Between two steps and between two keys of a firing: two
+  // stores into a cell that is at hand, beside the virtual call.
+  for (uint32_t i = 0; i < operators_.size(); ++i) {
+    bool room = false;
+    Enter(i, [&](Operator& op) { room = op.HasRoom(); });
+    if (!room) return false;
+  }
+  return true;
 }
 
 void OperatorChain::CheckFailure() {
