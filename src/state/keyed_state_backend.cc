@@ -77,10 +77,22 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
                                       "the new state another name");
   }
   unclaimed_.erase(found);
+  constexpr uint32_t kEntriesPerLook = 256;
+  constexpr size_t kBytesPerLook = size_t{1} << 20;
+  uint32_t entries = 0;
+  size_t bytes = 0;
+  const auto look = [&](const RestoredState::Entry& entry) {
+    bytes += entry.key.size() + entry.value.size();
+    if (++entries < kEntriesPerLook && bytes < kBytesPerLook) return;
+    entries = 0;
+    bytes = 0;
+    if (options_.while_restoring) options_.while_restoring();
+  };
   bool lose_one = schema.kind == StateKind::kTimers && WEIR_PLANTED_BUG("drop_timer");
   if (!tables.context().has_store()) {
     options_.restored->ForEach(schema.name, options_.key_groups, false,
                                [&](const RestoredState::Entry& entry) {
+                                 look(entry);
                                  if (!std::exchange(lose_one, false)) tables.Restore(entry);
                                });
     return;
@@ -90,16 +102,16 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
   std::vector<std::pair<RestoredState::Entry, std::pair<std::string, std::string>>> batch;
   size_t batch_bytes = 0;
   const auto apply = [&] {
-    std::vector<StoreEntry> entries;
-    entries.reserve(batch.size());
-    for (const auto& [entry, bytes] : batch) {
-      entries.push_back({.state = tables.context().state_id,
+    std::vector<StoreEntry> changes;
+    changes.reserve(batch.size());
+    for (const auto& [entry, copy] : batch) {
+      changes.push_back({.state = tables.context().state_id,
                          .key_group = entry.key_group,
                          .kind = entry.kind,
-                         .key = bytes.first,
-                         .value = bytes.second});
+                         .key = copy.first,
+                         .value = copy.second});
     }
-    const absl::Status status = options_.store->Apply(entries);
+    const absl::Status status = options_.store->Apply(changes);
     if (!status.ok()) {
       ThrowError(ErrorKind::kExternal,
                  "state " + tables.context().name +
@@ -110,6 +122,7 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
   };
   options_.restored->ForEach(
       schema.name, options_.key_groups, true, [&](const RestoredState::Entry& entry) {
+        look(entry);
         if (std::exchange(lose_one, false)) return;
         batch.push_back({entry, {std::string(entry.key), std::string(entry.value)}});
         batch_bytes += entry.key.size() + entry.value.size();

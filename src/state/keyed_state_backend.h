@@ -35,6 +35,9 @@ struct KeyedStateOptions {
   const RestoredState* restored = nullptr;
   /// Drop restored state that no state of this operator claims instead of refusing it.
   bool allow_unclaimed_state = false;
+  /// Called again and again while state is restored, which may take minutes: what it throws ends
+  /// the restore, and with it the backend's use. Null: nothing is called.
+  std::function<void()> while_restoring;
 };
 
 struct KeyedStateMetrics {

@@ -115,7 +115,8 @@ void BlackBox::Remove(const RunningMark& mark) {
 }
 
 std::optional<BlackBox::Running> BlackBox::WhatRuns(uint32_t slot) const {
-  const uint32_t mark = view_.slots[slot].subtask.load(std::memory_order_relaxed);
+  const uint32_t cell = view_.slots[slot].subtask.load(std::memory_order_relaxed);
+  const uint32_t mark = cell & ~RunningMark::kOpening;
   if (mark == 0) return std::nullopt;
   const SubtaskRecord& record = view_.subtasks[mark - 1];
   const uint32_t op = record.op.load(std::memory_order_relaxed);
@@ -125,12 +126,15 @@ std::optional<BlackBox::Running> BlackBox::WhatRuns(uint32_t slot) const {
                  .vertex_name = record.vertex_name,
                  .operator_name = op < std::min(record.operators, black_box::kMaxOperators)
                                       ? record.named[op].name
-                                      : "number " + std::to_string(op)};
+                                      : "number " + std::to_string(op),
+                 .opening = cell != mark};
 }
 
 void BlackBox::NoteStuck(std::optional<uint32_t> slot, const std::string& why) {
   black_box::LastWords& last = view_.header->last;
-  if (slot) last.subtask = view_.slots[*slot].subtask.load(std::memory_order_relaxed);
+  const uint32_t cell =
+      slot ? view_.slots[*slot].subtask.load(std::memory_order_relaxed) : uint32_t{0};
+  if ((cell & RunningMark::kOpening) == 0) last.subtask = cell;
   if (last.subtask != 0) {
     last.op = view_.subtasks[last.subtask - 1].op.load(std::memory_order_relaxed);
   }

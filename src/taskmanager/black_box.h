@@ -53,12 +53,13 @@ class BlackBox {
     SubtaskId id;
     std::string vertex_name;
     std::string operator_name;
+    bool opening = false;  ///< it has not run yet: it restores, or its operators' Open goes on
   };
   /// Nothing: the slot waits, or has work without a name.
   std::optional<Running> WhatRuns(uint32_t slot) const;
 
   /// The process is about to end itself, because what runs in `slot`, if that is known, does not
-  /// come back.
+  /// come back. A subtask that is being opened is not blamed.
   void NoteStuck(std::optional<uint32_t> slot, const std::string& why);
 
  private:

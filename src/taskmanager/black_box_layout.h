@@ -40,8 +40,10 @@ struct SubtaskRecord {
 };
 
 struct SlotRecord {
-  std::atomic<int32_t> thread;    ///< the kernel's id of the slot's thread
-  std::atomic<uint32_t> subtask;  ///< the SubtaskRecord that runs, counted from 1; 0: none
+  std::atomic<int32_t> thread;  ///< the kernel's id of the slot's thread
+  /// The SubtaskRecord that runs, counted from 1; 0: none. With RunningMark::kOpening until it has
+  /// been opened.
+  std::atomic<uint32_t> subtask;
 };
 
 /// What came last. Written by the signal handler, or by a process that ends itself.
@@ -49,7 +51,7 @@ struct LastWords {
   std::atomic<Ending> ending;
   int32_t signal;
   int32_t sender;    ///< the process that sent it, when it came from outside; else 0
-  uint32_t subtask;  ///< as SlotRecord.subtask
+  uint32_t subtask;  ///< as SlotRecord.subtask, without kOpening
   uint32_t op;
   uint32_t has_address;
   uint64_t address;

@@ -128,7 +128,7 @@ void Record(BlackBox& crashed, int signal, const siginfo_t& info, const void* co
   prctl(PR_GET_NAME, last.thread_name);
   for (uint32_t i = 0; i < view.header->slots && !foreign; ++i) {
     if (view.slots[i].thread.load(std::memory_order_relaxed) != thread) continue;
-    last.subtask = view.slots[i].subtask.load(std::memory_order_relaxed);
+    last.subtask = view.slots[i].subtask.load(std::memory_order_relaxed) & ~RunningMark::kOpening;
     if (last.subtask != 0) {
       last.op = view.subtasks[last.subtask - 1].op.load(std::memory_order_relaxed);
     }

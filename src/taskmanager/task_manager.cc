@@ -504,8 +504,15 @@ void TaskManager::GiveUp(const LocalAttempt& attempt) {
   for (uint32_t i = 0; i < options_.slots && !stuck; ++i) {
     const auto running = black_box_->WhatRuns(i);
     if (!running || running->job_id != ref.job_id() || running->attempt != ref.attempt()) continue;
-    stuck = i;
     name = running->operator_name;
+    if (running->opening) {
+      // Slow disks and servers hang here as well: that ends the process, and accuses nobody.
+      why = "attempt " + std::to_string(ref.attempt()) + " of job " + ref.job_id() +
+            ", still opening operator '" + name + "' (subtask " +
+            std::to_string(running->id.index) + "), did not end within " + limit;
+      continue;
+    }
+    stuck = i;
     why = "it did not return within " + limit;
   }
   log::Error("ending the process: a cancel does not come back",

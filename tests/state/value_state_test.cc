@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 #include "state/keyed_state.h"
+#include "tests/state/memory_store.h"
 #include "tests/state/snapshot_collector.h"
+#include "tests/state/state_harness.h"
 
 namespace weir {
 namespace {
@@ -83,6 +85,34 @@ TEST_F(ValueStateTest, TwoStatesOfOneNameAndLateOpeningAreRefused) {
   EXPECT_THROW(ValueState<int>::Open(state_, "x"), Error);
   state_.FinishOpen();
   EXPECT_THROW(ValueState<int>::Open(state_, "y"), Error);
+}
+
+// A restore may take minutes: whoever wants the subtask to go does not wait for its end.
+TEST(Restore, IsEndedByWhatItsCallerThrows) {
+  test::Subtask<int> former;
+  auto number = ValueState<int>::Open(former.state, "number");
+  former.state.FinishOpen();
+  for (int key = 0; key < 5'000; ++key) {
+    former.Key(key);
+    number.Update(key);
+  }
+  former.Snapshot(1);
+  const SegmentSet restored = test::Restorable({&former.chain});
+  struct Cancelled {};
+  test::MemoryStore store;
+  for (StateStore* below : {static_cast<StateStore*>(nullptr), static_cast<StateStore*>(&store)}) {
+    int looks = 0;
+    KeyedState<int> state(KeyedStateOptions{.operator_uid = "op",
+                                            .max_parallelism = test::Subtask<int>::kMax,
+                                            .key_groups = {0, test::Subtask<int>::kMax},
+                                            .store = below,
+                                            .restored = &restored,
+                                            .while_restoring = [&] {
+                                              if (++looks == 3) throw Cancelled();
+                                            }});
+    EXPECT_THROW(ValueState<int>::Open(state, "number"), Cancelled);
+    EXPECT_EQ(looks, 3);
+  }
 }
 
 }  // namespace

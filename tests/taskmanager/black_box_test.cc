@@ -183,6 +183,36 @@ TEST_F(BlackBoxTest, AProcessThatEndsItselfSaysWhy) {
             "operator 'totals' (subtask 1) made TaskManager 'tm-1' end itself: it did not return");
 }
 
+// A restore of minutes, a slow disk, a server that does not answer: three of these must not end the
+// job in the operator's name.
+TEST_F(BlackBoxTest, WhoIsStillBeingOpenedIsNotBlamedForNotReturning) {
+  RunElsewhere([](BlackBox& box) {
+    const RunningMark mark = box.Add(3, Totals());
+    const RunningNow opening(mark, /*opening=*/true);
+    box.NoteStuck(3, "still opening");
+    _exit(1);
+  });
+  const CrashReports crashes = Read();
+  ASSERT_EQ(crashes.reports.size(), 1u);
+  EXPECT_EQ(crashes.reports[0].attempt().job_id(), "job-1") << "its job is told";
+  EXPECT_FALSE(crashes.reports[0].has_subtask());
+  EXPECT_EQ(crashes.reports[0].operator_uid(), "");
+  EXPECT_EQ(crashes.reports[0].operator_name(), "");
+  EXPECT_EQ(crashes.reports[0].message(), "TaskManager 'tm-1' ended itself: still opening");
+}
+
+TEST_F(BlackBoxTest, WhoCrashesInOpenIsBlamed) {
+  RunElsewhere([](BlackBox& box) {
+    const RunningMark mark = box.Add(2, Totals());
+    const RunningNow opening(mark, /*opening=*/true);
+    Dereference(nullptr);
+  });
+  const CrashReports crashes = Read();
+  ASSERT_EQ(crashes.reports.size(), 1u);
+  EXPECT_EQ(crashes.reports[0].signal(), SIGSEGV);
+  EXPECT_EQ(crashes.reports[0].operator_uid(), "parse-uid");
+}
+
 TEST_F(BlackBoxTest, AnOrderlyEndLeavesNothing) {
   EXPECT_EQ(RunElsewhere([](BlackBox&) {}), 0);
   EXPECT_EQ(Files(), 0u);
@@ -210,7 +240,14 @@ TEST_F(BlackBoxTest, SaysWhatRunsNow) {
     EXPECT_EQ(box->WhatRuns(1)->operator_name, "parse");
     mark.op->store(1);
     EXPECT_EQ(box->WhatRuns(1)->operator_name, "totals");
+    EXPECT_FALSE(box->WhatRuns(1)->opening);
     EXPECT_FALSE(box->WhatRuns(0).has_value());
+  }
+  {
+    const RunningNow opening(mark, /*opening=*/true);
+    ASSERT_TRUE(box->WhatRuns(1).has_value());
+    EXPECT_EQ(box->WhatRuns(1)->operator_name, "totals");
+    EXPECT_TRUE(box->WhatRuns(1)->opening);
   }
   EXPECT_FALSE(box->WhatRuns(1).has_value());
   box->Remove(mark);

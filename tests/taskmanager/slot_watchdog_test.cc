@@ -94,5 +94,25 @@ TEST(SlotWatchdog, SeesATaskThatDoesNotReturn) {
   EXPECT_FALSE(back[0].stuck);
 }
 
+TEST(SlotWatchdog, ALongTurnThatNotesProgressIsNotStuck) {
+  HandClock clock;
+  Slot slot("test", clock);
+  SlotWatchdog watchdog(1, 10s);
+  std::binary_semaphore done(0);
+  std::vector<SlotWatchdog::Change> changes;
+  slot.Post([&] {
+    for (int i = 0; i < 10; ++i) {
+      clock.Advance(9s);
+      slot.NoteProgress();
+      for (const auto& change : watchdog.Look({slot.busy_since()}, clock.Monotonic())) {
+        changes.push_back(change);
+      }
+    }
+    done.release();
+  });
+  done.acquire();
+  EXPECT_TRUE(changes.empty()) << "90 s in one turn, a restore";
+}
+
 }  // namespace
 }  // namespace weir

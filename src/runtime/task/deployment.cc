@@ -108,6 +108,8 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
       return options_.wants_full_snapshot(id, op);
     };
   }
+  options.cancelled = cancelled_;
+  options.note_progress = [slot] { slot->NoteProgress(); };
   if (options_.mark_of) options.mark = options_.mark_of(placement.subtask, placement.slot);
   for (const OperatorSpec& op : vertex.operators) options.operator_uids.push_back(op.uid);
 
@@ -159,6 +161,7 @@ void Deployment::NotifyCheckpointAborted(CheckpointId id) {
 }
 
 void Deployment::Stop(std::function<void()> done) {
+  cancelled_->store(true, std::memory_order_relaxed);
   // Counts the subtasks still in their slots; the last to go calls `done`.
   auto left = std::make_shared<std::atomic<size_t>>(subtasks_.size());
   for (const LocalSubtask& local : subtasks_) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -59,7 +60,8 @@ class Deployment {
   void NotifyCheckpointComplete(CheckpointId id);
   void NotifyCheckpointAborted(CheckpointId id);
 
-  /// Removes the subtasks from their slots. `done` is called (on some slot's thread) when the last
+  /// Removes the subtasks from their slots, those that still restore as soon as they look up.
+  /// `done` is called (on some slot's thread) when the last
   /// has gone; only then may the deployment be destroyed.
   void Stop(std::function<void()> done);
 
@@ -79,6 +81,7 @@ class Deployment {
   void OnEach(std::function<void(Subtask&)> f);
 
   const Options options_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   std::map<SubtaskId, SubtaskPlacement> placement_of_;
   std::map<ChannelId, std::unique_ptr<ChannelWriter>> writers_;  // local channels and remote ones
   std::map<ChannelId, InputChannel*> inputs_;

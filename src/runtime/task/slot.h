@@ -53,6 +53,9 @@ class Slot {
   /// Slot thread. Destroys the task.
   void Remove(const SlotTask* task);
 
+  /// Slot thread, in a turn that is long by its nature (a restore): it goes on. For the watchdog.
+  void NoteProgress() { NoteBusySince(clock_.Monotonic()); }
+
   /// Any thread. Ends the thread after the running slice; remaining tasks are destroyed on it.
   void Stop();
 
@@ -60,7 +63,8 @@ class Slot {
   /// For whoever may wake the slot after it is gone (a connector's own thread).
   const std::shared_ptr<Parker>& shared_parker() const { return parker_; }
   /// Any thread. Monotonic time since when the thread has been in the task's turn, or the mail,
-  /// that it is in now; 0 while it waits. A watchdog names the task that does not return.
+  /// that it is in now, or when that last noted progress; 0 while it waits. A watchdog names the
+  /// task that does not return.
   std::chrono::nanoseconds busy_since() const {
     return std::chrono::nanoseconds(busy_since_.load(std::memory_order_relaxed));
   }

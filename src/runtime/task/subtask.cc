@@ -10,6 +10,16 @@ namespace weir {
 
 using std::chrono::nanoseconds;
 
+namespace {
+
+/// Thrown out of a restore.
+class OpeningCancelled final : public std::exception {
+ public:
+  const char* what() const noexcept override { return "the subtask was cancelled while it opened"; }
+};
+
+}  // namespace
+
 Subtask::Subtask(Options options, const JobVertex& vertex, std::unique_ptr<InputGate> gate,
                  std::vector<std::unique_ptr<EdgeOutput>> edges,
                  std::vector<OperatorChain::Edge> chain_edges)
@@ -21,7 +31,7 @@ Subtask::Subtask(Options options, const JobVertex& vertex, std::unique_ptr<Input
 }
 
 Subtask::~Subtask() {
-  const RunningNow running(options_.mark);
+  const RunningNow running(options_.mark, !running_);
   try {
     chain_.Close();
   } catch (const std::exception& e) {
@@ -35,17 +45,17 @@ Subtask::~Subtask() {
 
 void Subtask::Fail(ErrorKind kind, const std::string& message) {
   failed_ = true;
+  // What it was interrupted with is no failure, however user code has wrapped it.
+  if (!running_ && Cancelled()) return;
   options_.listener->OnFailed(options_.id, chain_.current_operator(), kind, message);
 }
 
 SlotTask::Progress Subtask::Run(nanoseconds slice) {
-  const RunningNow running(options_.mark);
   deadline_ = options_.clock->Monotonic() + slice;
+  if (!running_ && !failed_) Open();
+  const RunningNow running(options_.mark);
   Progress progress = Progress::kIdle;
-  Guard([&] {
-    OpenOnce();
-    progress = RunOpened(deadline_);
-  });
+  Guard([&] { progress = RunOpened(deadline_); });
   return progress;
 }
 
@@ -64,19 +74,36 @@ void Subtask::Guard(F&& f) {
   }
 }
 
-void Subtask::OpenOnce() {
-  if (opened_) return;
-  opened_ = true;
-  chain_.Open([this](uint32_t index) {
-    OperatorContext context = options_.context_of(index);
-    context.should_yield = [this] { return ShouldYield(); };
-    return context;
-  });
+bool Subtask::Cancelled() const {
+  return options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed);
+}
+
+void Subtask::WhileRestoring() {
+  if (Cancelled()) throw OpeningCancelled();
+  if (options_.note_progress) options_.note_progress();
+}
+
+void Subtask::Open() {
+  const RunningNow opening(options_.mark, /*opening=*/true);
+  if (!Cancelled()) {
+    Guard([this] {
+      chain_.Open([this](uint32_t index) {
+        OperatorContext context = options_.context_of(index);
+        context.should_yield = [this] { return ShouldYield(); };
+        context.keyed_state.while_restoring = [this] { WhileRestoring(); };
+        return context;
+      });
+    });
+  }
+  // Looked at once more: user code may have swallowed what ended its restore.
+  if (Cancelled()) failed_ = true;
+  if (failed_) return;
   for (uint32_t i = 0; i < chain_.size(); ++i) {
     if (KeyedStateBackend* backend = chain_.at(i).keyed_state()) {
       backends_.push_back({i, backend});
     }
   }
+  running_ = true;
   options_.listener->OnRunning(options_.id);
 }
 
@@ -342,7 +369,7 @@ void Subtask::Trigger(const Barrier& barrier, bool drain) {
 }
 
 void Subtask::NotifyCheckpointComplete(CheckpointId id) {
-  if (!opened_) return;
+  if (!running_) return;
   const RunningNow running(options_.mark);
   Guard([&] {
     completed_ = std::max(completed_, id);
@@ -353,7 +380,7 @@ void Subtask::NotifyCheckpointComplete(CheckpointId id) {
 }
 
 void Subtask::NotifyCheckpointAborted(CheckpointId id) {
-  if (!opened_) return;
+  if (!running_) return;
   const RunningNow running(options_.mark);
   Guard([&] {
     if (triggered_ && triggered_->id == id) triggered_.reset();

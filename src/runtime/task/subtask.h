@@ -87,6 +87,11 @@ class Subtask final : public SlotTask {
     SubtaskListener* listener = nullptr;
     /// Where it notes that it runs.
     RunningMark mark;
+    /// Set (by any thread) when the subtask is to go: a restore then ends before its time, and a
+    /// subtask that has not been opened yet never is. Null: never.
+    std::shared_ptr<const std::atomic<bool>> cancelled;
+    /// Called now and then while it restores. Null: nobody wants to know.
+    std::function<void()> note_progress;
     std::function<OperatorContext(uint32_t index)> context_of;
     std::vector<std::string> operator_uids;
     /// True when the operator's next keyed snapshot must be a full one, because what an earlier one
@@ -129,7 +134,9 @@ class Subtask final : public SlotTask {
 
   template <class F>
   void Guard(F&& f);
-  void OpenOnce();
+  void Open();
+  void WhileRestoring();
+  bool Cancelled() const;
   Progress RunOpened(std::chrono::nanoseconds deadline);
   Step OneStep();
   bool StepBarrier();
@@ -161,8 +168,8 @@ class Subtask final : public SlotTask {
   };
   std::vector<Backend> backends_;  // of the chain's keyed operators
 
-  bool opened_ = false;
-  bool failed_ = false;
+  bool running_ = false;  // it is open, and the listener knows
+  bool failed_ = false;   // or was cancelled before it ran: nothing of it runs any more
   bool at_end_ = false;
   bool silent_ = false;  // a stop barrier has passed: sources emit nothing more
 

@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <numeric>
+#include <semaphore>
 
 #include "api/environment.h"
 #include "api/keyed_stream.h"
@@ -23,7 +26,9 @@ using namespace std::chrono_literals;
 /// Runs a whole job in this process, over real slots, and keeps what its subtasks report.
 class LocalJob final : public SubtaskListener {
  public:
-  explicit LocalJob(const Environment& env, uint32_t slots = 2)
+  /// `on_open` is called on the slot's thread before an operator is opened.
+  explicit LocalJob(
+      const Environment& env, uint32_t slots = 2, std::function<void()> on_open = [] {})
       : graph_(BuildJobGraph(env.graph())) {
     graph_.settings.max_parallelism = 128;
     Deployment::Options options;
@@ -40,7 +45,8 @@ class LocalJob final : public SubtaskListener {
     }
     options.clock = &Clock::System();
     options.listener = this;
-    options.context_of = [this](SubtaskId id, uint32_t) {
+    options.context_of = [this, on_open](SubtaskId id, uint32_t) {
+      on_open();
       OperatorContext context;
       context.runtime.subtask_index = id.index;
       context.runtime.parallelism = graph_.vertex(id.vertex).parallelism;
@@ -55,14 +61,17 @@ class LocalJob final : public SubtaskListener {
   }
 
   ~LocalJob() override {
-    bool gone = false;
-    deployment_->Stop([&] {
-      std::lock_guard lock(mutex_);
-      gone = true;
-      changed_.notify_all();
-    });
-    Wait([&] { return gone; });
+    if (!stopping_) Stop();
+    WaitUntilGone();
     slots_.clear();
+  }
+
+  void Stop() {
+    stopping_ = true;
+    deployment_->Stop([this] { Note([this] { gone_ = true; }); });
+  }
+  void WaitUntilGone() {
+    Wait([this] { return gone_; });
   }
 
   /// Until all subtasks are at their end, or one failed.
@@ -77,6 +86,10 @@ class LocalJob final : public SubtaskListener {
     Wait([&] { return snapshots_[id].size() == subtasks_ || !failure_.empty(); });
   }
 
+  size_t running() {
+    std::lock_guard lock(mutex_);
+    return running_;
+  }
   std::string failure() {
     std::lock_guard lock(mutex_);
     return failure_;
@@ -98,7 +111,9 @@ class LocalJob final : public SubtaskListener {
     f();
     changed_.notify_all();
   }
-  void OnRunning(SubtaskId) override {}
+  void OnRunning(SubtaskId) override {
+    Note([this] { ++running_; });
+  }
   void OnEndOfData(SubtaskId) override {
     Note([this] { ++at_end_; });
   }
@@ -117,7 +132,10 @@ class LocalJob final : public SubtaskListener {
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t subtasks_ = 0;
+  size_t running_ = 0;
   size_t at_end_ = 0;
+  bool stopping_ = false;
+  bool gone_ = false;
   std::string failure_;
   std::map<uint64_t, std::vector<SubtaskSnapshot>> snapshots_;
   std::vector<std::unique_ptr<Slot>> slots_;
@@ -210,6 +228,30 @@ TEST(Deployment, AnExceptionNamesItsOperator) {
   LocalJob job(env);
   job.WaitForFailure();
   EXPECT_THAT(job.failure(), HasSubstr("check: user: seven is not allowed"));
+}
+
+TEST(Deployment, ASubtaskThatIsStoppedBeforeItsTurnIsNeverOpened) {
+  Environment env;
+  auto out = std::make_shared<Collected<int>>();
+  env.From(FromCollection(Numbers(10)))
+      .Rebalance()
+      .Map([](int x) { return x; })
+      .To(CollectSink(out));
+  std::atomic<int> opened = 0;
+  std::binary_semaphore entered(0);
+  std::binary_semaphore go_on(0);
+  LocalJob job(env, /*slots=*/1, [&] {
+    if (opened++ > 0) return;
+    entered.release();
+    go_on.acquire();
+  });
+  entered.acquire();
+  job.Stop();
+  go_on.release();
+  job.WaitUntilGone();
+  EXPECT_EQ(opened, 1) << "the source's subtask alone";
+  EXPECT_EQ(job.running(), 0u);
+  EXPECT_EQ(job.failure(), "");
 }
 
 TEST(Deployment, SubtasksAtTheirEndStillAnswerBarriers) {

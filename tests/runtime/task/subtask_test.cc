@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <numeric>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "api/environment.h"
@@ -28,6 +32,7 @@ constexpr uint32_t kMaxParallelism = 128;
 struct Written {
   std::vector<int> keys;
   size_t limit = SIZE_MAX;
+  bool out_of_disk = false;
 };
 
 class BoundedWriter final : public SinkWriter<int> {
@@ -37,18 +42,44 @@ class BoundedWriter final : public SinkWriter<int> {
   void Write(RecordBatch<int>& batch) override {
     batch.ForEach([this](int key, Timestamp) { written_->keys.push_back(key); });
   }
-  bool HasRoom() override { return written_->keys.size() < written_->limit; }
+  bool HasRoom() override {
+    if (written_->out_of_disk) ThrowError(ErrorKind::kExternal, "the backlog is too long");
+    return written_->keys.size() < written_->limit;
+  }
   void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
 
  private:
   Written* const written_;
 };
 
+/// State whose restore is cancelled at its first entry.
+class InterruptedState final : public RestoredState {
+ public:
+  InterruptedState(const RestoredState* state, std::atomic<bool>* cancelled, size_t* visited)
+      : state_(state), cancelled_(cancelled), visited_(visited) {}
+  std::vector<StateSchema> Schemas() const override { return state_->Schemas(); }
+  void ForEach(const std::string& state, KeyGroupRange range, bool changes,
+               const std::function<void(const Entry&)>& visit) const override {
+    state_->ForEach(state, range, changes, [&](const Entry& entry) {
+      *cancelled_ = true;
+      ++*visited_;
+      visit(entry);
+    });
+  }
+
+ private:
+  const RestoredState* const state_;
+  std::atomic<bool>* const cancelled_;
+  size_t* const visited_;
+};
+
 /// One subtask, a window operator and a sink, in the test's own thread: two input channels that the
 /// test fills, a sink that is full when the test says so. Every Run does one step.
 class WindowSubtask final : public SubtaskListener {
  public:
-  explicit WindowSubtask(const testing::HarnessSnapshot* restore = nullptr)
+  /// Its restore is cancelled when that has just begun, if so wished.
+  explicit WindowSubtask(const testing::HarnessSnapshot* restore = nullptr,
+                         bool cancel_restore = false)
       : keyed_("windows", kMaxParallelism, {0, kMaxParallelism}, restore, {}) {
     Environment env;
     Source<int> source;
@@ -69,12 +100,18 @@ class WindowSubtask final : public SubtaskListener {
     options.clock = &clock;
     options.listener = this;
     options.operator_uids = {"windows", "sink"};
-    options.context_of = [this, restore](uint32_t index) {
+    options.cancelled = cancelled_;
+    options.note_progress = [this] { ++progress; };
+    options.context_of = [this, restore, cancel_restore](uint32_t index) {
       OperatorContext context;
       context.runtime.clock = &clock;
       if (index > 0) return context;
       context.keyed_state = keyed_.Options();
       if (restore == nullptr) return context;
+      if (cancel_restore) {
+        interrupted_.emplace(context.keyed_state.restored, cancelled_.get(), &visited);
+        context.keyed_state.restored = &*interrupted_;
+      }
       context.runtime.restored = true;
       context.runtime.restored_state = {
           {.former_parallelism = 1, .values = restore->subtasks[0].values, .files = {}}};
@@ -111,13 +148,18 @@ class WindowSubtask final : public SubtaskListener {
   ScriptedChannel a, b;
   Written written;
   std::vector<SubtaskSnapshot> snapshots;
+  std::vector<std::pair<uint32_t, std::string>> failures;  // operator, message
+  int running = 0;                                         // how often it was reported
+  int progress = 0;                                        // likewise, during the restore
+  size_t visited = 0;                                      // entries of the restored state
   std::unique_ptr<Subtask> subtask;
 
  private:
-  void OnRunning(SubtaskId) override {}
+  void OnRunning(SubtaskId) override { ++running; }
   void OnEndOfData(SubtaskId) override {}
-  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& message) override {
-    ADD_FAILURE() << message;
+  void OnFailed(SubtaskId, uint32_t op, ErrorKind, const std::string& message) override {
+    failures.emplace_back(op, message);
+    EXPECT_TRUE(written.out_of_disk) << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
     snapshots.push_back(std::move(snapshot));
@@ -126,6 +168,8 @@ class WindowSubtask final : public SubtaskListener {
 
   JobGraph graph_;
   KeyedSnapshots keyed_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  std::optional<InterruptedState> interrupted_;
 };
 
 std::vector<int> Sorted(std::vector<int> numbers) {
@@ -220,6 +264,44 @@ TEST(Subtask, TheBarrierOfAStopWaitsForWhatIsDue) {
   subtask->RunWhileBusy();
   EXPECT_THAT(subtask->snapshots, SizeIs(1));
   EXPECT_EQ(Sorted(subtask->written.keys), AllKeys());
+}
+
+TEST(Subtask, NotesProgressWhileItRestores) {
+  auto first = InTheMiddleOfAFiring();
+  first->a.BarrierOf(1);
+  first->b.BarrierOf(1);
+  first->RunWhileBusy();
+  const auto state = first->State();
+  WindowSubtask second(&state);
+  second.RunWhileBusy();
+  EXPECT_EQ(second.running, 1);
+  EXPECT_GT(second.progress, 0);
+}
+
+TEST(Subtask, ACancelEndsTheRestoreAndIsNoFailure) {
+  auto first = InTheMiddleOfAFiring();
+  first->a.BarrierOf(1);
+  first->b.BarrierOf(1);
+  first->RunWhileBusy();
+  const auto state = first->State();
+  WindowSubtask second(&state, /*cancel_restore=*/true);
+  EXPECT_EQ(second.Run(), SlotTask::Progress::kIdle);
+  EXPECT_GT(second.visited, 0u);
+  EXPECT_LE(second.visited, 256u) << "of more than a thousand";
+  EXPECT_EQ(second.Run(), SlotTask::Progress::kIdle);
+  EXPECT_EQ(second.running, 0);
+  EXPECT_TRUE(second.failures.empty());
+}
+
+TEST(Subtask, WhatASinkThrowsWhenAskedForRoomIsReportedInItsName) {
+  WindowSubtask subtask;
+  subtask.a.Rows(kKeys);
+  subtask.RunWhileBusy();
+  subtask.written.out_of_disk = true;
+  subtask.RunWhileBusy();
+  ASSERT_THAT(subtask.failures, SizeIs(1));
+  EXPECT_EQ(subtask.subtask->chain().operator_name(subtask.failures[0].first), "sink");
+  EXPECT_EQ(subtask.failures[0].second, "the backlog is too long");
 }
 
 }  // namespace
