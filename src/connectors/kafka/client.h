@@ -58,8 +58,8 @@ enum class ErrorClass {
 ErrorClass Classify(rd_kafka_t* client, rd_kafka_resp_err_t code);
 
 /// What a job makes of it. A refusal ends the job at once (kFatal): its records would be refused
-/// again. A missing topic is kUser: a broker may not know all its topics for a moment, so the job
-/// ends after a few restarts.
+/// again. A missing topic, rights and credentials are kUser: a broker may not know its topics or its
+/// users for a moment, so the job ends after a few restarts.
 ErrorKind KindOf(rd_kafka_t* client, rd_kafka_resp_err_t code);
 
 /// The error in words, with the mend where there is an obvious one.

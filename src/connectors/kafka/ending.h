@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,8 +37,16 @@ class Callbacks {
 /// How long Close may hold its slot up: a request to a live broker ends well before.
 inline constexpr std::chrono::milliseconds kCloseLimit{250};
 
+/// How many of them a process may have under way, each with a client. One more is waited for.
+inline constexpr size_t kMaxEndings = 64;
+
+/// How long the end of the process waits for them. Then it goes without destroying static objects,
+/// beside which a client must not be destroyed.
+inline constexpr std::chrono::milliseconds kExitLimit{2'000};
+
 /// Runs `end` on a thread of its own and waits for it up to `limit`; past that it finishes by
-/// itself, which it does: every request to Kafka has a time-out.
+/// itself, which it does: every request to Kafka has a time-out. Beyond kMaxEndings, and where there
+/// is no thread to be had, it runs on the caller's.
 void RunWithin(std::chrono::milliseconds limit, std::function<void()> end);
 
 /// Destroys what is handed in, in this order; past `limit` in the background.
