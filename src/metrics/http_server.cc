@@ -174,14 +174,18 @@ class PollingHttpServer final : public HttpServer {
     }
   }
 
-  /// Reads or writes what goes now; false when the connection is over.
+  /// Reads or writes what goes now, a bounded amount; false when the connection is over.
   bool Continue(Connection& c) {
     char buffer[4096];
-    while (c.answer.empty() || c.drained) {
+    if (c.drained) {
+      // Once a turn: whoever sends without end must hold up neither the others nor the end.
+      const ssize_t n = recv(c.fd, buffer, sizeof buffer, 0);
+      return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+    }
+    while (c.answer.empty()) {
       const ssize_t n = recv(c.fd, buffer, sizeof buffer, 0);
       if (n < 0) return errno == EAGAIN || errno == EINTR;
       if (n == 0) return false;
-      if (c.drained) continue;
       c.request.append(buffer, static_cast<size_t>(n));
       if (c.request.find("\r\n\r\n") != std::string::npos) {
         c.answer = AnswerTo(c.request);

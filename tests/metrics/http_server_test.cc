@@ -6,7 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <future>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/error.h"
 
@@ -122,6 +126,39 @@ TEST(HttpServer, ARequestWithoutEndAndAnotherMethodAreRefused) {
   const std::string head = Request(server->port(), "HEAD /health/live HTTP/1.1\r\n\r\n");
   EXPECT_THAT(head, StartsWith("HTTP/1.1 200"));
   EXPECT_EQ(Body(head), "");
+}
+
+TEST(HttpServer, AClientThatNeverStopsSendingHoldsUpNeitherOthersNorTheEnd) {
+  Registry registry;
+  auto gauge = registry.AddGauge("weir_y", "Y.");
+  auto server = HttpServer::Start({}, registry, [] { return Health{}; });
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(server->port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const std::string request = "GET / HTTP/1.1\r\n\r\n";
+  ASSERT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(request.size()));
+  std::atomic<bool> cut_off{false};
+  std::thread flood([&] {
+    const std::string zeros(1 << 20, '\0');
+    while (send(fd, zeros.data(), zeros.size(), MSG_NOSIGNAL) > 0) {
+    }
+    cut_off = true;
+  });
+  char answered;  // from here on the rest is dropped
+  EXPECT_EQ(recv(fd, &answered, 1, 0), 1);
+  auto others = std::async(std::launch::async, [&] { return Get(server->port(), "/metrics"); });
+  EXPECT_EQ(others.wait_for(std::chrono::seconds(5)), std::future_status::ready);
+  EXPECT_FALSE(cut_off) << "nobody was sending any more";
+  auto end = std::async(std::launch::async, [&] { server.reset(); });
+  EXPECT_EQ(end.wait_for(std::chrono::seconds(5)), std::future_status::ready);
+  shutdown(fd, SHUT_RDWR);
+  flood.join();
+  close(fd);
+  EXPECT_THAT(others.get(), HasSubstr("weir_y"));
 }
 
 TEST(HttpServer, NothingListensAfterItIsGone) {
