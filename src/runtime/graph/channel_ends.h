@@ -24,7 +24,8 @@ struct EdgeShape {
 };
 
 /// How many ends of channels that lead from one process to another lie in each process; each end
-/// has network buffers of its own. `process_of` says where a subtask runs.
+/// has network buffers of its own. `process_of` says where a subtask runs; it is
+/// asked a few times for each subtask of an edge, not for each channel.
 std::map<uint64_t, uint64_t> RemoteChannelEnds(
     const std::vector<EdgeShape>& edges, const std::function<uint64_t(SubtaskId)>& process_of);
 
