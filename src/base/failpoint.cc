@@ -83,6 +83,15 @@ class Registry {
   }
 
  private:
+  /// What tells one content of the file from another; all zero: there is no file.
+  struct Seen {
+    ino_t inode = 0;
+    off_t size = 0;
+    time_t modified_s = 0;
+    long modified_ns = 0;  // NOLINT(google-runtime-int): timespec's
+    bool operator==(const Seen&) const = default;
+  };
+
   void SetAll(std::string_view rest) {
     while (!rest.empty()) {
       const size_t comma = rest.find(',');
@@ -94,14 +103,16 @@ class Registry {
     }
   }
 
-  // The file is replaced by rename, so a new one is known by its inode.
+  // The file is replaced by rename, so a new one has another inode; but the file system may give
+  // out that of the one before the last again.
   void ReadAgain() {
     struct stat now = {};
     const bool there = stat(file_.c_str(), &now) == 0;
     std::unique_lock lock(mutex_);
-    const ino_t inode = there ? now.st_ino : 0;
-    if (inode == inode_) return;
-    inode_ = inode;
+    Seen seen;
+    if (there) seen = {now.st_ino, now.st_size, now.st_mtim.tv_sec, now.st_mtim.tv_nsec};
+    if (seen == seen_) return;
+    seen_ = seen;
     points_.clear();
     lock.unlock();
     if (!there) return;
@@ -113,7 +124,7 @@ class Registry {
   }
 
   std::string file_;  // set by the constructor alone
-  ino_t inode_ = 0;
+  Seen seen_;         // guarded by mutex_
   std::mutex mutex_;
   std::map<std::string, Failpoint> points_;
   std::atomic<bool> armed_{false};
