@@ -1,6 +1,7 @@
 #include "metrics/registry.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -124,6 +125,7 @@ std::vector<Family> Registry::Collect() const {
       Sample sample;
       sample.labels = entry.labels;
       entry.sample(sample);
+      if (std::isnan(sample.value)) continue;
       auto [it, fresh] = seen.emplace(entry.labels, family.samples.size());
       if (fresh) {
         family.samples.push_back(std::move(sample));

@@ -57,7 +57,8 @@ class Registry {
                                           std::vector<double> bounds, Labels labels = {});
 
   /// Sampled at each scrape, on the scraping thread, with the registry's lock held: it must not
-  /// block, nor call the registry, and must outlive the registration.
+  /// block, nor call the registry, and must outlive the registration. What has no value yet gives
+  /// NaN, and is left out.
   [[nodiscard]] Registration AddFunction(const std::string& name, const std::string& help,
                                          Family::Type type, Labels labels,
                                          std::function<double()> sample);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -46,8 +47,13 @@ void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string&
           [counters, seconds] { return seconds(counters->times.waiting_for_slot); });
   gauge("weir_task_input_queued_elements", "Elements waiting in the subtask's input channels",
         [counters] { return static_cast<double>(counters->input_queued.load()); });
-  gauge("weir_task_watermark_seconds", "The subtask's event time, seconds since 1970",
-        [counters] { return static_cast<double>(counters->watermark_ms.load()) / 1000.0; });
+  gauge("weir_task_watermark_seconds",
+        "The subtask's event time, seconds since 1970; none before its first watermark",
+        [counters] {
+          const int64_t ms = counters->watermark_ms.load(std::memory_order_relaxed);
+          return ms == Timestamp::Min().ms ? std::numeric_limits<double>::quiet_NaN()
+                                           : static_cast<double>(ms) / 1000.0;
+        });
 }
 
 void ReadSubtaskMetrics(const Deployment::LocalSubtask& local, proto::SubtaskMetrics* to) {

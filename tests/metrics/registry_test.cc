@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "metrics/process_metrics.h"
 #include "metrics/scrape.h"
@@ -46,6 +48,16 @@ TEST(Registry, AMetricWhoseHolderIsGoneIsGone) {
   gauge.reset();
   function.reset();
   EXPECT_TRUE(registry.Collect().empty());
+}
+
+TEST(Registry, WhatHasNoValueYetIsLeftOut) {
+  Registry registry;
+  double time = std::nan("");
+  Registration function =
+      registry.AddFunction("weir_t", "T.", Family::Type::kGauge, {}, [&] { return time; });
+  EXPECT_TRUE(registry.Collect().empty());
+  time = 12;
+  EXPECT_THAT(Scrape(registry), HasSubstr("weir_t 12"));
 }
 
 TEST(Registry, TheSameLabelsTwiceAreOneSample) {
