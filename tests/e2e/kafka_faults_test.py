@@ -16,7 +16,7 @@ from cluster import eventually
 from daemons import Broker, Daemons
 
 WEIR, JOB, ROUNDS = sys.argv[1], sys.argv[2], int(sys.argv[3])
-CANCEL_LIMIT_S = 2
+CANCEL_LIMIT_S = 15  # the client has limits of half a minute and more of its own
 
 
 class Faults(unittest.TestCase):

@@ -20,6 +20,9 @@ class Refusals(OneCluster):
 
     def refused(self, *arguments, says, code=2, cluster=None):
         cluster = cluster or self.cluster
+        # What earlier jobs leave is removed behind their backs.
+        eventually(lambda: not [f for f in cluster.files() if "attempts/" in f],
+                   "the directories of earlier attempts are gone")
         jobs, files = len(cluster.json("list")), cluster.files()
         cluster.run("run", *arguments, code=code)
         for words in says:

@@ -372,7 +372,8 @@ TEST_F(SourceTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
   const auto begin = std::chrono::steady_clock::now();
   reading.reader().Close();
   starting.reader().Close();
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  // The client's own time limits are of half a minute and more.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
   broker_.Resume();
 }
 
