@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "jobmanager/status.h"
@@ -19,6 +20,19 @@ grpc::Status NotYet() {
 
 grpc::Status TooMany() {
   return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many calls are waiting; try again"};
+}
+
+absl::Status DisposeUnlessUsed(const std::string& path,
+                               const std::vector<std::pair<std::string, std::string>>& in_use) {
+  for (const auto& [directory, job] : in_use) {
+    std::error_code missing;
+    if (!std::filesystem::equivalent(path, directory, missing)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", job, " uses ", path, "; cancel it first"));
+  }
+  absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage = DirectoryStorage::OpenExisting(path);
+  if (!storage.ok()) return storage.status();
+  return weir::DisposeSavepoint(**storage);
 }
 
 }  // namespace
@@ -66,6 +80,7 @@ grpc::ServerReadReactor<proto::SubmitJobRequest>* JobServiceImpl::SubmitJob(
   return SubmissionUpload::Begin({.loop = loop,
                                   .io = io_,
                                   .artifacts = artifacts_,
+                                  .savepoints = &savepoints_,
                                   .checkpoint_directory = checkpoint_directory_},
                                  context, reply);
 }
@@ -123,19 +138,20 @@ grpc::ServerUnaryReactor* JobServiceImpl::DisposeSavepoint(
     grpc::CallbackServerContext* context, const proto::DisposeSavepointRequest* request,
     proto::DisposeSavepointReply*) {
   return Post(context, [this, request](ControlLoop* loop, Done done) {
-    io_->Post("clients", [request, in_use = loop->CheckpointsInUse(), done = std::move(done)] {
+    io_->Post("clients", [this, loop, request, done = std::move(done)] {
       const std::string& path = request->savepoint_path();
       if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return done(ToGrpc(s));
-      for (const auto& [directory, job] : in_use) {
-        std::error_code missing;
-        if (!std::filesystem::equivalent(path, directory, missing)) continue;
-        return done({grpc::StatusCode::FAILED_PRECONDITION,
-                     absl::StrCat("job ", job, " uses ", path, "; cancel it first")});
-      }
-      absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
-          DirectoryStorage::OpenExisting(path);
-      if (!storage.ok()) return done(ToGrpc(storage.status()));
-      done(ToGrpc(weir::DisposeSavepoint(**storage)));
+      absl::StatusOr<SavepointClaims::Claim> claim = savepoints_.ToDispose(path);
+      if (!claim.ok()) return done(ToGrpc(claim.status()));
+      // Asked after the claim: whoever began from it before is among them by now.
+      loop->mailbox()->Post([this, loop, path, done, claim = *std::move(claim)]() mutable {
+        io_->Post("clients", [path, done, claim = std::move(claim),
+                              in_use = loop->CheckpointsInUse()]() mutable {
+          const absl::Status disposed = DisposeUnlessUsed(path, in_use);
+          claim.reset();
+          done(ToGrpc(disposed));
+        });
+      });
     });
   });
 }

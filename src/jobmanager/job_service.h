@@ -6,6 +6,7 @@
 
 #include "jobmanager/artifact_store.h"
 #include "jobmanager/control_loop.h"
+#include "jobmanager/savepoint_claims.h"
 #include "proto/client.grpc.pb.h"
 
 namespace weir::jobmanager {
@@ -59,6 +60,7 @@ class JobServiceImpl final : public proto::JobService::CallbackService {
   IoThreads* io_ = nullptr;
   ArtifactStore* artifacts_ = nullptr;
   std::string checkpoint_directory_;
+  SavepointClaims savepoints_;
   std::atomic<ControlLoop*> loop_{nullptr};  // set last
 };
 

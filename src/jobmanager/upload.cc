@@ -133,6 +133,9 @@ absl::Status SubmissionUpload::TakeHeader(const proto::SubmitJobHeader& header) 
 absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& header) {
   const std::string& path = header.savepoint_path();
   if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return s;
+  absl::StatusOr<SavepointClaims::Claim> claim = surroundings_.savepoints->ToRestore(path);
+  if (!claim.ok()) return claim.status();
+  savepoint_ = *std::move(claim);
   const auto storage = DirectoryStorage::OpenExisting(path);
   if (!storage.ok()) return storage.status();
   const auto contents = ReadCheckpointLog(**storage);
@@ -196,13 +199,13 @@ void SubmissionUpload::TakeEnd() {
   ControlLoop* loop = surroundings_.loop;
   loop->mailbox()->Post([this, loop] {
     const std::string id = record_->job_id();
-    loop->Submit(record_, reply_, [this, id](grpc::Status status) {
+    loop->Submit(record_, reply_, [this, id](const grpc::Status& status) {
       // Refused, or the job of an earlier submission with the same token: ours is not needed.
-      if (status.ok() && reply_->job_id() == id) return Finish(std::move(status));
+      if (status.ok() && reply_->job_id() == id) return End(status);
       surroundings_.io->Post(strand_, [this, status] {
         const auto storage = DirectoryStorage::Open(record_->checkpoint_directory());
         if (storage.ok()) (void)(*storage)->RemoveEmptyFolders();
-        Finish(status);
+        End(status);
       });
     });
   });
@@ -216,7 +219,12 @@ void SubmissionUpload::Fail(const absl::Status& status) {
       if (storage.ok()) (void)(*storage)->RemoveEmptyFolders();
     }
   }
-  Finish(ToGrpc(status));
+  End(ToGrpc(status));
+}
+
+void SubmissionUpload::End(const grpc::Status& status) {
+  savepoint_.reset();  // before the client knows: it may want to dispose of it
+  Finish(status);
 }
 
 }  // namespace weir::jobmanager

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "jobmanager/artifact_store.h"
 #include "jobmanager/control_loop.h"
+#include "jobmanager/savepoint_claims.h"
 #include "proto/client.grpc.pb.h"
 #include "proto/job_record.pb.h"
 
@@ -25,6 +26,7 @@ class SubmissionUpload final : public grpc::ServerReadReactor<proto::SubmitJobRe
     ControlLoop* loop = nullptr;
     IoThreads* io = nullptr;
     ArtifactStore* artifacts = nullptr;
+    SavepointClaims* savepoints = nullptr;
     std::string checkpoint_directory;  ///< of jobs that name none
   };
 
@@ -48,6 +50,7 @@ class SubmissionUpload final : public grpc::ServerReadReactor<proto::SubmitJobRe
   absl::Status FinishArtifact();
   /// Ends the call and takes back what it left on the disk.
   void Fail(const absl::Status& status);
+  void End(const grpc::Status& status);
 
   const Surroundings surroundings_;
   grpc::CallbackServerContext* const context_;
@@ -56,6 +59,7 @@ class SubmissionUpload final : public grpc::ServerReadReactor<proto::SubmitJobRe
   proto::SubmitJobRequest message_;
   std::shared_ptr<proto::JobRecord> record_;  // set by the header
   std::unique_ptr<ArtifactStore::Upload> upload_;
+  SavepointClaims::Claim savepoint_;  // of the one to begin from; until the job is admitted
 };
 
 }  // namespace weir::jobmanager
