@@ -157,6 +157,10 @@ void ControlLoop::AskForSavepoint(const std::string& job, CheckpointKind kind,
   }
   const RequestId call(++last_request_);
   calls_[call] = {.savepoint = reply, .done = std::move(done)};
+  if (!control_.FindJob(id)->takes_savepoints()) {
+    // It refuses; no directory is made for that.
+    return FeedJob(id, OfCheckpoints{AttemptId(0), SavepointWanted{call, kind, target}});
+  }
   // Before anything is asked of the job: a stop that fails at its export has silenced the sources,
   // and costs a restart.
   io_->Post("export/" + id.value, [this, call, id, kind, target] {

@@ -510,7 +510,7 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
 
 void Job::On(const OfCheckpoints& e, Instant now, Out* out) {
   if (const auto* wanted = std::get_if<SavepointWanted>(&e.event)) {
-    if (state_ != S::kRunning && state_ != S::kFinishing) {
+    if (!takes_savepoints()) {
       out->push_back(CheckpointWork{
           last_attempt_, ReplySavepoint{.request = wanted->request,
                                         .code = ReplyCode::kFailedPrecondition,

@@ -226,6 +226,9 @@ class Job {
 
   const JobPlan& plan() const { return plan_; }
   JobState state() const { return state_; }
+  bool takes_savepoints() const {
+    return state_ == JobState::kRunning || state_ == JobState::kFinishing;
+  }
   Instant state_since() const { return state_since_; }
   AttemptId last_attempt() const { return last_attempt_; }
   const Attempt* attempt() const { return attempt_ ? &*attempt_ : nullptr; }

@@ -15,6 +15,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/abi.h"
@@ -408,6 +409,63 @@ TEST_F(JobManagerTest, SavepointStopAndResume) {
   const grpc::Status gone = client_->DisposeSavepoint(&dispose_context, dispose, &disposed);
   EXPECT_TRUE(gone.ok()) << gone.error_message();
   EXPECT_FALSE(std::filesystem::exists(savepoint.savepoint_path()));
+}
+
+TEST_F(JobManagerTest, ASavepointThatASubmissionBeginsFromIsNotDisposedOf) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  proto::SavepointReply savepoint;
+  ASSERT_TRUE(Savepoint(job, &savepoint).ok());
+  const auto dispose = [&] {
+    grpc::ClientContext context;
+    proto::DisposeSavepointRequest request;
+    request.set_savepoint_path(savepoint.savepoint_path());
+    proto::DisposeSavepointReply reply;
+    return client_->DisposeSavepoint(&context, request, &reply);
+  };
+  const size_t directories = JobFolders();
+
+  // The header is dealt with; the library is still to come.
+  grpc::ClientContext context;
+  proto::SubmitJobReply reply;
+  auto writer = client_->SubmitJob(&context, &reply);
+  proto::SubmitJobRequest request;
+  *request.mutable_header() = Header();
+  request.mutable_header()->set_savepoint_path(savepoint.savepoint_path());
+  ASSERT_TRUE(writer->Write(request));
+  const auto end = std::chrono::steady_clock::now() + seconds(30);
+  while (JobFolders() == directories && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  grpc::Status refused = dispose();
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION) << refused.error_message();
+  EXPECT_NE(refused.error_message().find(savepoint.savepoint_path()), std::string::npos);
+
+  // The library is known already.
+  writer->WritesDone();
+  const grpc::Status submitted = writer->Finish();
+  ASSERT_TRUE(submitted.ok()) << submitted.error_message();
+  refused = dispose();
+  EXPECT_NE(refused.error_message().find(reply.job_id()), std::string::npos)
+      << refused.error_message();
+  Cancel(reply.job_id());
+  WaitForState(reply.job_id(), proto::JOB_STATE_CANCELED);
+  const grpc::Status gone = dispose();
+  EXPECT_TRUE(gone.ok()) << gone.error_message();
+}
+
+TEST_F(JobManagerTest, ASavepointOfAJobThatDoesNotRunLeavesNoDirectory) {
+  const std::string job = MustSubmit();  // there is no TaskManager
+  grpc::ClientContext context;
+  proto::TriggerSavepointRequest request;
+  request.set_job_id(job);
+  request.set_savepoint_directory(directory_ + "/elsewhere/deeper");
+  proto::SavepointReply reply;
+  const grpc::Status status = client_->TriggerSavepoint(&context, request, &reply);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(status.error_message().find("RUNNING"), std::string::npos) << status.error_message();
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/elsewhere"));
 }
 
 TEST_F(JobManagerTest, ASavepointThatDoesNotFitIsRefusedByUidUnlessAllowed) {
