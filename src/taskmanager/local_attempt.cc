@@ -109,7 +109,8 @@ void LocalAttempt::Start() {
                         .rocksdb = env_.rocksdb,
                         .deploy = &deploy_,
                         .local = &local_,
-                        .directory = directory_}));
+                        .directory = directory_,
+                        .task_manager = env_.task_manager}));
     env_.loop->Post([this, prepared] { OnPrepared(std::move(*prepared)); });
   });
 }

@@ -38,8 +38,9 @@ struct AttemptEnvironment {
   std::string metrics_scope = "flink_taskmanager";
   std::chrono::milliseconds metrics_interval{10'000};  ///< of rates
   const Clock* clock = nullptr;
-  std::string directory;  ///< of this process's working files
-  std::string label;      ///< of this process, in names of checkpoint files
+  std::string directory;     ///< of this process's working files
+  std::string label;         ///< of this process, in names of checkpoint files
+  std::string task_manager;  ///< this process's id, in messages
   std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
   /// What all stores of the process share; made at the first call. I/O thread.
   std::function<RocksDbResources*()> rocksdb;

@@ -74,8 +74,11 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
   ApplySettings(deploy.graph(), *prepared.graph);
   prepared.lineage = deploy.graph().output_lineage();
 
-  auto storage = DirectoryStorage::Open(deploy.checkpoint_directory());
-  if (!storage.ok()) return storage.status();
+  const auto not_seen = [&](const absl::Status& status, const std::string& directory) {
+    return NotSeenHere(status, what.task_manager, directory);
+  };
+  auto storage = DirectoryStorage::OpenShared(deploy.checkpoint_directory());
+  if (!storage.ok()) return not_seen(storage.status(), deploy.checkpoint_directory());
   prepared.storage = *std::move(storage);
   if (absl::Status s = OpenStores(what, prepared); !s.ok()) return s;
   if (!deploy.has_restore()) return prepared;
@@ -83,13 +86,13 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
   DirectoryStorage* from = prepared.storage.get();
   if (deploy.restore().directory() != deploy.checkpoint_directory()) {
     auto other = DirectoryStorage::OpenExisting(deploy.restore().directory());
-    if (!other.ok()) return other.status();
+    if (!other.ok()) return not_seen(other.status(), deploy.restore().directory());
     prepared.restore_storage = *std::move(other);
     from = prepared.restore_storage.get();
   }
   auto plan = RestorePlan::Load(*from, deploy.restore().manifest_path(), *prepared.graph,
                                 deploy.restore().allow_non_restored_state());
-  if (!plan.ok()) return plan.status();
+  if (!plan.ok()) return not_seen(plan.status(), deploy.restore().directory());
   for (const SubtaskId& subtask : *what.local) {
     const JobVertex& vertex = prepared.graph->vertex(subtask.vertex);
     for (uint32_t op = 0; op < vertex.operators.size(); ++op) {
@@ -106,6 +109,15 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
     }
   }
   return prepared;
+}
+
+absl::Status NotSeenHere(const absl::Status& status, const std::string& task_manager,
+                         const std::string& directory) {
+  if (!absl::IsNotFound(status)) return status;
+  return absl::UnavailableError("TaskManager '" + task_manager + "' does not see in " + directory +
+                                " what the JobManager has there (" + std::string(status.message()) +
+                                "); mount that directory on its machine: every process must "
+                                "reach checkpoint.dir, and the savepoints that jobs begin from");
 }
 
 // Damage and a state that does not fit stay wrong however often they are tried.

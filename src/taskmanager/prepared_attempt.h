@@ -38,11 +38,17 @@ struct Preparation {
   const proto::DeployJob* deploy = nullptr;
   const std::set<SubtaskId>* local = nullptr;  ///< the subtasks that run here
   std::string directory;                       ///< of the attempt's files
+  std::string task_manager;                    ///< this process, in messages
 };
 
 /// Loads the library, builds the graph, opens the storages and fetches the state. Blocks: I/O
 /// thread.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what);
+
+/// What the JobManager has, and this process does not find: the machine lacks the directory, which
+/// then is no damage of the checkpoint. Any other status stays as it is.
+absl::Status NotSeenHere(const absl::Status& status, const std::string& task_manager,
+                         const std::string& directory);
 
 /// Whose fault a failed preparation is.
 proto::FailureKind FailureKindOf(const absl::Status& status);

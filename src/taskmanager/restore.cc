@@ -37,10 +37,6 @@ absl::StatusOr<std::unique_ptr<RestorePlan>> RestorePlan::Load(CheckpointStorage
                                                                const JobGraph& graph,
                                                                bool allow_non_restored_state) {
   absl::StatusOr<proto::Manifest> manifest = ReadManifest(storage, manifest_path);
-  if (absl::IsNotFound(manifest.status())) {
-    return absl::DataLossError("the manifest of the checkpoint to restore is missing: " +
-                               std::string(manifest.status().message()));
-  }
   if (!manifest.ok()) return manifest.status();
   const std::set<std::string> unmatched = Unmatched(*manifest, graph);
   if (!unmatched.empty() && !allow_non_restored_state) {

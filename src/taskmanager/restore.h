@@ -24,8 +24,9 @@ struct OperatorRestore {
 };
 
 /// The manifest that an attempt starts from, and what each of its subtasks needs of it. Blocks: I/O
-/// thread. Damage is DataLoss naming the file; state that does not fit the job is
-/// FailedPrecondition naming the uids.
+/// thread. Damage is DataLoss naming the file, and so is a file of state that is missing; state
+/// that does not fit the job is FailedPrecondition naming the uids. A manifest that is missing is
+/// NotFound.
 class RestorePlan {
  public:
   static absl::StatusOr<std::unique_ptr<RestorePlan>> Load(CheckpointStorage& storage,

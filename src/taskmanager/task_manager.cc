@@ -459,6 +459,7 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.clock = &Clock::System();
   env.directory = options_.directory;
   env.label = Label(options_.id);
+  env.task_manager = options_.id;
   env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path) {
     return link_->FetchArtifact(leader_epoch, hash, path);
   };

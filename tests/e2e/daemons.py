@@ -73,7 +73,8 @@ class Daemons(Cluster):
         self.env["WEIR_JOBMANAGER_ADDRESS"] = self.address
         self.processes = {}
 
-    def start(self, name, env=None):
+    def start(self, name, env=None, within=()):
+        """`within`: a command that runs the one which is appended to it."""
         ip = self.place.ip(name)
         settings = {"metrics.port": 0, "log.dir": f"{self.dir}/logs"}
         if name == "jobmanager":
@@ -87,7 +88,7 @@ class Daemons(Cluster):
             role = "jobmanager" if name == "jobmanager" else "taskmanager"
             settings |= {f"{role}.bind-host": ip, "security.insecure": "true"}
         settings |= self.settings
-        command = [self.weir, "jobmanager" if name == "jobmanager" else "taskmanager"]
+        command = [*within, self.weir, "jobmanager" if name == "jobmanager" else "taskmanager"]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/logs/{name}.out", "ab") as out:

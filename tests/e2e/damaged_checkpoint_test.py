@@ -6,6 +6,7 @@ older checkpoint is taken in its place, no wrong result is given, and other jobs
 """
 
 import itertools
+import json
 import pathlib
 import re
 import shutil
@@ -192,6 +193,44 @@ class Restarted(unittest.TestCase):
 
     def test_onto_the_rocksdb_backend(self):
         self.restarted("rocksdb")
+
+
+def without(directory):
+    """A command to run another in, which finds an empty directory in that place: what a machine
+    has that came up without a mount."""
+    return ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', directory]
+
+
+class Unmounted(unittest.TestCase):
+    """A TaskManager that comes back without the directory of the checkpoints."""
+
+    def test_is_named_and_ends_no_job(self):
+        cluster = Daemons(WEIR, task_managers=2, slots=1)
+        shared = pathlib.Path(cluster.dir, "shared")
+        shared.mkdir()
+        if subprocess.run([*without(shared), "true"], capture_output=True, check=False).returncode:
+            self.skipTest("this user may not mount")
+        cluster.settings["checkpoint.dir"] = shared
+        with cluster:
+            job = cluster.run("run", JOB, "--detached", "-p", 2, "--", "--rate", 100, "--count",
+                              10_000_000, "--out", f"{cluster.dir}/lines").strip()
+
+            def describe():
+                return cluster.json("describe", job)
+
+            def checkpoints():
+                return int(describe().get("checkpoints_completed", 0))
+            eventually(lambda: checkpoints() >= 3, "checkpoints are complete")
+            cluster.kill("tm-2")
+            cluster.start("tm-2", within=without(shared))
+            told = f"TaskManager 'tm-2' does not see in {shared}/{job} what the JobManager has"
+            eventually(lambda: told in json.dumps(describe()), "what is missing is told")
+            self.assertNotEqual(describe()["status"]["state"], "FAILED", describe())
+            cluster.kill("tm-2")
+            cluster.start("tm-2")
+            eventually(lambda: describe()["status"]["state"] == "RUNNING", "it runs again")
+            before = checkpoints()
+            eventually(lambda: checkpoints() > before, "it goes on")
 
 
 if __name__ == "__main__":

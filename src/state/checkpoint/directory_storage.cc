@@ -98,21 +98,31 @@ absl::StatusOr<std::unique_ptr<DirectoryStorage>> DirectoryStorage::Open(const s
   if (root.empty()) {
     return absl::InvalidArgumentError("the checkpoint directory has an empty name");
   }
-  const std::string trimmed = WithoutTrailingSlashes(root);
-  std::unique_ptr<DirectoryStorage> storage(new DirectoryStorage(trimmed));
-  const std::string probe = storage->NewTemporary();
-  absl::Status usable = MakeDirectories(storage->temporary_, kPoint);
+  std::unique_ptr<DirectoryStorage> storage(new DirectoryStorage(WithoutTrailingSlashes(root)));
+  if (absl::Status s = storage->CheckUsable(); !s.ok()) return s;
+  return storage;
+}
+
+absl::StatusOr<std::unique_ptr<DirectoryStorage>> DirectoryStorage::OpenShared(
+    const std::string& root) {
+  absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage = OpenExisting(root);
+  if (!storage.ok()) return storage;
+  if (absl::Status s = (*storage)->CheckUsable(); !s.ok()) return s;
+  return storage;
+}
+
+absl::Status DirectoryStorage::CheckUsable() {
+  absl::Status usable = MakeDirectories(temporary_, kPoint);
   if (usable.ok()) {
+    const std::string probe = NewTemporary();
     const absl::StatusOr<UniqueFd> fd = CreateNewFile(probe, kPoint);
     usable = fd.status();
     if (usable.ok()) unlink(probe.c_str());
   }
-  if (!usable.ok()) {
-    return absl::Status(usable.code(), absl::StrCat("checkpoint directory ", trimmed,
-                                                    " is not usable: ", usable.message(),
-                                                    "; choose one that this process can write"));
-  }
-  return storage;
+  if (usable.ok()) return usable;
+  return absl::Status(usable.code(), absl::StrCat("checkpoint directory ", root_,
+                                                  " is not usable: ", usable.message(),
+                                                  "; choose one that this process can write"));
 }
 
 std::string DirectoryStorage::NewTemporary() const {

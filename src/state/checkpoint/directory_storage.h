@@ -20,6 +20,11 @@ class DirectoryStorage final : public CheckpointStorage {
   /// Creates the directory if it is missing and proves that it can be written to.
   static absl::StatusOr<std::unique_ptr<DirectoryStorage>> Open(const std::string& root);
 
+  /// Proves that the directory, which another process has made, is there and can be written to:
+  /// NotFound if there is none, which then is not created. A machine on which the shared directory
+  /// is not mounted must not make itself one of its own in that place.
+  static absl::StatusOr<std::unique_ptr<DirectoryStorage>> OpenShared(const std::string& root);
+
   /// For reading what is there (a savepoint): NotFound if there is no such directory, which is
   /// not created and may be read-only.
   static absl::StatusOr<std::unique_ptr<DirectoryStorage>> OpenExisting(const std::string& root);
@@ -42,6 +47,7 @@ class DirectoryStorage final : public CheckpointStorage {
 
  private:
   explicit DirectoryStorage(std::string root);
+  absl::Status CheckUsable();
 
   std::string Full(const std::string& path) const { return root_ + "/" + path; }
   std::string NewTemporary() const;

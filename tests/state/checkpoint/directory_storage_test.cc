@@ -166,6 +166,17 @@ TEST_F(DirectoryStorageTest, OpeningForReadingCreatesNothing) {
   EXPECT_FALSE(std::filesystem::exists(directory_ / "nowhere"));
 }
 
+TEST_F(DirectoryStorageTest, OpeningWhatIsSharedCreatesNothingButWrites) {
+  const auto other = DirectoryStorage::OpenShared(directory_ / "root/");
+  ASSERT_TRUE(other.ok()) << other.status();
+  ASSERT_TRUE((*other)->CreateIfAbsent("a/b", "x").ok());
+  EXPECT_EQ(*ReadWhole(*storage_, "a/b", 10), "x");
+  const absl::Status s = DirectoryStorage::OpenShared(directory_ / "not/mounted").status();
+  EXPECT_TRUE(absl::IsNotFound(s));
+  EXPECT_THAT(std::string(s.message()), HasSubstr(directory_ / "not/mounted"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "not"));
+}
+
 TEST_F(DirectoryStorageTest, WhatCrashedWritersLeftIsRemovedOnceItIsOld) {
   std::ofstream(directory_ / "root/.tmp/left") << "x";
   EXPECT_EQ(*storage_->RemoveAbandoned(Timestamp{0}), 0u);
