@@ -6,7 +6,7 @@
 
 namespace weir {
 
-IoThread::IoThread() : thread_([this] { Run(); }) {}
+IoThread::IoThread(std::string name) : name_(std::move(name)), thread_([this] { Run(); }) {}
 
 IoThread::~IoThread() {
   {
@@ -26,7 +26,7 @@ void IoThread::Post(std::function<void()> work) {
 }
 
 void IoThread::Run() {
-  pthread_setname_np(pthread_self(), "tm-io");
+  pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [&] { return stop_ || !work_.empty(); });

@@ -463,15 +463,27 @@ void LocalAttempt::MaybeReleased() {
   registrations_.clear();
   deployment_.reset();
   for (const auto& [subtask, mark] : marks_) env_.black_box->Remove(mark);
-  writer_.reset();  // waits for its threads
   channels_.reset();
-  prepared_ = PreparedAttempt();
-  env_.io->Post([directory = directory_, give_back_memory = env_.give_back_memory] {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory, ignored);
-    give_back_memory();
+  // What the disk or the storage may hold up, in the order in which they use one another.
+  struct Remains {
+    PreparedAttempt prepared;
+    std::unique_ptr<CheckpointWriter> writer;
+  };
+  auto remains = std::make_shared<Remains>();
+  remains->prepared = std::exchange(prepared_, PreparedAttempt());
+  remains->writer = std::move(writer_);
+  env_.ends->Post([this, remains] {
+    remains->writer.reset();  // waits for its threads
+    remains->prepared = PreparedAttempt();
+    env_.loop->Post([this] {
+      env_.io->Post([directory = directory_, give_back_memory = env_.give_back_memory] {
+        std::error_code ignored;
+        std::filesystem::remove_all(directory, ignored);
+        give_back_memory();
+      });
+      on_released_();
+    });
   });
-  on_released_();
 }
 
 }  // namespace weir

@@ -28,6 +28,8 @@ namespace weir {
 struct AttemptEnvironment {
   ControlLoop* loop = nullptr;
   IoThread* io = nullptr;
+  /// Where attempts end. Not `io`: a long preparation must not make another job's end late.
+  IoThread* ends = nullptr;
   std::vector<Slot*> slots;
   Exchange* exchange = nullptr;
   NetworkBufferPool* network = nullptr;
@@ -55,9 +57,10 @@ struct AttemptEnvironment {
 /// The part of one attempt of a job that runs in this TaskManager.
 ///
 /// Loads the library and the state on the I/O thread, deploys into the slots, answers checkpoints,
-/// and goes in good order: subtasks out of their slots, the writer stopped, streams closed, files
-/// removed, then AttemptReleased. Owned by the control loop; every method is called there. What
-/// slots and other threads report arrives as mail.
+/// and goes in good order: subtasks out of their slots, streams closed, the writer stopped, then
+/// AttemptReleased. A writer stops when the storage lets it, so that it does so on a thread where
+/// others may wait: the loop goes on and sees to task.cancellation.timeout. Owned by the control
+/// loop; every method is called there. What slots and other threads report arrives as mail.
 class LocalAttempt final : private SubtaskListener {
  public:
   /// `on_released` is the last thing an attempt does; it may destroy the attempt.

@@ -123,7 +123,8 @@ TaskManager::TaskManager(TaskManagerOptions options)
           return std::chrono::duration<double>(stuck).count();
         }));
   }
-  io_ = std::make_unique<IoThread>();
+  io_ = std::make_unique<IoThread>("tm-io");
+  ends_ = std::make_unique<IoThread>("tm-ends");
   loop_ = std::make_unique<ControlLoop>("tm-control", Clock::System());
   link_ = std::make_unique<JobManagerLink>(
       options_.job_manager,
@@ -147,9 +148,10 @@ TaskManager::~TaskManager() {
   http_.reset();
   worker_.reset();
   for (auto& slot : slots_) slot->Stop();
-  attempts_.clear();
+  loop_->Stop();  // the attempts are its own until then
+  ends_.reset();
   io_.reset();
-  loop_->Stop();
+  attempts_.clear();
 }
 
 metrics::Health TaskManager::HealthNow() const {
@@ -447,6 +449,7 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   AttemptEnvironment env;
   env.loop = loop_.get();
   env.io = io_.get();
+  env.ends = ends_.get();
   for (const auto& slot : slots_) env.slots.push_back(slot.get());
   env.exchange = exchange_.get();
   env.network = network_.get();

@@ -88,6 +88,7 @@ class TaskManager {
   double cpu_seconds_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<IoThread> io_;
+  std::unique_ptr<IoThread> ends_;  // of attempts
 
   // Control loop.
   SlotWatchdog watchdog_;

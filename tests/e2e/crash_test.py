@@ -5,8 +5,10 @@
 """
 
 import os
+import pathlib
 import signal
 import sys
+import tempfile
 import unittest
 
 from cluster import Cluster, eventually
@@ -117,6 +119,45 @@ class Crash(unittest.TestCase):
         logs = self.cluster.run("logs", task_manager["tm_id"])
         self.assertIn("operator 'map' (subtask 0) made TaskManager", logs)
         self.assertIn("task.cancellation.timeout", logs)
+
+
+class HungStorage(unittest.TestCase):
+    """A disk that does not come back from a write holds up the end of an attempt: the TaskManager
+    stays a member all the while, ends itself in time, and accuses nobody."""
+
+    def test_a_write_that_hangs_at_a_cancel_ends_the_process_and_blames_no_operator(self):
+        with tempfile.TemporaryDirectory(prefix="weir_e2e_") as places:
+            cluster = Cluster(WEIR, "-t", "1", "-s", "2", "--set", "task.cancellation.timeout=4s",
+                              "--set", "jobmanager.heartbeat-timeout=2s",
+                              "--set", "jobmanager.heartbeat-interval=200ms")
+            points = pathlib.Path(places, "failpoints")
+            points.write_text("")
+            cluster.env["WEIR_FAILPOINTS"] = f"@{points}"
+            with cluster:
+                job = cluster.run("run", JOB, "--detached").strip()
+
+                def details():
+                    return cluster.json("describe", job)
+                eventually(lambda: int(details().get("checkpoints_completed", 0)), "it runs")
+                task_manager = next(iter(cluster.task_managers().values()))
+                fresh = pathlib.Path(places, "fresh")
+                fresh.write_text("storage.write=sleep:60000")
+                fresh.replace(points)
+                began = int(details()["checkpoints_completed"])
+                eventually(lambda: "failpoint storage.write" in self.said(cluster),
+                           f"a write hangs after checkpoint {began}")
+                cluster.run("cancel", job)
+                eventually(lambda: {tm["pid"] for tm in cluster.task_managers().values()} -
+                           {task_manager["pid"]}, "another process has its place")
+                said = self.said(cluster)
+                self.assertIn("did not end within 4000 ms of a cancel", said)
+                self.assertNotIn("made TaskManager", said)
+                self.assertNotIn("no heartbeat for", said)
+
+    @staticmethod
+    def said(cluster):
+        return "".join(log.read_text(errors="replace")
+                       for log in sorted(pathlib.Path(cluster.dir, "logs").glob("*")))
 
 
 if __name__ == "__main__":
