@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -32,10 +34,17 @@ class NoisyConnection {
   void Send(std::string_view bytes) {
     (void)!send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
+  /// Exactly so much; less when nothing more comes within 30 s.
+  std::string Receive(size_t bytes) {
+    WaitAtMost(30);
+    std::string received(bytes, '\0');
+    const ssize_t n = recv(fd_, received.data(), bytes, MSG_WAITALL);
+    received.resize(n < 0 ? 0 : static_cast<size_t>(n));
+    return received;
+  }
   /// Reads until the other side has hung up; false when it has not after 30 s.
   bool WaitClosed() {
-    const timeval limit{.tv_sec = 30, .tv_usec = 0};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    WaitAtMost(30);
     char buffer[4096];
     ssize_t n = 0;
     while ((n = recv(fd_, buffer, sizeof buffer, 0)) > 0) {
@@ -44,6 +53,11 @@ class NoisyConnection {
   }
 
  private:
+  void WaitAtMost(int seconds) {
+    const timeval limit{.tv_sec = seconds, .tv_usec = 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  }
+
   int fd_;
 };
 
@@ -57,6 +71,28 @@ inline std::string Http2FrameHeader(uint32_t length, char type, char flags, uint
   header.push_back(flags);
   for (int shift : {24, 16, 8, 0}) header.push_back(static_cast<char>(stream >> shift));
   return header;
+}
+
+/// How many streams at once the server at `port` announces to take on one connection; nothing: it
+/// sets no limit.
+inline std::optional<uint32_t> AnnouncedMaxStreams(int port) {
+  constexpr unsigned char kMaxConcurrentStreams = 3;
+  NoisyConnection connection(port);
+  connection.Send(std::string(kHttp2Preface) + Http2FrameHeader(0, /*type=*/4, 0, 0));
+  const auto number = [](std::string_view bytes) {
+    uint32_t value = 0;
+    for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+    return value;
+  };
+  const std::string header = connection.Receive(9);  // the server's settings come first
+  if (header.size() < 9 || header[3] != 4) return std::nullopt;
+  const std::string settings = connection.Receive(number(header.substr(0, 3)));
+  for (size_t at = 0; at + 6 <= settings.size(); at += 6) {
+    if (number(settings.substr(at, 2)) == kMaxConcurrentStreams) {
+      return number(settings.substr(at + 2, 4));
+    }
+  }
+  return std::nullopt;
 }
 
 /// Things that no peer of ours says: `random` decides about the bytes that nothing else does.

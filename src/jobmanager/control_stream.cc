@@ -7,7 +7,7 @@ namespace weir::jobmanager {
 ControlStream* ControlStream::Open(Mailbox* mailbox, Events events) {
   auto* stream = new ControlStream(mailbox, std::move(events));
   stream->self_.reset(stream);
-  stream->StartRead(&stream->incoming_);  // the one operation that the loop does not begin
+  stream->StartRead(&stream->read_);  // the one operation that the loop does not begin
   return stream;
 }
 
@@ -15,15 +15,23 @@ ControlStream::ControlStream(Mailbox* mailbox, Events events)
     : mailbox_(mailbox), events_(std::move(events)) {}
 
 void ControlStream::OnReadDone(bool ok) {
-  mailbox_->Post([self = self_, ok] {
-    if (ok) {
+  const bool readable =
+      ok && grpc::SerializationTraits<proto::ToJobManager>::Deserialize(&read_, &incoming_).ok();
+  mailbox_->Post([self = self_, ok, readable] {
+    if (readable) {
       self->events_.on_message(self, self->incoming_);
       return;
     }
-    self->broken_ = true;
-    self->events_.on_broken(self);
-    self->Close(grpc::Status::OK);
+    self->End(ok ? grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                                "what came is no message of the control protocol")
+                 : grpc::Status::OK);
   });
+}
+
+void ControlStream::End(grpc::Status status) {
+  broken_ = true;
+  events_.on_broken(self_);
+  Close(std::move(status));
 }
 
 void ControlStream::OnWriteDone(bool ok) {
@@ -54,12 +62,16 @@ void ControlStream::Send(proto::ToTaskManager message) {
 void ControlStream::WriteNext() {
   if (writing_ || outgoing_.empty() || finished_) return;
   writing_ = true;
-  StartWrite(&outgoing_.front());
+  written_.Clear();
+  bool own_buffer = false;
+  (void)grpc::SerializationTraits<proto::ToTaskManager>::Serialize(outgoing_.front(), &written_,
+                                                                   &own_buffer);
+  StartWrite(&written_);
 }
 
 void ControlStream::ReadNext() {
   if (finished_ || broken_ || closing_) return;
-  StartRead(&incoming_);
+  StartRead(&read_);
 }
 
 void ControlStream::Close(grpc::Status status) {

@@ -17,8 +17,8 @@ namespace weir::jobmanager {
 ///
 /// Life: created by the gateway, kept by itself until OnDone's letter has been read. One message is
 /// read at a time: the next only when the loop asks for it, so a flood stays in the sender.
-class ControlStream final
-    : public grpc::ServerBidiReactor<proto::ToJobManager, proto::ToTaskManager> {
+/// Messages are raw to gRPC, which would take one that cannot be read for the sender's end.
+class ControlStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   /// Messages that may wait for the network; a TaskManager that does not read is cut off.
   static constexpr size_t kMaxQueued = 8'192;
@@ -47,14 +47,17 @@ class ControlStream final
   void OnWriteDone(bool ok) override;
   void OnDone() override;
 
+  void End(grpc::Status status);
   void WriteNext();
   void MaybeFinish();
 
   Mailbox* const mailbox_;
   const Events events_;
   std::shared_ptr<ControlStream> self_;
+  grpc::ByteBuffer read_;
   proto::ToJobManager incoming_;
   std::deque<proto::ToTaskManager> outgoing_;
+  grpc::ByteBuffer written_;
   bool writing_ = false;
   bool broken_ = false;
   bool finished_ = false;

@@ -33,6 +33,9 @@ namespace {
 constexpr int kMaxMessageBytes = 16 << 20;
 // Who connects and says nothing is not kept for gRPC's two minutes.
 constexpr int kGreetingTimeoutMs = 5'000;
+// Calls at once on one connection: a TaskManager needs a few, a client one for each job it waits
+// for.
+constexpr int kMaxCallsPerConnection = 256;
 constexpr size_t kIoThreads = 4;
 constexpr milliseconds kDrain{2'000};
 constexpr char kClusterIdKey[] = "cluster/id";
@@ -167,6 +170,7 @@ absl::Status Assembly::StartServer() {
   // Else a second JobManager could share the port and steal every other connection.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kGreetingTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsPerConnection);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.RegisterService(&job_service_);

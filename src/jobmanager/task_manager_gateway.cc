@@ -18,8 +18,7 @@ grpc::Status NotYet() {
 }
 
 /// A stream that is refused at once.
-class RefusedStream final
-    : public grpc::ServerBidiReactor<proto::ToJobManager, proto::ToTaskManager> {
+class RefusedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   RefusedStream() { Finish(NotYet()); }
   void OnDone() override { delete this; }
@@ -93,8 +92,8 @@ void TaskManagerGatewayService::Serve(ControlLoop* loop, IoThreads* io, Artifact
   loop_.store(loop, std::memory_order_release);
 }
 
-grpc::ServerBidiReactor<proto::ToJobManager, proto::ToTaskManager>*
-TaskManagerGatewayService::Control(grpc::CallbackServerContext*) {
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TaskManagerGatewayService::Control(
+    grpc::CallbackServerContext*) {
   ControlLoop* loop = loop_.load(std::memory_order_acquire);
   if (loop == nullptr) return new RefusedStream();
   return ControlStream::Open(loop->mailbox(), loop->StreamEvents());

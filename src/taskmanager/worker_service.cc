@@ -21,6 +21,7 @@ constexpr std::chrono::milliseconds kLook(20);  // how often a waiting reader lo
 constexpr int kMaxThreads = 16;
 // Who connects and says nothing is not kept for gRPC's two minutes.
 constexpr int kGreetingTimeoutMs = 5'000;
+constexpr int kMaxCallsPerConnection = 64;
 
 class Service final : public proto::WorkerService::Service {
  public:
@@ -75,6 +76,7 @@ class Server final : public WorkerService {
     // Without this a second process silently shares the port.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kGreetingTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsPerConnection);
     grpc::ResourceQuota quota("worker-service");
     quota.SetMaxThreads(kMaxThreads);
     builder.SetResourceQuota(quota);

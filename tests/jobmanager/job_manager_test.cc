@@ -278,10 +278,10 @@ TEST_F(JobManagerTest, NoiseOnThePortDisturbsNoJob) {
       // No message of ours: field 0 does not exist.
       std::string bytes(1, '\0');
       for (int i = 0; i < 1000; ++i) bytes.push_back(static_cast<char>(random()));
-      const bool ok = CallWith(method, bytes).ok();
-      // gRPC tells a stream only that there is no message: it ends as after a half-close.
-      if (!method.ends_with("/Control")) {
-        EXPECT_FALSE(ok) << method;
+      const grpc::Status status = CallWith(method, bytes);
+      EXPECT_FALSE(status.ok()) << method;
+      if (method.ends_with("/Control")) {
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
       }
     }
   }
@@ -729,6 +729,10 @@ TEST_F(JobManagerTest, GarbageOnThePortHarmsNobody) {
     ::close(fd);
   }
   EXPECT_EQ(StatusOf(job).state(), proto::JOB_STATE_RUNNING);
+}
+
+TEST_F(JobManagerTest, AConnectionHasALimitOfCalls) {
+  EXPECT_EQ(AnnouncedMaxStreams(manager_->rpc_port()), 256u);
 }
 
 TEST_F(JobManagerTest, ATakenPortOrDirectoryIsAClearError) {
