@@ -23,6 +23,7 @@
 #include "jobmanager/control_loop.h"
 #include "jobmanager/job_service.h"
 #include "jobmanager/task_manager_gateway.h"
+#include "log/grpc_log.h"
 #include "log/log.h"
 #include "metrics/http_server.h"
 #include "metrics/process_metrics.h"
@@ -310,6 +311,7 @@ int RunJobManager(const JobManagerOptions& options) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  log::TakeOverGrpcLog();
   auto manager = jobmanager::JobManager::Start(options);
   if (!manager.ok()) {
     log::Error("the JobManager did not start",

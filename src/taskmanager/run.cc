@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "log/grpc_log.h"
 #include "log/log.h"
 #include "runtime/exchange/process_start.h"
 #include "taskmanager/options.h"
@@ -35,6 +36,7 @@ int RunTaskManager(const TaskManagerOptions& options) {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  log::TakeOverGrpcLog();
   try {
     TaskManager manager(options);
     std::thread watcher = WatchSignals(signals, manager);
