@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <future>
 #include <nlohmann/json.hpp>
 
@@ -129,9 +130,9 @@ TEST(HttpServer, ARequestWithoutEndAndAnotherMethodAreRefused) {
 TEST(HttpServer, WhatAClientSendsOnIsReadALittleAtATurn) {
   Registry registry;
   std::promise<void> asked, go_on;
-  int flood = -1;
+  std::atomic<int> flood{-1};
   int probes = 0;
-  bool all_was_read = true;
+  std::atomic<bool> all_was_read{true};
   const auto server = HttpServer::Start({}, registry, [&] {
     if (++probes == 1) {
       asked.set_value();
