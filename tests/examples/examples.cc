@@ -139,7 +139,6 @@ void Copy(Environment& env, const std::string& brokers) {
   totals
       .Map([](TotalRecord total) {
         total.headers.push_back({.name = "copied-from", .value = total.topic});
-        total.partition = -1;  // the one that the key says
         return total;
       })
       .To(kafka::Sink<TotalRecord>({.brokers = brokers, .topic = "totals-copy"}));

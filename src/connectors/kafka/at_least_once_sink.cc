@@ -83,23 +83,21 @@ void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
                       .attempt = attempt});
 }
 
+std::string AtLeastOnceSink::Refusal(rd_kafka_resp_err_t code) const {
+  const std::string mend = RowMend(code);
+  return "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic) +
+         (mend.empty() ? "" : "; or " + mend);
+}
+
 Error AtLeastOnceSink::SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const {
-  const std::optional<std::string> key =
-      record.key ? std::optional<std::string>(*record.key) : std::nullopt;
-  const size_t size = (record.key ? record.key->size() : 0) +
-                      (record.value ? record.value->size() : 0) + record.headers.size();
-  return {KindOf(producer_.get(), code),
-          "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic) +
-              ". It is " + DescribeRecord(key, size, record.timestamp_ms)};
+  return {KindOf(producer_.get(), code), Refusal(code) + ". It is " + DescribeRecord(record)};
 }
 
 void AtLeastOnceSink::Serve() {
   rd_kafka_poll(producer_.get(), 0);
   if (refused_.code() != RD_KAFKA_RESP_ERR_NO_ERROR && !failure_) {
-    failure_ = Error(
-        KindOf(producer_.get(), refused_.code()),
-        "sending to Kafka: " + Explain(refused_.code(), settings_.client.brokers, settings_.topic) +
-            ". It is " + refused_.Describe());
+    failure_ = Error(KindOf(producer_.get(), refused_.code()),
+                     Refusal(refused_.code()) + ". It is " + refused_.Describe());
   }
   while (!waiting_.empty() && !failure_) {
     const Waiting& next = waiting_.front();

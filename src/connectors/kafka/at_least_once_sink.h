@@ -67,6 +67,7 @@ class AtLeastOnceSink final : public SinkBackend {
   };
 
   rd_kafka_resp_err_t Send(const OutputRecord& record, Try* attempt);
+  std::string Refusal(rd_kafka_resp_err_t code) const;
   Error SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const;
   void SendOrWait(const OutputRecord& record, Try* attempt);
   void Serve();

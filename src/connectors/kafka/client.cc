@@ -130,8 +130,8 @@ ErrorKind KindOf(rd_kafka_t* client, rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    // Credentials and rights change while jobs run: a token that could not be renewed, a broker that
-    // reads its users anew.
+    // Credentials and rights change while jobs run: a token that could not be renewed, a broker
+    // that reads its users anew.
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
@@ -173,8 +173,8 @@ std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers,
              topic + "'s sink";
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
       return "a record for topic " + topic +
-             " is larger than allowed; raise message.max.bytes in the sink's properties and in "
-             "the topic";
+             " is larger than allowed; raise message.max.bytes in the sink's properties and "
+             "max.message.bytes of the topic";
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
       return "a batch of records is larger than topic " + topic +
              " allows; lower batch.size in the sink's properties or raise segment.bytes of the "
@@ -183,12 +183,12 @@ std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers,
       return "topic " + topic + " at " + brokers +
              " refuses the time of a record as too far from its clock; raise "
              "message.timestamp.after.max.ms (in the past: message.timestamp.before.max.ms) of the "
-             "topic, correct the event times, or set the sink's .event_time = false";
+             "topic";
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
       return "topic " + topic + " at " + brokers +
-             " refuses a record as invalid: a compacted topic takes none without a key (set the "
-             "sink's .key), others none whose time is too far from the broker's clock "
-             "(message.timestamp.after.max.ms of the topic)";
+             " refuses a record as invalid: a compacted topic takes none without a key (set "
+             "cleanup.policy=delete of the topic to let it in), others none whose time is too far "
+             "from the broker's clock (message.timestamp.after.max.ms of the topic)";
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
       return "the broker at " + brokers +
              " does not allow so long a transaction.timeout.ms; lower the property or raise the "
@@ -196,6 +196,33 @@ std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers,
     default:
       return std::string(rd_kafka_err2str(code)) + " (topic " + topic + " at " + brokers + ")";
   }
+}
+
+std::string RowMend(rd_kafka_resp_err_t code) {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+      return "write smaller rows";
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+      return "correct the event times or set the sink's .event_time = false";
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+      return "set the sink's .key";
+    default:
+      return "";
+  }
+}
+
+size_t MessageLimit(const ClientOptions& options) {
+  constexpr char kName[] = "message.max.bytes";
+  const auto destroy_conf = [](rd_kafka_conf_t* conf) { rd_kafka_conf_destroy(conf); };
+  const std::unique_ptr<rd_kafka_conf_t, decltype(destroy_conf)> conf(rd_kafka_conf_new(),
+                                                                      destroy_conf);
+  if (const auto own = options.properties.find(kName); own != options.properties.end()) {
+    Set(conf.get(), kName, own->second);
+  }
+  char text[32];
+  size_t size = sizeof text;
+  rd_kafka_conf_get(conf.get(), kName, text, &size);
+  return std::stoull(text);
 }
 
 int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,

@@ -58,12 +58,18 @@ enum class ErrorClass {
 ErrorClass Classify(rd_kafka_t* client, rd_kafka_resp_err_t code);
 
 /// What a job makes of it. A refusal ends the job at once (kFatal): its records would be refused
-/// again. A missing topic, rights and credentials are kUser: a broker may not know its topics or its
-/// users for a moment, so the job ends after a few restarts.
+/// again. A missing topic, rights and credentials are kUser: a broker may not know its topics or
+/// its users for a moment, so the job ends after a few restarts.
 ErrorKind KindOf(rd_kafka_t* client, rd_kafka_resp_err_t code);
 
-/// The error in words, with the mend where there is an obvious one.
+/// The error in words, with the mend outside the job where there is an obvious one.
 std::string Explain(rd_kafka_resp_err_t code, const std::string& brokers, const std::string& topic);
+
+/// What a job can do about its rows when they are refused so; "" when nothing.
+std::string RowMend(rd_kafka_resp_err_t code);
+
+/// message.max.bytes of a producer with these options. Throws weir::Error naming a bad value.
+size_t MessageLimit(const ClientOptions& options);
 
 /// Number of partitions. Throws weir::Error: kExternal when no broker answers in time, else
 /// as KindOf says. With a consumer the broker never creates the topic.

@@ -45,8 +45,8 @@ inline constexpr size_t kMaxEndings = 64;
 inline constexpr std::chrono::milliseconds kExitLimit{2'000};
 
 /// Runs `end` on a thread of its own and waits for it up to `limit`; past that it finishes by
-/// itself, which it does: every request to Kafka has a time-out. Beyond kMaxEndings, and where there
-/// is no thread to be had, it runs on the caller's.
+/// itself, which it does: every request to Kafka has a time-out. Beyond kMaxEndings, and where
+/// there is no thread to be had, it runs on the caller's.
 void RunWithin(std::chrono::milliseconds limit, std::function<void()> end);
 
 /// Destroys what is handed in, in this order; past `limit` in the background.

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/serde/serde.h"
+#include "connectors/kafka/produce.h"
 
 namespace weir::kafka {
 namespace {
@@ -113,11 +114,7 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
   callbacks_ = std::make_shared<Callbacks>(context);
   std::filesystem::create_directories(context.local_directory);
-  if (const auto limit = settings_.client.properties.find("message.max.bytes");
-      limit != settings_.client.properties.end()) {
-    std::from_chars(limit->second.data(), limit->second.data() + limit->second.size(),
-                    max_record_bytes_);
-  }
+  max_record_bytes_ = MessageLimit(settings_.client);
   const std::vector<Former> former = ReadFormer(context);
 
   std::vector<Publisher::LaneStart> lanes;
@@ -134,6 +131,7 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
     if (other.subtask != context.subtask_index &&
         other.subtask % context.parallelism == context.subtask_index) {
       lanes.push_back(LaneOf(context, other.subtask, former));
+      for (const Publisher::Epoch& epoch : other.epochs) inherited_bytes_ += epoch.file.length;
     }
   }
   std::optional<int32_t> partitions;
@@ -156,12 +154,38 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   NewEpoch();
 }
 
-void ExactlyOnceSink::RefuseSize(const OutputRecord& record, size_t size) const {
-  const std::optional<std::string> key =
-      record.key ? std::optional<std::string>(*record.key) : std::nullopt;
-  ThrowError(ErrorKind::kFatal, Explain(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-                                        settings_.client.brokers, settings_.topic) +
-                                    ". It is " + DescribeRecord(key, size, record.timestamp_ms));
+void ExactlyOnceSink::RefuseSize(const OutputRecord& record) const {
+  constexpr auto kCode = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+  ThrowError(ErrorKind::kFatal, Explain(kCode, settings_.client.brokers, settings_.topic) +
+                                    "; or " + RowMend(kCode) + ". It is " + DescribeRecord(record) +
+                                    ", up to " + std::to_string(SentSize(record)) +
+                                    " as sent (message.max.bytes is " +
+                                    std::to_string(max_record_bytes_) + ")");
+}
+
+void ExactlyOnceSink::CheckRow(const OutputRecord& record) {
+  const bool may_need_key = !status_.topic || status_.topic->needs_keys;
+  if (!record.key && !without_key_ && may_need_key) without_key_ = DescribeRecord(record);
+  highest_partition_ = std::max(highest_partition_, record.partition);
+  CheckRows();
+}
+
+void ExactlyOnceSink::CheckRows() const {
+  if (!status_.topic) return;
+  if (without_key_ && status_.topic->needs_keys) {
+    ThrowError(ErrorKind::kFatal, "topic " + settings_.topic + " at " + settings_.client.brokers +
+                                      " has cleanup.policy=compact, and a compacted topic takes no "
+                                      "record without a key; set the sink's .key. It is " +
+                                      *without_key_);
+  }
+  if (highest_partition_ >= status_.topic->partitions) {
+    // kUser: the topic may have grown since, which the next attempt sees.
+    ThrowError(ErrorKind::kUser,
+               "a row for topic " + settings_.topic + " names partition " +
+                   std::to_string(highest_partition_) + ", but the topic has " +
+                   std::to_string(status_.topic->partitions) +
+                   "; add partitions, or leave .keep_partition = false, so that the key decides");
+  }
 }
 
 void ExactlyOnceSink::NewEpoch() {
@@ -172,16 +196,17 @@ void ExactlyOnceSink::NewEpoch() {
 
 void ExactlyOnceSink::Append(const OutputRecord& record) {
   // Before it is in a checkpoint, which would then be of no use to anybody.
-  const size_t size = (record.key ? record.key->size() : 0) +
-                      (record.value ? record.value->size() : 0) + record.headers.size();
-  if (size > max_record_bytes_) RefuseSize(record, size);
+  if (SentSize(record) > max_record_bytes_) RefuseSize(record);
+  if (!record.key || record.partition >= 0) CheckRow(record);
   open_->Append(record);
   if (open_->bytes() < ask_at_) return;
   ask_at_ += std::max<uint64_t>(settings_.epoch_bytes, 1);
   if (context_->request_checkpoint) context_->request_checkpoint();
 }
 
-uint64_t ExactlyOnceSink::Unpublished() const { return closed_bytes_ + open_->bytes(); }
+uint64_t ExactlyOnceSink::Unpublished() const {
+  return closed_bytes_ + Inherited() + open_->bytes();
+}
 
 bool ExactlyOnceSink::HasRoom() {
   const uint64_t unpublished = Unpublished();
@@ -189,7 +214,7 @@ bool ExactlyOnceSink::HasRoom() {
   // Records stand in front of the next barrier: they may wait only for what needs no further one,
   // which is Kafka, or a checkpoint whose barrier has passed here (then it has passed all that
   // feeds us, too).
-  uint64_t due = 0;
+  uint64_t due = Inherited();
   for (const Epoch& epoch : epochs_) {
     if (!epoch.published && epoch.checkpoint <= completed_) due += epoch.file.length;
   }
@@ -264,6 +289,7 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
 
 bool ExactlyOnceSink::ReadyToAcknowledge(CheckpointId) {
   TakeStatus();
+  CheckRows();
   return status_.ready;
 }
 
@@ -289,6 +315,7 @@ bool ExactlyOnceSink::PublishedUpTo(CheckpointId id) {
 void ExactlyOnceSink::CheckFailure() {
   TakeStatus();
   if (status_.failure) throw *status_.failure;
+  CheckRows();
 }
 
 void ExactlyOnceSink::TakeStatus() {

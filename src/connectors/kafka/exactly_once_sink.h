@@ -51,8 +51,14 @@ class ExactlyOnceSink final : public SinkBackend {
   std::vector<Former> ReadFormer(const RuntimeContext& context) const;
   Publisher::LaneStart LaneOf(const RuntimeContext& context, uint32_t subtask,
                               const std::vector<Former>& former) const;
-  [[noreturn]] void RefuseSize(const OutputRecord& record, size_t size) const;
+  [[noreturn]] void RefuseSize(const OutputRecord& record) const;
+  /// Of a row without a key or with a partition: throws what the topic has against it, once that is
+  /// known.
+  void CheckRow(const OutputRecord& record);
+  void CheckRows() const;
   void NewEpoch();
+  /// Of former subtasks, on this disk and not known to be in Kafka.
+  uint64_t Inherited() const { return inherited_bytes_ - status_.inherited_published_bytes; }
   /// On this disk and not known to be in Kafka, the open epoch included.
   uint64_t Unpublished() const;
   bool NoteRoom(bool room);
@@ -67,11 +73,15 @@ class ExactlyOnceSink final : public SinkBackend {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<EpochWriter> open_;
   uint64_t files_ = 0;
-  size_t max_record_bytes_ = 1'000'000;  // librdkafka's own default of message.max.bytes
-  uint64_t ask_at_ = 0;                  // bytes of the open epoch at which to ask for a checkpoint
-  bool waiting_ = false;                 // the log says that records wait
-  std::vector<Epoch> epochs_;            // oldest first
-  uint64_t closed_bytes_ = 0;            // of epochs_ that are not published
+  size_t max_record_bytes_ = 0;   // as sent: message.max.bytes
+  uint64_t ask_at_ = 0;           // bytes of the open epoch at which to ask for a checkpoint
+  bool waiting_ = false;          // the log says that records wait
+  std::vector<Epoch> epochs_;     // oldest first
+  uint64_t closed_bytes_ = 0;     // of epochs_ that are not published
+  uint64_t inherited_bytes_ = 0;  // of the epochs of former subtasks
+  // The rows that the topic may not take, and no checkpoint is acknowledged before that is known.
+  std::optional<std::string> without_key_;  // the first, in words
+  int32_t highest_partition_ = -1;
   std::set<CheckpointId> in_flight_;
   CheckpointId completed_;
   // What the restored checkpoint knew of the own lane, until the publisher knows better.

@@ -117,31 +117,39 @@ void CreateMarkerTopic(rd_kafka_t* client, const PublicationOptions& options) {
   }
 }
 
-/// A marker topic that forgets old markers would make published output look unpublished.
-void RequireCompaction(rd_kafka_t* client, const PublicationOptions& options) {
-  const std::string& topic = options.marker_topic;
+/// A topic's setting; nothing when describing is not allowed to us.
+std::optional<std::string> TopicSetting(rd_kafka_t* client, const std::string& brokers,
+                                        const std::string& topic, std::string_view name) {
   const auto destroy = [](rd_kafka_ConfigResource_t* p) { rd_kafka_ConfigResource_destroy(p); };
   const std::unique_ptr<rd_kafka_ConfigResource_t, decltype(destroy)> resource(
       rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()), destroy);
   rd_kafka_ConfigResource_t* list[] = {resource.get()};
-  const auto answer = Ask(client, options.client.brokers, topic, [&](rd_kafka_queue_t* queue) {
+  const auto answer = Ask(client, brokers, topic, [&](rd_kafka_queue_t* queue) {
     rd_kafka_DescribeConfigs(client, list, 1, nullptr, queue);
   });
   size_t count = 0;
   const auto* const* resources = rd_kafka_DescribeConfigs_result_resources(
       rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
-  if (count == 0) return;
+  if (count == 0) return std::nullopt;
   size_t entries = 0;
   const auto* const* configs = rd_kafka_ConfigResource_configs(resources[0], &entries);
-  for (size_t i = 0; i < entries; ++i) {  // none when describing is not allowed to us
-    if (std::string_view(rd_kafka_ConfigEntry_name(configs[i])) != "cleanup.policy") continue;
-    const std::string policy = rd_kafka_ConfigEntry_value(configs[i]);
-    if (policy != "compact") {
-      ThrowError(ErrorKind::kFatal,
-                 "marker topic " + topic + " has cleanup.policy=" + policy +
-                     " and would forget what was published; set it to compact, or name another "
-                     "marker topic");
-    }
+  for (size_t i = 0; i < entries; ++i) {
+    if (rd_kafka_ConfigEntry_name(configs[i]) != name) continue;
+    const char* value = rd_kafka_ConfigEntry_value(configs[i]);
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  }
+  return std::nullopt;
+}
+
+/// A marker topic that forgets old markers would make published output look unpublished.
+void RequireCompaction(rd_kafka_t* client, const PublicationOptions& options) {
+  const std::string& topic = options.marker_topic;
+  const auto policy = TopicSetting(client, options.client.brokers, topic, "cleanup.policy");
+  if (policy && *policy != "compact") {
+    ThrowError(ErrorKind::kFatal,
+               "marker topic " + topic + " has cleanup.policy=" + *policy +
+                   " and would forget what was published; set it to compact, or name another "
+                   "marker topic");
   }
 }
 
@@ -179,10 +187,15 @@ int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& 
   }
 }
 
-void RequireOutputTopic(const PublicationOptions& options, const LogFunction& log) {
+OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunction& log) {
   const Owned<rd_kafka_t> client =
       MakeClient(ForConsumer(options.client), {.type = RD_KAFKA_CONSUMER}, log);
-  PartitionCount(client.get(), options.client.brokers, options.topic, kRequest);
+  OutputTopic topic;
+  topic.partitions = PartitionCount(client.get(), options.client.brokers, options.topic, kRequest);
+  const auto policy =
+      TopicSetting(client.get(), options.client.brokers, options.topic, "cleanup.policy");
+  topic.needs_keys = policy && policy->find("compact") != std::string::npos;
+  return topic;
 }
 
 Owned<rd_kafka_t> MakeTransactionalProducer(
@@ -220,7 +233,17 @@ void LaneTransactions::OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* m
 
 P::Event LaneTransactions::Outcome(rd_kafka_resp_err_t code, const std::string& doing) {
   std::string words = doing + ": " + Explain(code, options_.client.brokers, options_.topic);
-  if (code == failed_delivery_.code()) words += ". It is " + failed_delivery_.Describe();
+  if (code == failed_delivery_.code()) {
+    words += ". It is " + failed_delivery_.Describe();
+  } else if (code == failed_produce_) {
+    words += ". It is " + failed_record_;
+  }
+  if (const std::string mend = RowMend(code); !mend.empty()) {
+    words +=
+        ". A checkpoint holds it, and every start from that publishes it first, with --new-lineage "
+        "too: mend the topic or the properties and start from the last checkpoint; or " +
+        mend + " and start from a checkpoint or savepoint from before the record";
+  }
   switch (Classify(producer_.get(), code)) {
     case ErrorClass::kFenced:
       return P::Fenced{};
@@ -387,6 +410,7 @@ bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {
       if (failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
       if (failed_produce_ != RD_KAFKA_RESP_ERR__QUEUE_FULL || stop_ ||
           failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        failed_record_ = DescribeRecord(record);
         return false;
       }
       rd_kafka_poll(producer_.get(), kQueueFullMs);

@@ -40,8 +40,14 @@ std::string TransactionalId(const std::string& prefix, const LaneId& lane);
 /// when the topic would lose markers.
 int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& log);
 
+/// What the output topic asks of its records.
+struct OutputTopic {
+  int32_t partitions = 0;
+  bool needs_keys = false;  ///< compacted; false also when we may not know
+};
+
 /// Throws weir::Error when the output topic cannot be written: kUser when it does not exist.
-void RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
+OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
 
 /// A producer for the lane's transactions, not yet connected. Throws weir::Error (kFatal) naming
 /// the property that is wrong.
@@ -103,6 +109,7 @@ class LaneTransactions {
   Owned<rd_kafka_topic_t> output_;
   RefusedRecord failed_delivery_;
   rd_kafka_resp_err_t failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  std::string failed_record_;  // the one that librdkafka itself did not take
 };
 
 }  // namespace weir::kafka

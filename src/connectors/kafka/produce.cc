@@ -10,6 +10,17 @@
 namespace weir::kafka {
 namespace {
 
+// A message's own fields in their longest form: length, attributes, time, offset, and the lengths
+// of key, value and headers.
+constexpr size_t kMostAdded = 5 + 1 + 10 + 5 + 5 + 5 + 5;
+
+/// Of a length as headers have it: a signed number in groups of 7 bits.
+size_t LengthSize(size_t length) {
+  size_t bytes = 1;
+  for (uint64_t rest = uint64_t{length} << 1; rest >= 128; rest >>= 7) ++bytes;
+  return bytes;
+}
+
 rd_kafka_headers_t* MakeHeaders(std::string_view encoded) {
   rd_kafka_headers_t* headers = rd_kafka_headers_new(4);
   std::string_view name;
@@ -66,6 +77,19 @@ rd_kafka_resp_err_t Produce(rd_kafka_t* producer, rd_kafka_topic_t* topic,
   rd_kafka_error_destroy(error);
   if (headers != nullptr) rd_kafka_headers_destroy(headers);
   return code;
+}
+
+size_t SentSize(const OutputRecord& record) {
+  size_t size = kMostAdded + (record.key ? record.key->size() : 0) +
+                (record.value ? record.value->size() : 0);
+  std::string_view headers = record.headers;
+  std::string_view name;
+  std::optional<std::string_view> value;
+  while (NextHeader(headers, name, value)) {
+    const size_t value_size = value ? value->size() : 0;
+    size += LengthSize(name.size()) + name.size() + LengthSize(value_size) + value_size;
+  }
+  return size;
 }
 
 int64_t TimestampOf(const rd_kafka_message_t& message) {

@@ -11,6 +11,10 @@ namespace weir::kafka {
 rd_kafka_resp_err_t Produce(rd_kafka_t* producer, rd_kafka_topic_t* topic,
                             const OutputRecord& record, bool copy, void* opaque);
 
+/// What librdkafka compares with message.max.bytes: the record with the most that the protocol can
+/// add to it.
+size_t SentSize(const OutputRecord& record);
+
 /// The time of a message that was to be sent, -1 when it had none; also if its delivery failed.
 int64_t TimestampOf(const rd_kafka_message_t& message);
 

@@ -107,7 +107,13 @@ void Publisher::Run() {
       Take(lane, P::Begin{});
       Drive(lane);
       if (stop_ || lane.machine.stopped()) return;
-      if (!lane.own) lanes_.pop_back();  // nothing of it is left
+      if (!lane.own) {  // nothing of it is left
+        lanes_.pop_back();
+        std::lock_guard lock(mutex_);
+        for (const Epoch& epoch : start.epochs) {
+          status_.inherited_published_bytes += epoch.file.length;
+        }
+      }
     }
     {
       std::lock_guard lock(mutex_);
@@ -129,7 +135,11 @@ bool Publisher::PrepareTopics() {
   const auto started = std::chrono::steady_clock::now();
   for (uint32_t failures = 0;; ++failures) {
     try {
-      RequireOutputTopic(options_, environment_.log);
+      const OutputTopic topic = RequireOutputTopic(options_, environment_.log);
+      {
+        std::lock_guard lock(mutex_);
+        status_.topic = topic;
+      }
       marker_partitions_ = EnsureMarkerTopic(options_, environment_.log);
       break;
     } catch (const Error& error) {

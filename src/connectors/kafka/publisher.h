@@ -47,6 +47,9 @@ class Publisher {
     std::optional<CheckpointId> marker;
     int64_t marker_offset = 0;
     int32_t marker_partitions = 0;
+    std::optional<OutputTopic> topic;  ///< nothing before it was asked for
+    /// Of the inherited lanes' epochs.
+    uint64_t inherited_published_bytes = 0;
     uint64_t transactions = 0;
     uint64_t retries = 0;
     std::optional<Error> failure;

@@ -27,10 +27,8 @@ struct Record {
   std::vector<Header> headers;
   /// Written: kNoTimestamp leaves it to the sink (see SinkOptions::event_time).
   Timestamp timestamp = kNoTimestamp;
-  /// Where it was read; the sink does not look at it.
+  /// Where it was read; the sink looks at the partition alone, with SinkOptions::keep_partition.
   std::string topic;
-  /// Written: -1 lets the key decide. Set it to -1 in a row that was read from a topic with more
-  /// partitions.
   int32_t partition = -1;
   int64_t offset = -1;
 };

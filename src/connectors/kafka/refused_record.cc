@@ -28,15 +28,22 @@ std::string IsoTime(int64_t ms) {
   return text;
 }
 
-}  // namespace
-
-std::string DescribeRecord(std::optional<std::string> key, size_t size, int64_t timestamp_ms) {
+std::string Describe(const std::optional<std::string>& key, size_t size, int64_t timestamp_ms) {
   std::string text = "the record of " + std::to_string(size) + " bytes with " +
                      (key ? "key '" + Printable(*key) + "'" : "no key");
   if (timestamp_ms >= 0) {
     text += " and timestamp " + IsoTime(timestamp_ms) + " (" + std::to_string(timestamp_ms) + ")";
   }
   return text;
+}
+
+}  // namespace
+
+std::string DescribeRecord(const OutputRecord& record) {
+  const size_t size = (record.key ? record.key->size() : 0) +
+                      (record.value ? record.value->size() : 0) + record.headers.size();
+  return Describe(record.key ? std::optional<std::string>(*record.key) : std::nullopt, size,
+                  record.timestamp_ms);
 }
 
 void RefusedRecord::Add(const rd_kafka_message_t& message) {
@@ -65,6 +72,8 @@ void RefusedRecord::Add(const rd_kafka_message_t& message) {
   timestamp_ms_ = time;
 }
 
-std::string RefusedRecord::Describe() const { return DescribeRecord(key_, size_, timestamp_ms_); }
+std::string RefusedRecord::Describe() const {
+  return weir::kafka::Describe(key_, size_, timestamp_ms_);
+}
 
 }  // namespace weir::kafka

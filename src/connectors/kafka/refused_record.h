@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "connectors/kafka/output_record.h"
+
 namespace weir::kafka {
 
 /// Of the records that Kafka did not take, the one to show the user. The broker refuses whole
@@ -30,6 +32,6 @@ class RefusedRecord {
 };
 
 /// The same for a record that did not get as far.
-std::string DescribeRecord(std::optional<std::string> key, size_t size, int64_t timestamp_ms);
+std::string DescribeRecord(const OutputRecord& record);
 
 }  // namespace weir::kafka

@@ -63,6 +63,9 @@ struct SinkOptions {
   /// Records of one key go to one partition, the one that Java's producers choose. Without: any.
   /// Rows of type Record<Total> have a key of their own, which this one replaces.
   RecordKey<T> key = {};
+  /// Rows of type Record<Total>: write a row to the partition that it names (-1: none), whatever
+  /// its key. A row that was read names the one that it was read from. Otherwise the key decides.
+  bool keep_partition = false;
   Delivery delivery = ExactlyOnce;
   /// Transactional ids are "prefix-lineage-operator-subtask"; access rules may need the prefix.
   std::string transaction_prefix = "weir";
@@ -89,6 +92,7 @@ class KafkaSinkWriter final : public SinkWriter<T> {
   KafkaSinkWriter(const SinkOptions<T>& options, std::unique_ptr<SinkBackend> backend)
       : format_(options.format),
         key_(options.key),
+        keep_partition_(options.keep_partition),
         event_time_(options.event_time),
         backend_(std::move(backend)) {}
 
@@ -100,7 +104,7 @@ class KafkaSinkWriter final : public SinkWriter<T> {
       value_.clear();
       if constexpr (internal::RecordTraits<T>::kIsRecord) {
         TakeParts(row, record);
-        record.partition = row.partition;
+        if (keep_partition_) record.partition = row.partition;
         EncodeValue(row.value, record);
       } else if constexpr (std::is_same_v<T, DeadLetter>) {
         TakeParts(row.record, record);
@@ -155,6 +159,7 @@ class KafkaSinkWriter final : public SinkWriter<T> {
 
   const FormatPtr<ValueOf<T>> format_;
   const RecordKey<T> key_;
+  const bool keep_partition_;
   const bool event_time_;
   const std::unique_ptr<SinkBackend> backend_;
   std::string value_;
@@ -167,7 +172,7 @@ class KafkaSinkWriter final : public SinkWriter<T> {
 ///   .To(kafka::Sink<Total>({.brokers = args["brokers"], .topic = "totals",
 ///                           .key = &Total::customer}))
 ///
-/// Rows of type Record<Total> say key, headers, time and partition themselves.
+/// Rows of type Record<Total> say key, headers and time themselves, and the partition if asked to.
 template <class T>
 weir::Sink<T> Sink(SinkOptions<T> options) {
   const SinkSettings settings{

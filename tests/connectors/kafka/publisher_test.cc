@@ -428,6 +428,15 @@ TEST_F(PublisherTest, AMissingTopicIsNamed) {
   EXPECT_EQ(attempt.publisher().status().failure->kind(), ErrorKind::kUser);
 }
 
+TEST_F(PublisherTest, ARecordThatTheClientDoesNotTakeIsNamed) {
+  Attempt attempt(options_);
+  attempt.Write(1, {"small", std::string(1'000'000, 'x')});
+  attempt.Complete(1);
+  EXPECT_THAT(attempt.AwaitFailure(),
+              AllOf(HasSubstr("message.max.bytes"), HasSubstr("record of 1000000 bytes"),
+                    HasSubstr("savepoint from before the record")));
+}
+
 TEST_F(PublisherTest, RefusesAMarkerTopicThatForgets) {
   options_.marker_topic = broker_.CreateTopic("markers", 1, {{"cleanup.policy", "delete"}});
   Attempt attempt(options_);

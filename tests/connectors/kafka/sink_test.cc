@@ -350,6 +350,58 @@ TEST_F(SinkTest, ARecordThatIsTooLargeDoesNotReachACheckpoint) {
   Subtask<std::string> subtask(options_, {});
   EXPECT_THAT(ErrorOf([&] { subtask.Write({std::string(3'000'000, 'x')}); }),
               AllOf(HasSubstr("message.max.bytes"), HasSubstr("record of 3000000 bytes")));
+  // The protocol adds up to 36 bytes; librdkafka's own limit is 1000000.
+  EXPECT_THAT(ErrorOf([&] { subtask.Write({std::string(999'990, 'x')}); }),
+              HasSubstr("1000026 as sent"));
+  EXPECT_THAT(ErrorOf([&] { subtask.Write({std::string(999'965, 'x')}); }),
+              HasSubstr("1000001 as sent"));
+  subtask.Write({std::string(999'964, 'x')});
+  ASSERT_TRUE(subtask.Checkpoint(1));
+  EXPECT_EQ(Committed().size(), 1u);
+}
+
+TEST_F(SinkTest, ARowWithoutAKeyForACompactedTopicDoesNotReachACheckpoint) {
+  options_.topic = broker_.CreateTopic("compacted", 1, {{"cleanup.policy", "compact,delete"}});
+  const auto words = AllOf(HasSubstr("cleanup.policy=compact"), HasSubstr("set the sink's .key"),
+                           HasSubstr("record of 5 bytes with no key"));
+  {
+    Subtask<std::string> early(options_, {});
+    early.Write({"early"});  // before it is known what the topic is like
+    EXPECT_THAT(early.AwaitEnd(), words);
+    EXPECT_THAT(ErrorOf([&] { early.writer().ReadyToAcknowledge(CheckpointId{1}); }), words);
+  }
+  Subtask<std::string> late(options_, {.attempt = 2});
+  ASSERT_TRUE(late.AwaitAcknowledge(1));
+  EXPECT_THAT(ErrorOf([&] { late.Write({"later"}); }), words);
+  options_.key = [](const std::string& row) { return row; };
+  Subtask<std::string> with_key(options_, {.attempt = 3});
+  with_key.Write({"row"});
+  EXPECT_TRUE(with_key.Checkpoint(1)) << with_key.AwaitFailure();
+}
+
+TEST_F(SinkTest, OutputOfFormerSubtasksCountsUntilItIsPublished) {
+  options_.backlog_bytes = 1'500'000;
+  options_.epoch_bytes = 64u << 20;
+  States two;
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> subtask(options_, {.index = i, .parallelism = 2});
+    if (i == 1) subtask.Write(std::vector<std::string>(2000, std::string(1000, 'x')));
+    two.push_back(subtask.Store(storage_, 1));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  }
+  broker_.Suspend();
+  Subtask<std::string> one(options_, {.attempt = 2}, two);
+  EXPECT_FALSE(one.writer().HasRoom());
+  one.Snapshot(2);
+  const std::string gauge = "kafka_unpublished_bytes/" + options_.topic;
+  EXPECT_GE(one.harness().gauges[gauge], 2'000'000);
+  broker_.Resume();
+  ASSERT_TRUE(one.AwaitAcknowledge(2)) << one.AwaitFailure();
+  one.Complete(2);
+  EXPECT_TRUE(one.Await([&] { return one.writer().HasRoom(); }));
+  one.Snapshot(3);
+  EXPECT_EQ(one.harness().gauges[gauge], 0);
+  EXPECT_EQ(Committed().size(), 2000u);
 }
 
 TEST_F(SinkTest, WhatTheBrokerRefusesEndsTheJobAndNamesTheRecord) {
@@ -374,7 +426,10 @@ TEST_F(SinkTest, WhatTheBrokerRefusesEndsTheJobAndNamesTheRecord) {
     ahead.topic = broker_.CreateTopic("ahead", 1);
     EXPECT_THAT(end(ahead, far, {"bob", 2}),
                 AllOf(HasSubstr("topic " + ahead.topic), HasSubstr(std::to_string(far.ms)),
-                      HasSubstr("key 'bob'"), HasSubstr("message.timestamp.after.max.ms")));
+                      HasSubstr("key 'bob'"), HasSubstr("message.timestamp.after.max.ms"),
+                      HasSubstr(".event_time = false"),
+                      HasSubstr(delivery == ExactlyOnce ? "savepoint from before the record"
+                                                        : "; or correct")));
 
     SinkOptions<Total> small = base;
     small.topic = broker_.CreateTopic("small", 1, {{"max.message.bytes", "500"}});
@@ -510,11 +565,36 @@ TEST_F(SinkTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
   }
 }
 
+TEST_F(SinkTest, ARowGoesWhereItsKeySaysUnlessItIsToKeepItsPartition) {
+  using Row = Record<std::string>;
+  const Row row{.value = "v", .key = "k", .partition = 7};  // read from a larger topic
+  for (const Delivery delivery : {ExactlyOnce, AtLeastOnce}) {
+    SinkOptions<Row> options{.brokers = broker_.address(),
+                             .topic = broker_.CreateTopic("smaller", 3),
+                             .format = String(),
+                             .delivery = delivery};
+    Subtask<Row> by_key(options, {});
+    by_key.Write({row});
+    ASSERT_TRUE(by_key.Checkpoint(1));
+    EXPECT_EQ(broker_.Read(options.topic, Isolation::kReadCommitted).size(), 1u);
+  }
+  SinkOptions<Row> keeping{.brokers = broker_.address(),
+                           .topic = broker_.CreateTopic("keeping", 3),
+                           .format = String(),
+                           .keep_partition = true};
+  Subtask<Row> subtask(keeping, {});
+  subtask.Write({row});
+  EXPECT_THAT(subtask.AwaitFailure(), AllOf(HasSubstr("names partition 7"), HasSubstr("has 3"),
+                                            HasSubstr(".keep_partition")));
+  EXPECT_NE(ErrorOf([&] { subtask.writer().ReadyToAcknowledge(CheckpointId{1}); }), "");
+}
+
 TEST_F(SinkTest, RowsMaySayKeyHeadersTimeAndPartition) {
   using Row = Record<std::optional<Total>>;
   for (const Delivery delivery : {ExactlyOnce, AtLeastOnce}) {
     SinkOptions<Row> options{.brokers = broker_.address(),
                              .topic = broker_.CreateTopic("records", 3),
+                             .keep_partition = true,
                              .delivery = delivery};
     Subtask<Row> subtask(options, {});
     subtask.Write({{.value = Total{"ann", 1},

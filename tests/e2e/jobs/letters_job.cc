@@ -31,7 +31,6 @@ WEIR_JOB(env, args) {
       .Map([](const In_& row) {
         In_ out = row;
         out.headers.push_back({.name = "from", .value = row.topic});
-        out.partition = -1;
         out.timestamp.ms += row.value.ahead_ms.value_or(0);
         return out;
       })
