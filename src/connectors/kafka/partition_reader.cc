@@ -1,6 +1,7 @@
 #include "connectors/kafka/partition_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -175,6 +176,9 @@ void PartitionReader::HandleEvent(const rd_kafka_message_t& message) {
 PollResult PartitionReader::Poll(std::vector<Message>& messages, SplitIndex& split) {
   messages.clear();
   TakeFound();
+  // Only now: until here its last messages could have been handed back.
+  if (std::exchange(handed_the_last_, false)) Finish(*handed_);
+  handed_.reset();
   handed_begin_ = handed_end_;
   if (handed_begin_ == taken_count_ && !Take()) {
     return resolved_ && settings_.stop && unfinished_ == 0 ? PollResult::kEnd
@@ -205,8 +209,15 @@ PollResult PartitionReader::Poll(std::vector<Message>& messages, SplitIndex& spl
     partition.position.next = message.offset + 1;
   }
   const rd_kafka_message_t& last = *taken_[handed_end_ - 1];
-  if (last.offset + 1 >= stop) Finish(split);
+  handed_ = split;
+  handed_the_last_ = last.offset + 1 >= stop;
   return PollResult::kMore;
+}
+
+void PartitionReader::HandBack(size_t first) {
+  handed_end_ = handed_begin_ + first;  // as in Details
+  handed_the_last_ = false;
+  At(*handed_).position.next = taken_[handed_end_]->offset;
 }
 
 void PartitionReader::Details(size_t index, MessageDetails& out) const {

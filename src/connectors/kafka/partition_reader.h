@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,7 @@ class PartitionReader final : public SourceBackend {
   PollResult Poll(std::vector<Message>& messages, SplitIndex& split) override;
   void Details(size_t message, MessageDetails& out) const override;
   void BadRecord(size_t message, const std::string& reason) override;
+  void HandBack(size_t first) override;
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
   void NotifyCheckpointComplete(CheckpointId id) override;
   /// Ends in the background what still waits for Kafka.
@@ -74,6 +76,8 @@ class PartitionReader final : public SourceBackend {
   size_t taken_count_ = 0;
   size_t handed_begin_ = 0;
   size_t handed_end_ = 0;
+  std::optional<SplitIndex> handed_;  // whose they are
+  bool handed_the_last_ = false;      // its stop is reached with them
 };
 
 }  // namespace weir::kafka

@@ -56,6 +56,10 @@ struct SourceOptions {
   std::chrono::milliseconds discovery_interval = std::chrono::minutes(5);
 };
 
+/// Dead letters go out in one step with the rows beside which they were read; so a run of records
+/// ends early where there are many. One letter may be larger.
+inline constexpr size_t kLetterBytesPerPoll = 4u << 20;
+
 /// See Source.
 template <class T>
 class KafkaSourceReader final : public SourceReader<T> {
@@ -77,6 +81,7 @@ class KafkaSourceReader final : public SourceReader<T> {
   }
   PollResult Poll(RecordBatch<T>& batch, SplitIndex& split) override {
     const PollResult result = backend_->Poll(messages_, split);
+    size_t letter_bytes = 0;
     for (size_t i = 0; i < messages_.size(); ++i) {
       const Message& message = messages_[i];
       if (Decode(i, batch.Append(message.timestamp))) continue;
@@ -90,7 +95,12 @@ class KafkaSourceReader final : public SourceReader<T> {
       letter.record.value = message.value;
       TakeDetails(i, letter.record);
       letter.reason = std::move(reason);
+      letter_bytes += SizeOf(letter);
       sides_.Collect(BadRecords, std::move(letter), message.timestamp);
+      if (letter_bytes >= kLetterBytesPerPoll && i + 1 < messages_.size()) {
+        backend_->HandBack(i + 1);
+        break;
+      }
     }
     if (side_output_) sides_.Flush();
     return result;
@@ -104,6 +114,15 @@ class KafkaSourceReader final : public SourceReader<T> {
   void Close() override { backend_->Close(); }
 
  private:
+  static size_t SizeOf(const DeadLetter& letter) {
+    size_t size = letter.record.value.size() + letter.reason.size();
+    if (letter.record.key) size += letter.record.key->size();
+    for (const Header& header : letter.record.headers) {
+      size += header.name.size() + (header.value ? header.value->size() : 0);
+    }
+    return size;
+  }
+
   bool Decode(size_t i, T& row) {
     const std::string_view bytes = messages_[i].value;
     if constexpr (!internal::RecordTraits<T>::kIsRecord) {

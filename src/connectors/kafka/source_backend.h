@@ -57,6 +57,8 @@ class SourceBackend {
   /// Of the messages that Poll gave, this one cannot be decoded: counts it, or throws weir::Error
   /// naming topic, partition and offset.
   virtual void BadRecord(size_t message, const std::string& reason) = 0;
+  /// Of the messages that Poll gave, those from this index on come again with the next Poll.
+  virtual void HandBack(size_t first) = 0;
 
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
   virtual void NotifyCheckpointComplete(CheckpointId id) = 0;

@@ -42,8 +42,11 @@ class Subtask : private SplitObserver {
     harness_.context.restored_state = std::move(restored);
     reader_->Open(harness_.context, *this);
   }
-  Subtask(const SourceOptions<T>& options, const std::map<std::string, Output*>& side_outputs)
+  Subtask(const SourceOptions<T>& options, const std::map<std::string, Output*>& side_outputs,
+          std::vector<RestoredOperatorState> restored = {})
       : reader_(Source<T>(options).make_reader()) {
+    harness_.context.restored = !restored.empty();
+    harness_.context.restored_state = std::move(restored);
     reader_->OpenSideOutputs(side_outputs);
     reader_->Open(harness_.context, *this);
   }
@@ -445,6 +448,47 @@ TEST_F(SourceTest, BadRecordsMayGoToASideOutputAsTheyCame) {
   EXPECT_EQ(letter.record.offset, 1);
   EXPECT_EQ(letter.record.timestamp, Timestamp{1234});
   EXPECT_EQ(subtask.harness().counters["kafka_bad_records"], 1);
+}
+
+TEST_F(SourceTest, LargeBadRecordsGoOutInManySteps) {
+  NewTopic(1);
+  const std::string large(300'000, 'x');
+  std::vector<std::string> values;
+  for (int i = 0; i < 40; ++i) values.push_back(std::to_string(i) + " " + large);
+  values.push_back(R"({"customer":"bob","cents":8})");
+  Produce(0, values);
+  SourceOptions<Order> options{
+      .brokers = broker_.address(), .topic = topic_, .on_bad_record = SideOutput};
+  options.bounded = Latest();
+  Letters letters;
+  Subtask<Order> subtask(options, {{BadRecords.name, &letters}});
+  size_t most = 0;
+  std::optional<RestoredOperatorState> middle;
+  size_t letters_before_middle = 0;
+  ASSERT_TRUE(subtask.harness().RunUntil([&] {
+    for (;;) {
+      const size_t before = letters.all.size();
+      RecordBatch<Order> batch;
+      SplitIndex split = 0;
+      const PollResult result = subtask.reader().Poll(batch, split);
+      most = std::max(most, letters.all.size() - before);
+      // A checkpoint stands behind the letters that went out, and not behind others.
+      if (letters.all.size() > before && !middle && letters.all.size() < 40) {
+        middle = subtask.Snapshot();
+        letters_before_middle = letters.all.size();
+      }
+      if (result == PollResult::kEnd) return true;
+      if (result == PollResult::kNothing) return false;
+    }
+  }));
+  EXPECT_EQ(letters.all.size(), 40u) << "each once";
+  EXPECT_LE(most, kLetterBytesPerPoll / large.size() + 1);
+  ASSERT_TRUE(middle);
+  Letters rest;
+  Subtask<Order> restored(options, {{BadRecords.name, &rest}}, {*middle});
+  ASSERT_TRUE(restored.ReadToEnd());
+  EXPECT_EQ(restored.rows.size(), 1u);
+  EXPECT_EQ(rest.all.size(), 40 - letters_before_middle);
 }
 
 class NoSplits final : public SplitObserver {
