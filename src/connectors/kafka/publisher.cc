@@ -140,6 +140,7 @@ bool Publisher::PrepareTopics() {
         std::lock_guard lock(mutex_);
         status_.topic = topic;
       }
+      environment_.wake();
       marker_partitions_ = EnsureMarkerTopic(options_, environment_.log);
       break;
     } catch (const Error& error) {
