@@ -150,10 +150,11 @@ TEST_F(ConfigTest, VariablesThatKubernetesInjectsAreNoSettings) {
 }
 
 TEST_F(ConfigTest, OtherProgramsVariablesAreLeftAloneUnlessNearlyOurs) {
-  EXPECT_EQ(
-      ErrorOf({.environment = {{"HA_TOKEN", "x"}, {"PATH", "/bin"}, {"TASKMANAGER_HOME", "/"},
-                               {"WEIR_KAFKA_HOME", "/opt/kafka"}}}),
-      "");
+  EXPECT_EQ(ErrorOf({.environment = {{"HA_TOKEN", "x"},
+                                     {"PATH", "/bin"},
+                                     {"TASKMANAGER_HOME", "/"},
+                                     {"WEIR_KAFKA_HOME", "/opt/kafka"}}}),
+            "");
   EXPECT_THAT(ErrorOf({.environment = {{"TASKMANAGER_MAX_INSTANCE", "3"}}}),
               HasSubstr("did you mean 'TASKMANAGER_MAX_INSTANCES'?"));
 }
