@@ -85,6 +85,13 @@ class Network:
             os.kill(holder, 9)
             os.waitpid(holder, 0)
 
+    def close(self):
+        _run("nft", "delete", "table", "ip", "faults")
+        for i in range(1, len(self.names) + 1):
+            _run("ip", "link", "del", f"w{i}")
+        for fd in self.fds.values():
+            os.close(fd)
+
     def namespace(self, name):
         return self.fds[name]
 

@@ -109,6 +109,8 @@ class World:
                 program.process.wait()
         self.cluster.stop()
         self.broker.kill()
+        if self.network is not None:
+            self.network.close()
 
     def _program(self, name):
         return self.build / "tests" / "faults" / f"faults_{name}"
