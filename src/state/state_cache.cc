@@ -28,7 +28,7 @@ bool StateCache::Get(const TableContext& context, uint16_t key_group, std::strin
 }
 
 void StateCache::MultiGet(const TableContext& context, std::span<const StoreKey> keys,
-                          const StateStore::Found& found) {
+                          const StoreFound& found) {
   counters_.reads += keys.size();
   ++counters_.multi_gets;
   ThrowIfFailed(context, store_->MultiGet(keys, found));

@@ -9,10 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "state/store.h"
+#include "state/store_key.h"
 
 namespace weir {
 
+class StateStore;
 struct TableContext;
 
 /// The tables' way to the store below, and the account of what the tables may hold. One per
@@ -31,7 +32,7 @@ class StateCache {
   bool Get(const TableContext& context, uint16_t key_group, std::string_view key,
            std::string& value);
   void MultiGet(const TableContext& context, std::span<const StoreKey> keys,
-                const StateStore::Found& found);
+                const StoreFound& found);
 
   /// visit(key, value) in order for the store's entries under the prefix until it returns false.
   void Scan(const TableContext& context, uint16_t key_group, std::string_view prefix,

@@ -12,15 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "state/snapshot_stream.h"
+#include "state/store_key.h"
 
 namespace weir {
-
-/// A key below the cache. Ordered by (state, key group, key bytes).
-struct StoreKey {
-  uint16_t state = 0;
-  uint16_t key_group = 0;
-  std::string_view key;
-};
 
 struct StoreEntry {
   uint16_t state = 0;
@@ -60,12 +54,10 @@ class StateStore {
   /// One key; false when it is absent.
   [[nodiscard]] virtual absl::StatusOr<bool> Get(const StoreKey& key, std::string* value) = 0;
 
-  /// A key's value, whose bytes live during the call; nullopt when the key is absent.
-  using Found = std::function<void(size_t index, std::optional<std::string_view> value)>;
   /// Many keys of one state, in any order, each at most once. Calls `found` for each of them, in
   /// the order of the store.
   [[nodiscard]] virtual absl::Status MultiGet(std::span<const StoreKey> keys,
-                                              const Found& found) = 0;
+                                              const StoreFound& found) = 0;
 
   /// Entries of the state and key group whose key begins with `prefix` and is not below `from`.
   virtual std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group,

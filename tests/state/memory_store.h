@@ -28,7 +28,7 @@ class MemoryStore final : public StateStore {
     return true;
   }
 
-  absl::Status MultiGet(std::span<const StoreKey> keys, const Found& found) override {
+  absl::Status MultiGet(std::span<const StoreKey> keys, const StoreFound& found) override {
     ++multi_gets;
     for (size_t i = 0; i < keys.size(); ++i) {
       const auto at = entries_.find({keys[i].state, keys[i].key_group, std::string(keys[i].key)});

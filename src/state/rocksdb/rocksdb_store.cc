@@ -242,7 +242,7 @@ absl::StatusOr<bool> RocksDbStore::Get(const StoreKey& key, std::string* value) 
 
 // In the order of the keys, which RocksDB needs: sorting numbers costs less than its own sort,
 // which compares bytes.
-absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const Found& found) {
+absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const StoreFound& found) {
   if (keys.empty()) return absl::OkStatus();
   const size_t n = keys.size();
   reads_.fetch_add(n, std::memory_order_relaxed);

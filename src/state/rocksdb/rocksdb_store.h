@@ -51,7 +51,7 @@ class RocksDbStore final : public StateStore {
 
   absl::Status OpenState(uint16_t state, const std::string& name) override;
   absl::StatusOr<bool> Get(const StoreKey& key, std::string* value) override;
-  absl::Status MultiGet(std::span<const StoreKey> keys, const Found& found) override;
+  absl::Status MultiGet(std::span<const StoreKey> keys, const StoreFound& found) override;
   std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group, std::string_view prefix,
                                   std::string_view from) override;
   absl::Status Apply(std::span<const StoreEntry> entries) override;
