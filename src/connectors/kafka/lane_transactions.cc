@@ -14,8 +14,9 @@ using P = TransactionPublisher;
 using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr milliseconds kSlice{500};       // how soon a blocked call notices that we stop
-constexpr milliseconds kRequest{10'000};  // metadata, offsets, admin
+constexpr milliseconds kSlice{500};         // how soon a blocked call notices that we stop
+constexpr milliseconds kRequest{10'000};    // metadata, offsets, admin
+constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open when we leave
 constexpr milliseconds kMetadataPause{50};
 constexpr int kQueueFullMs = 20;
 // Memory of a message in librdkafka's queues besides its payload, roughly.
@@ -222,6 +223,13 @@ LaneTransactions::LaneTransactions(const PublicationOptions& options, Setup setu
       log_(std::move(log)) {}
 
 LaneTransactions::~LaneTransactions() {
+  // An open transaction holds up every reader of its partitions, other lanes' readers of the
+  // markers among them, until its time is over. Whoever has taken our id by now has ended it; then
+  // this fails at once.
+  if (producer_ != nullptr && in_transaction_) {
+    const Owned<rd_kafka_error_t> ignored(
+        rd_kafka_abort_transaction(producer_.get(), static_cast<int>(kAbortAtEnd.count())));
+  }
   output_.reset();
   producer_.reset();
 }
@@ -293,6 +301,7 @@ P::Event LaneTransactions::InitProducer() {
 P::Event LaneTransactions::InitOne(const std::string& transactional_id) {
   output_.reset();
   producer_.reset();  // ends its connections: nothing of it can reach the broker after this
+  in_transaction_ = false;
   mapped_.clear();
   failed_delivery_.Clear();
   failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -442,6 +451,7 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   if (Owned<rd_kafka_error_t> error(rd_kafka_begin_transaction(producer_.get())); error) {
     return Outcome(error.get(), "beginning a transaction");
   }
+  in_transaction_ = true;
   for (const CheckpointId id : work.epochs) {
     mapped_.push_back(std::make_unique<EpochReader>(file_of(id)));
     if (WEIR_PLANTED_BUG("publish_twice")) (void)ProduceEpoch(*mapped_.back());
@@ -472,6 +482,7 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
     return rd_kafka_commit_transaction(producer_.get(), ms);
   }));
   if (error != nullptr) return Outcome(error.get(), "committing to topic " + options_.topic);
+  in_transaction_ = false;
   (void)WEIR_FAILPOINT("kafka.publish.committed");
   if (WEIR_FAILPOINT("kafka.publish.answer_lost")) return P::OutcomeUnknown{"failpoint"};
   mapped_.clear();

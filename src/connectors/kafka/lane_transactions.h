@@ -107,6 +107,7 @@ class LaneTransactions {
   std::vector<std::unique_ptr<EpochReader>> mapped_;
   Owned<rd_kafka_t> producer_;
   Owned<rd_kafka_topic_t> output_;
+  bool in_transaction_ = false;  // begun, and not known to have ended
   RefusedRecord failed_delivery_;
   rd_kafka_resp_err_t failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   std::string failed_record_;  // the one that librdkafka itself did not take

@@ -549,7 +549,7 @@ TEST_F(SinkTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
     options_.delivery = delivery;
     Subtask<std::string> working(options_, {.index = 0});
     working.Write({"a"});
-    ASSERT_TRUE(working.Checkpoint(1));
+    ASSERT_TRUE(working.Checkpoint(1)) << working.harness().log();
     broker_.Suspend();
     Subtask<std::string> starting(options_, {.index = 1});  // asks for the topic
     working.Write({"b"});
