@@ -122,7 +122,8 @@ class Run:
         world.drain(60)
         world.stop_job()
         self.judge = world.verify()
-        judged = {key: value for key, value in self.judge.items() if value not in (0, [], True)}
+        judged = {key: value for key, value in self.judge.items()
+                  if value is not True and value not in (0, [])}
         examples = judged.pop("examples", [])[:2]
         self.log(f"judged: {json.dumps(judged)}")
         if not self.judge["ok"] and self.judge["judged"]:
