@@ -1,8 +1,10 @@
 #include "api/args.h"
 
 #include <charconv>
+#include <set>
 
 #include "base/error.h"
+#include "base/nearest.h"
 
 namespace weir {
 namespace {
@@ -19,6 +21,11 @@ T ParseNumber(std::string_view key, const std::string& text) {
 }
 
 }  // namespace
+
+struct Args::Reads {
+  std::set<std::string, std::less<>> asked;
+  bool unread_allowed = false;
+};
 
 Args Args::Parse(const std::vector<std::string>& words) {
   Args args;
@@ -41,34 +48,87 @@ Args Args::Parse(const std::vector<std::string>& words) {
   return args;
 }
 
-bool Args::Has(std::string_view key) const { return values_.contains(key); }
+void Args::Asked(std::string_view key) const {
+  if (reads_ != nullptr) reads_->asked.emplace(key);
+}
+
+void Args::WatchReads() { reads_ = std::make_shared<Reads>(); }
+
+void Args::AllowUnread() const {
+  if (reads_ != nullptr) reads_->unread_allowed = true;
+}
+
+const std::map<std::string, std::string, std::less<>>& Args::all() const {
+  AllowUnread();
+  return values_;
+}
+
+std::string Args::Unread() const {
+  if (reads_ == nullptr || reads_->unread_allowed) return "";
+  // A name that was given and asked for is right where it is; another one is meant.
+  std::vector<std::string> absent;
+  std::string names;
+  for (const std::string& key : reads_->asked) {
+    if (!values_.contains(key)) absent.push_back(key);
+    names += (names.empty() ? "--" : ", --") + key;
+  }
+  std::string unread;
+  size_t count = 0;
+  for (const auto& [key, value] : values_) {
+    if (reads_->asked.contains(key)) continue;
+    unread += (count++ == 0 ? "--" : ", --") + key;
+    const std::string nearest = Nearest(key, absent);
+    if (!nearest.empty()) unread += " (did you mean --" + nearest + "?)";
+  }
+  if (count == 0) return "";
+  return "the job does not read the parameter" + std::string(count == 1 ? " " : "s ") + unread +
+         (names.empty() ? "; it reads none" : "; with these parameters it reads " + names);
+}
+
+bool Args::Has(std::string_view key) const {
+  Asked(key);
+  return values_.contains(key);
+}
 
 const std::string& Args::operator[](std::string_view key) const {
+  Asked(key);
   const auto it = values_.find(key);
   if (it == values_.end()) {
-    ThrowError(ErrorKind::kUser, "the job needs the parameter --" + std::string(key) +
-                                     "; give it after --, as in: weir run job.so -- --" +
-                                     std::string(key) + " VALUE");
+    // The given one that comes nearest and is not another one that the job reads.
+    std::vector<std::string> others;
+    for (const auto& [name, value] : values_) {
+      if (reads_ != nullptr && !reads_->asked.contains(name)) others.push_back(name);
+    }
+    const std::string nearest = Nearest(key, others);
+    ThrowError(ErrorKind::kUser,
+               "the job needs the parameter --" + std::string(key) +
+                   (nearest.empty() ? "; give it after --, as in: weir run job.so -- --" +
+                                          std::string(key) + " VALUE"
+                                    : "; --" + nearest + " was given: is it meant?"));
   }
   return it->second;
 }
 
 std::string Args::Get(std::string_view key, std::string fallback) const {
+  Asked(key);
   const auto it = values_.find(key);
   return it == values_.end() ? std::move(fallback) : it->second;
 }
 
 int64_t Args::GetInt(std::string_view key, int64_t fallback) const {
+  Asked(key);
   const auto it = values_.find(key);
   return it == values_.end() ? fallback : ParseNumber<int64_t>(key, it->second);
 }
 
 double Args::GetDouble(std::string_view key, double fallback) const {
+  Asked(key);
   const auto it = values_.find(key);
   return it == values_.end() ? fallback : ParseNumber<double>(key, it->second);
 }
 
 bool Args::GetBool(std::string_view key, bool fallback) const {
+  Asked(key);
   const auto it = values_.find(key);
   if (it == values_.end()) return fallback;
   if (it->second == "true" || it->second == "1" || it->second == "yes") return true;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,9 @@ namespace weir {
 ///
 /// A job function depends on its arguments alone, so that every process that runs it builds the
 /// same graph. Asking for a missing or malformed one throws weir::Error naming it.
+///
+/// A submission is refused when it gives a parameter that the job function has not asked for by the
+/// time it returns: nearly always a wrong name. Every function below that takes a key asks for it.
 class Args {
  public:
   Args() = default;
@@ -27,10 +31,26 @@ class Args {
   bool GetBool(std::string_view key, bool fallback) const;
   bool Has(std::string_view key) const;
 
-  const std::map<std::string, std::string, std::less<>>& all() const { return values_; }
+  /// Everything that was given; asks for all of it.
+  const std::map<std::string, std::string, std::less<>>& all() const;
+
+  /// For a job that is given parameters that are not its own, or reads some only while it runs: no
+  /// parameter is refused for not being asked for.
+  void AllowUnread() const;
+
+  /// Notes from now on what is asked for, on this object and its copies, for Unread(). For whoever
+  /// checks a submission: one thread, and not while the job runs.
+  void WatchReads();
+  /// The parameters that nobody asked for since WatchReads(), as one message that names each and
+  /// the nearest one asked for. Empty if there are none or AllowUnread() was called.
+  std::string Unread() const;
 
  private:
+  struct Reads;
+  void Asked(std::string_view key) const;
+
   std::map<std::string, std::string, std::less<>> values_;
+  std::shared_ptr<Reads> reads_;  ///< null: not watched
 };
 
 }  // namespace weir

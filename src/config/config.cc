@@ -16,7 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "config/keys.h"
 #include "config/later.h"
-#include "config/nearest.h"
+#include "base/nearest.h"
 
 namespace weir::config {
 namespace {

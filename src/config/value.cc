@@ -8,7 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "config/nearest.h"
+#include "base/nearest.h"
 
 namespace weir::config {
 namespace {

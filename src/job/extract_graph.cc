@@ -28,7 +28,12 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
                         const JobOverrides& overrides, bool validate) {
   ByteWriter out;
   try {
-    const JobGraph graph = JobLibrary::Load(library).BuildGraph(Args::Parse(arguments), overrides);
+    Args args = Args::Parse(arguments);
+    args.WatchReads();
+    const JobGraph graph = JobLibrary::Load(library).BuildGraph(args, overrides);
+    if (const std::string unread = args.Unread(); !unread.empty()) {
+      ThrowError(ErrorKind::kUser, unread);
+    }
     std::vector<std::string> warnings = graph.warnings;
     for (const JobVertex& vertex : graph.vertices) {
       for (const OperatorSpec& op : vertex.operators) {

@@ -17,6 +17,7 @@ struct ExtractedGraph {
 /// The graph of a job library that this process does not trust: runs the job function in two child
 /// processes, so that a crash or an endless loop in it harms nobody, and compares both results,
 /// because a graph that depends on more than the arguments could not be rebuilt by a TaskManager.
+/// Arguments that the job function did not ask for are refused (Args::AllowUnread).
 /// The first child also asks the sources and sinks whether they can work (broker there, topic
 /// there).
 ///

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "config/nearest.h"
-
 namespace weir::config {
 namespace {
 
@@ -47,15 +45,6 @@ TEST(Value, AWrongChoiceIsToldTheNearest) {
   const auto wrong = ReadChoice("memroy", {"rocksdb", "memory"});
   ASSERT_FALSE(wrong.ok());
   EXPECT_NE(wrong.status().message().find("did you mean 'memory'"), absl::string_view::npos);
-}
-
-TEST(Nearest, CountsEditsAndSwapsAndGivesUpWhenFar) {
-  EXPECT_EQ(EditDistance("port", "prot"), 1u);
-  EXPECT_EQ(EditDistance("", "abc"), 3u);
-  EXPECT_EQ(EditDistance("kitten", "sitting"), 3u);
-  EXPECT_EQ(Nearest("jobmanager.rcp-port", {"jobmanager.rpc-port", "taskmanager.rpc-port"}),
-            "jobmanager.rpc-port");
-  EXPECT_EQ(Nearest("colour", {"jobmanager.rpc-port"}), "");
 }
 
 }  // namespace

@@ -86,6 +86,17 @@ class Run(unittest.TestCase):
                          code=1)
         self.assertIn("row 50 is bad", self.cluster.stderr)
 
+    def test_parameters_that_the_job_does_not_read_are_refused_by_name(self):
+        before = self.cluster.json("list")
+        for how in ((), ("--in-process",), ("--detached",)):
+            self.cluster.run("run", JOB, *how, "--", "--cuont", "5", code=2)
+            self.assertIn("does not read the parameter --cuont (did you mean --count?)",
+                          self.cluster.stderr)
+        self.cluster.run("run", JOB, "--json", "--", "--cuont", "5", code=2)
+        refused = json.loads(self.cluster.stderr)
+        self.assertIn("--cuont", refused["error"])
+        self.assertEqual(self.cluster.json("list"), before)
+
     def test_what_does_not_exist_is_told(self):
         self.cluster.run("describe", "no-such-job", code=4)
         self.cluster.run("run", JOB, "--from-savepoint", "/no/such", "--", "--count", "1", code=4)

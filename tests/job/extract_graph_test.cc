@@ -39,6 +39,32 @@ TEST(ExtractGraph, NamesAMissingParameter) {
   EXPECT_THAT(Extract({}).status().ToString(), HasSubstr("--name"));
 }
 
+TEST(ExtractGraph, SaysWhichParameterIsPerhapsTheMissingOne) {
+  EXPECT_THAT(Extract({"--mode", "good", "--nmae", "n"}).status().ToString(),
+              HasSubstr("the job needs the parameter --name; --nmae was given: is it meant?"));
+}
+
+TEST(ExtractGraph, RefusesParametersThatTheJobDoesNotReadByNameWithTheNearest) {
+  const absl::Status refused =
+      Extract({"--name", "n", "--mdoe", "good", "--colour", "red"}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(
+      refused.ToString(),
+      HasSubstr("the job does not read the parameters --colour, --mdoe (did you mean --mode?)"
+                "; with these parameters it reads --mode, --name"));
+}
+
+TEST(ExtractGraph, AParameterThatIsReadOnlyBesideOthersIsRefusedWithoutThem) {
+  EXPECT_TRUE(Extract({"--name", "n", "--mode", "limited", "--limit", "2"}).ok());
+  EXPECT_THAT(Extract({"--name", "n", "--limit", "2"}).status().ToString(),
+              HasSubstr("does not read the parameter --limit"));
+}
+
+TEST(ExtractGraph, AJobMayAllowParametersThatItDoesNotRead) {
+  EXPECT_TRUE(Extract({"--name", "n", "--mode", "lenient", "--colour", "red"}).ok());
+  EXPECT_TRUE(Extract({"--name", "n", "--mode", "pass on", "--colour", "red"}).ok());
+}
+
 TEST(ExtractGraph, ReportsWhatTheJobFunctionThrew) {
   EXPECT_THAT(Extract({"--mode", "throw"}).status().ToString(), HasSubstr("price list"));
 }

@@ -12,6 +12,10 @@ WEIR_JOB(env, args) {
   if (mode == "crash") std::abort();
   if (mode == "throw") throw std::runtime_error("cannot read the price list");
   if (mode == "exit") std::exit(7);
+  if (mode == "lenient") args.AllowUnread();
+  if (mode == "pass on") env.settings().name = args.all().begin()->first;
+  if (mode == "limited")
+    env.settings().parallelism = static_cast<uint32_t>(args.GetInt("limit", 1));
   weir::Source<int> source;
   source.name = args["name"];
   weir::Sink<int> sink;

@@ -1,8 +1,8 @@
-#include "config/nearest.h"
+#include "base/nearest.h"
 
 #include <algorithm>
 
-namespace weir::config {
+namespace weir {
 
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> before(b.size() + 1), previous(b.size() + 1), row(b.size() + 1);
@@ -36,4 +36,4 @@ std::string Nearest(std::string_view text, const std::vector<std::string>& candi
   return found;
 }
 
-}  // namespace weir::config
+}  // namespace weir

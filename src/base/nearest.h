@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-namespace weir::config {
+namespace weir {
 
 /// Edits (insert, delete, replace, swap of neighbours) that turn one text into the other.
 size_t EditDistance(std::string_view a, std::string_view b);
@@ -13,4 +13,4 @@ size_t EditDistance(std::string_view a, std::string_view b);
 /// for its length. Empty: none is near.
 std::string Nearest(std::string_view text, const std::vector<std::string>& candidates);
 
-}  // namespace weir::config
+}  // namespace weir
