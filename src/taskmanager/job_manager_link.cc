@@ -141,6 +141,7 @@ JobManagerLink::JobManagerLink(const std::string& address, Events events)
     : impl_(std::make_unique<Impl>()) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // A JobManager comes back within milliseconds of its restart: look often.
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);

@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry(50);
 constexpr std::chrono::milliseconds kLastRetry(1000);
+constexpr std::chrono::seconds kTellAwayEvery(10);
 constexpr std::chrono::milliseconds kWatchInterval(500);
 constexpr int kExitStuck = 1;
 constexpr uint64_t kDefaultMemoryBytes = uint64_t{2} << 30;
@@ -234,12 +235,29 @@ void TaskManager::Register() {
   for (const proto::CrashReport& report : crash_reports_.reports) *r.add_crash_reports() = report;
   stream_ = link_->Open(std::move(first));
   last_heard_ = Clock::System().Monotonic();
+  // A name that is slow to resolve, or a host that accepts and says nothing, breaks no stream.
+  loop_->PostAfter(heartbeat_timeout_, [this, stream = stream_] {
+    if (stream != stream_ || registered_ || ending_) return;
+    TellAway("no answer yet");
+    link_->Close();  // OnBroken follows
+  });
+}
+
+void TaskManager::TellAway(const std::string& reason) {
+  const auto now = Clock::System().Monotonic();
+  if (told_away_.count() != 0 && now - told_away_ < kTellAwayEvery) return;
+  told_away_ = now;
+  log::Warn("the JobManager cannot be reached; trying on",
+            {{"job_manager", options_.job_manager}, {"reason", reason}});
 }
 
 void TaskManager::OnBroken(uint64_t stream, const std::string& reason) {
   if (stream != stream_ || ending_) return;
   if (registered_) {
     log::Warn("lost the JobManager; tasks keep running", {{"reason", reason}});
+    told_away_ = Clock::System().Monotonic();
+  } else {
+    TellAway(reason);
   }
   registered_ = false;
   ready_.store(false);

@@ -48,6 +48,7 @@ class TaskManager {
   void Register();
   void OnMessage(uint64_t stream, const proto::ToTaskManager& message);
   void OnBroken(uint64_t stream, const std::string& reason);
+  void TellAway(const std::string& reason);
   void OnRegistered(const proto::RegisterAck& ack);
   void OnRefused(const proto::RegisterRefused& refused);
   void OnDeploy(const proto::DeployJob& deploy);
@@ -101,6 +102,7 @@ class TaskManager {
   std::chrono::milliseconds heartbeat_timeout_{5000};
   std::chrono::milliseconds metrics_interval_{0};
   std::chrono::nanoseconds last_heard_{};
+  std::chrono::nanoseconds told_away_{};  // when the log last said that the JobManager is away
   uint64_t heard_sequence_ = 0;
   std::string loaded_artifact_;
   std::map<std::string, uint32_t> highest_attempt_;                // by job
