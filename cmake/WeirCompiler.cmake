@@ -24,7 +24,8 @@ add_compile_options(-Wall -Wextra -Wno-restrict -Werror -Wno-missing-field-initi
 
 set(WEIR_SANITIZE "" CACHE STRING "Sanitizers, comma-separated, for example address,undefined")
 if(WEIR_SANITIZE)
-  add_compile_options(-fsanitize=${WEIR_SANITIZE} -fno-omit-frame-pointer)
+  # Instrumented code makes g++ 12 see uninitialised members where there are none.
+  add_compile_options(-fsanitize=${WEIR_SANITIZE} -fno-omit-frame-pointer -Wno-maybe-uninitialized)
   add_link_options(-fsanitize=${WEIR_SANITIZE})
 endif()
 
