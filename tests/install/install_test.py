@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Installs the build, compiles a job in a project of its own against the package, and submits it.
+"""Installs the build, compiles a job and its operator test in a project of its own against the
+package, and runs both: the test, and the job in-process and on a cluster of the installed program.
 
     install_test.py BUILD_DIR
 """
+
+import collections
 
 import os
 import pathlib
@@ -12,6 +15,11 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+from cluster import Cluster  # noqa: E402  (needs the path above)
+
+COUNT = 700
 
 
 def run(*command, code=0, env=None):
@@ -27,6 +35,18 @@ def run(*command, code=0, env=None):
 def expect(text, what):
     if what not in text:
         sys.exit(f"expected {what!r} in:\n{text}")
+
+
+def expect_rows(text, how):
+    """Each order of tests/install/project/shop.cc must have raised its customer's total once."""
+    totals = collections.defaultdict(list)
+    for line in text.splitlines():
+        customer, total = line.removeprefix("spent> ").split()
+        totals[customer].append(int(total))
+    orders = {customer: sorted(after - before for before, after in zip([0, *t], t))
+              for customer, t in totals.items()}
+    if orders != {f"customer-{c}": list(range(c, COUNT, 7)) for c in range(7)}:
+        sys.exit(f"the job gives other rows {how}:\n{text[-2000:]}")
 
 
 def main():
@@ -54,6 +74,19 @@ def main():
         for library in ("absl::", "grpc::", "google::protobuf", "rocksdb::", "spdlog::"):
             if library in undefined:
                 sys.exit(f"the job library needs {library}, so public headers let it through")
+
+        tested = run("ctest", "--test-dir", temp / "build", "--verbose")
+        expect(tested, "[  PASSED  ] 2 tests")
+        job_args = ("-p", "2", "--", "--count", str(COUNT))
+        with Cluster(weir, "-t", "2", "-s", "2", directory=str(temp / "cluster")) as cluster:
+            expect_rows(cluster.run("run", "--in-process", job, *job_args), "in-process")
+            if cluster.json("list"):
+                sys.exit("run --in-process has gone to the cluster")
+            expect_rows(cluster.run("run", job, *job_args), "on a cluster")
+            if [row["state"] for row in cluster.json("list")] != ["FINISHED"]:
+                sys.exit(f"not one finished job: {cluster.json('list')}")
+            if (code := cluster.stop()) != 0:
+                sys.exit(f"weir local ended with {code}")
 
 
 if __name__ == "__main__":
