@@ -4,6 +4,9 @@
 #
 # DEMO_ARGS  arguments of the job, for example "--rate 500000" (examples/hot_items)
 #
+# Ends with 0 after Ctrl-C, with 130 if that came before the job ran, with 1 if the cluster ended by
+# itself, else as `weir run` does (docs/cli.md).
+#
 # Job and cluster get process groups of their own, so that one Ctrl-C reaches this script alone and
 # it can end them in order; should the script itself be killed, the kernel ends them for it.
 set -euo pipefail
