@@ -125,6 +125,10 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   }
   options.network_buffers = static_cast<uint32_t>(o.network.buffers);
   options.network_buffer_bytes = static_cast<uint32_t>(o.network.buffer_size);
+  options.rocksdb = {.write_buffer_bytes = static_cast<uint64_t>(o.rocksdb.write_buffer_size),
+                     .block_bytes = static_cast<uint64_t>(o.rocksdb.block_size),
+                     .bloom_bits_per_key = static_cast<double>(o.rocksdb.bloom_bits)};
+  options.rocksdb_bytes = static_cast<uint64_t>(o.rocksdb.cache_size);
   if (!o.taskmanager.dir.empty()) {
     options.directory = absl::StrCat(o.taskmanager.dir, "/", options.id);
   }

@@ -213,6 +213,21 @@ std::vector<Key> MakeKeys() {
   t.Choice("state.backend", WEIR_FIELD(run.state_backend), {"job", "rocksdb", "memory"},
            "State backend of `weir run` without --state-backend; job: as the job says.");
 
+  t.Section("RocksDB");
+  t.Size("state.rocksdb.write-buffer-size", WEIR_FIELD(rocksdb.write_buffer_size), 64 << 10,
+         int64_t{1} << 32, "Changes that one state gathers in memory before they become a file.")
+      .environment.push_back("ROCKSDB_WRITE_BUFFER_SIZE");
+  t.Size("state.rocksdb.block-size", WEIR_FIELD(rocksdb.block_size), 1 << 10, 16 << 20,
+         "What is read from the disk, and cached, at once.")
+      .environment.push_back("ROCKSDB_BLOCK_SIZE");
+  t.Size("state.rocksdb.cache-size", WEIR_FIELD(rocksdb.cache_size), 0, int64_t{1} << 44,
+         "Memory of all RocksDB stores of a TaskManager together: blocks, indexes, filters, and "
+         "write buffers. 0: an eighth of taskmanager.memory.")
+      .environment.push_back("ROCKSDB_CACHE_SIZE");
+  t.Integer("state.rocksdb.bloom-bits", WEIR_FIELD(rocksdb.bloom_bits), 0, 32,
+            "Bits of the Bloom filters for each key; 0: none.")
+      .environment.push_back("ROCKSDB_BLOOM_FILTER_BITS_PER_KEY");
+
   t.Section("Metrics");
   t.Bool("metrics.enabled", WEIR_FIELD(metrics.enabled), "Serve /metrics and /health over HTTP.");
   t.Port("metrics.port", WEIR_FIELD(metrics.port), "Port of /metrics and /health.");

@@ -57,6 +57,14 @@ struct RunSection {
   std::string state_backend = "job";
 };
 
+/// Of the RocksDB stores of a TaskManager.
+struct RocksDbSection {
+  int64_t write_buffer_size = 32 << 20;
+  int64_t block_size = 4 << 10;
+  int64_t cache_size = 0;
+  int64_t bloom_bits = 10;
+};
+
 struct MetricsSection {
   bool enabled = true;
   int64_t port = 9249;
@@ -85,6 +93,7 @@ struct Options {
   NetworkSection network;
   CheckpointSection checkpoint;
   RunSection run;
+  RocksDbSection rocksdb;
   MetricsSection metrics;
   LogSection log;
   SecuritySection security;

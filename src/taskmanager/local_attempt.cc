@@ -107,6 +107,7 @@ void LocalAttempt::Start() {
         PrepareAttempt({.artifacts = env_.artifacts,
                         .fetch_artifact = env_.fetch_artifact,
                         .rocksdb = env_.rocksdb,
+                        .tuning = env_.rocksdb_tuning,
                         .deploy = &deploy_,
                         .local = &local_,
                         .directory = directory_,

@@ -46,6 +46,7 @@ struct AttemptEnvironment {
   std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
   /// What all stores of the process share; made at the first call. I/O thread.
   std::function<RocksDbResources*()> rocksdb;
+  RocksDbTuning rocksdb_tuning;
   /// When an attempt has gone: memory that only it used goes back to the system. I/O thread.
   std::function<void()> give_back_memory;
   /// For the tables in front of the stores of one attempt.

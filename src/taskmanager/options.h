@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "state/rocksdb/rocksdb_tuning.h"
+
 namespace weir {
 
 /// What a TaskManager process is told. Filled from the configuration in main; sizes are bytes.
@@ -24,6 +26,9 @@ struct TaskManagerOptions {
   uint64_t memory_bytes = 0;
   uint32_t network_buffers = 2048;
   uint32_t network_buffer_bytes = 64 << 10;
+  RocksDbTuning rocksdb;
+  /// Of all RocksDB stores together; 0: the plan's share.
+  uint64_t rocksdb_bytes = 0;
   /// Working files: artifacts, open epochs, local state. Swept of dead incarnations at the start.
   std::string directory;
   std::string log_file;  ///< for ReadLog; empty: none

@@ -34,6 +34,7 @@ absl::Status OpenStores(const Preparation& what, PreparedAttempt& prepared) {
       if (!vertex.operators[op].node.keyed) continue;
       RocksDbStoreOptions options;
       options.directory = OperatorDirectory(what.directory, subtask, op) + "/rocksdb";
+      options.tuning = what.tuning;
       std::error_code ignored;
       std::filesystem::create_directories(OperatorDirectory(what.directory, subtask, op), ignored);
       auto store = RocksDbStore::Open(what.rocksdb(), std::move(options));

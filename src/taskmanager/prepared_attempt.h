@@ -14,6 +14,7 @@
 #include "proto/control.pb.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/rocksdb/rocksdb_resources.h"
+#include "state/rocksdb/rocksdb_tuning.h"
 #include "state/store.h"
 #include "taskmanager/artifacts.h"
 #include "taskmanager/restore.h"
@@ -35,6 +36,7 @@ struct Preparation {
   Artifacts* artifacts = nullptr;
   std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
   std::function<RocksDbResources*()> rocksdb;
+  RocksDbTuning tuning;  ///< of each store
   const proto::DeployJob* deploy = nullptr;
   const std::set<SubtaskId>* local = nullptr;  ///< the subtasks that run here
   std::string directory;                       ///< of the attempt's files

@@ -493,7 +493,10 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
     // threshold.
     malloc_trim(0);
   };
-  env.rocksdb = [this, state_bytes] { return SharedRocksDb(state_bytes / 4); };
+  env.rocksdb_tuning = options_.rocksdb;
+  env.rocksdb = [this, state_bytes] {
+    return SharedRocksDb(options_.rocksdb_bytes != 0 ? options_.rocksdb_bytes : state_bytes / 4);
+  };
   env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
   const std::string job = deploy.attempt().job_id();
   log::Info("deploying",

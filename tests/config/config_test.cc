@@ -109,6 +109,24 @@ TEST_F(ConfigTest, TheNamesOfOtherDeploymentsAreHonoured) {
   EXPECT_EQ(config->options().taskmanager.max_instances, 50);
 }
 
+TEST_F(ConfigTest, RocksDbIsTunedByOurNamesAndByTheOthers) {
+  const auto ours = Config::Load({.overrides = {{"state.rocksdb.write-buffer-size", "64mb"},
+                                                {"state.rocksdb.block-size", "64kb"},
+                                                {"state.rocksdb.cache-size", "256mb"},
+                                                {"state.rocksdb.bloom-bits", "12"}}});
+  const auto theirs = Config::Load({.environment = {{"ROCKSDB_WRITE_BUFFER_SIZE", "67108864"},
+                                                    {"ROCKSDB_BLOCK_SIZE", "65536"},
+                                                    {"ROCKSDB_CACHE_SIZE", "268435456"},
+                                                    {"ROCKSDB_BLOOM_FILTER_BITS_PER_KEY", "12"}}});
+  for (const auto& config : {ours, theirs}) {
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->options().rocksdb.write_buffer_size, 64 << 20);
+    EXPECT_EQ(config->options().rocksdb.block_size, 64 << 10);
+    EXPECT_EQ(config->options().rocksdb.cache_size, 256 << 20);
+    EXPECT_EQ(config->options().rocksdb.bloom_bits, 12);
+  }
+}
+
 TEST_F(ConfigTest, OurOwnNameWinsOverAnotherSystems) {
   const auto config = Config::Load(
       {.environment = {{"ROCKSDB_DATA_DIR", "/theirs"}, {"WEIR_TASKMANAGER_DIR", "/ours"}}});

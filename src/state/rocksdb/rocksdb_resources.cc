@@ -39,9 +39,7 @@ RocksDbResources::RocksDbResources(const Options& options)
       env_(UnsyncedEnv()),
       cache_(NewCache(options.memory_bytes)),
       write_buffers_(std::make_shared<rocksdb::WriteBufferManager>(
-          static_cast<size_t>(static_cast<double>(options.memory_bytes) *
-                              options.write_buffer_share),
-          cache_)),
+          options.memtable_bytes != 0 ? options.memtable_bytes : options.memory_bytes / 4, cache_)),
       statistics_(NewStatistics()) {
   env_->SetBackgroundThreads(background_threads_, rocksdb::Env::Priority::LOW);
   env_->SetBackgroundThreads(1, rocksdb::Env::Priority::HIGH);

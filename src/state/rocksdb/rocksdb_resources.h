@@ -24,8 +24,9 @@ class RocksDbResources {
     /// For everything RocksDB keeps in memory: blocks, indexes, filters and memtables, of all
     /// stores together.
     uint64_t memory_bytes = uint64_t{256} << 20;
-    /// The part of it that memtables may take.
-    double write_buffer_share = 0.25;
+    /// The part of it that memtables may take: beyond it one of them goes to the disk, full or not.
+    /// 0: a quarter.
+    uint64_t memtable_bytes = 0;
     /// Flushes and compactions at once, of all stores together.
     int background_threads = 2;
   };

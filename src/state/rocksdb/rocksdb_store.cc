@@ -145,11 +145,13 @@ RocksDbStore::~RocksDbStore() {
 rocksdb::ColumnFamilyOptions RocksDbStore::StateOptions() const {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = resources_->cache();
-  table.block_size = options_.block_bytes;
+  table.block_size = options_.tuning.block_bytes;
   table.cache_index_and_filter_blocks = true;
   table.cache_index_and_filter_blocks_with_high_priority = true;
   table.pin_l0_filter_and_index_blocks_in_cache = true;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(options_.bloom_bits_per_key));
+  if (options_.tuning.bloom_bits_per_key > 0) {
+    table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(options_.tuning.bloom_bits_per_key));
+  }
   table.whole_key_filtering = true;
   table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
   table.data_block_hash_table_util_ratio = 0.75;
@@ -158,7 +160,7 @@ rocksdb::ColumnFamilyOptions RocksDbStore::StateOptions() const {
   rocksdb::ColumnFamilyOptions state;
   state.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   state.compression = rocksdb::kNoCompression;
-  state.write_buffer_size = options_.write_buffer_bytes;
+  state.write_buffer_size = options_.tuning.write_buffer_bytes;
   state.max_write_buffer_number = options_.write_buffers;
   state.level_compaction_dynamic_level_bytes = true;
   state.target_file_size_base = options_.target_file_bytes;

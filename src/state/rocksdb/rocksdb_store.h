@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "state/rocksdb/rocksdb_tuning.h"
 #include "state/store.h"
 
 namespace rocksdb {
@@ -29,11 +30,8 @@ class RocksDbResources;
 struct RocksDbStoreOptions {
   /// Must not exist or be empty. Removed with the store.
   std::string directory;
-  /// Of one memtable of one state.
-  uint64_t write_buffer_bytes = uint64_t{32} << 20;
+  RocksDbTuning tuning;
   int write_buffers = 4;
-  uint64_t block_bytes = 4096;
-  double bloom_bits_per_key = 10;
   uint64_t target_file_bytes = uint64_t{64} << 20;
   /// An Apply of at least so many bytes becomes files that are ingested; a smaller one goes
   /// through the memtable, so that checkpoints of little change do not make many tiny files.

@@ -16,6 +16,7 @@ namespace weir {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 // Small changes go through the memtable, large ones are ingested; what is read must not differ.
 class RocksDbStoreTest : public StoreFixture, public testing::WithParamInterface<uint64_t> {
@@ -229,6 +230,43 @@ TEST_F(RocksDbStoreOnDiskTest, StateLargerThanTheMemoryBudgetIsReadWhileItChange
       EXPECT_LT(value, 24e6);
     }
   }
+}
+
+// What RocksDB says that it runs with: it writes that down beside its files.
+std::string WrittenOptions(const std::string& directory) {
+  std::string newest;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::string path = entry.path();
+    if (entry.path().filename().string().starts_with("OPTIONS-")) newest = std::max(newest, path);
+  }
+  std::ifstream in(newest);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class RocksDbTuningTest : public StoreFixture {
+ protected:
+  std::string OptionsOf(RocksDbTuning tuning) {
+    const std::string directory = NewDirectory();
+    auto store = RocksDbStore::Open(&resources_, {.directory = directory, .tuning = tuning});
+    EXPECT_TRUE(store.ok()) << store.status();
+    EXPECT_TRUE((*store)->OpenState(0, "counts").ok());
+    const std::string all = WrittenOptions(directory + "/db");
+    const size_t state = all.find("[CFOptions \"counts\"]");
+    EXPECT_NE(state, std::string::npos) << all;
+    return all.substr(std::min(state, all.size()));
+  }
+};
+
+TEST_F(RocksDbTuningTest, WhatIsSetReachesRocksDb) {
+  const std::string set = OptionsOf(
+      {.write_buffer_bytes = 64 << 20, .block_bytes = 64 << 10, .bloom_bits_per_key = 12});
+  EXPECT_THAT(set, HasSubstr("write_buffer_size=67108864"));
+  EXPECT_THAT(set, HasSubstr("block_size=65536"));
+  EXPECT_THAT(set, HasSubstr("filter_policy=bloomfilter:12:false"));
+}
+
+TEST_F(RocksDbTuningTest, WithoutBitsThereAreNoFilters) {
+  EXPECT_THAT(OptionsOf({.bloom_bits_per_key = 0}), HasSubstr("filter_policy=nullptr"));
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ class StoreFixture : public testing::Test {
 
   std::unique_ptr<RocksDbStore> NewStore(uint64_t ingest_from = 1 << 20) {
     auto store = RocksDbStore::Open(&resources_, {.directory = NewDirectory(),
-                                                  .write_buffer_bytes = 1 << 20,
+                                                  .tuning = {.write_buffer_bytes = 1 << 20},
                                                   .target_file_bytes = 1 << 20,
                                                   .ingest_from_bytes = ingest_from});
     EXPECT_TRUE(store.ok()) << store.status();

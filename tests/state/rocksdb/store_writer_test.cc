@@ -220,7 +220,7 @@ class CachedStateTest : public StoreFixture {
 
   std::unique_ptr<RocksDbStore> EmptyStore() {
     return *RocksDbStore::Open(&resources_, {.directory = NewDirectory(),
-                                             .write_buffer_bytes = 1 << 20,
+                                             .tuning = {.write_buffer_bytes = 1 << 20},
                                              .ingest_from_bytes = 32 << 10});
   }
 };
