@@ -102,7 +102,8 @@ absl::Status JobStorage::CheckNewest(const CheckpointLog& log) const {
       "checkpoint ", record_.last_checkpoint_id(), " was complete, but its manifest is missing in ",
       record_.checkpoint_directory(), "/log, where ",
       newest == 0 ? "there is none" : absl::StrCat("the newest is of checkpoint ", newest),
-      "; an older checkpoint is used only if asked for, by weir run --from-savepoint"));
+      "; an older checkpoint is used only if asked for, by weir run --from-savepoint "
+      ".../log/SLOT"));
 }
 
 void JobStorage::NoteNewest() {
@@ -226,8 +227,8 @@ CheckpointEvent JobStorage::Reserve(CheckpointId limit) {
 }
 
 void JobStorage::Prune() {
-  NoteNewest();
   absl::StatusOr<GarbageReport> report = garbage_->AfterCommit();
+  NoteNewest();
   const std::chrono::nanoseconds now = leadership_.clock->Monotonic();
   if (report.ok() && (!last_sweep_ || now - *last_sweep_ > kSweepEvery)) {
     last_sweep_ = now;

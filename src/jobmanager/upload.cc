@@ -1,6 +1,7 @@
 #include "jobmanager/upload.h"
 
 #include <atomic>
+#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -28,6 +29,17 @@ std::string RandomHex() {
 std::string NextStrand() {
   static std::atomic<uint64_t> next{0};
   return absl::StrCat("submit/", next.fetch_add(1));
+}
+
+/// Of DIR/log/SLOT, one certain checkpoint of a job: leaves DIR, gives log/SLOT. Else empty.
+std::string OneManifest(std::string* path) {
+  const std::filesystem::path file(*path);
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error) || file.parent_path().filename() != "log") {
+    return "";
+  }
+  *path = file.parent_path().parent_path().string();
+  return "log/" + file.filename().string();
 }
 
 }  // namespace
@@ -131,21 +143,27 @@ absl::Status SubmissionUpload::TakeHeader(const proto::SubmitJobHeader& header) 
 }
 
 absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& header) {
-  const std::string& path = header.savepoint_path();
+  std::string path = header.savepoint_path();
+  std::string manifest_path = OneManifest(&path);
   if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return s;
   absl::StatusOr<SavepointClaims::Claim> claim = surroundings_.savepoints->ToRestore(path);
   if (!claim.ok()) return claim.status();
   savepoint_ = *std::move(claim);
   const auto storage = DirectoryStorage::OpenExisting(path);
   if (!storage.ok()) return storage.status();
-  const auto contents = ReadCheckpointLog(**storage);
-  if (!contents.ok()) return contents.status();
-  const auto newest = contents->FindRestorable(RestorePolicy::kNewest);
-  if (!newest.ok()) return newest.status();
-  if (*newest == nullptr) {
-    return absl::NotFoundError(absl::StrCat("there is no savepoint or checkpoint in ", path));
+  if (manifest_path.empty()) {
+    const auto contents = ReadCheckpointLog(**storage);
+    if (!contents.ok()) return contents.status();
+    const auto newest = contents->FindRestorable(RestorePolicy::kNewest);
+    if (!newest.ok()) return newest.status();
+    if (*newest == nullptr) {
+      return absl::NotFoundError(absl::StrCat("there is no savepoint or checkpoint in ", path));
+    }
+    manifest_path = (*newest)->path;
   }
-  const proto::Manifest& manifest = (*newest)->entry.manifest();
+  const absl::StatusOr<proto::Manifest> read = ReadManifest(**storage, manifest_path);
+  if (!read.ok()) return read.status();
+  const proto::Manifest& manifest = *read;
   // Sizes alone: reading everything is for the TaskManagers that restore it.
   if (absl::Status s = CheckFilesPresent(**storage, manifest); !s.ok()) {
     // The savepoint is there; it is one of its files that is not.
@@ -164,7 +182,7 @@ absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& head
   proto::RestoreFrom* restore = record_->mutable_initial_restore();
   restore->set_checkpoint_id(manifest.checkpoint_id());
   restore->set_directory(path);
-  restore->set_manifest_path((*newest)->path);
+  restore->set_manifest_path(manifest_path);
   restore->set_is_savepoint(true);
   restore->set_allow_non_restored_state(header.allow_non_restored_state());
   return absl::OkStatus();

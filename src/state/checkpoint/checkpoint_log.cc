@@ -12,12 +12,13 @@ namespace weir {
 namespace {
 
 constexpr char kFolder[] = "log";
+constexpr char kNotesFolder[] = "newest";
 constexpr int kTries = 100;
 
 // log/00000000000000000042 -> 42; 0 if it has another form.
-uint64_t SlotOfPath(const std::string& path) {
+uint64_t SlotOfPath(const std::string& path, const std::string& folder = kFolder) {
   uint64_t slot = 0;
-  const size_t name = sizeof kFolder;  // behind the slash
+  const size_t name = folder.size() + 1;  // behind the slash
   if (path.size() != name + 20) return 0;
   const char* end = path.data() + path.size();
   const auto [at, error] = std::from_chars(path.data() + name, end, slot);
@@ -49,10 +50,26 @@ absl::StatusOr<proto::LogEntry> ReadEntry(CheckpointStorage& storage, const std:
 
 std::string CheckpointLogPath(uint64_t slot) { return absl::StrFormat("%s/%020d", kFolder, slot); }
 
+absl::Status DeleteNotesOfNewest(CheckpointStorage& storage) {
+  const absl::StatusOr<std::vector<StoredFile>> notes = storage.List(kNotesFolder);
+  if (!notes.ok()) return notes.status();
+  for (const StoredFile& note : *notes) {
+    if (absl::Status s = storage.Delete(note.path); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<CheckpointLogContents> ReadCheckpointLog(CheckpointStorage& storage) {
+  CheckpointLogContents contents;
+  contents.where = storage.Describe();
+  // Before the log: what is noted by now is in a log that is listed later, or something newer is.
+  const absl::StatusOr<std::vector<StoredFile>> notes = storage.List(kNotesFolder);
+  if (!notes.ok()) return notes.status();
+  for (const StoredFile& note : *notes) {
+    contents.noted_slot = std::max(contents.noted_slot, SlotOfPath(note.path, kNotesFolder));
+  }
   const absl::StatusOr<std::vector<StoredFile>> files = storage.List(kFolder);
   if (!files.ok()) return files.status();
-  CheckpointLogContents contents;
   uint64_t ids_used = 0;
   uint64_t unreadable = 0;
   for (const StoredFile& file : *files) {
@@ -87,18 +104,34 @@ absl::StatusOr<CheckpointLogContents> ReadCheckpointLog(CheckpointStorage& stora
 absl::StatusOr<const CheckpointLogEntry*> CheckpointLogContents::FindRestorable(
     RestorePolicy policy) const {
   const CheckpointLogEntry* unreadable = nullptr;
-  for (auto it = entries.rbegin(); it != entries.rend(); ++it) {
-    if (it->is_checkpoint()) return &*it;
+  const CheckpointLogEntry* found = nullptr;
+  for (auto it = entries.rbegin(); it != entries.rend() && found == nullptr; ++it) {
+    if (it->is_checkpoint()) found = &*it;
     if (it->status.ok()) continue;
     if (unreadable == nullptr) unreadable = &*it;
     if (policy == RestorePolicy::kNewest) break;
   }
-  if (unreadable == nullptr) return nullptr;
+  const bool gone = unreadable == nullptr && (found == nullptr ? 0 : found->slot) < noted_slot;
+  if (gone && policy == RestorePolicy::kNewest) {
+    return absl::DataLossError(absl::StrCat(
+        "the checkpoint ", CheckpointLogPath(noted_slot),
+        " was complete, but its manifest is missing"
+        " in ",
+        where, ", where ",
+        found == nullptr
+            ? "there is no other"
+            : absl::StrCat("the newest is ", found->path,
+                           "; an older checkpoint is used only if asked for, by naming "
+                           "its manifest: --from-savepoint .../",
+                           found->path)));
+  }
+  if (found != nullptr || unreadable == nullptr) return found;
   return absl::Status(
       unreadable->status.code(),
       absl::StrCat(unreadable->status.message(), policy == RestorePolicy::kNewest
                                                      ? "; an older checkpoint is used only if "
-                                                       "asked for"
+                                                       "asked for, by naming its manifest: "
+                                                       "--from-savepoint .../log/SLOT"
                                                      : "; nor can any older checkpoint be read"));
 }
 
@@ -126,6 +159,7 @@ absl::StatusOr<std::unique_ptr<CheckpointLog>> CheckpointLog::TakeOver(
     if (!restorable.ok()) return restorable.status();
     log->holder_ = holder;
     log->next_slot_ = found->next_slot;
+    log->noted_slot_ = found->noted_slot;
     log->first_id_ = found->next_checkpoint_id;
     log->id_limit_ = log->first_id_;
     log->found_ = *std::move(found);
@@ -267,7 +301,22 @@ absl::Status CheckpointLog::Commit(const proto::Manifest& manifest) {
 }
 
 absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::Retain(uint32_t count) {
-  return DropAllBut(std::max(count, 1u));
+  const uint32_t kept = std::max(count, 1u);
+  if (fenced_.ok() && kept > 1 && checkpoints_.size() > 1) NoteNewest();
+  return DropAllBut(kept);
+}
+
+void CheckpointLog::NoteNewest() {
+  const uint64_t slot = checkpoints_.back().slot;
+  if (slot == noted_slot_) return;
+  const auto path = [](uint64_t of) { return absl::StrFormat("%s/%020d", kNotesFolder, of); };
+  // One that fails is no reason to keep old checkpoints, on a full disk least of all: the next one
+  // is noted again.
+  const absl::Status noted =
+      storage_.CreateIfAbsent(path(slot), absl::StrCat(CheckpointLogPath(slot), " was complete\n"));
+  if (!noted.ok() && !absl::IsAlreadyExists(noted)) return;
+  const uint64_t before = std::exchange(noted_slot_, slot);
+  if (before != 0) (void)storage_.Delete(path(before));
 }
 
 absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAll() {
@@ -289,6 +338,10 @@ absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAllBut(size_t co
     if (SlotOfPath(file.path) < foreign) continue;
     const absl::StatusOr<proto::LogEntry> other = ReadEntry(storage_, file.path);
     return other.ok() ? FencedBy(*other) : other.status();
+  }
+  if (count == 0) {
+    if (absl::Status s = DeleteNotesOfNewest(storage_); !s.ok()) return s;
+    noted_slot_ = 0;
   }
   // Oldest first: a crash in between leaves the newest.
   while (checkpoints_.size() > count) {

@@ -40,6 +40,12 @@ struct CheckpointLogContents {
   /// By slot, oldest first. Slots of deleted manifests are missing.
   std::vector<CheckpointLogEntry> entries;
 
+  /// The slot of a checkpoint that was complete, and than which only newer ones may be the newest;
+  /// 0 if nothing says so.
+  uint64_t noted_slot = 0;
+  /// Whose log it is, for messages.
+  std::string where;
+
   /// The slot after the last one taken.
   uint64_t next_slot = 1;
   LeaderEpoch highest_epoch;
@@ -47,7 +53,7 @@ struct CheckpointLogContents {
   CheckpointId next_checkpoint_id{1};
 
   /// The checkpoint to restore, null if there is none yet. An error when the policy forbids to
-  /// pass over an entry that cannot be read, or when none can.
+  /// pass over an entry that cannot be read or has gone, or when none can be read.
   absl::StatusOr<const CheckpointLogEntry*> FindRestorable(RestorePolicy policy) const;
 };
 
@@ -62,6 +68,11 @@ absl::StatusOr<CheckpointLogContents> ReadCheckpointLog(CheckpointStorage& stora
 /// the predecessor loses, however late it wakes up. No check precedes a write, so nothing can slip
 /// in between. Entries of leaders are never deleted (they are small and one per start), so that a
 /// slot a predecessor could still aim at never becomes free again.
+///
+/// `newest/<slot>` beside it is a note, not a pointer: that the checkpoint in this slot was
+/// complete. Nothing is found by it; it only tells that a newer checkpoint than those in the log
+/// has gone, by mistake or with a disk. Written once the checkpoint stands, where an older one
+/// stays beside it.
 ///
 /// Owned by the leader's checkpoint thread; blocks; not thread-safe.
 class CheckpointLog {
@@ -104,7 +115,8 @@ class CheckpointLog {
   const std::vector<proto::Manifest>& in_doubt() const { return in_doubt_; }
 
   /// Deletes all manifests but the newest `count` (at least 1), durably, and returns them. Their
-  /// files stay (GarbageCollector). Deletes nothing if another leader was here.
+  /// files stay (GarbageCollector). Deletes nothing if another leader was here. Notes the newest
+  /// one if older ones stay.
   absl::StatusOr<std::vector<proto::Manifest>> Retain(uint32_t count);
 
   /// The same for all of them: the job is over and leaves nothing to restore.
@@ -124,6 +136,7 @@ class CheckpointLog {
   absl::Status Resolve(const std::string& bytes);
   absl::Status AppendLeader(uint64_t end_id);
   absl::StatusOr<std::vector<proto::Manifest>> DropAllBut(size_t count);
+  void NoteNewest();
   absl::Status FencedBy(const proto::LogEntry& other);
   /// The slot is ours and holds this manifest.
   void Committed(const proto::Manifest& manifest);
@@ -139,10 +152,14 @@ class CheckpointLog {
   CheckpointId last_id_{0};
   std::vector<CheckpointLogEntry> checkpoints_;
   std::vector<proto::Manifest> in_doubt_;
+  uint64_t noted_slot_ = 0;
   absl::Status fenced_;
 };
 
 /// log/00000000000000000042
 std::string CheckpointLogPath(uint64_t slot);
+
+/// Deletes the notes of newest checkpoints; before the last manifest goes.
+[[nodiscard]] absl::Status DeleteNotesOfNewest(CheckpointStorage& storage);
 
 }  // namespace weir

@@ -82,6 +82,7 @@ absl::Status DisposeSavepoint(CheckpointStorage& storage) {
     if (!data.ok()) return data.status();
     for (const StoredFile& file : *data) files.insert(file.path);
   }
+  if (absl::Status s = DeleteNotesOfNewest(storage); !s.ok()) return s;
   for (const bool leaders : {false, true}) {
     for (const CheckpointLogEntry& e : contents->entries) {
       if (e.is_checkpoint() == leaders) continue;

@@ -302,6 +302,65 @@ TEST_F(CheckpointLogTest, AnUnreadableNewestCheckpointIsNamedAndPassedOverOnlyBy
   EXPECT_TRUE(TakeOver(3).ok()) << "a newer readable one: the damaged one no longer matters";
 }
 
+TEST_F(CheckpointLogTest, ANewestCheckpointThatHasGoneIsMissedAndNamed) {
+  std::string newest, older;
+  {
+    const auto log = *TakeOver(1);
+    for (uint64_t id = 1; id <= 4; ++id) {
+      ASSERT_TRUE(log->Commit(MakeManifest(id, 1, {})).ok());
+      ASSERT_TRUE(log->Retain(2).ok());
+    }
+    newest = log->checkpoints().back().path;
+    older = log->checkpoints().front().path;
+  }
+  EXPECT_TRUE(ReadCheckpointLog(*storage_)->FindRestorable(RestorePolicy::kNewest).ok());
+  ASSERT_TRUE(storage_->Delete(newest).ok());
+  const absl::Status refused = TakeOver(2).status();
+  EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+  for (const std::string& named : {newest, older, storage_->Describe()}) {
+    EXPECT_THAT(std::string(refused.message()), HasSubstr(named));
+  }
+  ASSERT_TRUE(TakeOver(2, RestorePolicy::kNewestReadable).ok());
+  ASSERT_TRUE(storage_->Delete(older).ok());
+  EXPECT_TRUE(absl::IsDataLoss(TakeOver(3).status())) << "nor does it start from nothing";
+}
+
+TEST_F(CheckpointLogTest, ANewerCheckpointThanTheNotedOneCounts) {
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+    ASSERT_TRUE(log->Retain(2).ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(3, 1, {})).ok()) << "and a crash before it is noted";
+  }
+  const auto log = *TakeOver(2);
+  EXPECT_EQ(log->checkpoints().size(), 3u);
+  ASSERT_TRUE(log->Retain(2).ok());
+  ASSERT_TRUE(storage_->Delete(log->checkpoints().back().path).ok());
+  EXPECT_TRUE(absl::IsDataLoss(TakeOver(3).status()));
+}
+
+TEST_F(CheckpointLogTest, ANoteThatCannotBeWrittenKeepsNothing) {
+  const auto log = *TakeOver(1);
+  for (uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(log->Commit(MakeManifest(id, 1, {})).ok());
+  SetFailpoint("storage.create", "error:1");
+  EXPECT_TRUE(log->Retain(2).ok());
+  SetFailpoint("storage.create", "");
+  EXPECT_THAT(Found(), ElementsAre(2, 3));
+}
+
+TEST_F(CheckpointLogTest, AfterAllCheckpointsAreDroppedNoneIsMissed) {
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+    ASSERT_TRUE(log->Retain(2).ok());
+    ASSERT_TRUE(log->DropAll().ok());
+  }
+  EXPECT_TRUE(storage_->List("newest")->empty());
+  EXPECT_TRUE(TakeOver(2).ok());
+}
+
 TEST_F(CheckpointLogTest, IfNoCheckpointCanBeReadItDoesNotStartFromNothing) {
   {
     const auto log = *TakeOver(1);
