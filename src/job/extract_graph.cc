@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "job/graph_difference.h"
 #include "job/graph_proto.h"
+#include "job/secret_references.h"
 
 namespace weir {
 namespace {
@@ -28,13 +29,21 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
                         const JobOverrides& overrides, bool validate) {
   ByteWriter out;
   try {
-    Args args = Args::Parse(arguments);
+    // Secrets may be known on the TaskManagers alone. Then the references stand for themselves, and
+    // servers cannot be asked here.
+    const absl::StatusOr<std::vector<std::string>> resolved = ResolveSecrets(arguments);
+    Args args = Args::Parse(resolved.ok() ? *resolved : arguments);
     args.WatchReads();
     const JobGraph graph = JobLibrary::Load(library).BuildGraph(args, overrides);
     if (const std::string unread = args.Unread(); !unread.empty()) {
       ThrowError(ErrorKind::kUser, unread);
     }
     std::vector<std::string> warnings = graph.warnings;
+    if (validate && !resolved.ok()) {
+      warnings.push_back(std::string(resolved.status().message()) +
+                         "; what sources and sinks connect to is not checked before the job runs");
+      validate = false;
+    }
     for (const JobVertex& vertex : graph.vertices) {
       for (const OperatorSpec& op : vertex.operators) {
         if (!validate || !op.node.validate) continue;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "jobmanager/masked_arguments.h"
 #include "jobmanager/wire.h"
 
 namespace weir::jobmanager {
@@ -139,7 +140,10 @@ void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machin
                                           entry.print_endpoints.end());
   *details->mutable_edges() = record.graph().edges();
   *details->mutable_settings() = record.graph().settings();
-  *details->mutable_arguments() = record.graph().arguments();
+  for (std::string& shown :
+       MaskedArguments({record.graph().arguments().begin(), record.graph().arguments().end()})) {
+    details->add_arguments(std::move(shown));
+  }
   details->set_artifact_hash(record.artifact_hash());
   details->set_output_lineage(record.graph().output_lineage());
   details->set_max_parallelism(record.graph().max_parallelism());

@@ -4,9 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/hash.h"
 #include "job/graph_difference.h"
 #include "job/graph_proto.h"
+#include "job/secret_references.h"
 #include "state/checkpoint/state_file.h"
 #include "state/rocksdb/rocksdb_store.h"
 
@@ -52,10 +54,15 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
   absl::StatusOr<std::string> library =
       what.artifacts->Get(deploy.artifact_hash(), what.fetch_artifact);
   if (!library.ok()) return library.status();
+  const absl::StatusOr<std::vector<std::string>> arguments =
+      ResolveSecrets({deploy.graph().arguments().begin(), deploy.graph().arguments().end()});
+  if (!arguments.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat("TaskManager ", what.task_manager, ": ",
+                                                      std::string(arguments.status().message())));
+  }
   PreparedAttempt prepared;
   try {
-    const Args args =
-        Args::Parse({deploy.graph().arguments().begin(), deploy.graph().arguments().end()});
+    const Args args = Args::Parse(*arguments);
     prepared.graph = JobLibrary::Load(*library).BuildGraph(args, OverridesFrom(deploy.graph()));
   } catch (const std::exception& e) {
     return absl::InvalidArgumentError(e.what());

@@ -35,6 +35,19 @@ TEST(ExtractGraph, OverridesWin) {
   EXPECT_EQ(extracted->graph.vertices(0).parallelism(), 3u);
 }
 
+TEST(ExtractGraph, KeepsReferencesToSecretsAsTheyAre) {
+  setenv("WEIR_TEST_SECRET", "sesame", 1);
+  const auto known = Extract({"--name", "${env:WEIR_TEST_SECRET}"});
+  unsetenv("WEIR_TEST_SECRET");
+  ASSERT_TRUE(known.ok()) << known.status();
+  EXPECT_EQ(known->graph.arguments(1), "${env:WEIR_TEST_SECRET}");
+  EXPECT_THAT(known->warnings, testing::IsEmpty());
+  // The TaskManagers may know it.
+  const auto unknown = Extract({"--name", "${env:WEIR_TEST_SECRET}"});
+  ASSERT_TRUE(unknown.ok()) << unknown.status();
+  EXPECT_THAT(unknown->warnings, testing::Contains(HasSubstr("WEIR_TEST_SECRET")));
+}
+
 TEST(ExtractGraph, NamesAMissingParameter) {
   EXPECT_THAT(Extract({}).status().ToString(), HasSubstr("--name"));
 }
