@@ -41,9 +41,11 @@ void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
                {"BUSY", Align::kRight},
                {"BACK-PRESSURED", Align::kRight},
                {"IDLE", Align::kRight},
+               {"STATE IN MEMORY", Align::kRight},
                {"STATES"}});
   for (const proto::VertexDetails& vertex : job.vertices()) {
     uint64_t in = 0, sent = 0, busy = 0, pressed = 0, idle = 0, waiting = 0;
+    uint64_t state = 0;
     std::map<std::string, int> states;
     for (const proto::SubtaskDetails& subtask : vertex.subtasks()) {
       const proto::SubtaskMetrics& m = subtask.metrics();
@@ -53,6 +55,7 @@ void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
       pressed += m.back_pressured_us();
       idle += m.idle_us();
       waiting += m.waiting_for_slot_us();
+      state += m.state_memory_bytes();
       if (subtask.state() != proto::TASK_STATE_UNSPECIFIED) {
         ++states[ShortEnumName(proto::TaskState_descriptor(), subtask.state())];
       }
@@ -65,7 +68,8 @@ void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
     for (const auto& [state, count] : states) words.push_back(absl::StrCat(count, " ", state));
     table.Add({vertex.name(), absl::StrCat(vertex.parallelism()),
                FormatCount(static_cast<double>(in)), FormatCount(static_cast<double>(sent)),
-               share(busy), share(pressed), share(idle), absl::StrJoin(words, ", ")});
+               share(busy), share(pressed), share(idle), state == 0 ? "-" : FormatBytes(state),
+               absl::StrJoin(words, ", ")});
   }
   table.Print(out);
 }
@@ -217,6 +221,10 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
         << "Checkpoints  " << details->checkpoints_completed() << " completed, "
         << details->checkpoints_failed() << " failed, in " << details->checkpoint_directory()
         << '\n';
+    out << "Keyed state  "
+        << (details->settings().state_backend() == proto::STATE_BACKEND_MEMORY ? "memory"
+                                                                               : "RocksDB")
+        << " backend\n";
     if (!details->restored_from().empty()) {
       out << "Began from   " << details->restored_from() << '\n';
     }

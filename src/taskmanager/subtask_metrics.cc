@@ -8,6 +8,39 @@
 #include <utility>
 
 namespace weir {
+namespace {
+
+// Registered before the subtask is opened, when nobody knows yet whether it keeps any.
+void AddStateMetrics(const std::shared_ptr<SubtaskCounters>& counters,
+                     const metrics::Labels& labels, metrics::Registry* registry,
+                     std::vector<metrics::Registration>* registrations) {
+  using Type = metrics::Family::Type;
+  const auto add = [&](const char* name, const char* help, Type type,
+                       std::atomic<uint64_t> SubtaskCounters::State::*value) {
+    registrations->push_back(registry->AddFunction(name, help, type, labels, [counters, value] {
+      const SubtaskCounters::State& state = counters->state;
+      return state.keyed.load(std::memory_order_acquire)
+                 ? static_cast<double>((state.*value).load(std::memory_order_relaxed))
+                 : std::numeric_limits<double>::quiet_NaN();
+    }));
+  };
+  using State = SubtaskCounters::State;
+  add("weir_task_state_entries", "Entries of keyed state in memory (RocksDB: in the cache)",
+      Type::kGauge, &State::entries);
+  add("weir_task_state_memory_bytes", "Memory of keyed state (RocksDB: of the cache)", Type::kGauge,
+      &State::memory_bytes);
+  add("weir_task_state_snapshot_waiting_bytes",
+      "Bytes of snapshots that the checkpoint thread has not taken yet", Type::kGauge,
+      &State::waiting_bytes);
+  add("weir_task_state_snapshot_bytes_total", "Bytes that snapshots of keyed state have written",
+      Type::kCounter, &State::snapshot_bytes);
+  add("weir_task_state_store_reads_total", "Keys looked up in RocksDB", Type::kCounter,
+      &State::store_reads);
+  add("weir_task_state_store_multi_gets_total", "Batches of keys looked up in RocksDB at once",
+      Type::kCounter, &State::store_multi_gets);
+}
+
+}  // namespace
 
 void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string& job,
                        const std::string& task, const std::string& scope,
@@ -54,6 +87,7 @@ void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string&
           return ms == Timestamp::Min().ms ? std::numeric_limits<double>::quiet_NaN()
                                            : static_cast<double>(ms) / 1000.0;
         });
+  AddStateMetrics(counters, labels, registry, registrations);
 }
 
 void ReadSubtaskMetrics(const Deployment::LocalSubtask& local, proto::SubtaskMetrics* to) {
@@ -67,6 +101,8 @@ void ReadSubtaskMetrics(const Deployment::LocalSubtask& local, proto::SubtaskMet
   to->set_idle_us(us(local.counters->times.idle));
   to->set_waiting_for_slot_us(us(local.counters->times.waiting_for_slot));
   to->set_watermark_ms(local.counters->watermark_ms.load());
+  to->set_state_entries(local.counters->state.entries.load());
+  to->set_state_memory_bytes(local.counters->state.memory_bytes.load());
 }
 
 }  // namespace weir

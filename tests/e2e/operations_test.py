@@ -20,7 +20,8 @@ JOB_METRICS = [
     "checkpoint_alignment_seconds_bucket"]
 TASK_METRICS = [
     "records_in_total", "records_out_total", "busy_seconds_total", "idle_seconds_total",
-    "back_pressured_seconds_total", "waiting_for_slot_seconds_total", "input_queued_elements"]
+    "back_pressured_seconds_total", "waiting_for_slot_seconds_total", "input_queued_elements",
+    "state_entries", "state_memory_bytes", "state_snapshot_bytes_total", "state_store_reads_total"]
 TM_METRICS = [
     "weir_network_buffers", "weir_network_buffers_used", "weir_network_buffers_exclusive",
     "weir_network_overdraft_bytes", "weir_memory_budget_bytes", "weir_slot_stuck_seconds",

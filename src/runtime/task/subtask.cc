@@ -130,10 +130,37 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     for (const auto& edge : edges_) records_out += edge->records_out();
     counters_->records_out.store(records_out, std::memory_order_relaxed);
     counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
+    CountState(now);
     if (step == Step::kDone) return Progress::kBusy;
     if (step == Step::kNoRoom) return Progress::kBlocked;
     return Progress::kIdle;
   }
+}
+
+// Visits every table of every key group: not with each slice.
+void Subtask::CountState(nanoseconds now) {
+  constexpr nanoseconds kInterval = std::chrono::milliseconds(500);
+  if (backends_.empty() || (state_counted_.count() != 0 && now - state_counted_ < kInterval))
+    return;
+  state_counted_ = now;
+  KeyedStateMetrics sum;
+  for (const Backend& b : backends_) {
+    const KeyedStateMetrics m = b.backend->Metrics();
+    sum.entries += m.entries;
+    sum.memory_bytes += m.memory_bytes;
+    sum.snapshot_bytes += m.snapshot_bytes;
+    sum.waiting_bytes += m.waiting_bytes;
+    sum.store_reads += m.store_reads;
+    sum.store_multi_gets += m.store_multi_gets;
+  }
+  SubtaskCounters::State& to = counters_->state;
+  to.entries.store(sum.entries, std::memory_order_relaxed);
+  to.memory_bytes.store(sum.memory_bytes, std::memory_order_relaxed);
+  to.snapshot_bytes.store(sum.snapshot_bytes, std::memory_order_relaxed);
+  to.waiting_bytes.store(sum.waiting_bytes, std::memory_order_relaxed);
+  to.store_reads.store(sum.store_reads, std::memory_order_relaxed);
+  to.store_multi_gets.store(sum.store_multi_gets, std::memory_order_relaxed);
+  to.keyed.store(true, std::memory_order_release);
 }
 
 Subtask::Step Subtask::OneStep() {

@@ -67,6 +67,16 @@ struct SubtaskCounters {
   std::atomic<int64_t> watermark_ms{Timestamp::Min().ms};
   std::atomic<uint32_t> input_queued{0};
   TaskTimes times;
+  /// Of all its keyed operators, at most half a second old.
+  struct State {
+    std::atomic<bool> keyed{false};  // false: there is none, the others say nothing
+    std::atomic<uint64_t> entries{0};
+    std::atomic<uint64_t> memory_bytes{0};
+    std::atomic<uint64_t> snapshot_bytes{0};
+    std::atomic<uint64_t> waiting_bytes{0};
+    std::atomic<uint64_t> store_reads{0};
+    std::atomic<uint64_t> store_multi_gets{0};
+  } state;
 };
 
 /// One parallel instance of a vertex: takes rows from its source or its gate, feeds them through
@@ -152,6 +162,7 @@ class Subtask final : public SlotTask {
   void ContinueSnapshot();
   void CheckPublished();
   void FlushIfDue();
+  void CountState(std::chrono::nanoseconds now);
   bool HasRoom();
   bool ShouldYield();
   void Fail(ErrorKind kind, const std::string& message);
@@ -167,6 +178,7 @@ class Subtask final : public SlotTask {
     KeyedStateBackend* backend = nullptr;
   };
   std::vector<Backend> backends_;  // of the chain's keyed operators
+  std::chrono::nanoseconds state_counted_{};
 
   bool running_ = false;  // it is open, and the listener knows
   bool failed_ = false;   // or was cancelled before it ran: nothing of it runs any more
