@@ -3,6 +3,7 @@
 #
 #   tools/install-deps.sh          what building and running needs
 #   tools/install-deps.sh --dev    also what the tests and checks need
+#   tools/install-deps.sh --run    instead only the libraries that an installed Weir loads
 #
 # docs/dependencies.md says why each package is here.
 set -euo pipefail
@@ -18,11 +19,16 @@ build=(
   libgtest-dev libgmock-dev libbenchmark-dev
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev libxxhash-dev
 )
+run=(
+  libgrpc++1.51 libgrpc29 libprotobuf32 libabsl20220623 libssl3 librocksdb7.8 librdkafka1
+  libspdlog1.10 libprometheus-cpp-core1.0 libyaml-cpp0.7 libsimdjson14 libxxhash0
+)
 dev=(clang-format-14 clang-tidy-14 gdb kcat curl procps iproute2 nftables)
 
 wanted=("${build[@]}")
 case "${1:-}" in
   "") ;;
+  --run) wanted=("${run[@]}") ;;
   --dev)
     wanted+=("${dev[@]}")
     # The tests start a real Kafka broker: any Java 17 and any Maven will do.
@@ -30,7 +36,7 @@ case "${1:-}" in
     command -v mvn > /dev/null || wanted+=(maven)
     ;;
   *)
-    echo "install-deps.sh: unknown argument '$1'; the only one is --dev" >&2
+    echo "install-deps.sh: unknown argument '$1'; there are --dev and --run" >&2
     exit 2
     ;;
 esac

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """manifests_test.py WEIR: both roles start with the commands and the environment that the manifests
 in deploy/k8s give them (directories and addresses put in place of the pod's), and report ready where
-the probes look.
+the probes look. Manifests, Dockerfile and pages name the same image, and its second stage installs
+the libraries that the program loads.
 """
 import os
 import pathlib
@@ -16,7 +17,8 @@ import time
 import urllib.error
 import urllib.request
 
-MANIFESTS = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "k8s"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "deploy" / "k8s"
 LIMIT_SECONDS = 20
 
 
@@ -63,8 +65,41 @@ def free_port():
         return str(s.getsockname()[1])
 
 
+def check_image():
+    """A tag of its own: the standard tag, latest, would be pulled from a registry that lacks it."""
+    version = re.search(r'WEIR_VERSION "(\d+\.\d+)', (ROOT / "src/base/version.h").read_text()).group(1)
+    image = "weir:" + version
+    for role in ("jobmanager", "taskmanager"):
+        text = (MANIFESTS / (role + ".yaml")).read_text(encoding="utf-8")
+        assert re.findall(r"image: (\S+)", text) == [image], role
+        assert re.findall(r"imagePullPolicy: (\S+)", text) == ["IfNotPresent"], role
+    build = "docker build -f deploy/Dockerfile -t %s ." % image
+    for page in (MANIFESTS / "README.md", ROOT / "deploy" / "Dockerfile"):
+        assert build in page.read_text(encoding="utf-8"), page
+
+
+def check_libraries(weir):
+    """tools/install-deps.sh --run has every library that the program and libweir.so ask for."""
+    script = (ROOT / "tools" / "install-deps.sh").read_text(encoding="utf-8")
+    listed = set(re.search(r"^run=\(([^)]*)\)", script, re.MULTILINE).group(1).split())
+    libweir = pathlib.Path(weir).resolve().parents[1] / "lib" / "libweir.so"
+    dynamic = subprocess.run(["readelf", "-d", weir, libweir], check=True, text=True,
+                             capture_output=True).stdout
+    wanted = set(re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)) - {"libweir.so"}
+    packages = set()
+    for name in wanted:
+        found = subprocess.run(["dpkg-query", "-S", "*/" + name], check=True, text=True,
+                               capture_output=True).stdout.splitlines()
+        packages.add(found[0].split(":")[0])
+    # Every Debian has, or gets with the others, what the compiler itself links.
+    packages -= {"libc6", "libgcc-s1", "libstdc++6"}
+    assert packages == listed, "install-deps.sh --run differs: %s" % sorted(packages ^ listed)
+
+
 def main():
     weir = sys.argv[1]
+    check_image()
+    check_libraries(weir)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="weir-manifests-"))
     processes = []
     try:
