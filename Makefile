@@ -38,7 +38,7 @@ check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, san
 faults: build-dev ## Faults against real processes (tests/faults); SCENARIO=name SEED=1-20 choose
 	@tests/faults/run.py $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED))
 
-bench: deps ## All benchmarks, one table at the end; ONLY=regex chooses (bench/README.md)
+bench: deps-dev ## All benchmarks, one table at the end; ONLY=regex chooses (bench/README.md)
 	@cmake --preset release -DWEIR_BENCH=ON > /dev/null
 	@cmake --build --preset release -j $(JOBS)
 	@bench/run.py "$(ONLY)"
@@ -52,4 +52,4 @@ install: build ## Install the release build below PREFIX (default /usr/local)
 clean: ## Remove everything that was built
 	rm -rf build
 
-.PHONY: help demo deps deps-dev build build-dev test check faults format install clean
+.PHONY: help demo deps deps-dev build build-dev test check bench faults format install clean

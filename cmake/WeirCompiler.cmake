@@ -18,6 +18,7 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1 -DNDEBUG" CACHE STRING "" FORCE)
 
 # -fno-gnu-unique: a second build of a job loaded in the same process must not bind to the
 # template statics of the first (STB_GNU_UNIQUE symbols are shared across RTLD_LOCAL libraries).
+# -march=x86-64-v3: AVX2, BMI2, FMA; src/cli/processor.cc refuses older processors.
 # -Wno-restrict: g++ 12 warns wrongly about std::string's operator+ at -O3 (GCC bug 105651).
 add_compile_options(-Wall -Wextra -Wno-restrict -Werror -Wno-missing-field-initializers -fno-gnu-unique
                     -march=x86-64-v3)
