@@ -9,6 +9,11 @@
 // taken within a repetition, then their median.
 
 #include <arpa/inet.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/server_builder.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -290,6 +295,96 @@ void RawSend(Codec& codec, size_t buffer_bytes, uint64_t rows, int port) {
   close(fd);
 }
 
+// ---- gRPC alone: a message of a bidi stream per buffer, one thread at either end --------------
+//
+// The floor below which the exchange cannot get as long as gRPC carries it: no credit, no checksum,
+// no second thread. The next buffer is filled while gRPC writes the last.
+
+void FreeBuffer(void* buffer) { std::free(buffer); }
+
+void Await(grpc::CompletionQueue& queue, int count = 1) {
+  void* tag = nullptr;
+  bool ok = false;
+  for (; count > 0; --count) {
+    if (!queue.Next(&tag, &ok) || !ok) Die("the stream broke");
+  }
+}
+
+void GrpcReceive(Codec& codec, size_t buffer_bytes, int out) {
+  int port = 0;
+  grpc::AsyncGenericService service;
+  grpc::ServerBuilder builder;
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, static_cast<int>(kMaxMessageBytes));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterAsyncGenericService(&service);
+  const auto queue = builder.AddCompletionQueue();
+  const auto server = builder.BuildAndStart();
+  WriteAll(out, reinterpret_cast<const char*>(&port), sizeof port);
+  grpc::GenericServerContext context;
+  grpc::GenericServerAsyncReaderWriter call(&context);
+  service.RequestCall(&context, &call, queue.get(), queue.get(), &call);
+  Await(*queue);
+  const Usage before = CpuNow();
+  std::vector<char> buffer(buffer_bytes);
+  grpc::ByteBuffer message;
+  std::vector<grpc::Slice> slices;
+  void* tag = nullptr;
+  for (bool ok = false;;) {
+    call.Read(&message, &message);
+    if (!queue->Next(&tag, &ok) || !ok) break;
+    slices.clear();
+    if (!message.Dump(&slices).ok()) Die("a message that cannot be read");
+    if (slices.size() == 1) {
+      codec.Drain({reinterpret_cast<const char*>(slices[0].begin()), slices[0].size()});
+      continue;
+    }
+    size_t size = 0;
+    for (const grpc::Slice& slice : slices) {
+      std::memcpy(buffer.data() + size, slice.begin(), slice.size());
+      size += slice.size();
+    }
+    codec.Drain({buffer.data(), size});
+  }
+  Report report{.sum = codec.sum, .count = codec.count};
+  report.cpu = CpuNow() - before;
+  WriteAll(out, reinterpret_cast<const char*>(&report), sizeof report);
+  call.Finish(grpc::Status::OK, &call);
+  Await(*queue);
+  server->Shutdown();
+  queue->Shutdown();
+  for (bool ok = false; queue->Next(&tag, &ok);) {
+  }
+}
+
+void GrpcSend(Codec& codec, size_t buffer_bytes, uint64_t rows, int port) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, static_cast<int>(kMaxMessageBytes));
+  grpc::GenericStub stub(grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port),
+                                                   grpc::InsecureChannelCredentials(), arguments));
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(&context, "/weir.bench/Floor", &queue);
+  call->StartCall(&context);
+  Await(queue);
+  bool writing = false;
+  for (uint64_t next = 0; next < rows;) {
+    char* const data = static_cast<char*>(std::malloc(buffer_bytes));
+    const size_t size = codec.Fill(data, buffer_bytes, next, rows);
+    const grpc::Slice slice(data, size, FreeBuffer, data);
+    if (writing) Await(queue);
+    writing = true;
+    call->Write(grpc::ByteBuffer(&slice, 1), &context);
+  }
+  if (writing) Await(queue);
+  call->WritesDone(&context);
+  Await(queue);
+  grpc::Status status;
+  call->Finish(&status, &context);
+  Await(queue);
+  queue.Shutdown();
+}
+
 // ---- the exchange ----------------------------------------------------------------------------
 
 struct Node {
@@ -374,13 +469,15 @@ Result Run(const std::string& variant, size_t buffer_bytes, uint64_t rows, const
   if (!ReadAll(ends[0], reinterpret_cast<char*>(&port), sizeof port)) Die("no receiver");
   std::unique_ptr<Codec> codec = MakeCodec(variant);
   std::unique_ptr<Node> node;
-  if (variant != "raw") {
+  if (variant != "raw" && variant != "grpc") {
     node = std::make_unique<Node>(buffer_bytes, variant.find("nosum") == std::string::npos);
   }
   const Usage before = CpuNow();
   const auto start = std::chrono::steady_clock::now();
   if (node != nullptr) {
     WeirSend(*codec, *node, rows, port);
+  } else if (variant == "grpc") {
+    GrpcSend(*codec, buffer_bytes, rows, port);
   } else {
     RawSend(*codec, buffer_bytes, rows, port);
   }
@@ -498,6 +595,8 @@ int Main(int argc, char** argv) {
     std::unique_ptr<Codec> codec = MakeCodec(variant);
     if (variant == "raw") {
       RawReceive(*codec, buffer_bytes, out);
+    } else if (variant == "grpc") {
+      GrpcReceive(*codec, buffer_bytes, out);
     } else {
       WeirReceive(*codec, buffer_bytes, variant.find("nosum") == std::string::npos, out);
     }

@@ -17,16 +17,17 @@ inline constexpr size_t kMaxSegmentBytes = size_t{1} << 20;
 inline constexpr size_t kFrameHeaderBytes = 56;
 /// Fixed header in front of every element of a data frame.
 inline constexpr size_t kElementHeaderBytes = 12;
-/// Frames that wait together leave in one gRPC message, until it has this size: a message costs a
-/// third of what 32 KiB of payload cost.
-inline constexpr size_t kFullMessageBytes = size_t{128} << 10;
+/// Frames that wait together leave in one gRPC message, until it has this size: every message costs
+/// its own way through gRPC, a window update back and wake-ups at both ends.
+inline constexpr size_t kFullMessageBytes = size_t{512} << 10;
 /// A gRPC message above this is refused before it is read: a stranger cannot fill our memory.
 inline constexpr size_t kMaxMessageBytes =
     kFullMessageBytes + kMaxSegmentBytes + (size_t{64} << 10);
 
-/// Floating buffers of one channel and of one gate: what is under way beyond the processor's cache
-/// is read from memory when it leaves, which costs more than waiting for credit saves.
-inline constexpr size_t kMaxBytesPerSender = size_t{1} << 20;
+/// Floating buffers of one channel and of one gate. Below a few full messages the ends wait for one
+/// another; what is under way beyond the processor's cache is read from memory when it leaves,
+/// which costs more than waiting for credit saves.
+inline constexpr size_t kMaxBytesPerSender = size_t{2} << 20;
 inline constexpr size_t kMaxBytesPerGate = size_t{2} << 20;
 
 /// Opaque bytes of one control element (watermark, barrier ...).
@@ -59,6 +60,7 @@ inline constexpr size_t kSmallFrameDivisor = 8;
 
 static_assert(kFrameHeaderBytes + kElementHeaderBytes + kMaxControlBytes < kMinSegmentBytes);
 static_assert(kMaxSegmentBytes < kMaxMessageBytes);
+static_assert(2 * kFullMessageBytes <= kMaxBytesPerSender);
 static_assert(kFullMessageBytes + kMaxCreditEntries * 16 + kFrameHeaderBytes < kMaxMessageBytes);
 static_assert(kDefaultOverdraftLimitBytes >= kDefaultRecordLimitBytes + kMaxSegmentBytes);
 

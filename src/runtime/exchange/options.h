@@ -14,12 +14,12 @@ struct CreditOptions {
   uint32_t exclusive_per_channel = 2;
   /// Further buffers that the channels of one input gate share, given by announced backlog. At most
   /// kMaxBytesPerGate.
-  uint32_t floating_per_gate = 32;
+  uint32_t floating_per_gate = 64;
   /// Most credits one channel can hold.
   uint32_t max_per_channel = 1000;
   /// Further buffers that one sending channel may fill while its frames wait for credit. At most
   /// kMaxBytesPerSender.
-  uint32_t floating_per_sender = 14;
+  uint32_t floating_per_sender = 62;
 };
 
 /// What the exchange of one process is told. Validated by Exchange::Start.
