@@ -4,8 +4,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
+#include "state/batch_reads.h"
 #include "state/key_group_tables.h"
 #include "state/keyed_state_backend.h"
 
@@ -27,6 +30,13 @@ class KeyedState final : public KeyedStateBackend {
   const K& current_key() const { return *key_; }
   uint64_t current_hash() const { return hash_; }
   uint32_t current_key_group() const { return key_group_; }
+
+  /// Before the `n` rows of a batch are processed: brings what their keys have in the declared
+  /// value states into the cache, with one read of the store for each state.
+  template <class KeyAt>
+  void ReadValuesOf(const uint64_t* hashes, size_t n, KeyAt&& key_at) {
+    for (auto& reads : value_reads_) reads.Read(hashes, n, key_at);
+  }
 
   /// The namespace (window) of states that were opened with one.
   void SetCurrentNamespace(int64_t name_space) { namespace_ = name_space; }
@@ -96,6 +106,9 @@ class KeyedState final : public KeyedStateBackend {
         std::move(schema), key_groups(), ErasedValues(type));
     auto state = std::make_unique<State<TableKey>>(this, tables.get());
     ErasedState* const result = state.get();
+    if constexpr (std::is_same_v<TableKey, K>) {
+      if (kind == StateKind::kValue) value_reads_.push_back({tables.get(), this});
+    }
     Add(std::move(tables));
     erased_.push_back(std::move(state));
     return result;
@@ -106,6 +119,7 @@ class KeyedState final : public KeyedStateBackend {
   uint32_t key_group_ = 0;
   int64_t namespace_ = 0;
   std::vector<std::unique_ptr<ErasedState>> erased_;
+  std::vector<BatchReads<K, ErasedValues>> value_reads_;
 };
 
 }  // namespace weir

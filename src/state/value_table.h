@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
+#include "state/batch_reads.h"
 #include "state/key_group_tables.h"
 
 namespace weir {
@@ -39,6 +37,7 @@ class ValueTable {
     ValueTable view;
     view.tables_ = tables.get();
     view.backend_ = &backend;
+    view.reads_ = {view.tables_, &backend};
     backend.Add(std::move(tables));
     return view;
   }
@@ -71,7 +70,7 @@ class ValueTable {
         backend_->KeyGroupFor(hash);  // throws
       return tables[index];
     };
-    if (backend_->directory().cache != nullptr) Prefetch(hashes, n, key_at);
+    reads_.Read(hashes, n, key_at);
     if (backend_->directory().bytes < kPrefetchAboveBytes) {
       for (size_t i = 0; i < n; ++i) {
         f(i, *static_cast<V*>(table_for(hashes[i]).FindOrInsert(key_at(i), hashes[i])));
@@ -91,58 +90,6 @@ class ValueTable {
     }
   }
 
-  /// Reads those of the batch's keys that are not cached from the store, all at once. Nothing on
-  /// the memory backend. Not worth looking while nearly all keys are cached: then single reads do.
-  template <class KeyAt>
-  void Prefetch(const uint64_t* hashes, size_t n, KeyAt&& key_at) {
-    StateCache* const cache = backend_->directory().cache;
-    if (cache == nullptr) return;
-    const uint64_t reads_before = cache->counters().reads;
-    const bool mostly_hit = (reads_before - reads_seen_) * kHitFactor < keys_seen_;
-    if (mostly_hit && ++skipped_ < kLookAgain) {
-      keys_seen_ += n;
-      return;
-    }
-    StateCache::ReadBatch& batch = cache->read_batch();
-    batch.missing.clear();
-    batch.keys.clear();
-    batch.rows.clear();
-    size_t bytes = 0;
-    constexpr size_t kAhead = 24;
-    for (size_t i = 0; i < std::min(n, kAhead); ++i) TableFor(hashes[i]).PrefetchGroup(hashes[i]);
-    for (size_t i = 0; i < n; ++i) {
-      if (i + kAhead < n) TableFor(hashes[i + kAhead]).PrefetchGroup(hashes[i + kAhead]);
-      const TableOf& table = TableFor(hashes[i]);
-      if (table.IsCached(key_at(i), hashes[i])) continue;
-      batch.missing.emplace_back(hashes[i], static_cast<uint32_t>(i));
-      bytes += table.EncodedKeySize(key_at(i));
-    }
-    std::sort(batch.missing.begin(), batch.missing.end());
-    batch.bytes.resize(bytes);
-    char* at = batch.bytes.data();
-    for (const auto& [hash, i] : batch.missing) {
-      // Again, or another key of the same hash, to be read singly.
-      if (!batch.rows.empty() && hashes[batch.rows.back()] == hash) continue;
-      const TableOf& table = TableFor(hash);
-      char* const end = table.WriteKey(key_at(i), at);
-      batch.keys.push_back(
-          {tables_->context().state_id, table.key_group(), {at, static_cast<size_t>(end - at)}});
-      batch.rows.push_back(i);
-      at = end;
-    }
-    if (!batch.keys.empty()) {
-      cache->MultiGet(tables_->context(), batch.keys,
-                      [&](size_t index, std::optional<std::string_view> value) {
-                        const uint32_t i = batch.rows[index];
-                        TableFor(hashes[i]).Fill(key_at(i), hashes[i], value.has_value(),
-                                                 value.value_or(std::string_view()));
-                      });
-    }
-    skipped_ = 0;
-    reads_seen_ = reads_before;
-    keys_seen_ = n;
-  }
-
   /// f(key, const V&) for all keys that are in memory, in no order.
   template <class F>
   void ForEach(F&& f) {
@@ -160,15 +107,9 @@ class ValueTable {
 
   TableOf& TableFor(uint64_t hash) { return tables_->Of(backend_->KeyGroupFor(hash)); }
 
-  /// Mostly hit: fewer than one read in so many keys since the last look.
-  static constexpr uint64_t kHitFactor = 50;
-  static constexpr uint32_t kLookAgain = 16;
-
   Tables* tables_ = nullptr;
   KeyedStateBackend* backend_ = nullptr;
-  uint64_t reads_seen_ = 0;
-  uint64_t keys_seen_ = 0;
-  uint32_t skipped_ = 0;
+  BatchReads<K, TypedValues<V>> reads_;
 };
 
 }  // namespace weir

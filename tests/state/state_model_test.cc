@@ -88,6 +88,7 @@ class Task {
     const uint64_t hash = KeyHash(key);
     state_.SetCurrentKey(key, hash);
     const auto n = static_cast<int64_t>(random() % 1000);
+    if (random() % 4 == 0) state_.ReadValuesOf(&hash, 1, [&](size_t) -> const Key& { return key; });
     switch (random() % 16) {
       case 0:
       case 1:

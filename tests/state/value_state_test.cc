@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "state/keyed_state.h"
+#include "state/store_writer.h"
 #include "tests/state/memory_store.h"
 #include "tests/state/snapshot_collector.h"
 #include "tests/state/state_harness.h"
@@ -113,6 +115,59 @@ TEST(Restore, IsEndedByWhatItsCallerThrows) {
     EXPECT_THROW(ValueState<int>::Open(state, "number"), Cancelled);
     EXPECT_EQ(looks, 3);
   }
+}
+
+TEST(ValueStateOnAStore, WhatABatchNeedsIsReadAtOnce) {
+  constexpr uint64_t kKeys = 500;
+  test::MemoryStore store;
+  const auto options = [&](SnapshotSink* sink) {
+    return KeyedStateOptions{.operator_uid = "op",
+                             .max_parallelism = 8,
+                             .key_groups = {0, 8},
+                             .sink = sink,
+                             .store = &store,
+                             .cache_bytes = 1 << 20};
+  };
+  const auto at = [](KeyedState<uint64_t>& state, const uint64_t& key) {
+    state.SetCurrentKey(key, KeyHash(key));
+  };
+  std::vector<uint64_t> keys;
+  std::vector<uint64_t> hashes;
+  {
+    test::SnapshotCollector sink;
+    KeyedState<uint64_t> state(options(&sink));
+    auto twice = ValueState<uint64_t>::Open(state, "twice");
+    auto thrice = ValueState<uint64_t>::Open(state, "thrice");
+    state.FinishOpen();
+    for (uint64_t key = 0; key < kKeys; ++key) {
+      keys.push_back(key);
+      hashes.push_back(KeyHash(key));
+      at(state, keys.back());
+      twice.Update(2 * key);
+      if (key % 2 == 0) thrice.Update(3 * key);
+    }
+    state.BeginSnapshot(CheckpointId(1), SnapshotKind::kDelta);
+    while (!state.SnapshotSlice()) {
+    }
+    StoreWriter writer(&store);
+    for (const SnapshotChunk& chunk : sink.chunks) ASSERT_TRUE(writer.Add(chunk).ok());
+    ASSERT_TRUE(writer.Flush().ok());
+  }
+  store.gets = 0;
+  // Nothing of it is cached by one that opens the same store.
+  test::SnapshotCollector sink;
+  KeyedState<uint64_t> state(options(&sink));
+  auto twice = ValueState<uint64_t>::Open(state, "twice");
+  auto thrice = ValueState<uint64_t>::Open(state, "thrice");
+  state.FinishOpen();
+  state.ReadValuesOf(hashes.data(), kKeys, [&](size_t i) -> const uint64_t& { return keys[i]; });
+  EXPECT_EQ(store.multi_gets, 2u);
+  for (const uint64_t& key : keys) {
+    at(state, key);
+    EXPECT_EQ(twice.GetOr(0), 2 * key);
+    EXPECT_EQ(thrice.Exists(), key % 2 == 0);
+  }
+  EXPECT_EQ(store.gets, 0u);
 }
 
 }  // namespace

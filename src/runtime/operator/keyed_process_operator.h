@@ -126,6 +126,9 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
 
   void ProcessBatch(uint32_t, Batch& batch) override {
     rows_.Load(static_cast<RecordBatch<In>&>(batch));
+    this->state().ReadValuesOf(rows_.hashes(), rows_.size(), [this](size_t i) -> const K& {
+      return rows_.key(static_cast<uint32_t>(i));
+    });
     for (uint32_t i = 0; i < rows_.size(); ++i) {
       this->state().SetCurrentKey(rows_.key(i), rows_.hash(i));
       SetTimestamp(rows_.timestamp(i));
