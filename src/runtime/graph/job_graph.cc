@@ -33,6 +33,7 @@ class Builder {
     CheckNodes();
     AssignUids();
     CountConsumers();
+    WarnOfRepetition();
     for (const StreamNode& node : graph_.nodes) Place(node);
     for (JobVertex& vertex : result_.vertices) NameVertex(vertex);
     for (const StreamNode& node : graph_.nodes) Connect(node);
@@ -136,6 +137,17 @@ class Builder {
       if (!node.is_sink && !consumed_.contains(node.id)) {
         result_.warnings.push_back("the output of " + Describe(node) + " goes nowhere");
       }
+    }
+  }
+
+  void WarnOfRepetition() {
+    if (graph_.settings.checkpoints.mode != CheckpointingMode::kAtLeastOnce) return;
+    for (const StreamNode& node : graph_.nodes) {
+      if (!node.transactional) continue;
+      result_.warnings.push_back(
+          Describe(node) +
+          " commits each checkpoint's rows exactly once, but checkpoints are "
+          "at-least-once: rows that are processed again after a failure are committed again");
     }
   }
 

@@ -104,6 +104,18 @@ TEST(JobGraph, RefusesAnEmptyJob) {
   EXPECT_THAT(RefusalOf(env.graph()), HasSubstr("env.From"));
 }
 
+TEST(JobGraph, WarnsOfATransactionalSinkBelowAtLeastOnceCheckpoints) {
+  Sink<int> sink;
+  sink.name = "orders";
+  sink.transactional = true;
+  Environment env;
+  env.From(Numbers()).To(sink);
+  EXPECT_THAT(BuildJobGraph(env.graph()).warnings, testing::IsEmpty());
+  env.settings().checkpoints.mode = CheckpointingMode::kAtLeastOnce;
+  EXPECT_THAT(BuildJobGraph(env.graph()).warnings,
+              testing::ElementsAre(testing::AllOf(HasSubstr("'orders'"), HasSubstr("again"))));
+}
+
 TEST(JobGraph, WarnsOfAnOutputThatGoesNowhere) {
   Environment env;
   env.From(Numbers()).Map([](int x) { return x; }).Name("lost");
