@@ -26,6 +26,7 @@ class AllWindowedStream;
 namespace internal {
 StreamNode& NewNode(Environment* env, std::string kind, std::string name);
 StreamNode& NodeOf(Environment* env, uint32_t id);
+void SetRateLimit(StreamNode& node, double per_second);
 }  // namespace internal
 
 /// What can be said of the operator that a stream comes from, or that a sink is. `Self` is returned
@@ -86,6 +87,12 @@ class DataStream : public OperatorSettings<DataStream<T>> {
     port.tag = std::move(tag);
     port.type = &RecordTypeOf<T>();
     ports_.push_back(std::move(port));
+  }
+
+  /// Of a source's own stream: at most so many rows per second, of all its subtasks together; 0
+  /// lets none through. Changed while the job runs by `weir rate`.
+  DataStream& RateLimit(double per_second) {
+    return this->Set([=](StreamNode& n) { internal::SetRateLimit(n, per_second); });
   }
 
   /// One row for each: `Out f(const T&)`, a member pointer, or `void f(const T&, Out&)` that

@@ -1,5 +1,10 @@
 #include "api/environment.h"
 
+#include <cmath>
+#include <string>
+
+#include "base/error.h"
+
 namespace weir {
 
 StreamNode& Environment::NewNode(std::string kind, std::string name) {
@@ -17,6 +22,19 @@ StreamNode& NewNode(Environment* env, std::string kind, std::string name) {
 }
 
 StreamNode& NodeOf(Environment* env, uint32_t id) { return env->node(id); }
+
+void SetRateLimit(StreamNode& node, double per_second) {
+  if (!node.is_source) {
+    ThrowError(ErrorKind::kUser, "RateLimit on '" + node.name +
+                                     "', which is no source; set it on the stream that From gives");
+  }
+  if (!std::isfinite(per_second) || per_second < 0) {
+    ThrowError(ErrorKind::kUser, "source '" + node.name + "': a rate limit of " +
+                                     std::to_string(per_second) +
+                                     " rows per second; give 0 or a number above it");
+  }
+  node.rate_per_second = per_second;
+}
 
 }  // namespace internal
 }  // namespace weir

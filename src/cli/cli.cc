@@ -172,6 +172,12 @@ class Program {
     AddDirectoryOption(stop);
     stop->add_flag("--drain", drain_,
                    "Send the final watermark first: all windows fire, the job will not be resumed");
+    CLI::App* rate = AddJobArgument(
+        Command("rate", "Set how fast a source of a running job reads",
+                [this](Context& c) { return SetSourceRate(c, job_, source_, rate_); }));
+    rate->add_option("source", source_, "Its uid")->required();
+    rate->add_option("rate", rate_, "Records per second of all subtasks; 0: pause; or 'unlimited'")
+        ->required();
     CLI::App* dispose = Command("dispose", "Delete a savepoint or retained checkpoint",
                                 [this](Context& c) { return DisposeSavepoint(c, path_); });
     dispose->add_option("path", path_, "Its directory")->required();
@@ -254,7 +260,7 @@ class Program {
   ExitCode code_ = kDone;
   RunOptions run_;
   LocalOptions local_;
-  std::string job_, directory_, path_, process_;
+  std::string job_, directory_, path_, process_, source_, rate_;
   bool running_only_ = false, drain_ = false, follow_ = false, only_set_ = false, markdown_ = false;
   int lines_ = 100;
   int parent_pid_ = 0;

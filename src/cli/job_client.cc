@@ -127,6 +127,12 @@ absl::StatusOr<proto::SavepointReply> JobClient::Savepoint(
                                      kSavepointDeadline);
 }
 
+absl::Status JobClient::SetSourceRate(const proto::SetSourceRateRequest& request) {
+  return Call<proto::SetSourceRateReply>(&proto::JobService::Stub::SetSourceRate, request,
+                                         kCallDeadline)
+      .status();
+}
+
 absl::Status JobClient::Dispose(const std::string& savepoint_path) {
   proto::DisposeSavepointRequest request;
   request.set_savepoint_path(savepoint_path);

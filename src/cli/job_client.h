@@ -28,6 +28,7 @@ class JobClient {
   absl::Status Cancel(const std::string& job_id);
   absl::StatusOr<proto::SavepointReply> Stop(const proto::StopJobRequest& request);
   absl::StatusOr<proto::SavepointReply> Savepoint(const proto::TriggerSavepointRequest& request);
+  absl::Status SetSourceRate(const proto::SetSourceRateRequest& request);
   absl::Status Dispose(const std::string& savepoint_path);
   /// One long poll.
   absl::StatusOr<proto::JobStatus> Wait(const std::string& job_id, uint64_t version,

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <ostream>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
@@ -72,6 +73,14 @@ void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
                absl::StrJoin(words, ", ")});
   }
   table.Print(out);
+}
+
+void PrintRates(std::ostream& out, const proto::JobDetails& job) {
+  for (const proto::VertexDetails& vertex : job.vertices()) {
+    if (!vertex.has_rate_per_second()) continue;
+    out << "\nSource " << Shown(vertex.uid()) << " reads at most " << vertex.rate_per_second()
+        << " records per second\n";
+  }
 }
 
 void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
@@ -233,6 +242,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
     }
     out << '\n';
     PrintVertices(out, *details);
+    PrintRates(out, *details);
     PrintStuck(out, *details);
     PrintCheckpoints(out, *details);
     PrintFailures(out, *details);
@@ -350,6 +360,36 @@ ExitCode StopJob(const Context& context, const std::string& job, const std::stri
     return context.Fail(absl::AbortedError(
         absl::StrCat("the savepoint is complete, but the job did not finish: it is ", StateOf(*end),
                      end->reason().empty() ? "" : ": ", end->reason())));
+  });
+}
+
+ExitCode SetSourceRate(const Context& context, const std::string& job, const std::string& source,
+                       const std::string& rate) {
+  proto::SetSourceRateRequest request;
+  request.set_source_uid(source);
+  double per_second = 0;
+  if (rate != "unlimited") {
+    if (!absl::SimpleAtod(rate, &per_second)) {
+      return context.Fail(absl::InvalidArgumentError(absl::StrCat(
+          "'", rate, "' is no rate; give records per second, 0 to pause, or 'unlimited'")));
+    }
+    request.set_records_per_second(per_second);
+  }
+  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+    request.set_job_id(id);
+    const absl::Status set = client.SetSourceRate(request);
+    if (!set.ok()) return context.Fail(set);
+    if (context.json) {
+      Json json{{"job_id", id}, {"source_uid", source}};
+      if (request.has_records_per_second()) json["records_per_second"] = per_second;
+      context.Print(json);
+    } else if (request.has_records_per_second()) {
+      *context.out << "Source " << source << " of job " << id << " reads at most " << per_second
+                   << " records per second.\n";
+    } else {
+      *context.out << "Source " << source << " of job " << id << " reads without a limit.\n";
+    }
+    return kDone;
   });
 }
 

@@ -17,6 +17,9 @@ ExitCode TakeSavepoint(const Context& context, const std::string& job,
                        const std::string& directory);
 ExitCode StopJob(const Context& context, const std::string& job, const std::string& directory,
                  bool drain);
+/// `rate` is a number, or "unlimited".
+ExitCode SetSourceRate(const Context& context, const std::string& job, const std::string& source,
+                       const std::string& rate);
 ExitCode DisposeSavepoint(const Context& context, const std::string& path);
 
 }  // namespace weir::cli

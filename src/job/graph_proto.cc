@@ -86,6 +86,7 @@ void FillVertex(const JobVertex& from, const std::vector<bool>& bounded, uint32_
   to.set_parallelism(from.parallelism);
   to.set_slot_sharing_group(from.slot_sharing_group);
   to.set_is_bounded(bounded[from.id.value]);
+  if (const auto rate = from.operators.front().node.rate_per_second) to.set_rate_per_second(*rate);
   for (const OperatorSpec& spec : from.operators) {
     proto::Operator& op = *to.add_operators();
     op.set_id(next_operator++);

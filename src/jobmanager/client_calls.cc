@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/abi.h"
 #include "base/file/durable_file.h"
 #include "jobmanager/status.h"
@@ -27,6 +29,30 @@ absl::Status CheckWritable(const std::string& directory) {
   const absl::StatusOr<UniqueFd> file = CreateNewFile(probe, "savepoint");
   if (file.ok()) unlink(probe.c_str());
   return file.status();
+}
+
+absl::StatusOr<proto::SourceRate> SourceRateOf(const proto::JobGraph& graph,
+                                               const proto::SetSourceRateRequest& request) {
+  const double per_second = request.records_per_second();
+  if (!std::isfinite(per_second) || per_second < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a rate of ", per_second, " records per second; give 0 or a number above it"));
+  }
+  std::vector<std::string> sources;
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    if (!vertex.is_source()) continue;
+    if (vertex.uid() != request.source_uid()) {
+      sources.push_back(absl::StrCat("'", vertex.uid(), "'"));
+      continue;
+    }
+    proto::SourceRate rate;
+    rate.set_vertex(vertex.id());
+    if (request.has_records_per_second()) rate.set_records_per_second(per_second);
+    return rate;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("the job has no source with the uid '",
+                                                 request.source_uid(), "'; its sources are ",
+                                                 absl::StrJoin(sources, ", ")));
 }
 
 }  // namespace
@@ -191,6 +217,51 @@ void ControlLoop::TriggerSavepoint(const proto::TriggerSavepointRequest& request
                                    proto::SavepointReply* reply, Done done) {
   AskForSavepoint(request.job_id(), CheckpointKind::kSavepoint, request.savepoint_directory(),
                   reply, std::move(done));
+}
+
+void ControlLoop::SetSourceRate(const proto::SetSourceRateRequest& request, Done done) {
+  JobId id;
+  if (grpc::Status s = FindJob(request.job_id(), &id); !s.ok()) return done(s);
+  if (control_.FindJob(id) == nullptr || IsTerminal(control_.FindJob(id)->state())) {
+    return done({grpc::StatusCode::FAILED_PRECONDITION, "the job has ended already"});
+  }
+  absl::StatusOr<proto::SourceRate> rate = SourceRateOf(jobs_.at(id).record->graph(), request);
+  if (!rate.ok()) return done(ToGrpc(rate.status()));
+  if (calls_.size() >= kMaxWaitingCalls) {
+    return done({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many calls are waiting"});
+  }
+  const RequestId call(++last_request_);
+  calls_[call] = {.done = std::move(done)};
+  io_->Post(StrandOf(id), [this, id, call, rate = *rate, storage = jobs_.at(id).storage] {
+    const absl::Status stored = storage->StoreSourceRate(rate);
+    if (storage->fenced()) on_fenced_("another leader has written to job " + id.value);
+    mailbox_.Post([this, id, rate, call, stored] { OnSourceRateStored(id, rate, call, stored); });
+  });
+}
+
+void ControlLoop::OnSourceRateStored(const JobId& id, const proto::SourceRate& rate, RequestId call,
+                                     const absl::Status& stored) {
+  const auto entry = jobs_.find(id);
+  if (stored.ok() && entry != jobs_.end()) {
+    // An attempt that is deployed after this has it in its deployment, one before is told now.
+    entry->second.source_rates[rate.vertex()] = rate;
+    const Job* job = control_.FindJob(id);
+    if (job != nullptr && job->attempt() != nullptr && job->attempt()->deployed) {
+      proto::ToTaskManager message = NewMessage();
+      proto::SetSourceRate* set = message.mutable_set_source_rate();
+      set->mutable_attempt()->set_job_id(id.value);
+      set->mutable_attempt()->set_attempt(job->attempt()->id.value);
+      *set->mutable_rate() = rate;
+      SendToAttempt(id, job->attempt()->id, message);
+    }
+  }
+  const auto waiting = calls_.find(call);
+  if (waiting == calls_.end()) return;  // answered by the shutdown
+  const Done done = std::move(waiting->second.done);
+  calls_.erase(waiting);
+  if (stored.ok()) return done(grpc::Status::OK);
+  done({grpc::StatusCode::UNAVAILABLE,
+        absl::StrCat("the rate could not be stored: ", stored.message())});
 }
 
 void ControlLoop::WaitJob(const proto::WaitJobRequest& request, proto::JobStatus* status,

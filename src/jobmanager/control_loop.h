@@ -80,6 +80,7 @@ class ControlLoop {
   void StopJob(const proto::StopJobRequest& request, proto::SavepointReply* reply, Done done);
   void TriggerSavepoint(const proto::TriggerSavepointRequest& request, proto::SavepointReply* reply,
                         Done done);
+  void SetSourceRate(const proto::SetSourceRateRequest& request, Done done);
   void WaitJob(const proto::WaitJobRequest& request, proto::JobStatus* status, Done done);
   void ClusterStatus(proto::ClusterStatusReply* reply);
   /// Directories that jobs which have not ended write to or may restore from, with the job's id.
@@ -167,6 +168,8 @@ class ControlLoop {
   void AnswerPoll(uint64_t poll);
   void AskForSavepoint(const std::string& id, CheckpointKind kind, const std::string& directory,
                        proto::SavepointReply* reply, Done done);
+  void OnSourceRateStored(const JobId& job, const proto::SourceRate& rate, RequestId call,
+                          const absl::Status& stored);
   void ForgetOldJobs();
   void UpdateMetrics();
 

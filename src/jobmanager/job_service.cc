@@ -134,6 +134,14 @@ grpc::ServerUnaryReactor* JobServiceImpl::TriggerSavepoint(
   });
 }
 
+grpc::ServerUnaryReactor* JobServiceImpl::SetSourceRate(grpc::CallbackServerContext* context,
+                                                        const proto::SetSourceRateRequest* request,
+                                                        proto::SetSourceRateReply*) {
+  return Post(context, [request](ControlLoop* loop, Done done) {
+    loop->SetSourceRate(*request, std::move(done));
+  });
+}
+
 grpc::ServerUnaryReactor* JobServiceImpl::DisposeSavepoint(
     grpc::CallbackServerContext* context, const proto::DisposeSavepointRequest* request,
     proto::DisposeSavepointReply*) {

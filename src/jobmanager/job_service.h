@@ -38,6 +38,9 @@ class JobServiceImpl final : public proto::JobService::CallbackService {
   grpc::ServerUnaryReactor* TriggerSavepoint(grpc::CallbackServerContext* context,
                                              const proto::TriggerSavepointRequest* request,
                                              proto::SavepointReply* reply) override;
+  grpc::ServerUnaryReactor* SetSourceRate(grpc::CallbackServerContext* context,
+                                          const proto::SetSourceRateRequest* request,
+                                          proto::SetSourceRateReply* reply) override;
   grpc::ServerUnaryReactor* DisposeSavepoint(grpc::CallbackServerContext* context,
                                              const proto::DisposeSavepointRequest* request,
                                              proto::DisposeSavepointReply* reply) override;

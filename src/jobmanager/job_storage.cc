@@ -249,6 +249,17 @@ JobEvent JobStorage::StoreCancel() {
       false, absl::StrCat("the wish to cancel could not be stored: ", stored.message())};
 }
 
+absl::Status JobStorage::StoreSourceRate(const proto::SourceRate& rate) {
+  const auto before = record_.source_rates();
+  auto& rates = *record_.mutable_source_rates();
+  const auto same = std::ranges::find(rates, rate.vertex(),
+                                      [](const proto::SourceRate& r) { return r.vertex(); });
+  *(same != rates.end() ? &*same : rates.Add()) = rate;
+  absl::Status stored = Store();
+  if (!stored.ok()) rates = before;
+  return stored;
+}
+
 JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
   if (WEIR_FAILPOINT("jobmanager.before_end")) return EndPersisted{false};
   record_.set_end(ToProto(end.state));

@@ -56,6 +56,7 @@ class JobStorage {
   CheckpointEvent Reserve(CheckpointId limit);
   void Prune();
   JobEvent StoreCancel();
+  [[nodiscard]] absl::Status StoreSourceRate(const proto::SourceRate& rate);
   JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts);
 
   /// Deletes the record of a job that has ended.

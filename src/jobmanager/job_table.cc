@@ -46,6 +46,13 @@ void DescribeVertices(const JobEntry& entry, const Job* machine, proto::JobDetai
     to->set_uid(from.uid());
     to->set_parallelism(from.parallelism());
     *to->mutable_operators() = from.operators();
+    if (from.has_rate_per_second()) to->set_rate_per_second(from.rate_per_second());
+    if (const auto set = entry.source_rates.find(from.id()); set != entry.source_rates.end()) {
+      to->clear_rate_per_second();
+      if (set->second.has_records_per_second()) {
+        to->set_rate_per_second(set->second.records_per_second());
+      }
+    }
     for (uint32_t i = 0; i < from.parallelism(); ++i) {
       proto::SubtaskDetails* subtask = to->add_subtasks();
       const SubtaskId id{VertexId(from.id()), i};

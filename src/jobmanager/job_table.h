@@ -35,6 +35,8 @@ struct JobEntry {
   std::map<SubtaskId, proto::SubtaskMetrics> metrics;
   /// Of the newest deployed attempt, kept after its end: what it printed last is still there.
   std::vector<proto::PrintEndpoint> print_endpoints;
+  /// Set since the submission, by vertex.
+  std::map<uint32_t, proto::SourceRate> source_rates;
 };
 
 /// Both clocks read at once: turns instants of machines into times of day.

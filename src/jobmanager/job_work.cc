@@ -70,6 +70,7 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
   deploy->set_checkpoint_id_floor(action.id_floor.value);
   deploy->set_checkpoint_directory(record.checkpoint_directory());
   deploy->set_job_name(record.graph().job_name());
+  for (const auto& [vertex, rate] : jobs_.at(job).source_rates) *deploy->add_source_rates() = rate;
   if (action.restore) {
     proto::RestoreFrom* restore = deploy->mutable_restore();
     restore->set_checkpoint_id(action.restore->id.value);

@@ -1,6 +1,7 @@
 #include "jobmanager/submission.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -62,6 +63,10 @@ absl::Status CheckVertices(const proto::JobGraph& graph) {
                            vertex.slot_sharing_group(), Limits::kMaxNameBytes);
         !s.ok()) {
       return s;
+    }
+    if (!std::isfinite(vertex.rate_per_second()) || vertex.rate_per_second() < 0) {
+      return Invalid(NameOf(vertex), " has a rate limit of ", vertex.rate_per_second(),
+                     " records per second; give 0 or a number above it");
     }
     if (vertex.operators().empty()) return Invalid(NameOf(vertex), " has no operators");
     subtasks += vertex.parallelism();

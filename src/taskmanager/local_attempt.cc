@@ -55,6 +55,7 @@ LocalAttempt::LocalAttempt(AttemptEnvironment env, proto::DeployJob deploy, uint
       local_.insert(FromProto(placement.subtask()));
     }
   }
+  for (const auto& rate : deploy_.source_rates()) source_rates_[rate.vertex()] = rate;
 }
 
 LocalAttempt::~LocalAttempt() = default;
@@ -206,6 +207,8 @@ void LocalAttempt::Deploy() {
     AddSubtaskMetrics(local, deploy_.job_name(), prepared_.graph->vertex(local.id.vertex).name,
                       env_.metrics_scope, env_.metrics_interval, env_.metrics, &registrations_);
   }
+  // Before the start, so that no row is read at another rate.
+  for (const auto& [vertex, rate] : source_rates_) ApplySourceRate(rate);
   deployment_->Start();
 }
 
@@ -346,6 +349,17 @@ void LocalAttempt::TriggerCheckpoint(const proto::TriggerCheckpoint& trigger) {
     barrier.kind = CheckpointKind::kSavepoint;
   }
   deployment_->Trigger(barrier, drain);
+}
+
+void LocalAttempt::SetSourceRate(const proto::SourceRate& rate) {
+  source_rates_[rate.vertex()] = rate;
+  if (deployment_ != nullptr && !releasing_) ApplySourceRate(rate);
+}
+
+void LocalAttempt::ApplySourceRate(const proto::SourceRate& rate) {
+  std::optional<double> per_second;
+  if (rate.has_records_per_second()) per_second = rate.records_per_second();
+  deployment_->SetSourceRate(VertexId(rate.vertex()), per_second);
 }
 
 void LocalAttempt::CheckpointCompleted(CheckpointId id) {

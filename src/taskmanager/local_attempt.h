@@ -71,6 +71,7 @@ class LocalAttempt final : private SubtaskListener {
 
   void Start();
   void TriggerCheckpoint(const proto::TriggerCheckpoint& trigger);
+  void SetSourceRate(const proto::SourceRate& rate);
   void CheckpointCompleted(CheckpointId id);
   void CheckpointAborted(CheckpointId id, const std::string& reason);
   /// Another process's data stream broke.
@@ -86,6 +87,7 @@ class LocalAttempt final : private SubtaskListener {
  private:
   void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
+  void ApplySourceRate(const proto::SourceRate& rate);
   void AddSinksOfKeyedOperators();
   RunningMark MarkOf(SubtaskId subtask, uint32_t slot);
   JobAttempt DataPlaneAttempt() const;
@@ -119,6 +121,7 @@ class LocalAttempt final : private SubtaskListener {
   std::map<SubtaskId, RunningMark> marks_;
   std::vector<metrics::Registration> registrations_;
   std::set<SubtaskId> local_;
+  std::map<uint32_t, proto::SourceRate> source_rates_;  // set since the submission, by vertex
   std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;
   std::map<std::pair<SubtaskId, uint32_t>, StateStore*> stores_;  // owned by the writer
   std::optional<CheckpointId> running_checkpoint_;

@@ -304,6 +304,13 @@ void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message
         attempt->TriggerCheckpoint(message.trigger_checkpoint());
       }
       break;
+    case M::kSetSourceRate:
+      if (auto* attempt = Find(message.set_source_rate().attempt())) {
+        attempt->SetSourceRate(message.set_source_rate().rate());
+      } else if (auto* waiting = FindWaiting(message.set_source_rate().attempt())) {
+        *waiting->add_source_rates() = message.set_source_rate().rate();
+      }
+      break;
     case M::kCheckpointCompleted:
       if (auto* attempt = Find(message.checkpoint_completed().attempt())) {
         attempt->CheckpointCompleted(CheckpointId(message.checkpoint_completed().checkpoint_id()));
@@ -442,6 +449,12 @@ LocalAttempt* TaskManager::Find(const proto::AttemptRef& ref) {
   const auto it = attempts_.find(ref.job_id());
   if (it == attempts_.end() || it->second->ref().attempt() != ref.attempt()) return nullptr;
   return it->second.get();
+}
+
+proto::DeployJob* TaskManager::FindWaiting(const proto::AttemptRef& ref) {
+  const auto it = waiting_.find(ref.job_id());
+  if (it == waiting_.end() || it->second.attempt().attempt() != ref.attempt()) return nullptr;
+  return &it->second;
 }
 
 void TaskManager::OnDeploy(const proto::DeployJob& deploy) {

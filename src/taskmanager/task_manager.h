@@ -54,6 +54,8 @@ class TaskManager {
   void OnDeploy(const proto::DeployJob& deploy);
   void OnCancel(const proto::CancelJob& cancel);
   LocalAttempt* Find(const proto::AttemptRef& ref);
+  /// The deployment that waits until an earlier attempt has gone.
+  proto::DeployJob* FindWaiting(const proto::AttemptRef& ref);
   void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
   /// Ends the attempt; one that does not go in time takes the process with it.
   void Release(LocalAttempt& attempt, proto::CancelReason reason);

@@ -12,7 +12,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -177,6 +179,16 @@ class JobManagerTest : public ::testing::Test {
     request.set_job_id(job);
     proto::CancelJobReply reply;
     return client_->CancelJob(&context, request, &reply);
+  }
+  grpc::Status SetRate(const std::string& job, const std::string& source,
+                       std::optional<double> rate) {
+    grpc::ClientContext context;
+    proto::SetSourceRateRequest request;
+    request.set_job_id(job);
+    request.set_source_uid(source);
+    if (rate) request.set_records_per_second(*rate);
+    proto::SetSourceRateReply reply;
+    return client_->SetSourceRate(&context, request, &reply);
   }
   grpc::Status Savepoint(const std::string& job, proto::SavepointReply* reply) {
     grpc::ClientContext context;
@@ -366,6 +378,55 @@ TEST_F(JobManagerTest, ARestartedJobManagerGoesOnUnderAHigherEpoch) {
   WaitFor(job, "a checkpoint of the new leader", [&](const proto::JobStatus& s) {
     return s.last_checkpoint_id() > deploy.restore().checkpoint_id();
   });
+}
+
+TEST_F(JobManagerTest, ARateOfASourceReachesItsSubtasksAndEveryLaterAttempt) {
+  auto tm = TaskManager();
+  proto::JobGraph graph = Graph();
+  graph.mutable_vertices(0)->set_rate_per_second(10);
+  const std::string job = MustSubmit(graph);
+  WaitForCheckpoint(job);
+  EXPECT_EQ(Details(job).vertices(0).rate_per_second(), 10);
+  ASSERT_TRUE(SetRate(job, "uid-0", 250).ok());
+  const auto set =
+      tm->Await("the rate", [](const proto::ToTaskManager& m) { return m.has_set_source_rate(); });
+  EXPECT_EQ(set.set_source_rate().attempt().attempt(), 1u);
+  EXPECT_EQ(set.set_source_rate().rate().vertex(), 0u);
+  EXPECT_EQ(set.set_source_rate().rate().records_per_second(), 250);
+  EXPECT_EQ(Details(job).vertices(0).rate_per_second(), 250);
+
+  tm->FailSubtask(1, 0, "no luck");
+  const proto::DeployJob second = tm->AwaitDeploy(2);
+  ASSERT_EQ(second.source_rates_size(), 1);
+  EXPECT_EQ(second.source_rates(0).records_per_second(), 250);
+  ASSERT_TRUE(SetRate(job, "uid-0", std::nullopt).ok());
+  const uint64_t epoch = Cluster().leader_epoch();
+  manager_->Stop();
+  manager_.reset();
+  tm->BreakStream();
+
+  StartJobManager();
+  auto again = TaskManager({.epoch_seen = epoch});
+  const proto::DeployJob third = again->AwaitDeploy(3);
+  ASSERT_EQ(third.source_rates_size(), 1);
+  EXPECT_FALSE(third.source_rates(0).has_records_per_second());
+  EXPECT_FALSE(Details(job).vertices(0).has_rate_per_second());
+}
+
+TEST_F(JobManagerTest, RatesThatMakeNoSenseAreRefusedByName) {
+  const std::string job = MustSubmit();
+  const grpc::Status unknown = SetRate(job, "uid-1", 10);
+  EXPECT_EQ(unknown.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(unknown.error_message(),
+            "the job has no source with the uid 'uid-1'; its sources are 'uid-0'");
+  for (double rate :
+       {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_EQ(SetRate(job, "uid-0", rate).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  EXPECT_EQ(SetRate("nobody", "uid-0", 10).error_code(), grpc::StatusCode::NOT_FOUND);
+  ASSERT_TRUE(Cancel(job).ok());
+  WaitForState(job, proto::JOB_STATE_CANCELED);
+  EXPECT_EQ(SetRate(job, "uid-0", 10).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
 }
 
 TEST_F(JobManagerTest, SavepointStopAndResume) {
@@ -665,6 +726,9 @@ const BadGraph kBadGraphs[] = {
                g->mutable_settings()->mutable_checkpoint()->set_directory("/dev/null/no");
              },
              "cannot be written to"},
+    BadGraph{"RateLimit",
+             [](proto::JobGraph* g) { g->mutable_vertices(0)->set_rate_per_second(-1); },
+             "has a rate limit of -1"},
     BadGraph{"ForeignBuild", [](proto::JobGraph* g) { g->set_abi_stamp("weir 0.0.0"); },
              "build it against"}};
 

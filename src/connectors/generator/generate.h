@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "connectors/generator/generator_splits.h"
-#include "connectors/generator/rate_limit.h"
 #include "runtime/source/source.h"
 
 namespace weir {
@@ -18,7 +17,7 @@ namespace weir {
 struct GenerateOptions {
   /// Empty: without end.
   std::optional<uint64_t> count;
-  /// Of all subtasks together. Empty: as fast as the job can take.
+  /// Of all subtasks together, changed by `weir rate`. Empty: as fast as the job can take.
   std::optional<double> rate_per_second;
   std::string name = "generator";
 };
@@ -32,18 +31,13 @@ class GeneratorReader final : public SourceReader<T> {
   void Open(const RuntimeContext& context, SplitObserver& splits) override {
     splits_.emplace(context, options_.count.value_or(std::numeric_limits<uint64_t>::max()));
     if (!splits_->at_end()) splits.SplitAdded(0, "generator");
-    if (options_.rate_per_second) {
-      const uint32_t sharing = std::min(context.parallelism, GeneratorSplits::kSplits);
-      rate_.emplace(*options_.rate_per_second / sharing, *context.clock);
-    }
   }
 
   PollResult Poll(RecordBatch<T>& batch, SplitIndex& split) override {
     split = 0;
     if (splits_->empty() && !options_.count) return PollResult::kNothing;
     if (splits_->at_end()) return PollResult::kEnd;
-    uint32_t left = rate_ ? rate_->Take(Batch::kCapacity) : Batch::kCapacity;
-    if (left == 0) return PollResult::kNothing;
+    uint32_t left = batch.room();
     while (left > 0) {
       const GeneratorSplits::Run run = splits_->Next(left);
       if (run.count == 0) break;
@@ -51,10 +45,6 @@ class GeneratorReader final : public SourceReader<T> {
       left -= run.count;
     }
     return splits_->at_end() ? PollResult::kEnd : PollResult::kMore;
-  }
-
-  Timestamp NextPoll() override {
-    return rate_ && !splits_->at_end() ? rate_->Next() : Timestamp::Max();
   }
 
   void Snapshot(CheckpointId, OperatorStateSnapshot& state) override {
@@ -76,7 +66,6 @@ class GeneratorReader final : public SourceReader<T> {
   F f_;
   const GenerateOptions options_;
   std::optional<GeneratorSplits> splits_;
-  std::optional<RateLimit> rate_;
 };
 
 /// A source whose row number i is f(i), for i = 0, 1, 2 ...; the same rows at any parallelism and
@@ -102,6 +91,7 @@ Source<T> Generate(F f, GenerateOptions options = {}) {
       .name = options.name,
       .bounded = options.count.has_value(),
       .max_parallelism = GeneratorSplits::kSplits,
+      .rate_per_second = options.rate_per_second,
       .make_reader = [f, options] { return std::make_unique<GeneratorReader<T, F>>(f, options); },
       .validate = {}};
 }

@@ -173,7 +173,7 @@ void PartitionReader::HandleEvent(const rd_kafka_message_t& message) {
   }
 }
 
-PollResult PartitionReader::Poll(std::vector<Message>& messages, SplitIndex& split) {
+PollResult PartitionReader::Poll(size_t max, std::vector<Message>& messages, SplitIndex& split) {
   messages.clear();
   TakeFound();
   // Only now: until here its last messages could have been handed back.
@@ -194,7 +194,7 @@ PollResult PartitionReader::Poll(std::vector<Message>& messages, SplitIndex& spl
   split = SplitOf(first);
   Partition& partition = At(split);
   const int64_t stop = partition.position.stop < 0 ? INT64_MAX : partition.position.stop;
-  for (; handed_end_ < taken_count_; ++handed_end_) {
+  for (; handed_end_ < taken_count_ && messages.size() < max; ++handed_end_) {
     const rd_kafka_message_t& message = *taken_[handed_end_];
     if (message.err != RD_KAFKA_RESP_ERR_NO_ERROR || message.partition != first.partition ||
         message.rkt != first.rkt) {

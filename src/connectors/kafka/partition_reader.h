@@ -27,7 +27,7 @@ class PartitionReader final : public SourceBackend {
   ~PartitionReader() override { Close(); }
 
   void Open(const RuntimeContext& context, SplitObserver& splits) override;
-  PollResult Poll(std::vector<Message>& messages, SplitIndex& split) override;
+  PollResult Poll(size_t max, std::vector<Message>& messages, SplitIndex& split) override;
   void Details(size_t message, MessageDetails& out) const override;
   void BadRecord(size_t message, const std::string& reason) override;
   void HandBack(size_t first) override;

@@ -80,7 +80,7 @@ class KafkaSourceReader final : public SourceReader<T> {
     backend_->Open(context, splits);
   }
   PollResult Poll(RecordBatch<T>& batch, SplitIndex& split) override {
-    const PollResult result = backend_->Poll(messages_, split);
+    const PollResult result = backend_->Poll(batch.room(), messages_, split);
     size_t letter_bytes = 0;
     for (size_t i = 0; i < messages_.size(); ++i) {
       const Message& message = messages_[i];

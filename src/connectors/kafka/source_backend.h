@@ -50,8 +50,8 @@ class SourceBackend {
   virtual ~SourceBackend() = default;
   virtual void Open(const RuntimeContext& context, SplitObserver& splits) = 0;
 
-  /// Up to Batch::kCapacity messages of one partition in `messages`, or none.
-  virtual PollResult Poll(std::vector<Message>& messages, SplitIndex& split) = 0;
+  /// Up to `max` messages of one partition in `messages`, or none.
+  virtual PollResult Poll(size_t max, std::vector<Message>& messages, SplitIndex& split) = 0;
   /// Of the messages that Poll gave, the one at this index.
   virtual void Details(size_t message, MessageDetails& out) const = 0;
   /// Of the messages that Poll gave, this one cannot be decoded: counts it, or throws weir::Error

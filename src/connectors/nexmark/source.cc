@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "connectors/generator/rate_limit.h"
 #include "connectors/nexmark/generator.h"
 
 namespace weir::nexmark {
@@ -25,8 +24,7 @@ struct SplitState {
 
 class Reader final : public SourceReader<Event> {
  public:
-  Reader(std::shared_ptr<const Generator> generator, uint64_t emit_per_second)
-      : generator_(std::move(generator)), emit_per_second_(emit_per_second) {}
+  explicit Reader(std::shared_ptr<const Generator> generator) : generator_(std::move(generator)) {}
 
   void Open(const RuntimeContext& context, SplitObserver& splits) override {
     observer_ = &splits;
@@ -36,10 +34,6 @@ class Reader final : public SourceReader<Event> {
       splits.SplitAdded(split, SplitName(split));
     }
     for (const RestoredOperatorState& former : context.restored_state) Restore(former);
-    if (emit_per_second_ > 0 && !splits_.empty()) {
-      const double share = static_cast<double>(splits_.size()) / all;
-      rate_.emplace(static_cast<double>(emit_per_second_) * share, *context.clock);
-    }
   }
 
   PollResult Poll(RecordBatch<Event>& batch, SplitIndex& index) override {
@@ -48,12 +42,7 @@ class Reader final : public SourceReader<Event> {
       return generator_->options().events > 0 ? PollResult::kEnd : PollResult::kNothing;
     }
     index = split->number;
-    auto count =
-        static_cast<uint32_t>(std::min<uint64_t>(Batch::kCapacity, split->size - split->position));
-    if (rate_) {
-      count = rate_->Take(count);
-      if (count == 0) return PollResult::kNothing;
-    }
+    const uint64_t count = std::min<uint64_t>(batch.room(), split->size - split->position);
     for (const uint64_t end = split->position + count; split->position < end; ++split->position) {
       const EventPlace place = generator_->At(split->number, split->position);
       generator_->Make(place, batch.Append(place.at));
@@ -61,7 +50,10 @@ class Reader final : public SourceReader<Event> {
     return PollResult::kMore;
   }
 
-  Timestamp NextPoll() override { return rate_ ? rate_->Next() : Timestamp::Max(); }
+  std::optional<double> ShareOfRate() const override {
+    if (splits_.empty()) return std::nullopt;
+    return static_cast<double>(splits_.size()) / generator_->options().splits;
+  }
 
   void Snapshot(CheckpointId, OperatorStateSnapshot& state) override {
     for (const Split& split : splits_) {
@@ -114,10 +106,8 @@ class Reader final : public SourceReader<Event> {
   }
 
   const std::shared_ptr<const Generator> generator_;  // shared by the readers of a process
-  const uint64_t emit_per_second_;
   SplitObserver* observer_ = nullptr;
   std::vector<Split> splits_;
-  std::optional<RateLimit> rate_;
 };
 
 std::string WarnOfIdleSubtasks(const GeneratorOptions& options, uint32_t parallelism) {
@@ -135,9 +125,10 @@ weir::Source<Event> Source(const SourceOptions& options) {
   weir::Source<Event> source;
   source.name = "nexmark";
   source.bounded = options.generator.events > 0;
-  source.make_reader = [generator, rate = options.emit_per_second] {
-    return std::make_unique<Reader>(generator, rate);
-  };
+  if (options.emit_per_second > 0) {
+    source.rate_per_second = static_cast<double>(options.emit_per_second);
+  }
+  source.make_reader = [generator] { return std::make_unique<Reader>(generator); };
   source.validate = [generator](uint32_t parallelism) {
     return WarnOfIdleSubtasks(generator->options(), parallelism);
   };

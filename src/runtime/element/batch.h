@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <memory>
@@ -30,7 +31,11 @@ class Batch {
   /// Selected rows in view.
   uint32_t size() const { return view_size_; }
   bool empty() const { return view_size_ == 0; }
-  bool full() const { return used_ == kCapacity; }
+  bool full() const { return used_ >= limit_; }
+  /// Rows that may be added before it is full.
+  uint32_t room() const { return limit_ - std::min(used_, limit_); }
+  /// Full from so many rows on, at most kCapacity; until it is set anew.
+  void SetLimit(uint32_t rows) { limit_ = rows; }
 
   /// Physical row of the i-th selected row in view.
   uint32_t RowAt(uint32_t i) const {
@@ -140,6 +145,7 @@ class Batch {
   }
 
   uint32_t used_ = 0;  // physical rows in use
+  uint32_t limit_ = kCapacity;
   std::unique_ptr<Timestamp[]> timestamps_;
 
  private:

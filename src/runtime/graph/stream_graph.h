@@ -41,6 +41,7 @@ struct StreamNode {
   std::string slot_sharing_group = "default";
   bool is_source = false;
   bool bounded = false;
+  std::optional<double> rate_per_second;  ///< of a source: of all its subtasks together
   bool is_sink = false;
   bool transactional = false;
   bool keyed = false;

@@ -1,15 +1,20 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "runtime/source/rate_limit.h"
 #include "runtime/source/source_operator.h"
 #include "runtime/source/watermark_strategy.h"
 
 namespace weir {
 
-/// Runs a SourceReader<T> and keeps one watermark generator per split.
+/// Runs a SourceReader<T>, keeps one watermark generator per split, and keeps to the source's rate.
 template <class T>
 class ReaderOperator final : public SourceOperator, private SplitObserver {
  public:
@@ -20,14 +25,31 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     clock_ = context.runtime.clock;
     reader_->OpenSideOutputs(context.side_outputs);
     reader_->Open(context.runtime, *this);
+    share_ = reader_->ShareOfRate().value_or(1.0 / context.runtime.parallelism);
+    limit_.emplace(*clock_);
+    SetRate(rate_);
+  }
+
+  void SetRate(std::optional<double> per_second) override {
+    rate_ = per_second;
+    if (!limit_) return;  // Open does it
+    limit_->Set(per_second ? std::optional(*per_second * share_) : std::nullopt);
+  }
+  std::chrono::nanoseconds NextAllowed() const override {
+    return held_since_ ? limit_->Next() : std::chrono::nanoseconds::max();
   }
 
   PollResult Poll(Batch*& batch) override {
     batch_.Clear();
+    batch = &batch_;
+    const uint32_t allowed = limit_->Allowed();
+    NoteHeld(allowed == 0);
+    if (allowed == 0) return PollResult::kNothing;
+    batch_.SetLimit(allowed);
     SplitIndex split = 0;
     const PollResult result = reader_->Poll(batch_, split);
+    limit_->Spend(batch_.total());
     if (!batch_.empty()) Stamp(split);
-    batch = &batch_;
     next_poll_ = result == PollResult::kNothing ? reader_->NextPoll() : Timestamp::Max();
     return result;
   }
@@ -41,7 +63,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     Timestamp minimum = Timestamp::Max();
     bool any = false;
     const bool check_idle = strategy_.idle_after.has_value();
-    const auto now = check_idle ? clock_->Monotonic() : std::chrono::nanoseconds(0);
+    const auto now = check_idle ? ReadingTime() : std::chrono::nanoseconds(0);
     for (Split& split : splits_) {
       if (split.finished) continue;
       if (check_idle && now - split.last_rows > *strategy_.idle_after) split.idle = true;
@@ -82,9 +104,24 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
       Split& added = splits_.emplace_back();
       added.finished = true;
       if (strategy_.make_generator) added.generator = strategy_.make_generator();
-      added.last_rows = clock_->Monotonic();
+      added.last_rows = ReadingTime();
     }
     return splits_[split];
+  }
+
+  void NoteHeld(bool held) {
+    if (held == held_since_.has_value()) return;
+    const auto now = clock_->Monotonic();
+    if (held) {
+      held_since_ = now;
+    } else {
+      held_for_ += now - *held_since_;
+      held_since_.reset();
+    }
+  }
+  /// Monotonic time without what the rate limit took: a split that may not be read is not idle.
+  std::chrono::nanoseconds ReadingTime() const {
+    return held_since_.value_or(clock_->Monotonic()) - held_for_;
   }
 
   void Stamp(SplitIndex index) {
@@ -94,7 +131,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     Split& split = splits_[index];
     split.idle = false;
     idle_ = false;
-    if (strategy_.idle_after) split.last_rows = clock_->Monotonic();
+    if (strategy_.idle_after) split.last_rows = ReadingTime();
     split.generator->OnBatch(batch_);
   }
 
@@ -103,6 +140,11 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   const Clock* clock_ = nullptr;
   RecordBatch<T> batch_;
   std::vector<Split> splits_;
+  std::optional<double> rate_;
+  double share_ = 1;
+  std::optional<RateLimit> limit_;  // from Open on
+  std::optional<std::chrono::nanoseconds> held_since_;
+  std::chrono::nanoseconds held_for_{0};
   Timestamp watermark_ = Timestamp::Min();
   Timestamp next_poll_ = Timestamp::Max();
   bool idle_ = true;

@@ -53,11 +53,16 @@ class SourceReader {
   virtual void Open(const RuntimeContext& context, SplitObserver& splits) = 0;
 
   /// Appends rows of ONE split to the empty `batch`, with their timestamps where the source has
-  /// any (kNoTimestamp else), and names the split. kMore with no rows is allowed.
+  /// any (kNoTimestamp else), and names the split. kMore with no rows is allowed. A batch is full
+  /// at what a rate limit leaves: who gives more (never above Batch::kCapacity) waits for it later.
   virtual PollResult Poll(RecordBatch<T>& batch, SplitIndex& split) = 0;
 
   /// Asked after kNothing: the processing time at which to poll again without a wake.
   virtual Timestamp NextPoll() { return Timestamp::Max(); }
+
+  /// The part of the source that this subtask reads, above 0 and up to 1: a rate limit is shared
+  /// out by it. Empty: all subtasks read equal parts. Asked after Open.
+  virtual std::optional<double> ShareOfRate() const { return std::nullopt; }
 
   /// Positions after the last polled batch.
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
@@ -74,6 +79,8 @@ struct Source {
   bool bounded = false;
   /// Set for a source that cannot be split: it runs with at most this parallelism.
   std::optional<uint32_t> max_parallelism;
+  /// Rows per second of all subtasks together, unless DataStream::RateLimit says otherwise.
+  std::optional<double> rate_per_second;
   std::function<std::unique_ptr<SourceReader<T>>()> make_reader;
   /// Called once where the job is submitted; throws weir::Error when the source cannot work (broker
   /// not there, topic missing) and may return a warning for the given parallelism. Optional.

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include "runtime/operator/operator.h"
 #include "runtime/source/source.h"
@@ -18,6 +20,11 @@ class SourceOperator : public Operator {
   virtual Timestamp CurrentWatermark() = 0;
   /// True when no split holds the watermark back or advances it (no splits, or all are idle).
   virtual bool Idle() const = 0;
+
+  /// Rows per second of all the source's subtasks together; empty: no limit. Before Open or later.
+  virtual void SetRate(std::optional<double> per_second) = 0;
+  /// On Clock::Monotonic: when a Poll that the rate did not allow is allowed. Maximum: none waits.
+  virtual std::chrono::nanoseconds NextAllowed() const = 0;
 
   // A source has no input.
   void ProcessBatch(uint32_t, Batch&) final {}

@@ -128,6 +128,7 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
                        .slot_index = placement.slot,
                        .subtask = subtask.get(),
                        .counters = subtask->counters()});
+  subtask->SetSourceRate(vertex.operators.front().node.rate_per_second);
   unstarted_.push_back(std::move(subtask));
 }
 
@@ -150,6 +151,13 @@ void Deployment::OnEach(std::function<void(Subtask&)> f) {
 
 void Deployment::Trigger(const Barrier& barrier, bool drain) {
   OnEach([=](Subtask& subtask) { subtask.Trigger(barrier, drain); });
+}
+
+void Deployment::SetSourceRate(VertexId vertex, std::optional<double> per_second) {
+  for (const LocalSubtask& local : subtasks_) {
+    if (local.id.vertex != vertex) continue;
+    local.slot->Post([subtask = local.subtask, per_second] { subtask->SetSourceRate(per_second); });
+  }
 }
 
 void Deployment::NotifyCheckpointComplete(CheckpointId id) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
@@ -57,6 +58,9 @@ class Deployment {
 
   /// Any control call reaches the subtasks as mail to their slots.
   void Trigger(const Barrier& barrier, bool drain);
+  /// Rows per second of the source that is this vertex's head, of all its subtasks wherever they
+  /// run; empty: no limit. From construction on.
+  void SetSourceRate(VertexId vertex, std::optional<double> per_second);
   void NotifyCheckpointComplete(CheckpointId id);
   void NotifyCheckpointAborted(CheckpointId id);
 

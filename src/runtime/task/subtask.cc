@@ -395,6 +395,10 @@ void Subtask::Trigger(const Barrier& barrier, bool drain) {
   drain_ = drain && emitted_watermark_ < Timestamp::Max();
 }
 
+void Subtask::SetSourceRate(std::optional<double> per_second) {
+  if (source_ != nullptr && !failed_) source_->SetRate(per_second);
+}
+
 void Subtask::NotifyCheckpointComplete(CheckpointId id) {
   if (!running_) return;
   const RunningNow running(options_.mark);
@@ -449,6 +453,9 @@ nanoseconds Subtask::NextWakeup() {
   if (unflushed_ && !edges_.empty()) wakeup = std::min(wakeup, flush_at_);
   if (source_ != nullptr && (watermark_due_ || !emitted_idle_) && !at_end_ && !silent_) {
     wakeup = std::min(wakeup, next_watermark_);
+  }
+  if (source_ != nullptr && !at_end_ && !silent_) {
+    wakeup = std::min(wakeup, source_->NextAllowed());
   }
   const Timestamp timer = chain_.NextProcessingTimer();
   if (timer != Timestamp::Max()) {

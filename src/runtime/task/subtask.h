@@ -124,6 +124,8 @@ class Subtask final : public SlotTask {
   /// Source subtasks: begin this checkpoint at the next record boundary. With `drain` event time
   /// ends first. Ignored by others (their barriers come through the gate).
   void Trigger(const Barrier& barrier, bool drain);
+  /// Source subtasks: rows per second of the whole source; empty: no limit.
+  void SetSourceRate(std::optional<double> per_second);
   void NotifyCheckpointComplete(CheckpointId id);
   void NotifyCheckpointAborted(CheckpointId id);
 

@@ -96,30 +96,18 @@ TEST(Generate, FunctionMayAssignARowAndGiveItsEventTime) {
   EXPECT_THAT(harness.timestamps(), ElementsAre(Timestamp{0}, Timestamp{1000}, Timestamp{2000}));
 }
 
-TEST(Generate, AHundredRowsPerSecondByTheClock) {
-  SourceHarness<uint64_t> source(Numbers({.rate_per_second = 100}));
-  EXPECT_THAT(source.Poll(), IsEmpty());
-  EXPECT_EQ(source.result(), PollResult::kNothing);
-  EXPECT_EQ(source.reader().NextPoll(), Timestamp{10}) << "when the first row is due";
-  source.clock().Advance(std::chrono::milliseconds(10));
-  EXPECT_THAT(source.Poll(), ElementsAre(0));
-  source.clock().Advance(std::chrono::milliseconds(500));
-  EXPECT_THAT(source.Poll(), SizeIs(50));
+TEST(Generate, TheRateIsTheSources) {
+  EXPECT_EQ(Numbers({.rate_per_second = 100}).rate_per_second, 100);
+  EXPECT_EQ(Numbers({}).rate_per_second, std::nullopt);
 }
 
-TEST(Generate, SubtasksShareTheRate) {
-  size_t rows = 0;
-  for (uint32_t subtask = 0; subtask < 2; ++subtask) {
-    SourceHarness<uint64_t> source(Numbers({.rate_per_second = 100}), subtask, 2);
-    source.clock().Advance(std::chrono::milliseconds(1000));
-    rows += source.Poll().size();
-  }
-  EXPECT_EQ(rows, 100u);
-}
-
-TEST(Generate, WithoutARateNeverAsksToBePolledLater) {
-  SourceHarness<uint64_t> source(Numbers({}));
-  EXPECT_EQ(source.reader().NextPoll(), Timestamp::Max());
+TEST(Generate, GivesNoMoreThanTheBatchHasRoomFor) {
+  SourceHarness<uint64_t> source(Numbers({.count = 100}));
+  RecordBatch<uint64_t> batch;
+  batch.SetLimit(7);
+  SplitIndex split = 0;
+  EXPECT_EQ(source.reader().Poll(batch, split), PollResult::kMore);
+  EXPECT_EQ(batch.size(), 7u);
 }
 
 TEST(Generate, RefusesARateThatIsNone) {

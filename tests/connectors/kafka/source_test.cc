@@ -508,7 +508,7 @@ TEST_F(SourceTest, ABrokerThatIsNotThereFailsAFirstStartByNameAndIsWaitedForLate
   first->Open(harness.context, splits);
   EXPECT_THAT(ErrorOf([&] {
                 harness.RunUntil([&] {
-                  first->Poll(messages, split);
+                  first->Poll(Batch::kCapacity, messages, split);
                   return false;
                 });
               }),
@@ -520,7 +520,7 @@ TEST_F(SourceTest, ABrokerThatIsNotThereFailsAFirstStartByNameAndIsWaitedForLate
   const auto second = MakeSourceBackend(settings);
   second->Open(later.context, splits);
   EXPECT_TRUE(later.RunUntil([&] { return later.log().find("is delayed") != std::string::npos; }));
-  EXPECT_EQ(second->Poll(messages, split), PollResult::kNothing);
+  EXPECT_EQ(second->Poll(Batch::kCapacity, messages, split), PollResult::kNothing);
   second->Close();
 }
 

@@ -51,7 +51,7 @@ class Subtask {
     return PollResult::kMore;
   }
 
-  Timestamp NextPoll() { return reader_->NextPoll(); }
+  std::optional<double> ShareOfRate() const { return reader_->ShareOfRate(); }
 
   RestoredOperatorState Snapshot() {
     OperatorStateSnapshot snapshot;
@@ -170,17 +170,13 @@ TEST(NexmarkSource, OtherOptionsThanTheCheckpointsAreRefused) {
   EXPECT_THROW(Subtask(Options(1'000, 2), 0, 1, {damaged}), Error);
 }
 
-TEST(NexmarkSource, KeepsToARateOfRealTime) {
+TEST(NexmarkSource, SharesItsRateOutBySplits) {
   SourceOptions options = Options(0, 4);
   options.emit_per_second = 1'000;
   EXPECT_FALSE(Source(options).bounded);
-  Subtask subtask(options, 0, 2);  // half of the splits: half of the rate
-  EXPECT_EQ(subtask.Drain(), PollResult::kNothing);
-  EXPECT_EQ(subtask.all.rows, 0u);
-  EXPECT_EQ(subtask.NextPoll(), subtask.clock.Now() + std::chrono::milliseconds(10));
-  subtask.clock.Advance(std::chrono::milliseconds(100));
-  EXPECT_EQ(subtask.Drain(), PollResult::kNothing);
-  EXPECT_EQ(subtask.all.rows, 50u);
+  EXPECT_EQ(Source(options).rate_per_second, 1'000);
+  EXPECT_EQ(Subtask(options, 0, 3).ShareOfRate(), 0.5) << "two of the four splits";
+  EXPECT_EQ(Subtask(options, 1, 3).ShareOfRate(), 0.25);
 }
 
 TEST(NexmarkSource, AnEndlessSourceWithoutSplitsHasNothing) {
