@@ -64,6 +64,49 @@ requires std::is_invocable_v<F&, const T&> WatermarkStrategy<T> BoundedOutOfOrde
           .idle_after = {}};
 }
 
+/// Watermarks that the source emits itself, with its own timestamps. What a source without a
+/// strategy has, too; here to be given idleness: SourceWatermarks<Order>().WithIdleness(1min).
+template <class T>
+WatermarkStrategy<T> SourceWatermarks() {
+  return {};
+}
+
+/// A generator of the user's own, derived from WatermarkGenerator<T>: each split has a copy of it.
+/// Event time comes from a field or function, or from the source.
+template <class Generator, class F>
+auto Watermarks(Generator generator, F event_time) {
+  using T = typename Generator::RowType;
+  WatermarkStrategy<T> strategy = Watermarks(std::move(generator));
+  strategy.assign_timestamps = internal::TimestampAssigner<T>(event_time);
+  return strategy;
+}
+template <class Generator>
+auto Watermarks(Generator generator) {
+  using T = typename Generator::RowType;
+  return WatermarkStrategy<T>{
+      .assign_timestamps = {},
+      .make_generator = [generator]() -> std::unique_ptr<WatermarkGenerator<T>> {
+        return std::make_unique<Generator>(generator);
+      },
+      .idle_after = {}};
+}
+
+/// Rows that carry watermarks: `std::optional<Timestamp> f(const T&)`. Event time from a field.
+template <class C, class V, class F>
+WatermarkStrategy<C> PunctuatedWatermarks(F f, V C::*event_time) {
+  return Watermarks(PunctuatedGenerator<C, F>(std::move(f)), event_time);
+}
+/// The same with a function, or with the source's own timestamps: PunctuatedWatermarks<Order>(f).
+template <class T, class F, class E>
+requires std::is_invocable_v<E&, const T&> &&
+    (!std::is_member_pointer_v<E>)WatermarkStrategy<T> PunctuatedWatermarks(F f, E event_time) {
+  return Watermarks(PunctuatedGenerator<T, F>(std::move(f)), event_time);
+}
+template <class T, class F>
+WatermarkStrategy<T> PunctuatedWatermarks(F f) {
+  return Watermarks(PunctuatedGenerator<T, F>(std::move(f)));
+}
+
 /// Timestamps never fall within a split.
 template <class C, class V>
 WatermarkStrategy<C> MonotonousTimestamps(V C::*event_time) {

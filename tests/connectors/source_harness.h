@@ -72,6 +72,7 @@ class SourceHarness : public SplitObserver {
     open_splits_.insert(name);
   }
   void SplitFinished(SplitIndex split) override { open_splits_.erase(names_.at(split)); }
+  void EmitWatermark(SplitIndex, Timestamp) override {}
 
   ManualClock clock_;
   RuntimeContext context_;

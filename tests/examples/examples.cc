@@ -53,6 +53,28 @@ DataStream<Total> SpentPerMinute(const DataStream<Order>& orders) {
   return totals;
 }
 
+// Trails the newest order by twice the longest disorder seen until now.
+class Cautious : public WatermarkGenerator<Order> {
+ public:
+  void OnBatch(RecordBatch<Order>& batch) override {
+    batch.ForEach([this](const Order&, Timestamp time) {
+      if (time < newest_) disorder_ = std::max(disorder_, newest_ - time);
+      newest_ = std::max(newest_, time);
+    });
+  }
+  Timestamp Current() const override {
+    return newest_ == Timestamp::Min() ? newest_ : newest_ - 2 * disorder_ - 1ms;
+  }
+
+ private:
+  Timestamp newest_ = Timestamp::Min();
+  std::chrono::milliseconds disorder_ = 1s;
+};
+
+DataStream<Order> Watched(Environment& env, Source<Order> source) {
+  return env.From(std::move(source), Watermarks(Cautious(), &Order::time).WithIdleness(1min));
+}
+
 // Lets every n-th order of a subtask through.
 class Sample {
  public:
@@ -120,6 +142,17 @@ struct Spread {
 };
 
 namespace {
+
+TEST(Examples, WatermarksOfAGeneratorOfOnesOwn) {
+  Environment env;
+  Watched(env, Generate<Order>([](uint64_t) { return Order{}; })).To(Print<Order>("orders"));
+  EXPECT_EQ(BuildJobGraph(env.graph()).vertices.size(), 1u);
+  Cautious generator;
+  RecordBatch<Order> batch;
+  for (int64_t ms : {5000, 3500, 6000}) batch.Append(Timestamp{ms});
+  generator.OnBatch(batch);
+  EXPECT_EQ(generator.Current(), Timestamp{2999});
+}
 
 TEST(Examples, TheJobBuilds) {
   Environment env;

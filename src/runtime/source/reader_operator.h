@@ -23,6 +23,8 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
 
   void Open(OperatorContext& context) override {
     clock_ = context.runtime.clock;
+    context_ = &context.runtime;
+    polled_at_ = clock_->Monotonic();
     reader_->OpenSideOutputs(context.side_outputs);
     reader_->Open(context.runtime, *this);
     share_ = reader_->ShareOfRate().value_or(1.0 / context.runtime.parallelism);
@@ -36,15 +38,16 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     limit_->Set(per_second ? std::optional(*per_second * share_) : std::nullopt);
   }
   std::chrono::nanoseconds NextAllowed() const override {
-    return held_since_ ? limit_->Next() : std::chrono::nanoseconds::max();
+    return held_ ? limit_->Next() : std::chrono::nanoseconds::max();
   }
 
   PollResult Poll(Batch*& batch) override {
     batch_.Clear();
     batch = &batch_;
     const uint32_t allowed = limit_->Allowed();
-    NoteHeld(allowed == 0);
-    if (allowed == 0) return PollResult::kNothing;
+    held_ = allowed == 0;
+    PassReadingTime();
+    if (held_) return PollResult::kNothing;
     batch_.SetLimit(allowed);
     SplitIndex split = 0;
     const PollResult result = reader_->Poll(batch_, split);
@@ -59,17 +62,16 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   void OnProcessingTime(Timestamp) override { next_poll_ = Timestamp::Max(); }
 
   Timestamp CurrentWatermark() override {
-    if (!strategy_.make_generator) return Timestamp::Min();
     Timestamp minimum = Timestamp::Max();
     bool any = false;
-    const bool check_idle = strategy_.idle_after.has_value();
-    const auto now = check_idle ? ReadingTime() : std::chrono::nanoseconds(0);
     for (Split& split : splits_) {
       if (split.finished) continue;
-      if (check_idle && now - split.last_rows > *strategy_.idle_after) split.idle = true;
+      if (strategy_.idle_after && reading_time_ - split.heard > *strategy_.idle_after) {
+        split.idle = true;
+      }
       if (split.idle) continue;
       any = true;
-      minimum = std::min(minimum, split.generator->Current());
+      minimum = std::min(minimum, split.generator ? split.generator->Current() : split.watermark);
     }
     idle_ = !any;
     if (any) watermark_ = std::max(watermark_, minimum);
@@ -86,65 +88,71 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
 
  private:
   struct Split {
-    std::unique_ptr<WatermarkGenerator<T>> generator;
-    bool finished = false;
+    std::unique_ptr<WatermarkGenerator<T>> generator;  // null: the source's own watermarks
+    Timestamp watermark = Timestamp::Min();
+    bool finished = true;
     bool idle = false;
-    std::chrono::nanoseconds last_rows{0};
+    std::chrono::nanoseconds heard{0};  // in reading time
   };
 
-  void SplitAdded(SplitIndex split, const std::string&) override {
-    Split& entry = At(split);
-    entry.finished = false;
+  void SplitAdded(SplitIndex index, const std::string&) override {
+    Split& split = At(index);
+    split.finished = false;
+    Heard(split);
+  }
+  void SplitFinished(SplitIndex index) override { At(index).finished = true; }
+  void EmitWatermark(SplitIndex index, Timestamp watermark) override {
+    Split& split = At(index);
+    split.watermark = std::max(split.watermark, watermark);
+    Heard(split);
+  }
+
+  Split& At(SplitIndex index) {
+    while (splits_.size() <= index) {
+      Split& added = splits_.emplace_back();
+      if (!strategy_.make_generator) continue;
+      added.generator = strategy_.make_generator();
+      added.generator->Open(*context_);
+    }
+    return splits_[index];
+  }
+  void Heard(Split& split) {
+    split.heard = reading_time_;
+    split.idle = false;
     idle_ = false;
   }
-  void SplitFinished(SplitIndex split) override { At(split).finished = true; }
 
-  Split& At(SplitIndex split) {
-    while (splits_.size() <= split) {
-      Split& added = splits_.emplace_back();
-      added.finished = true;
-      if (strategy_.make_generator) added.generator = strategy_.make_generator();
-      added.last_rows = ReadingTime();
-    }
-    return splits_[split];
-  }
-
-  void NoteHeld(bool held) {
-    if (held == held_since_.has_value()) return;
-    const auto now = clock_->Monotonic();
-    if (held) {
-      held_since_ = now;
-    } else {
-      held_for_ += now - *held_since_;
-      held_since_.reset();
-    }
-  }
-  /// Monotonic time without what the rate limit took: a split that may not be read is not idle.
-  std::chrono::nanoseconds ReadingTime() const {
-    return held_since_.value_or(clock_->Monotonic()) - held_for_;
+  /// Reading time is what a split must be silent for to be idle. It stands still while the rate
+  /// limit holds the reader, and a long gap between two polls counts in part: a subtask that was
+  /// kept from reading (back-pressure, a slow record) has not found anything silent.
+  void PassReadingTime() {
+    if (!strategy_.idle_after) return;
+    const std::chrono::nanoseconds now = clock_->Monotonic();
+    const std::chrono::nanoseconds most = *strategy_.idle_after / 2;
+    if (!held_) reading_time_ += std::min(now - polled_at_, most);
+    polled_at_ = now;
   }
 
   void Stamp(SplitIndex index) {
     if (strategy_.assign_timestamps) strategy_.assign_timestamps(batch_);
-    if (!strategy_.make_generator) return;
     if (index >= splits_.size()) SplitAdded(index, {});
     Split& split = splits_[index];
-    split.idle = false;
-    idle_ = false;
-    if (strategy_.idle_after) split.last_rows = ReadingTime();
-    split.generator->OnBatch(batch_);
+    Heard(split);
+    if (split.generator) split.generator->OnBatch(batch_);
   }
 
   const std::unique_ptr<SourceReader<T>> reader_;
   const WatermarkStrategy<T> strategy_;
   const Clock* clock_ = nullptr;
+  const RuntimeContext* context_ = nullptr;
   RecordBatch<T> batch_;
   std::vector<Split> splits_;
   std::optional<double> rate_;
   double share_ = 1;
   std::optional<RateLimit> limit_;  // from Open on
-  std::optional<std::chrono::nanoseconds> held_since_;
-  std::chrono::nanoseconds held_for_{0};
+  bool held_ = false;               // by the limit, since the last Poll
+  std::chrono::nanoseconds polled_at_{0};
+  std::chrono::nanoseconds reading_time_{0};
   Timestamp watermark_ = Timestamp::Min();
   Timestamp next_poll_ = Timestamp::Max();
   bool idle_ = true;

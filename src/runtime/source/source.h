@@ -34,6 +34,10 @@ class SplitObserver {
   virtual void SplitAdded(SplitIndex split, const std::string& name) = 0;
   /// A split at its end, or given away: it holds nothing back any more.
   virtual void SplitFinished(SplitIndex split) = 0;
+  /// The source itself knows that no row of the split with an earlier or equal timestamp follows
+  /// those given until now (those of the Poll that says so included). Without effect where the job
+  /// has given the source a watermark generator.
+  virtual void EmitWatermark(SplitIndex split, Timestamp watermark) = 0;
 };
 
 /// Reads one subtask's share of a source. Everything is called on the slot thread and never blocks;

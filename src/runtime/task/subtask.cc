@@ -258,6 +258,8 @@ Subtask::Step Subtask::StepSource() {
     emitted_idle_ = false;
     return Step::kDone;
   }
+  // A source that is idle no more without rows (it told a watermark) is asked for one again.
+  if (emitted_idle_ && !source_->Idle()) emitted_idle_ = false;
   return polled_ == PollResult::kNothing ? Step::kNothing : Step::kDone;
 }
 

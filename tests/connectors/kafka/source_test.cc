@@ -104,6 +104,7 @@ class Subtask : private SplitObserver {
     open_splits.insert(name);
   }
   void SplitFinished(SplitIndex split) override { open_splits.erase(splits_.at(split)); }
+  void EmitWatermark(SplitIndex, Timestamp) override {}
 
   RuntimeHarness harness_;
   std::map<SplitIndex, std::string> splits_;
@@ -494,6 +495,7 @@ TEST_F(SourceTest, LargeBadRecordsGoOutInManySteps) {
 class NoSplits final : public SplitObserver {
   void SplitAdded(SplitIndex, const std::string&) override {}
   void SplitFinished(SplitIndex) override {}
+  void EmitWatermark(SplitIndex, Timestamp) override {}
 };
 
 TEST_F(SourceTest, ABrokerThatIsNotThereFailsAFirstStartByNameAndIsWaitedForLater) {

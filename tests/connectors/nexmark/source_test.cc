@@ -16,6 +16,7 @@ class Splits final : public SplitObserver {
  public:
   void SplitAdded(SplitIndex split, const std::string&) override { added.insert(split); }
   void SplitFinished(SplitIndex split) override { finished.insert(split); }
+  void EmitWatermark(SplitIndex, Timestamp) override {}
   std::set<SplitIndex> added;
   std::set<SplitIndex> finished;
 };

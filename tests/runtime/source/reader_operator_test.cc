@@ -64,10 +64,9 @@ class ReaderOperatorTest : public ::testing::Test {
   void Open(WatermarkStrategy<int64_t> strategy = {}, uint32_t parallelism = 1) {
     op_.emplace(std::make_unique<ScriptedReader>(&script_), std::move(strategy));
     if (rate_) op_->SetRate(rate_);
-    OperatorContext context;
-    context.runtime.clock = &clock_;
-    context.runtime.parallelism = parallelism;
-    op_->Open(context);
+    context_.runtime.clock = &clock_;
+    context_.runtime.parallelism = parallelism;
+    op_->Open(context_);
   }
   uint32_t Poll() {
     Batch* batch = nullptr;
@@ -87,7 +86,17 @@ class ReaderOperatorTest : public ::testing::Test {
     script_.rows.push_back({split, std::move(times)});
     Poll();
   }
+  int64_t Watermark() { return op_->CurrentWatermark().ms; }
+  /// A source that finds nothing is polled all the time.
+  void FindNothingFor(std::chrono::milliseconds time) {
+    for (auto t = 0ms; t < time; t += 100ms) {
+      clock_.Advance(100ms);
+      Watermark();
+      Poll();
+    }
+  }
 
+  OperatorContext context_;
   ManualClock clock_;
   Script script_;
   std::optional<double> rate_;
@@ -136,6 +145,144 @@ TEST_F(ReaderOperatorTest, AReaderThatGivesMoreWaitsForItLater) {
   const uint32_t rows = RowsWithin(10'240ms);
   EXPECT_GE(rows, 9'000u);
   EXPECT_LE(rows, 10'240u + Batch::kCapacity);
+}
+
+// ---------------------------------------------------------------- watermarks
+
+/// Trails the newest row by a bound, or processing time, whichever is behind less.
+class Alarm final : public WatermarkGenerator<int64_t> {
+ public:
+  void Open(const RuntimeContext& context) override { clock_ = context.clock; }
+  void OnBatch(RecordBatch<int64_t>& batch) override {
+    batch.ForEach([this](int64_t, Timestamp t) { newest_ = std::max(newest_, t); });
+  }
+  Timestamp Current() const override { return std::max(newest_, clock_->Now() - 1000ms); }
+
+ private:
+  const Clock* clock_ = nullptr;
+  Timestamp newest_ = Timestamp::Min();
+};
+
+constexpr int64_t kNone = Timestamp::Min().ms;
+
+TEST_F(ReaderOperatorTest, WithoutAStrategyThereAreNoWatermarks) {
+  Open();
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {100});
+  EXPECT_EQ(Watermark(), kNone);
+  EXPECT_FALSE(op_->Idle());
+}
+
+TEST_F(ReaderOperatorTest, ASourceEmitsItsOwnWatermarks) {
+  Open();
+  script_.splits->SplitAdded(0, "a");
+  script_.splits->SplitAdded(1, "b");
+  Give(0, {100});
+  script_.splits->EmitWatermark(0, Timestamp{90});
+  EXPECT_EQ(Watermark(), kNone) << "the other split has said nothing";
+  script_.splits->EmitWatermark(1, Timestamp{50});
+  EXPECT_EQ(Watermark(), 50);
+  script_.splits->EmitWatermark(1, Timestamp{40});
+  EXPECT_EQ(Watermark(), 50) << "a watermark never falls";
+  script_.splits->SplitFinished(1);
+  EXPECT_EQ(Watermark(), 90);
+}
+
+TEST_F(ReaderOperatorTest, AStrategyTakesThePlaceOfTheSourcesOwnWatermarks) {
+  Open(BoundedOutOfOrderness<int64_t>(10ms));
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {100});
+  script_.splits->EmitWatermark(0, Timestamp{1000});
+  EXPECT_EQ(Watermark(), 89);
+}
+
+TEST_F(ReaderOperatorTest, ASilentSplitStopsHoldingTheOthersBackAndComesBack) {
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
+  script_.splits->SplitAdded(0, "a");
+  script_.splits->SplitAdded(1, "b");
+  Give(0, {100});
+  Give(1, {200});
+  EXPECT_EQ(Watermark(), 99);
+  for (int64_t t = 300; t < 2000; t += 100) {
+    clock_.Advance(100ms);
+    Give(1, {t});
+    EXPECT_EQ(Watermark(), t <= 1200 ? 99 : t - 1);
+  }
+  Give(0, {110});
+  EXPECT_EQ(Watermark(), 1899) << "late as it is, it takes nothing back";
+  Give(1, {2500});
+  EXPECT_EQ(Watermark(), 1899) << "and holds the other one back again";
+  Give(0, {2400});
+  EXPECT_EQ(Watermark(), 2399);
+}
+
+TEST_F(ReaderOperatorTest, WhenAllSplitsAreSilentTheSourceIsIdleUntilOneIsNot) {
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {100});
+  FindNothingFor(1000ms);
+  EXPECT_FALSE(op_->Idle());
+  FindNothingFor(200ms);
+  EXPECT_TRUE(op_->Idle());
+  EXPECT_EQ(Watermark(), 99);
+  Give(0, {500});
+  EXPECT_FALSE(op_->Idle());
+  EXPECT_EQ(Watermark(), 499);
+}
+
+TEST_F(ReaderOperatorTest, ASourcesOwnWatermarkIsNoSilence) {
+  Open(SourceWatermarks<int64_t>().WithIdleness(1000ms));
+  script_.splits->SplitAdded(0, "a");
+  FindNothingFor(5000ms);
+  EXPECT_TRUE(op_->Idle());
+  script_.splits->EmitWatermark(0, Timestamp{70});
+  EXPECT_FALSE(op_->Idle());
+  EXPECT_EQ(Watermark(), 70);
+}
+
+TEST_F(ReaderOperatorTest, ASubtaskThatWasKeptFromReadingFoundNothingSilent) {
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
+  script_.splits->SplitAdded(0, "a");
+  script_.splits->SplitAdded(1, "b");
+  Give(0, {100});
+  Give(1, {200});
+  clock_.Advance(60'000ms);  // back-pressure
+  EXPECT_EQ(Watermark(), 99);
+  Give(1, {5000});
+  EXPECT_EQ(Watermark(), 99) << "rows of the other split may be next";
+}
+
+TEST_F(ReaderOperatorTest, ASplitThatMayNotBeReadIsNotIdle) {
+  rate_ = 0.1;
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
+  script_.splits->SplitAdded(0, "a");
+  script_.rows.push_back({0, {100}});
+  FindNothingFor(9'900ms);
+  EXPECT_FALSE(op_->Idle());
+  FindNothingFor(200ms);
+  EXPECT_EQ(Watermark(), 99);
+}
+
+TEST_F(ReaderOperatorTest, RowsMayCarryWatermarks) {
+  Open(PunctuatedWatermarks<int64_t>([](int64_t row) {
+    return row % 100 == 0 ? std::optional(Timestamp{row - 1}) : std::nullopt;
+  }));
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {110, 120});
+  EXPECT_EQ(Watermark(), kNone);
+  Give(0, {200, 130, 100});
+  EXPECT_EQ(Watermark(), 199);
+}
+
+TEST_F(ReaderOperatorTest, AGeneratorOfOnesOwnIsCopiedForEachSplitAndMayWatchTheClock) {
+  Open(Watermarks(Alarm(), [](int64_t row) { return row; }));
+  script_.splits->SplitAdded(0, "a");
+  script_.splits->SplitAdded(1, "b");
+  Give(0, {400});
+  Give(1, {700});
+  EXPECT_EQ(Watermark(), 400);
+  clock_.Advance(1500ms);
+  EXPECT_EQ(Watermark(), 500) << "periodic: without a row";
 }
 
 }  // namespace
