@@ -10,6 +10,7 @@
 
 #include "api/aggregates.h"
 #include "api/args.h"
+#include "api/batching_sink.h"
 #include "api/data_stream.h"
 #include "api/environment.h"
 #include "api/function.h"

@@ -75,6 +75,17 @@ DataStream<Order> Watched(Environment& env, Source<Order> source) {
   return env.From(std::move(source), Watermarks(Cautious(), &Order::time).WithIdleness(1min));
 }
 
+void ToShop(const DataStream<Order>& orders, void (*post)(const std::vector<Order>&)) {
+  orders
+      .To(BatchingSink<Order>([post](std::vector<Order>& rows) { post(rows); },
+                              {.name = "shop",
+                               .max_rows = 100,
+                               .max_delay = 200ms,
+                               .max_in_flight = 4,
+                               .retry = RetryWithBackoff(50ms, 5s, 20)}))
+      .Uid("shop");
+}
+
 // Lets every n-th order of a subtask through.
 class Sample {
  public:
@@ -145,7 +156,7 @@ namespace {
 
 TEST(Examples, WatermarksOfAGeneratorOfOnesOwn) {
   Environment env;
-  Watched(env, Generate<Order>([](uint64_t) { return Order{}; })).To(Print<Order>("orders"));
+  ToShop(Watched(env, Generate<Order>([](uint64_t) { return Order{}; })), nullptr);
   EXPECT_EQ(BuildJobGraph(env.graph()).vertices.size(), 1u);
   Cautious generator;
   RecordBatch<Order> batch;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/ids.h"
+#include "base/timestamp.h"
 #include "runtime/element/batch.h"
 #include "runtime/operator/runtime_context.h"
 
@@ -30,6 +31,10 @@ class SinkWriter {
 
   /// False: no further Write until it turns true (then wake).
   virtual bool HasRoom() { return true; }
+
+  /// The earliest processing time at which OnProcessingTime wants to be called.
+  virtual Timestamp NextProcessingTimer() const { return Timestamp::Max(); }
+  virtual void OnProcessingTime(Timestamp) {}
 
   /// The barrier of `id` has passed.
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;

@@ -21,6 +21,8 @@ class WriterOperator final : public Operator {
   void ProcessWatermark(Timestamp) override {}
   void ProcessIdle() override {}
   bool HasRoom() override { return writer_->HasRoom(); }
+  Timestamp NextProcessingTimer() const override { return writer_->NextProcessingTimer(); }
+  void OnProcessingTime(Timestamp now) override { writer_->OnProcessingTime(now); }
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
     writer_->Snapshot(id, state);
   }
