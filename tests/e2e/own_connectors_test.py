@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""A source with splits and a sink that publishes files, both a user's own (examples/meters): every
+reading is in the files once, whatever is killed and however the parallelism changes.
+
+    own_connectors_test.py WEIR METERS_JOB
+"""
+
+import collections
+import os
+import pathlib
+import signal
+import sys
+import unittest
+
+from cluster import OneCluster, eventually
+
+OneCluster.WEIR, METERS = sys.argv[1:3]
+COUNT = 5_000
+WANT = collections.Counter({f"meter-{m},{n}": 1 for m in range(8) for n in range(COUNT)})
+
+
+class OwnConnectors(OneCluster):
+    OPTIONS = ("-t", "2", "-s", "3")
+
+    def setUp(self):
+        self.out = pathlib.Path(self.cluster.dir, self.id().rsplit(".")[-1])
+        self.out.mkdir()
+
+    def rows(self):
+        return collections.Counter(line for file in self.out.glob("*.csv")
+                                   for line in file.read_text().splitlines())
+
+    def arguments(self, *more):
+        return ("--", "--count", COUNT, "--out", self.out, *more)
+
+    def check(self):
+        rows = self.rows()
+        self.assertEqual((len(WANT - rows), len(rows - WANT)), (0, 0), "readings lost, and doubled")
+
+    def test_every_reading_once_through_kills_and_a_change_of_parallelism(self):
+        job = self.start(METERS, "-p", 2, *self.arguments("--rate", 4_000))
+        for kill in range(2):
+            before = len(self.rows())
+            eventually(lambda: len(self.rows()) > before + 2_000, "files appear")
+            attempt = int(self.describe(job)["status"]["attempt"])
+            victim = self.cluster.task_managers()[f"tm-{kill + 1}"]["pid"]
+            os.kill(int(victim), signal.SIGKILL)
+            eventually(lambda: int(self.describe(job)["status"]["attempt"]) > attempt,
+                       "the job restarts")
+        eventually(lambda: self.state(job) == "RUNNING", "it runs")
+        savepoint = self.cluster.json("stop", job)["savepoint_path"]
+        between = self.rows()
+        self.assertLess(len(between), len(WANT), "it was not stopped in the middle")
+        self.assertFalse(between - WANT)
+        self.cluster.run("run", METERS, "-p", 3, "--from-savepoint", savepoint, *self.arguments())
+        self.check()
+
+    def test_straight(self):
+        self.cluster.run("run", METERS, *self.arguments())
+        self.check()
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
