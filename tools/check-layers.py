@@ -30,8 +30,7 @@ ALLOWED = {
     "testing": {"base", "state", "runtime", "api"},
     "job": {"base", "state", "runtime", "api", "proto"},
     "connectors": {"base", "state", "runtime", "api", "metrics", "log", "connectors/format"},
-    # A generator of a particular stream: it keeps to a rate like the general one.
-    "connectors/nexmark": {"base", "runtime", "connectors/generator"},
+    "connectors/nexmark": {"base", "runtime"},
     "jobmanager": SERVICES | {"state", "ha", "runtime/graph", "runtime/element", "job", "proto"},
     "taskmanager": SERVICES | {"state", "ha", "runtime", "api", "job", "connectors", "proto"},
     "cli": SERVICES | {"state", "ha", "runtime", "api", "job", "jobmanager", "taskmanager", "proto"},
