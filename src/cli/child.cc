@@ -18,8 +18,6 @@
 
 namespace weir::cli {
 
-namespace {
-
 /// By its path, for under valgrind /proc/self/exe is valgrind itself to the kernel, while the link
 /// is read as the program's. A program that was replaced since it started has no path any more.
 std::string ThisProgram() {
@@ -28,8 +26,6 @@ std::string ThisProgram() {
   const std::string path = std::filesystem::read_symlink(link, error).string();
   return error || access(path.c_str(), X_OK) != 0 ? link : path;
 }
-
-}  // namespace
 
 std::string Ending::Text() const {
   return by_signal ? absl::StrCat("was killed by signal ", code, " (", strsignal(code), ")")

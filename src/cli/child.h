@@ -40,6 +40,9 @@ class Child {
   pid_t pid_;  // 0: moved from, or ended
 };
 
+/// The path of this program's file.
+std::string ThisProgram();
+
 /// In the child, first thing: be killed when the parent dies, and end now if it is dead already.
 void DieWithParent(pid_t parent);
 

@@ -231,6 +231,16 @@ class Program {
         ->check(CLI::Range(1, 1024));
     local->add_flag("--fresh", local_.fresh,
                     "Forget the jobs, checkpoints and logs of earlier runs");
+    local->add_flag("--broker", local_.broker,
+                    "Run a Kafka broker, too (tools/kafka/start.sh of the source tree)");
+    CLI::App* broker = Command("broker", "", [this](Context& c) {
+      DieWithParent(parent_pid_);
+      return BecomeBroker(c, path_, directory_);
+    });
+    broker->group("");  // for `weir local` alone
+    broker->add_option("script", path_)->required();
+    broker->add_option("directory", directory_)->required();
+    broker->add_option("--parent-pid", parent_pid_)->required();
     CLI::App* daemons[] = {Command("jobmanager", "Run a JobManager",
                                    [this](Context& c) { return ServeJobManager(c, parent_pid_); }),
                            Command("taskmanager", "Run a TaskManager", [this](Context& c) {

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <ostream>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/child.h"
@@ -35,6 +37,8 @@ constexpr milliseconds kDemandInterval{500};
 // How often it is asked before it has answered.
 constexpr milliseconds kAnswerInterval{10};
 constexpr milliseconds kStartLimit{15'000};
+// The first start of a broker fetches it.
+constexpr milliseconds kBrokerStartLimit{300'000};
 // Daemons have this long to end in good order.
 constexpr milliseconds kStopLimit{5'000};
 
@@ -49,6 +53,25 @@ std::string Tail(const std::string& path, size_t lines) {
   return absl::StrJoin(kept, "\n");
 }
 
+constexpr const char* kBrokerScript = "tools/kafka/start.sh";
+
+/// In the source tree that this program was built in, or that it is called in.
+absl::StatusOr<std::string> FindBrokerScript() {
+  std::error_code error;
+  for (fs::path folder : {fs::path(ThisProgram()).parent_path(), fs::current_path(error)}) {
+    for (;; folder = folder.parent_path()) {
+      const std::string script = folder / kBrokerScript;
+      if (access(script.c_str(), X_OK) == 0) return script;
+      if (!folder.has_relative_path()) break;
+    }
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--broker needs ", kBrokerScript,
+                   " of Weir's source tree, which lies neither above ", ThisProgram(),
+                   " nor above this folder; call it within a source tree, or leave "
+                   "--broker out and give jobs the address of a broker of your own"));
+}
+
 /// One daemon: its process, how it was started, and when it is to be started again.
 struct Daemon {
   std::string name;  // "jobmanager", "tm-1"
@@ -59,6 +82,7 @@ struct Daemon {
   steady_clock::time_point start_at;  // when child is empty
   RespawnBackoff backoff;
   bool was_ready = false;  // it answered, or was registered, once
+  milliseconds start_limit = kStartLimit;
 };
 
 /// The cluster. One thread; every step returns quickly.
@@ -82,6 +106,8 @@ class LocalCluster {
   void Sweep() const;
   absl::Status Launch(Daemon& daemon);
   absl::Status AddTaskManager();
+  absl::Status AddBroker();
+  std::string BrokerAddress() const;
   absl::Status OnDeath(Daemon& daemon, const Ending& ending);
   std::string LastWords(const Daemon& daemon) const;
   void Announce(const proto::ClusterStatusReply& status);
@@ -96,6 +122,7 @@ class LocalCluster {
   std::vector<Daemon*> All() {
     std::vector<Daemon*> all = {&job_manager_};
     for (auto& tm : task_managers_) all.push_back(tm.get());
+    if (broker_ != nullptr) all.push_back(broker_.get());
     return all;
   }
 
@@ -105,6 +132,7 @@ class LocalCluster {
   int lock_ = -1;
   Daemon job_manager_;
   std::vector<std::unique_ptr<Daemon>> task_managers_;
+  std::unique_ptr<Daemon> broker_;  // null: none is wanted
   int64_t rpc_port_ = 0;
   int64_t metrics_port_ = 0;  // the JobManager's; 0: off
   bool announced_ = false;
@@ -145,6 +173,7 @@ void LocalCluster::Sweep() const {
   if (options_.fresh) {
     fs::remove_all(files_.JobManager(), ignored);
     fs::remove_all(files_.Logs(), ignored);
+    fs::remove_all(files_.Broker(), ignored);
     fs::create_directories(files_.JobManager(), ignored);
     fs::create_directories(files_.Logs(), ignored);
   }
@@ -179,7 +208,8 @@ absl::Status LocalCluster::Start() {
   set("metrics.port", metrics_port_);
   if (o.jobmanager.dir.empty()) set("jobmanager.dir", files_.JobManager());
   if (o.log.dir.empty()) set("log.dir", files_.Logs());
-  absl::Status launched = Launch(job_manager_);
+  absl::Status launched = options_.broker ? AddBroker() : absl::OkStatus();
+  if (launched.ok()) launched = Launch(job_manager_);
   const int64_t wanted = options_.task_managers.value_or(o.taskmanager.min_instances);
   for (int64_t i = 0; i < wanted && launched.ok(); ++i) launched = AddTaskManager();
   return launched;
@@ -218,6 +248,24 @@ absl::Status LocalCluster::AddTaskManager() {
   return Launch(*task_managers_.back());
 }
 
+absl::Status LocalCluster::AddBroker() {
+  const absl::StatusOr<std::string> script = FindBrokerScript();
+  if (!script.ok()) return script.status();
+  broker_ = std::make_unique<Daemon>();
+  broker_->name = "broker";
+  broker_->arguments = {"broker", *script, files_.Broker()};
+  broker_->start_limit = kBrokerStartLimit;
+  Say("Starting a Kafka broker; the first time that takes a while");
+  return Launch(*broker_);
+}
+
+/// Empty: it has not chosen a port yet. One that is started again keeps it.
+std::string LocalCluster::BrokerAddress() const {
+  std::ifstream in(files_.Broker() + "/port");
+  std::string port;
+  return std::getline(in, port) && !port.empty() ? "127.0.0.1:" + port : "";
+}
+
 /// What a daemon said last, in its log and otherwise.
 std::string LocalCluster::LastWords(const Daemon& daemon) const {
   const std::string& log_dir = context_.config.options().log.dir;
@@ -253,16 +301,23 @@ absl::Status LocalCluster::Step() {
       if (now >= daemon->start_at) status = Launch(*daemon);
     } else if (const auto ending = daemon->child->Poll()) {
       status = OnDeath(*daemon, *ending);
-    } else if (!daemon->was_ready && now - daemon->started > kStartLimit) {
-      status = absl::InternalError(
-          absl::StrCat(daemon->name, " did not come up within ", FormatDuration(kStartLimit), ":\n",
-                       Tail(daemon->output, 20), "\nIts files are in ", files_.Logs()));
+    } else if (!daemon->was_ready && now - daemon->started > daemon->start_limit) {
+      status = absl::InternalError(absl::StrCat(
+          daemon->name, " did not come up within ", FormatDuration(daemon->start_limit), ":\n",
+          Tail(daemon->output, 20), "\nIts files are in ", files_.Logs()));
     }
     if (!status.ok()) return status;
   }
   const milliseconds interval = announced_ ? kDemandInterval : kAnswerInterval;
   if (now - asked_ < interval) return absl::OkStatus();
   asked_ = now;
+  if (broker_ != nullptr && !broker_->was_ready) {
+    int64_t port = 0;
+    const std::string address = BrokerAddress();
+    if (absl::SimpleAtoi(address.substr(address.find(':') + 1), &port)) {
+      broker_->was_ready = broker_->child && Answers("127.0.0.1", port);
+    }
+  }
   // A channel that has failed once looks up only every few seconds while nobody calls on it: one is
   // made when the JobManager listens, and another when it has failed.
   if (client_ == nullptr) {
@@ -295,6 +350,7 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
   for (const auto& tm : task_managers_) {
     if (!tm->was_ready) return;
   }
+  if (broker_ != nullptr && !broker_->was_ready) return;
   announced_ = true;
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begun_);
   const std::string& host = context_.config.options().jobmanager.bind_host;
@@ -302,6 +358,7 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
       {"pid", getpid()}, {"address", Address()}, {"dir", files_.dir}, {"logs", files_.Logs()}};
   if (metrics_port_ != 0)
     json["metrics"] = absl::StrCat("http://", host, ":", metrics_port_, "/metrics");
+  if (broker_ != nullptr) json["broker"] = BrokerAddress();
   json["task_managers"] = Json::array();
   for (const auto& tm : status.task_managers()) {
     json["task_managers"].push_back({{"id", tm.tm_id()},
@@ -323,6 +380,9 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
       << task_managers_.size() << " TaskManagers with " << status.slots_total() << " slots\n";
   if (metrics_port_ != 0)
     out << "Metrics      http://" << host << ':' << metrics_port_ << "/metrics\n";
+  if (broker_ != nullptr) {
+    out << "Broker       " << BrokerAddress() << ", its files in " << files_.Broker() << "\n";
+  }
   out << "Logs         " << files_.Logs() << "\n"
       << "Submit jobs from another terminal with `weir run libjob.so`; Ctrl-C stops the cluster"
       << std::endl;
@@ -373,6 +433,7 @@ void LocalCluster::Stop() {
   std::vector<Daemon*> rest;
   for (auto& tm : task_managers_) rest.push_back(tm.get());
   end(rest);
+  if (broker_ != nullptr) end({broker_.get()});
   for (const auto& entry : fs::directory_iterator(files_.TaskManagers(), ignored)) {
     fs::remove_all(entry.path(), ignored);
   }
@@ -381,6 +442,12 @@ void LocalCluster::Stop() {
 }
 
 }  // namespace
+
+ExitCode BecomeBroker(const Context& context, const std::string& script,
+                      const std::string& directory) {
+  execl(script.c_str(), script.c_str(), directory.c_str(), "--foreground", nullptr);
+  return context.Fail(absl::InternalError(absl::StrCat(script, ": ", strerror(errno))));
+}
 
 ExitCode RunLocal(const Context& context, const LocalOptions& options) {
   sigset_t signals;

@@ -13,6 +13,7 @@ namespace weir::cli {
 ///   cluster.json    where it can be found: written when it is ready, gone when it stops
 ///   jobmanager/     metadata, job libraries, checkpoints
 ///   taskmanagers/   one directory for each TaskManager
+///   broker/         of `weir local --broker`: the topics, settings and log of the broker
 ///   logs/           one file for each process
 struct LocalFiles {
   std::string dir;
@@ -20,6 +21,7 @@ struct LocalFiles {
   std::string Cluster() const { return dir + "/cluster.json"; }
   std::string JobManager() const { return dir + "/jobmanager"; }
   std::string TaskManagers() const { return dir + "/taskmanagers"; }
+  std::string Broker() const { return dir + "/broker"; }
   std::string Logs() const { return dir + "/logs"; }
 };
 
