@@ -120,6 +120,8 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
   }
   status->set_state(ToProto(machine->state()));
   status->set_changed_ms(time.At(machine->state_since()));
+  // An instant turned into a time of day differs by a millisecond from call to call.
+  if (entry.ended) status->set_changed_ms(entry.ended->ended_ms);
   if (IsTerminal(machine->state())) status->set_ended_ms(status->changed_ms());
   status->set_attempt(machine->last_attempt().value);
   status->set_restarts(machine->restarts());

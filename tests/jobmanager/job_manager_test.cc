@@ -599,6 +599,17 @@ TEST_F(JobManagerTest, TheSameTokenGivesTheSameJob) {
   EXPECT_EQ(JobFolders(), 1u);
 }
 
+TEST_F(JobManagerTest, TheEndOfAJobIsAlwaysAtTheSameTime) {
+  const std::string job = MustSubmit();
+  ASSERT_TRUE(Cancel(job).ok());
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_CANCELED);
+  for (int i = 0; i < 100; ++i) {
+    const proto::JobStatus again = StatusOf(job);
+    ASSERT_EQ(again.ended_ms(), ended.ended_ms());
+    ASSERT_EQ(again.changed_ms(), ended.ended_ms());
+  }
+}
+
 TEST_F(JobManagerTest, AFinishedJobIsRememberedByTheNextJobManager) {
   auto tm = TaskManager();
   const std::string job = MustSubmit();
