@@ -103,6 +103,7 @@ class Program {
     if (!globals_.address.empty()) {
       input.overrides.emplace_back("jobmanager.address", globals_.address);
     }
+    if (insecure_) input.overrides.emplace_back("security.insecure", "true");
     auto config = config::Config::Load(input);
     if (!config.ok()) return context.Fail(config.status());
     context.config = *std::move(config);
@@ -246,6 +247,11 @@ class Program {
                            Command("taskmanager", "Run a TaskManager", [this](Context& c) {
                              return ServeTaskManager(c, parent_pid_);
                            })};
+    for (CLI::App* command : {local, daemons[0], daemons[1]}) {
+      command->add_flag("--insecure", insecure_,
+                        "Listen where other machines reach it, without TLS: whoever does can run "
+                        "code (security.insecure)");
+    }
     for (CLI::App* daemon : daemons) {
       daemon->add_option("--parent-pid", parent_pid_)->group("");  // for `weir local`
     }
@@ -258,6 +264,7 @@ class Program {
       words.push_back("--set");
       words.push_back(text);
     }
+    if (insecure_) words.insert(words.end(), {"--set", "security.insecure=true"});
     return words;
   }
 
@@ -274,6 +281,7 @@ class Program {
   bool running_only_ = false, drain_ = false, follow_ = false, only_set_ = false, markdown_ = false;
   int lines_ = 100;
   int parent_pid_ = 0;
+  bool insecure_ = false;
 };
 
 }  // namespace

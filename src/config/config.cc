@@ -14,9 +14,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/loopback.h"
+#include "base/nearest.h"
 #include "config/keys.h"
 #include "config/later.h"
-#include "base/nearest.h"
 
 namespace weir::config {
 namespace {
@@ -239,12 +240,12 @@ void Loader::Relations() {
       {"jobmanager.bind-host", o.jobmanager.bind_host},
       {"taskmanager.bind-host", o.taskmanager.bind_host}};
   for (const auto& [key, host] : hosts) {
-    const bool own = absl::StartsWith(host, "127.") || host == "localhost" || host == "::1";
-    if (!own && !o.security.insecure) {
-      Problem("", absl::StrCat("'", key, "' is '", host,
-                               "': other machines reach it, and whoever does can run code; there "
-                               "is no TLS in this version. Set security.insecure to true if the "
-                               "network is trusted"));
+    if (!IsLoopback(host) && !o.security.insecure) {
+      Problem("", absl::StrCat(
+                      "'", key, "' is '", host,
+                      "': other machines reach it, and whoever does can run code; there "
+                      "is no TLS in this version. On a network that is trusted, say --insecure or "
+                      "set security.insecure to true"));
     }
   }
 }

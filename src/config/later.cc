@@ -33,6 +33,14 @@ const std::vector<LaterName>& LaterNames() {
       {"regions.", "cross-region failover", ""},
       {"jobmanager.web-port", "the web dashboard and REST API", "0"},
       {"security.tls.", "TLS", ""},
+      {"parallelism.max", "a maximum parallelism for all jobs; each job sets its own", "0"},
+      {"taskmanager.cpu-cores", "a limit of cores; taskmanager.slots says how many threads", "*"},
+      {"scheduler", "schedulers to choose from", "default"},
+      {"slot-sharing.enabled", "slot sharing switched off; a job names its own groups", "true"},
+      {"slot-sharing.default-group", "another default slot-sharing group", "default"},
+      {"network.max-credits-per-channel", "credits set by hand; see docs/decisions/credit.md", "*"},
+      {"network.low-water-mark", "credits set by hand; see docs/decisions/credit.md", "*"},
+      {"network.high-water-mark", "credits set by hand; see docs/decisions/credit.md", "*"},
   };
   return names;
 }

@@ -96,9 +96,7 @@ void ControlLoop::Submit(std::shared_ptr<const proto::JobRecord> record,
       if (!record->submission_token().empty()) tokens_[record->submission_token()] = id.value;
       jobs_[id] = {.record = record, .storage = storage};
       log::Info("job submitted", {{"job_id", id.value}, {"name", record->graph().job_name()}});
-      Feed(JobAdmitted{.job = id,
-                       .plan = PlanOf(record->graph(), record->artifact_hash()),
-                       .seed = std::random_device()()});
+      Feed(JobAdmitted{.job = id, .plan = PlanFor(*record), .seed = std::random_device()()});
       reply->set_job_id(id.value);
       done(stopping_ ? ShuttingDown() : grpc::Status::OK);
     });

@@ -32,6 +32,12 @@ ControlLoop::~ControlLoop() { Stop(); }
 
 // ---------------------------------------------------------------- life
 
+JobPlan ControlLoop::PlanFor(const proto::JobRecord& record) const {
+  JobPlan plan = PlanOf(record.graph(), record.artifact_hash());
+  plan.deployment_timeout = options_.deployment_timeout;
+  return plan;
+}
+
 void ControlLoop::Recover(std::vector<StoredJob> stored) {
   std::random_device seed;
   for (StoredJob& job : stored) {
@@ -54,7 +60,7 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
     jobs_[id] = std::move(entry);
     log::Info("job recovered", {{"job_id", id.value}, {"name", r.graph().job_name()}});
     JobAdmitted admitted{.job = id,
-                         .plan = PlanOf(r.graph(), r.artifact_hash()),
+                         .plan = PlanFor(r),
                          .attempt_floor = AttemptId(r.attempt()),
                          .canceled = r.cancel_wanted(),
                          .seed = seed()};

@@ -29,6 +29,7 @@ struct ControlLoopOptions {
   std::string rpc_address;
   uint32_t metrics_port = 0;
   std::string savepoint_directory;
+  milliseconds deployment_timeout{600'000};
 };
 
 /// The thread that owns all control state: it takes one letter after the other, steps the control
@@ -88,6 +89,7 @@ class ControlLoop {
   bool stopping() const { return stopping_; }
 
  private:
+  JobPlan PlanFor(const proto::JobRecord& record) const;
   struct Session {
     std::shared_ptr<ControlStream> stream;
     proto::Register registration;

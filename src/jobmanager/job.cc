@@ -548,9 +548,14 @@ void Job::On(const JobTick&, Instant now, Out* out) {
     Enter(S::kWaitingForSlots, now);
   }
   if (state_ == S::kDeploying && attempt_ && attempt_->deployed &&
-      now >= state_since_ + kDeployTimeout) {
-    Fail({.kind = ErrorKind::kExternal, .message = "not all subtasks ran within 10 minutes"},
-         std::nullopt, {}, now, out);
+      now >= state_since_ + plan_.deployment_timeout) {
+    Fail(
+        {.kind = ErrorKind::kExternal,
+         .message = "not all subtasks ran within " +
+                    std::to_string(plan_.deployment_timeout.count() / 1000) +
+                    " s of their deployment; set task.deployment.timeout if the state takes longer "
+                    "to restore"},
+        std::nullopt, {}, now, out);
   }
   if (cancel_deadline_ && now >= *cancel_deadline_ && attempt_) {
     cancel_deadline_ = now + kCancelTimeout;
@@ -580,7 +585,7 @@ std::optional<Instant> Job::NextDeadline() const {
     }
   }
   if (state_ == S::kDeploying && attempt_ && attempt_->deployed) {
-    consider(state_since_ + kDeployTimeout);
+    consider(state_since_ + plan_.deployment_timeout);
   }
   if (attempt_) consider(cancel_deadline_);
   return next;

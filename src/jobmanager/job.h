@@ -210,7 +210,6 @@ struct Attempt {
 /// The legal transitions stand in one table in job.cc and are asserted.
 class Job {
  public:
-  static constexpr milliseconds kDeployTimeout{600'000};
   /// A TaskManager ends a process whose cancel takes 30 s; beyond this it does not answer at all.
   static constexpr milliseconds kCancelTimeout{45'000};
   static constexpr milliseconds kPersistRetry{1'000};

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/file/durable_file.h"
+#include "base/loopback.h"
 #include "ha/directory_metadata_store.h"
 #include "ha/file_lock_election.h"
 #include "jobmanager/control_loop.h"
@@ -40,10 +41,6 @@ constexpr int kMaxCallsPerConnection = 256;
 constexpr size_t kIoThreads = 4;
 constexpr milliseconds kDrain{2'000};
 constexpr char kClusterIdKey[] = "cluster/id";
-
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
 
 absl::Status CheckOptions(const JobManagerOptions& options) {
   if (options.directory.empty()) {
@@ -227,7 +224,8 @@ absl::Status Assembly::Lead() {
                              .cluster_id = *cluster,
                              .rpc_address = Address(),
                              .metrics_port = static_cast<uint32_t>(metrics_port_),
-                             .savepoint_directory = options_.savepoint_directory};
+                             .savepoint_directory = options_.savepoint_directory,
+                             .deployment_timeout = options_.deployment_timeout};
   options.control.membership.heartbeat_interval = options_.heartbeat_interval;
   options.control.membership.heartbeat_timeout = options_.heartbeat_timeout;
   const Leadership leadership{.epoch = *epoch,

@@ -22,6 +22,8 @@ struct JobManagerOptions {
   std::string savepoint_directory;
   std::chrono::milliseconds heartbeat_interval{1'000};
   std::chrono::milliseconds heartbeat_timeout{5'000};
+  /// Until all subtasks of an attempt run.
+  std::chrono::milliseconds deployment_timeout{600'000};
   std::chrono::milliseconds metrics_interval{5'000};  ///< of TaskManagers' reports
   std::string metrics_scope = "flink_jobmanager";     ///< begins the metrics' names
   /// How long to wait at the start for a former JobManager's leadership to end.

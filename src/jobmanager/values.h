@@ -88,6 +88,8 @@ struct JobPlan {
   std::vector<EdgeShape> edges;
   CheckpointPolicy checkpoint;
   RestartOptions restart;
+  /// Until all subtasks of an attempt run.
+  milliseconds deployment_timeout{600'000};
 
   std::vector<SubtaskId> Subtasks() const;
   std::vector<SubtaskId> TransactionalSubtasks() const;

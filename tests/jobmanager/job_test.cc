@@ -86,6 +86,31 @@ TEST_F(JobTest, RunsOnceEverySubtaskDoes) {
   EXPECT_EQ(job_.state(), JobState::kRunning);
 }
 
+class DeploymentTimeoutTest : public JobTest {
+ protected:
+  DeploymentTimeoutTest() : JobTest(Plan()) {}
+  static JobPlan Plan() {
+    JobPlan plan = TwoVertices();
+    plan.deployment_timeout = std::chrono::seconds(30);
+    return plan;
+  }
+};
+
+TEST_F(DeploymentTimeoutTest, ADeploymentThatTakesLongerThanWasSetIsGivenUpByName) {
+  Send(JobStarted{});
+  Grant();
+  Prepared();
+  Task(kSource, TaskState::kRunning);
+  now_ += std::chrono::seconds(29);
+  Send(JobTick{});
+  EXPECT_EQ(job_.state(), JobState::kDeploying);
+  now_ += std::chrono::seconds(2);
+  Send(JobTick{});
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  EXPECT_NE(job_.reason().find("30 s"), std::string::npos) << job_.reason();
+  EXPECT_NE(job_.reason().find("task.deployment.timeout"), std::string::npos) << job_.reason();
+}
+
 TEST_F(JobTest, AFailureEndsTheAttemptEverywhereBeforeTheNextBegins) {
   Run();
   Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kInternal, .message = "boom"});
