@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "state/snapshot_stream.h"
+#include "state/state_bound.h"
 #include "state/state_cache.h"
 #include "state/state_schema.h"
 #include "state/table_base.h"
@@ -31,6 +32,8 @@ struct KeyedStateOptions {
   StateStore* store = nullptr;
   /// What the tables may take of memory when there is a store.
   size_t cache_bytes = size_t{64} << 20;
+  /// Null: what stays in memory has no bound. Outlives the backend.
+  StateBound* bound = nullptr;
   /// Null on a first run. Only used until FinishOpen.
   const RestoredState* restored = nullptr;
   /// Drop restored state that no state of this operator claims instead of refusing it.
@@ -123,6 +126,9 @@ class KeyedStateBackend {
   /// waits for the store: the subtask must not process records. Ask between batches; with a store
   /// this also moves on what makes room.
   bool Blocked();
+  /// Throws, by name, when windows, timers and other state without a store take more than the
+  /// attempt may have. Once per batch.
+  void CheckBound();
   /// The TaskManager's budget has been shared out anew.
   void SetCacheBytes(size_t bytes);
 
@@ -156,6 +162,7 @@ class KeyedStateBackend {
   void RestoreInto(StateTables& tables);
   void Thaw();
   void RelieveSome(size_t tolerated);
+  size_t PinnedBytes() const;
 
   const KeyedStateOptions options_;
   SnapshotStream stream_;
@@ -169,6 +176,7 @@ class KeyedStateBackend {
   SnapshotKind kind_ = SnapshotKind::kDelta;
   size_t next_table_ = 0;  // of the running snapshot's list
   uint64_t relieve_turn_ = 0;
+  size_t bound_bytes_ = 0;  // of the bound's, ours
 };
 
 }  // namespace weir

@@ -257,9 +257,15 @@ class Table final : public TableBase {
       return;
     }
     const void* value = ValueAt(slot);
+    const size_t value_size = values_.EncodedSize(value);
+    if (kHasHeap) context_->SawHeapBytes(key_size + value_size);
     char* out = stream.Record(context_->state_id, context_->level(), key_group(), EntryKind::kValue,
-                              segment, key_size, values_.EncodedSize(value));
+                              segment, key_size, value_size);
     values_.Write(value, WriteKey(key, out));
+  }
+  void NoteHeapOf(size_t slot) const override {
+    if (!kHasHeap || !values_.IsPersisted() || IsTombstone(slot)) return;
+    context_->SawHeapBytes(EncodedKeySize(KeyAt(slot)) + values_.EncodedSize(ValueAt(slot)));
   }
   void DestroySlot(size_t slot) override {
     if (!(Flags(slot) & kTombstone)) values_.Destroy(ValueAt(slot));

@@ -48,6 +48,7 @@ size_t TableBase::MemoryBytes(size_t group_count) const {
 
 void TableBase::FreeMemory() {
   if (slots_ == nullptr) return;
+  context_->bytes -= MemoryBytes(group_count());
   context_->directory->bytes -= MemoryBytes(group_count());
   std::free(groups_);
   ::operator delete(slots_, kSlotAlign);
@@ -72,7 +73,11 @@ size_t TableBase::NextUsed(size_t slot) const {
 
 size_t TableBase::ClaimSlot(uint64_t hash) {
   assert(growth_left_ > 0);
-  if (context_->has_store() && ++claims_ % kMakeRoomEvery == 0) MakeRoom();
+  if (++claims_ % kMakeRoomEvery == 0) {
+    const size_t some = NextUsed(((hash >> 8) & group_mask_) * SlotGroup::kSlots);
+    if (some != kNoSlot) NoteHeapOf(some);
+    if (context_->has_store()) MakeRoom();
+  }
   // The new key must not be taken for one of those that the running full dump has to write.
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   size_t group = (hash >> 8) & group_mask_;
@@ -153,10 +158,8 @@ void TableBase::Relieve() {
 }
 
 size_t TableDirectory::TotalBytes() const {
-  size_t total = bytes;
-  for (const TableContext* state : states) {
-    total += static_cast<size_t>(static_cast<double>(state->entries) * state->heap_bytes_per_entry);
-  }
+  size_t total = 0;
+  for (const TableContext* state : states) total += state->TotalBytes();
   return total;
 }
 
@@ -203,6 +206,7 @@ void TableBase::Rehash(size_t new_group_count) {
   cursor_group_ = 0;
   clock_group_ = 0;
   ++version_;
+  context_->bytes += MemoryBytes(new_group_count);
   context_->directory->bytes += MemoryBytes(new_group_count);
 }
 

@@ -70,11 +70,20 @@ struct TableContext {
   }
 
   // What the entries have outside of their slots (strings, containers): their number, and a moving
-  // average of the bytes of those seen last. Only kept with a store.
+  // average of the bytes of those read, written or looked at last.
   mutable size_t entries = 0;
+  mutable size_t bytes = 0;          // of its tables' slots
+  mutable size_t outside_bytes = 0;  // what its owner keeps beside the tables
   mutable double heap_bytes_per_entry = 0;
-  void SawHeapBytes(size_t bytes) const {
-    heap_bytes_per_entry += (static_cast<double>(bytes) - heap_bytes_per_entry) / 64;
+  void SawHeapBytes(size_t seen) const {
+    const auto bytes_seen = static_cast<double>(seen);
+    heap_bytes_per_entry = heap_bytes_per_entry == 0
+                               ? bytes_seen
+                               : heap_bytes_per_entry + (bytes_seen - heap_bytes_per_entry) / 64;
+  }
+  size_t TotalBytes() const {
+    return bytes + outside_bytes +
+           static_cast<size_t>(static_cast<double>(entries) * heap_bytes_per_entry);
   }
 };
 
@@ -156,6 +165,8 @@ class alignas(64) TableBase {
   virtual void AppendSlot(size_t slot, uint64_t segment) = 0;
   /// Destroys the key, and the value unless the slot is a tombstone.
   virtual void DestroySlot(size_t slot) = 0;
+  /// Tells the context what the entry has outside of its slot, if anything.
+  virtual void NoteHeapOf(size_t slot) const = 0;
   /// Moves the key (and value) to uninitialised memory.
   virtual void RelocateSlot(size_t slot, char* to) = 0;
   virtual uint64_t HashSlot(size_t slot) const = 0;
@@ -224,7 +235,8 @@ class alignas(64) TableBase {
 
   /// Groups per bit of the change summary: 4096 bits for a million slots.
   static constexpr size_t kBlockGroups = 16;
-  /// A table that may not grow makes room once in so many claims.
+  /// A table looks at the size of one of its entries, and makes room if it may not grow, once in so
+  /// many claims.
   static constexpr size_t kMakeRoomEvery = 32;
   size_t BlockWords(size_t groups) const { return (groups / kBlockGroups + 63) / 64; }
 

@@ -51,6 +51,7 @@ class TimerService {
     ++count_;
     heap_.push_back({{time.ms, key, name_space}, hash});
     std::push_heap(heap_.begin(), heap_.end(), Later);
+    tables_->context().outside_bytes = heap_.capacity() * sizeof(Entry);
     return true;
   }
 
@@ -140,6 +141,7 @@ class TimerService {
     }
     std::make_heap(heap_.begin(), heap_.end(), Later);
     count_ = heap_.size();
+    tables_->context().outside_bytes = heap_.capacity() * sizeof(Entry);
   }
 
   Tables* tables_ = nullptr;

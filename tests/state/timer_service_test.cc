@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "tests/state/memory_store.h"
 #include "tests/state/state_harness.h"
 
@@ -135,6 +136,40 @@ TEST(TimerServiceTest, FiredTimersDoNotPileUpAboveAStoreEither) {
   }
   EXPECT_EQ(timers.size(), 100u);
   EXPECT_LT(state.Metrics().memory_bytes, 100'000u);
+}
+
+// What has to stay in memory counts against the attempt's bound, a store below or not.
+TEST(TimerServiceTest, TimersThatTakeMoreThanTheBoundAreRefusedByName) {
+  for (const bool above_a_store : {true, false}) {
+    MemoryStore store;
+    SnapshotCollector sink;
+    StateBound bound(1 << 20);
+    {
+      KeyedState<std::string> state(KeyedStateOptions{.operator_uid = "alarms",
+                                                      .max_parallelism = 16,
+                                                      .key_groups = {0, 16},
+                                                      .sink = &sink,
+                                                      .store = above_a_store ? &store : nullptr,
+                                                      .bound = &bound});
+      Timers timers = Timers::Open(state, "t");
+      state.CheckBound();
+      const size_t empty = bound.bytes.load();
+      EXPECT_LT(empty, 1u << 20);
+      for (int i = 0; i < 100'000; ++i) Register(timers, i, "key" + std::to_string(i));
+      try {
+        state.CheckBound();
+        ADD_FAILURE() << "100'000 timers within 1 MiB";
+      } catch (const Error& e) {
+        const std::string what = e.what();
+        for (const char* part : {"operator alarms", "may take 1 MiB", "taskmanager.memory"}) {
+          EXPECT_NE(what.find(part), std::string::npos) << what;
+        }
+      }
+      bound.limit.store(size_t{1} << 30);
+      EXPECT_NO_THROW(state.CheckBound());
+    }
+    EXPECT_EQ(bound.bytes.load(), 0u) << "given back";
+  }
 }
 
 }  // namespace

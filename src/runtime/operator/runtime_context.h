@@ -29,6 +29,8 @@ struct RuntimeContext {
   bool exactly_once = true;
   /// A directory of this subtask on the TaskManager's disk; swept when the attempt is gone.
   std::string local_directory;
+  /// What the operator may hold in a connector's own queues, if the job does not say.
+  uint64_t connector_bytes = uint64_t{64} << 20;
   const Clock* clock = nullptr;
 
   /// State of the operator's former subtasks; empty on a first run.

@@ -168,6 +168,10 @@ void Deployment::NotifyCheckpointAborted(CheckpointId id) {
   OnEach([=](Subtask& subtask) { subtask.NotifyCheckpointAborted(id); });
 }
 
+void Deployment::SetStateCacheBytes(size_t bytes) {
+  OnEach([=](Subtask& subtask) { subtask.SetStateCacheBytes(bytes); });
+}
+
 void Deployment::Stop(std::function<void()> done) {
   cancelled_->store(true, std::memory_order_relaxed);
   // Counts the subtasks still in their slots; the last to go calls `done`.

@@ -63,6 +63,8 @@ class Deployment {
   void SetSourceRate(VertexId vertex, std::optional<double> per_second);
   void NotifyCheckpointComplete(CheckpointId id);
   void NotifyCheckpointAborted(CheckpointId id);
+  /// What the tables of each keyed operator may take when they lie in front of a store.
+  void SetStateCacheBytes(size_t bytes);
 
   /// Removes the subtasks from their slots, those that still restore as soon as they look up.
   /// `done` is called (on some slot's thread) when the last

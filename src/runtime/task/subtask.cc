@@ -114,6 +114,12 @@ bool Subtask::HasRoom() {
   return room;
 }
 
+void Subtask::CheckStateBound() {
+  for (const Backend& b : backends_) {
+    chain_.Enter(b.index, [&](Operator&) { b.backend->CheckBound(); });
+  }
+}
+
 bool Subtask::ShouldYield() { return options_.clock->Monotonic() >= deadline_ || !HasRoom(); }
 
 SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
@@ -164,6 +170,7 @@ void Subtask::CountState(nanoseconds now) {
 }
 
 Subtask::Step Subtask::OneStep() {
+  CheckStateBound();
   if (!HasRoom()) return StepBarrier() ? Step::kDone : Step::kNoRoom;
   if (chain_.HasPendingWork()) {
     if (StepBarrier()) return Step::kDone;
@@ -424,6 +431,11 @@ void Subtask::NotifyCheckpointAborted(CheckpointId id) {
       chain_.Enter(i, [&](Operator& op) { op.NotifyCheckpointAborted(id); });
     }
   });
+}
+
+void Subtask::SetStateCacheBytes(size_t bytes) {
+  if (failed_) return;
+  for (const Backend& b : backends_) b.backend->SetCacheBytes(bytes);
 }
 
 void Subtask::CheckPublished() {

@@ -128,6 +128,8 @@ class Subtask final : public SlotTask {
   void SetSourceRate(std::optional<double> per_second);
   void NotifyCheckpointComplete(CheckpointId id);
   void NotifyCheckpointAborted(CheckpointId id);
+  /// Of each keyed operator, from now on.
+  void SetStateCacheBytes(size_t bytes);
 
   const std::shared_ptr<SubtaskCounters>& counters() const { return counters_; }
   const OperatorChain& chain() const { return chain_; }
@@ -166,6 +168,7 @@ class Subtask final : public SlotTask {
   void FlushIfDue();
   void CountState(std::chrono::nanoseconds now);
   bool HasRoom();
+  void CheckStateBound();
   bool ShouldYield();
   void Fail(ErrorKind kind, const std::string& message);
 

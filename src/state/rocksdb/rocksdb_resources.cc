@@ -36,16 +36,26 @@ std::shared_ptr<rocksdb::Statistics> NewStatistics() {
 
 RocksDbResources::RocksDbResources(const Options& options)
     : background_threads_(std::max(options.background_threads, 1)),
+      memtable_share_(options.memtable_bytes == 0 ? 0.25
+                                                  : static_cast<double>(options.memtable_bytes) /
+                                                        static_cast<double>(options.memory_bytes)),
       env_(UnsyncedEnv()),
       cache_(NewCache(options.memory_bytes)),
       write_buffers_(std::make_shared<rocksdb::WriteBufferManager>(
-          options.memtable_bytes != 0 ? options.memtable_bytes : options.memory_bytes / 4, cache_)),
+          static_cast<size_t>(static_cast<double>(options.memory_bytes) * memtable_share_),
+          cache_)),
       statistics_(NewStatistics()) {
   env_->SetBackgroundThreads(background_threads_, rocksdb::Env::Priority::LOW);
   env_->SetBackgroundThreads(1, rocksdb::Env::Priority::HIGH);
 }
 
 RocksDbResources::~RocksDbResources() = default;
+
+void RocksDbResources::SetMemoryBytes(uint64_t bytes) {
+  cache_->SetCapacity(bytes);
+  write_buffers_->SetBufferSize(
+      std::max<size_t>(1, static_cast<size_t>(static_cast<double>(bytes) * memtable_share_)));
+}
 
 void RocksDbResources::DropUnusedBlocks() { cache_->EraseUnRefEntries(); }
 

@@ -37,6 +37,10 @@ class RocksDbResources {
   /// Named figures for the metrics. Any thread.
   std::vector<std::pair<std::string, double>> Metrics() const;
 
+  /// Less memory, or more again: blocks are dropped at once, memtables when they are written down.
+  /// Memtables keep their part of it. Any thread.
+  void SetMemoryBytes(uint64_t bytes);
+
   /// Frees the blocks that nobody reads at this moment, those of stores that have gone among them;
   /// stores that are open read theirs again. Any thread.
   void DropUnusedBlocks();
@@ -51,6 +55,7 @@ class RocksDbResources {
 
  private:
   const int background_threads_;
+  const double memtable_share_;
   const std::shared_ptr<rocksdb::Env> env_;
   const std::shared_ptr<rocksdb::Cache> cache_;
   const std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;

@@ -232,6 +232,39 @@ TEST_F(RocksDbStoreOnDiskTest, StateLargerThanTheMemoryBudgetIsReadWhileItChange
   }
 }
 
+using RocksDbResourcesTest = StoreFixture;
+
+TEST_F(RocksDbResourcesTest, LessMemoryIsGivenBackAtOnceAndMayComeAgain) {
+  const auto store = NewStore(/*ingest_from=*/1);
+  std::vector<OwnedEntry> entries;
+  for (int i = 0; i < 100'000; ++i) {
+    entries.push_back({0, 1, std::to_string(1'000'000 + i), std::string(60, 'v')});
+  }
+  Apply(*store, entries);
+  const auto read = [&] {
+    for (const OwnedEntry& e : entries) {
+      std::string value;
+      ASSERT_TRUE(*store->Get({e.state, e.key_group, e.key}, &value));
+    }
+  };
+  const auto used = [&] {
+    double bytes = 0;
+    for (const auto& [name, value] : resources_.Metrics()) {
+      if (name == "rocksdb_cache_used_bytes") bytes = value;
+    }
+    return bytes;
+  };
+  read();
+  EXPECT_GT(used(), 4 << 20);
+  resources_.SetMemoryBytes(2 << 20);
+  EXPECT_LT(used(), 3 << 20);
+  read();
+  EXPECT_LT(used(), 3 << 20);
+  resources_.SetMemoryBytes(16 << 20);
+  read();
+  EXPECT_GT(used(), 4 << 20);
+}
+
 // What RocksDB says that it runs with: it writes that down beside its files.
 std::string WrittenOptions(const std::string& directory) {
   std::string newest;

@@ -270,5 +270,21 @@ TEST_F(CachedStateTest, CountsSurviveEvictionCheckpointsAndRescaling) {
   EXPECT_EQ(keys, at_checkpoint.size());
 }
 
+TEST_F(CachedStateTest, ASmallerCacheGivesItsMemoryBackAndForgetsNothing) {
+  Subtask one(EmptyStore(), {0, kMaxParallelism}, nullptr);
+  for (uint64_t key = 0; key < kKeys; ++key) one.Count(key);
+  const uint64_t before = one.state.Metrics().memory_bytes;
+  ASSERT_GT(before, 64u << 10);
+  one.state.SetCacheBytes(before / 4);
+  const auto small = [&] { return one.state.Metrics().memory_bytes <= before / 4 + before / 16; };
+  for (int turn = 0; turn < 1000 && !small(); ++turn) one.state.Blocked();
+  EXPECT_TRUE(small()) << one.state.Metrics().memory_bytes << " of " << before;
+  for (uint64_t key = 0; key < kKeys; ++key) {
+    const uint64_t* found = one.counts.Find(key, KeyHash(key));
+    ASSERT_NE(found, nullptr) << key;
+    ASSERT_EQ(*found, 1u) << key;
+  }
+}
+
 }  // namespace
 }  // namespace weir
