@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@
 #include "cli/local_files.h"
 #include "jobmanager/options.h"
 #include "log/log.h"
+#include "taskmanager/identity.h"
 #include "taskmanager/options.h"
 
 namespace weir::cli {
@@ -93,6 +95,7 @@ ExitCode ServeJobManager(const Context& context, int parent_pid) {
   options.savepoint_directory = o.checkpoint.savepoint_dir;
   options.heartbeat_interval = o.jobmanager.heartbeat_interval;
   options.heartbeat_timeout = o.jobmanager.heartbeat_timeout;
+  options.deployment_timeout = o.task.deployment_timeout;
   options.metrics_interval = kReportInterval;
   options.metrics_scope = o.metrics.scope_job_manager;
   options.insecure = o.security.insecure;
@@ -107,8 +110,7 @@ ExitCode ServeJobManager(const Context& context, int parent_pid) {
 
 TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   TaskManagerOptions options;
-  options.id =
-      o.taskmanager.id.empty() ? absl::StrCat(HostName(), "-", getpid()) : o.taskmanager.id;
+  options.id = o.taskmanager.id;
   options.job_manager = o.jobmanager.address;
   options.bind_host = o.taskmanager.bind_host;
   options.host = o.taskmanager.host;
@@ -125,13 +127,10 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   }
   options.network_buffers = static_cast<uint32_t>(o.network.buffers);
   options.network_buffer_bytes = static_cast<uint32_t>(o.network.buffer_size);
-  options.rocksdb = {.write_buffer_bytes = static_cast<uint64_t>(o.rocksdb.write_buffer_size),
-                     .block_bytes = static_cast<uint64_t>(o.rocksdb.block_size),
+  options.write_buffer_bytes = static_cast<uint64_t>(o.rocksdb.write_buffer_size);
+  options.rocksdb = {.block_bytes = static_cast<uint64_t>(o.rocksdb.block_size),
                      .bloom_bits_per_key = static_cast<double>(o.rocksdb.bloom_bits)};
   options.rocksdb_bytes = static_cast<uint64_t>(o.rocksdb.cache_size);
-  if (!o.taskmanager.dir.empty()) {
-    options.directory = absl::StrCat(o.taskmanager.dir, "/", options.id);
-  }
   options.watchdog_timeout = o.task.watchdog_timeout;
   options.cancellation_timeout = o.task.cancellation_timeout;
   options.dedicated = o.taskmanager.dedicated;
@@ -142,7 +141,20 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
 ExitCode ServeTaskManager(const Context& context, int parent_pid) {
   if (parent_pid != 0) DieWithParent(parent_pid);
   RaiseDescriptorLimit();
-  const TaskManagerOptions options = TaskManagerOptionsOf(context.config.options());
+  TaskManagerOptions options = TaskManagerOptionsOf(context.config.options());
+  const std::string& dir = context.config.options().taskmanager.dir;
+  std::optional<Identity> identity;  // until the process ends
+  if (options.id.empty()) {
+    const std::string directory =
+        dir.empty() ? absl::StrCat("/tmp/weir-taskmanager-", getuid()) : dir;
+    absl::StatusOr<Identity> claimed = ClaimIdentity(directory, HostName());
+    if (!claimed.ok()) return context.Fail(claimed.status());
+    identity = *std::move(claimed);
+    options.id = identity->id;
+    options.directory = absl::StrCat(directory, "/", options.id);
+  } else if (!dir.empty()) {
+    options.directory = absl::StrCat(dir, "/", options.id);
+  }
   SetUpLogs(context.config.options().log, options.id, parent_pid != 0);
   log::Info("TaskManager starts", {{"job_manager", options.job_manager}, {"pid", getpid()}});
   const int code = RunTaskManager(options);

@@ -151,7 +151,8 @@ std::vector<Key> MakeKeys() {
 
   t.Section("TaskManager");
   t.Text("taskmanager.id", WEIR_FIELD(taskmanager.id),
-         "Name of the TaskManager, kept across its restarts. Empty: made from host and directory.");
+         "Name of the TaskManager, kept across its restarts. Empty: one that is kept in "
+         "taskmanager.dir, of its own for each that runs there.");
   t.Text("taskmanager.bind-host", WEIR_FIELD(taskmanager.bind_host),
          "Address the TaskManager listens on. Another than this machine's own needs "
          "security.insecure.");
@@ -186,6 +187,10 @@ std::vector<Key> MakeKeys() {
              kHour,
              "Time in which the tasks of a job end that is cancelled, stopped or restarted. If one "
              "does not, its TaskManager ends itself, and what else it runs is restarted.");
+  t.Duration("task.deployment.timeout", WEIR_FIELD(task.deployment_timeout), milliseconds(1000),
+             24 * kHour,
+             "Time in which all tasks of a job run once they are deployed: the library is fetched, "
+             "state is restored. Longer for very large state.");
   t.Duration("task.watchdog.timeout", WEIR_FIELD(task.watchdog_timeout), milliseconds(100), kHour,
              "A task that has not come back for so long from one record, timer or call is named in "
              "the log, in the metrics and by `weir describe`.");
@@ -196,8 +201,9 @@ std::vector<Key> MakeKeys() {
          "~/.weir/local.");
 
   t.Section("Network");
-  t.Integer("network.buffers", WEIR_FIELD(network.buffers), 16, 1 << 24,
-            "Buffers of a TaskManager's network pool.");
+  t.Integer("network.buffers", WEIR_FIELD(network.buffers), 0, 1 << 24,
+            "Buffers of a TaskManager's network pool. 0: a tenth of taskmanager.memory, from 8mb "
+            "to 1gb.");
   t.Size("network.buffer-size", WEIR_FIELD(network.buffer_size), 4 << 10, 1 << 20,
          "Size of a network buffer.");
 
@@ -214,8 +220,10 @@ std::vector<Key> MakeKeys() {
            "State backend of `weir run` without --state-backend; job: as the job says.");
 
   t.Section("RocksDB");
-  t.Size("state.rocksdb.write-buffer-size", WEIR_FIELD(rocksdb.write_buffer_size), 64 << 10,
-         int64_t{1} << 32, "Changes that one state gathers in memory before they become a file.")
+  t.Size("state.rocksdb.write-buffer-size", WEIR_FIELD(rocksdb.write_buffer_size), 0,
+         int64_t{1} << 32,
+         "Changes that one state gathers in memory before they become a file. 0: 32mb, and less "
+         "where many share a quarter of RocksDB's memory.")
       .environment.push_back("ROCKSDB_WRITE_BUFFER_SIZE");
   t.Size("state.rocksdb.block-size", WEIR_FIELD(rocksdb.block_size), 1 << 10, 16 << 20,
          "What is read from the disk, and cached, at once.")

@@ -34,6 +34,7 @@ struct TaskManagerSection {
 
 struct TaskSection {
   std::chrono::milliseconds cancellation_timeout{30000};
+  std::chrono::milliseconds deployment_timeout{600'000};
   std::chrono::milliseconds watchdog_timeout{10000};
 };
 
@@ -42,7 +43,7 @@ struct LocalSection {
 };
 
 struct NetworkSection {
-  int64_t buffers = 2048;
+  int64_t buffers = 0;
   int64_t buffer_size = 64 << 10;
 };
 
@@ -59,7 +60,7 @@ struct RunSection {
 
 /// Of the RocksDB stores of a TaskManager.
 struct RocksDbSection {
-  int64_t write_buffer_size = 32 << 20;
+  int64_t write_buffer_size = 0;
   int64_t block_size = 4 << 10;
   int64_t cache_size = 0;
   int64_t bloom_bits = 10;

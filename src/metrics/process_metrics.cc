@@ -11,13 +11,16 @@
 
 namespace weir::metrics {
 
-ProcessUse ReadProcessUse() {
-  ProcessUse use;
+uint64_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
   uint64_t pages = 0;
-  if (statm >> pages >> pages) {  // the second figure is the resident one
-    use.resident_bytes = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  }
+  if (!(statm >> pages >> pages)) return 0;  // the second figure is the resident one
+  return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+ProcessUse ReadProcessUse() {
+  ProcessUse use;
+  use.resident_bytes = ResidentBytes();
   rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) == 0) {
     auto seconds = [](const timeval& t) {

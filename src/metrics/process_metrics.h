@@ -16,6 +16,8 @@ struct ProcessUse {
 };
 
 ProcessUse ReadProcessUse();
+/// The one figure alone, which costs little.
+uint64_t ResidentBytes();
 
 /// Registers the process's metrics under the names every Prometheus client uses
 /// (process_resident_memory_bytes ...) and weir_build_info.

@@ -40,23 +40,29 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   // Chunks on their way to the sorting thread.
   static constexpr size_t kMaxQueuedBytes = 16 << 20;
 
-  Operator(CheckpointWriter* writer, KeyedOperator op, const std::string& spill_directory)
+  Operator(CheckpointWriter* writer, KeyedOperator op, const Options& options)
       : subtask(op.subtask),
         uid(std::move(op.uid)),
         max_parallelism(op.max_parallelism),
         key_groups(op.key_groups),
         store(std::move(op.store)),
         chain(std::move(op.restored)),
-        builder(spill_directory),
+        builder(options.spill_directory, options.operator_bytes),
+        max_queued_bytes_(std::min(kMaxQueuedBytes, options.operator_bytes / 2)),
         writer_(writer),
         slot_(op.slot) {
-    if (store != nullptr) feed_ = std::make_unique<StoreWriter>(store.get());
+    if (store != nullptr) {
+      feed_ = std::make_unique<StoreWriter>(
+          store.get(),
+          StoreWriter::Options{.batch_bytes = std::min(StoreWriter::Options().batch_bytes,
+                                                       options.operator_bytes / 2)});
+    }
   }
 
   bool TryPush(SnapshotChunk&& chunk) override {
     {
       std::lock_guard lock(writer_->mutex_);
-      if (queued_bytes_ >= kMaxQueuedBytes) {
+      if (queued_bytes_ >= max_queued_bytes_) {
         refused_ = true;
         return false;
       }
@@ -126,6 +132,7 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   bool merge_failed = false;  // mutex_
 
  private:
+  const size_t max_queued_bytes_;
   CheckpointWriter* const writer_;
   Parker* const slot_;
   std::deque<SnapshotChunk> queue_;    // mutex_
@@ -181,7 +188,7 @@ CheckpointWriter::~CheckpointWriter() {
 
 SnapshotSink* CheckpointWriter::AddOperator(KeyedOperator keyed) {
   const OperatorKey key{keyed.subtask, keyed.uid};
-  auto op = std::make_unique<Operator>(this, std::move(keyed), options_.spill_directory);
+  auto op = std::make_unique<Operator>(this, std::move(keyed), options_);
   std::lock_guard lock(mutex_);
   auto& entry = operators_[key];
   entry = std::move(op);

@@ -20,6 +20,7 @@
 #include "runtime/task/subtask.h"
 #include "state/checkpoint/snapshot_file_writer.h"
 #include "state/checkpoint/storage.h"
+#include "state/segment/segment_builder.h"
 #include "state/store.h"
 #include "taskmanager/keyed_chain.h"
 
@@ -45,6 +46,9 @@ class CheckpointWriter {
     AttemptId attempt;
     /// Where large sorts spill.
     std::string spill_directory;
+    /// What each operator's changes may take in memory before they are spilled; as much again may
+    /// be on its way to the sorting thread and to the store.
+    size_t operator_bytes = SegmentBuilder::kDefaultMemoryLimit;
   };
   /// What is durable of the subtasks of this process, by subtask.
   using Result = std::map<SubtaskId, proto::SubtaskSnapshot>;

@@ -16,6 +16,11 @@ namespace {
 
 /// Of a failure or reason, for people.
 constexpr size_t kMaxTextBytes = size_t{16} << 10;
+// Of one connector: below, its queues run dry; above, nothing is gained.
+constexpr uint64_t kLeastConnectorBytes = uint64_t{1} << 20;
+constexpr uint64_t kMostConnectorBytes = uint64_t{64} << 20;
+// Of one operator: below, sorting makes very many small files.
+constexpr size_t kLeastSnapshotBytes = size_t{1} << 20;
 
 SubtaskId FromProto(const proto::SubtaskRef& ref) { return {VertexId(ref.vertex()), ref.index()}; }
 
@@ -39,6 +44,9 @@ proto::FailureKind ToProto(ErrorKind kind) {
   }
   return proto::FAILURE_KIND_INTERNAL;
 }
+
+bool IsKeyed(const StreamNode& node) { return node.keyed; }
+bool IsConnector(const StreamNode& node) { return node.is_source || node.is_sink; }
 
 }  // namespace
 
@@ -164,12 +172,20 @@ void LocalAttempt::Deploy() {
   for (const auto& peer : deploy_.task_managers()) addresses.push_back(peer.data_address());
   channels_ =
       std::make_unique<ExchangeChannels>(env_.exchange, DataPlaneAttempt(), std::move(addresses));
+  const size_t keyed = std::max<size_t>(CountLocal(IsKeyed), 1);
+  const size_t connectors = std::max<size_t>(CountLocal(IsConnector), 1);
+  connector_bytes_each_ =
+      std::clamp(env_.connector_bytes / connectors, kLeastConnectorBytes, kMostConnectorBytes);
+  ApplyStateMemory();
   writer_ = std::make_unique<CheckpointWriter>(
-      CheckpointWriter::Options{.storage = prepared_.storage.get(),
-                                .label = env_.label,
-                                .epoch = LeaderEpoch(leader_epoch_),
-                                .attempt = AttemptId(deploy_.attempt().attempt()),
-                                .spill_directory = directory_ + "/spill"},
+      CheckpointWriter::Options{
+          .storage = prepared_.storage.get(),
+          .label = env_.label,
+          .epoch = LeaderEpoch(leader_epoch_),
+          .attempt = AttemptId(deploy_.attempt().attempt()),
+          .spill_directory = directory_ + "/spill",
+          .operator_bytes = std::clamp(env_.snapshot_bytes / (2 * keyed), kLeastSnapshotBytes,
+                                       SegmentBuilder::kDefaultMemoryLimit)},
       CheckpointWriter::Events{
           .on_done =
               [this](CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result) {
@@ -257,6 +273,7 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   runtime.local_directory = OperatorDirectory(directory_, subtask, index);
   std::error_code ignored;
   std::filesystem::create_directories(runtime.local_directory, ignored);
+  runtime.connector_bytes = connector_bytes_each_;
   runtime.clock = env_.clock;
 
   const auto restored = prepared_.restored.find({subtask, index});
@@ -305,10 +322,35 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   const auto store = stores_.find({subtask, index});
   if (store != stores_.end()) {
     keyed.store = store->second;
-    keyed.cache_bytes = env_.state_cache_bytes / std::max<size_t>(stores_.size(), 1);
+    keyed.cache_bytes = cache_bytes_each_.load();
   }
+  keyed.bound = &bound_;
   keyed.allow_unclaimed_state = deploy_.restore().allow_non_restored_state();
   return context;
+}
+
+size_t LocalAttempt::CountLocal(bool (*is)(const StreamNode&)) const {
+  size_t count = 0;
+  for (const SubtaskId& subtask : local_) {
+    for (const OperatorSpec& op : prepared_.graph->vertex(subtask.vertex).operators) {
+      count += is(op.node) ? 1 : 0;
+    }
+  }
+  return count;
+}
+
+void LocalAttempt::SetStateMemory(size_t cache_bytes, size_t pinned_bytes, size_t state_bytes) {
+  state_memory_ = {cache_bytes, pinned_bytes, state_bytes};
+  if (deployment_ != nullptr && !releasing_) ApplyStateMemory();
+}
+
+void LocalAttempt::ApplyStateMemory() {
+  const bool stores = prepared_.graph->settings.state_backend == StateBackendKind::kRocksDb;
+  bound_.limit.store(stores ? state_memory_.pinned_bytes : state_memory_.state_bytes);
+  const size_t keyed = std::max<size_t>(CountLocal(IsKeyed), 1);
+  const size_t each = state_memory_.cache_bytes / keyed;
+  const bool changed = cache_bytes_each_.exchange(each) != each;
+  if (changed && stores && deployment_ != nullptr) deployment_->SetStateCacheBytes(each);
 }
 
 proto::MetricsSnapshot LocalAttempt::Metrics() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,6 +15,7 @@
 #include "proto/control.pb.h"
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/deployment.h"
+#include "state/state_bound.h"
 #include "taskmanager/black_box.h"
 #include "taskmanager/checkpoint_writer.h"
 #include "taskmanager/control_loop.h"
@@ -49,8 +51,9 @@ struct AttemptEnvironment {
   RocksDbTuning rocksdb_tuning;
   /// When an attempt has gone: memory that only it used goes back to the system. I/O thread.
   std::function<void()> give_back_memory;
-  /// For the tables in front of the stores of one attempt.
-  size_t state_cache_bytes = size_t{256} << 20;
+  // Shares of the process's memory plan, for all that the attempt has here.
+  size_t snapshot_bytes = size_t{512} << 20;       ///< checkpoints that are being written
+  uint64_t connector_bytes = uint64_t{256} << 20;  ///< queues of connectors
   /// To the JobManager; any thread.
   std::function<void(proto::ToJobManager)> send;
 };
@@ -83,8 +86,15 @@ class LocalAttempt final : private SubtaskListener {
   const std::string& artifact() const { return deploy_.artifact_hash(); }
   bool releasing() const { return releasing_; }
   proto::MetricsSnapshot Metrics() const;
+  /// Its shares of state, from now on, before it is deployed too: `cache_bytes` of tables in front
+  /// of stores, of which windows and timers, which do not shrink, may hold `pinned_bytes`;
+  /// `state_bytes` without stores.
+  void SetStateMemory(size_t cache_bytes, size_t pinned_bytes, size_t state_bytes);
 
  private:
+  /// Of the operators that run here, one for each subtask.
+  size_t CountLocal(bool (*is)(const StreamNode&)) const;
+  void ApplyStateMemory();
   void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
   void ApplySourceRate(const proto::SourceRate& rate);
@@ -124,6 +134,14 @@ class LocalAttempt final : private SubtaskListener {
   std::map<uint32_t, proto::SourceRate> source_rates_;  // set since the submission, by vertex
   std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;
   std::map<std::pair<SubtaskId, uint32_t>, StateStore*> stores_;  // owned by the writer
+  struct StateMemory {                                            // as SetStateMemory
+    size_t cache_bytes = size_t{256} << 20;
+    size_t pinned_bytes = size_t{256} << 20;
+    size_t state_bytes = size_t{512} << 20;
+  } state_memory_;
+  std::atomic<size_t> cache_bytes_each_{0};  // also read by slots
+  StateBound bound_{0};
+  uint64_t connector_bytes_each_ = 0;  // const once deployed
   std::optional<CheckpointId> running_checkpoint_;
 
   bool preparing_ = false;

@@ -24,9 +24,12 @@ struct TaskManagerOptions {
   uint32_t slots = 0;
   /// The whole process; 0: the cgroup's limit, else 2 GiB.
   uint64_t memory_bytes = 0;
-  uint32_t network_buffers = 2048;
+  /// 0: the plan's share.
+  uint32_t network_buffers = 0;
   uint32_t network_buffer_bytes = 64 << 10;
   RocksDbTuning rocksdb;
+  /// Of one memtable, where it is set; 0: the tuning's.
+  uint64_t write_buffer_bytes = 0;
   /// Of all RocksDB stores together; 0: the plan's share.
   uint64_t rocksdb_bytes = 0;
   /// Working files: artifacts, open epochs, local state. Swept of dead incarnations at the start.

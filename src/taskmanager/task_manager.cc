@@ -11,6 +11,7 @@
 
 #include "base/abi.h"
 #include "base/error.h"
+#include "base/loopback.h"
 #include "log/log.h"
 #include "metrics/process_metrics.h"
 
@@ -21,6 +22,7 @@ constexpr std::chrono::milliseconds kFirstRetry(50);
 constexpr std::chrono::milliseconds kLastRetry(1000);
 constexpr std::chrono::seconds kTellAwayEvery(10);
 constexpr std::chrono::milliseconds kWatchInterval(500);
+constexpr std::chrono::milliseconds kWatchMemoryInterval(1000);
 constexpr int kExitStuck = 1;
 constexpr uint64_t kDefaultMemoryBytes = uint64_t{2} << 30;
 
@@ -51,13 +53,23 @@ TaskManagerOptions WithDefaults(TaskManagerOptions options) {
   if (options.directory.empty()) {
     options.directory = "/tmp/weir-taskmanager-" + std::to_string(getpid());
   }
-  if (options.bind_host != "127.0.0.1" && options.bind_host != "localhost" && !options.insecure) {
+  if (!IsLoopback(options.bind_host) && !options.insecure) {
     ThrowError(ErrorKind::kUser,
                "taskmanager.bind-host is " + options.bind_host +
                    ": whoever reaches these ports can run code. Bind to 127.0.0.1, or say "
                    "--insecure on a network you trust");
   }
   return options;
+}
+
+MemoryPlan PlanOf(const TaskManagerOptions& options) {
+  absl::StatusOr<MemoryPlan> plan =
+      PlanMemory({.budget = options.memory_bytes,
+                  .network = uint64_t{options.network_buffers} * options.network_buffer_bytes,
+                  .rocksdb = options.rocksdb_bytes,
+                  .write_buffer = options.write_buffer_bytes});
+  if (!plan.ok()) ThrowError(ErrorKind::kUser, std::string(plan.status().message()));
+  return *std::move(plan);
 }
 
 // Letters, digits, '-', '_' of an id: it goes into names of checkpoint files.
@@ -74,8 +86,10 @@ std::string Label(const std::string& id) {
 
 TaskManager::TaskManager(TaskManagerOptions options)
     : options_(WithDefaults(std::move(options))),
+      plan_(PlanOf(options_)),
       incarnation_(NewIncarnation()),
-      watchdog_(options_.slots, options_.watchdog_timeout) {
+      watchdog_(options_.slots, options_.watchdog_timeout),
+      caches_(options_.memory_bytes) {
   // What an earlier process left here belongs to attempts that are over.
   std::error_code error;
   std::filesystem::remove_all(options_.directory + "/attempts", error);
@@ -88,9 +102,7 @@ TaskManager::TaskManager(TaskManagerOptions options)
   }
   crash_reports_ = ReadCrashReports(boxes, options_.id);
   black_box_ = ValueOrThrow(BlackBox::Create(boxes, incarnation_, options_.slots));
-  network_ = ValueOrThrow(
-      NetworkBufferPool::Create(size_t{options_.network_buffers} * options_.network_buffer_bytes,
-                                options_.network_buffer_bytes));
+  network_ = ValueOrThrow(NetworkBufferPool::Create(plan_.network, options_.network_buffer_bytes));
   ExchangeOptions exchange;
   exchange.name = options_.id;
   exchange.listen_host = options_.bind_host;
@@ -166,9 +178,15 @@ metrics::Health TaskManager::HealthNow() const {
 }
 
 void TaskManager::Start() {
+  std::string plan;
+  for (const auto& [part, bytes] : plan_.Parts()) {
+    plan += (plan.empty() ? "" : ", ") + part + " " + std::to_string(bytes >> 20) + " MiB";
+  }
+  log::Info("memory plan", {{"budget_mib", options_.memory_bytes >> 20}, {"parts", plan}});
   loop_->Post([this] {
     Register();
     WatchSlots();
+    WatchMemory();
   });
 }
 
@@ -224,7 +242,7 @@ void TaskManager::Register() {
   r.set_slots(options_.slots);
   r.set_memory_bytes(options_.memory_bytes);
   r.set_cpu_cores(std::thread::hardware_concurrency());
-  r.set_network_buffers(options_.network_buffers);
+  r.set_network_buffers(network_->stats().total_segments);
   r.set_pid(static_cast<uint32_t>(getpid()));
   r.set_loaded_artifact(loaded_artifact_);
   r.set_dedicated(options_.dedicated);
@@ -389,13 +407,18 @@ void TaskManager::AddMetrics() {
         [](Stats s) { return s.fragmentation; });
   gauge("weir_memory_budget_bytes", "What the whole process may use",
         [bytes = options_.memory_bytes](Stats) { return bytes; });
+  for (const auto& [part, bytes] : plan_.Parts()) {
+    registrations_.push_back(
+        metrics_.AddFunction("weir_memory_plan_bytes", "How the memory budget is shared out",
+                             metrics::Family::Type::kGauge, {{"part", part}},
+                             [bytes = bytes] { return static_cast<double>(bytes); }));
+  }
 }
 
-RocksDbResources* TaskManager::SharedRocksDb(uint64_t memory_bytes) {
+RocksDbResources* TaskManager::SharedRocksDb() {
   if (rocksdb_ != nullptr) return rocksdb_.get();
-  RocksDbResources::Options options;
-  options.memory_bytes = memory_bytes;
-  rocksdb_ = std::make_unique<RocksDbResources>(options);
+  rocksdb_ = std::make_unique<RocksDbResources>(
+      RocksDbResources::Options{.memory_bytes = plan_.rocksdb, .memtable_bytes = plan_.memtables});
   size_t i = 0;
   for (const auto& [name, value] : rocksdb_->Metrics()) {
     const bool counts = name.ends_with("_total");
@@ -497,9 +520,10 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path) {
     return link_->FetchArtifact(leader_epoch, hash, path);
   };
-  // A quarter of the state's share of memory is RocksDB's, the rest the tables' in front of it.
-  const uint64_t state_bytes = options_.memory_bytes / 2;
-  env.state_cache_bytes = state_bytes / 4 * 3;
+  const size_t attempts =
+      attempts_.size() + (attempts_.contains(deploy.attempt().job_id()) ? 0 : 1);
+  env.snapshot_bytes = plan_.snapshots / attempts;
+  env.connector_bytes = plan_.connectors / attempts;
   env.give_back_memory = [this] {
     if (rocksdb_ != nullptr) rocksdb_->DropUnusedBlocks();
     // Of all arenas: each thread of an attempt had one, and none is trimmed by itself below the
@@ -507,9 +531,10 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
     malloc_trim(0);
   };
   env.rocksdb_tuning = options_.rocksdb;
-  env.rocksdb = [this, state_bytes] {
-    return SharedRocksDb(options_.rocksdb_bytes != 0 ? options_.rocksdb_bytes : state_bytes / 4);
-  };
+  if (options_.write_buffer_bytes != 0) {
+    env.rocksdb_tuning.write_buffer_bytes = options_.write_buffer_bytes;
+  }
+  env.rocksdb = [this] { return SharedRocksDb(); };
   env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
   const std::string job = deploy.attempt().job_id();
   log::Info("deploying",
@@ -519,6 +544,42 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
     loop_->Post([this, job] { OnReleased(job); });
   });
   slot->Start();
+  ShareStateMemory();
+}
+
+// Equal shares; the next attempt to come takes its own from those that run.
+void TaskManager::ShareStateMemory() {
+  if (attempts_.empty()) return;
+  const size_t each = plan_.tables / attempts_.size();
+  const auto cache = static_cast<size_t>(static_cast<double>(each) * caches_.share());
+  for (const auto& [job, attempt] : attempts_) {
+    attempt->SetStateMemory(cache, each, plan_.state() / attempts_.size());
+  }
+}
+
+// What is resident decides, not what was planned: user code keeps to no plan.
+void TaskManager::WatchMemory() {
+  const double before = caches_.share();
+  const uint64_t resident = metrics::ResidentBytes();
+  const double share = caches_.Look(resident);
+  if (share != before) {
+    if (share < before) {
+      log::Warn("more memory is resident than taskmanager.memory allows; the state's caches shrink",
+                {{"resident_bytes", resident},
+                 {"budget_bytes", options_.memory_bytes},
+                 {"caches_share", share}});
+    }
+    ShareStateMemory();
+    io_->Post([this, share] {
+      if (rocksdb_ != nullptr) {
+        rocksdb_->SetMemoryBytes(static_cast<uint64_t>(static_cast<double>(plan_.rocksdb) * share));
+      }
+      // The allocator keeps what was freed otherwise. Tables shrink as they are used: the last
+      // look's are done by now.
+      malloc_trim(0);
+    });
+  }
+  loop_->PostAfter(kWatchMemoryInterval, [this] { WatchMemory(); });
 }
 
 void TaskManager::Release(LocalAttempt& attempt, proto::CancelReason reason) {
@@ -588,6 +649,7 @@ void TaskManager::OnReleased(const std::string& job) {
   proto::ToJobManager message = NewMessage();
   *message.mutable_attempt_released()->mutable_attempt() = released->second->ref();
   attempts_.erase(released);
+  ShareStateMemory();
   link_->Send(std::move(message));
   const auto next = waiting_.find(job);
   if (next != waiting_.end() && !ending_) {

@@ -15,11 +15,13 @@
 #include "runtime/task/slot.h"
 #include "taskmanager/artifacts.h"
 #include "taskmanager/black_box.h"
+#include "taskmanager/cache_governor.h"
 #include "taskmanager/control_loop.h"
 #include "taskmanager/crash_reports.h"
 #include "taskmanager/io_thread.h"
 #include "taskmanager/job_manager_link.h"
 #include "taskmanager/local_attempt.h"
+#include "taskmanager/memory_plan.h"
 #include "taskmanager/options.h"
 #include "taskmanager/slot_watchdog.h"
 #include "taskmanager/worker_service.h"
@@ -62,9 +64,11 @@ class TaskManager {
   [[noreturn]] void GiveUp(const LocalAttempt& attempt);
   void OnReleased(const std::string& job);
   void WatchSlots();
+  void WatchMemory();
+  void ShareStateMemory();
   void AddMetrics();
   /// I/O thread.
-  RocksDbResources* SharedRocksDb(uint64_t memory_bytes);
+  RocksDbResources* SharedRocksDb();
   void Heartbeat(uint64_t stream);
   void SendMetrics(uint64_t stream);
   void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
@@ -74,6 +78,7 @@ class TaskManager {
   metrics::Health HealthNow() const;
 
   const TaskManagerOptions options_;
+  const MemoryPlan plan_;
   const uint64_t incarnation_;
   metrics::Registry metrics_;
   CrashReports crash_reports_;  // of earlier incarnations; until the JobManager has them
@@ -95,6 +100,7 @@ class TaskManager {
 
   // Control loop.
   SlotWatchdog watchdog_;
+  CacheGovernor caches_;
   uint64_t stream_ = 0;  // the control stream in use
   bool registered_ = false;
   bool ending_ = false;

@@ -152,6 +152,26 @@ TEST_F(ConfigTest, WhatBelongsToLaterVersionsIsRefusedOrWarnedOfByName) {
   EXPECT_THAT(config->warnings()[1], HasSubstr("'HA_HEARTBEAT_INTERVAL'"));
 }
 
+TEST_F(ConfigTest, TuningAndSchedulingOfOtherDeploymentsIsKnownByName) {
+  const auto config = Config::Load({.overrides = {{"network.max-credits-per-channel", "1000"},
+                                                  {"network.low-water-mark", "200"},
+                                                  {"network.high-water-mark", "800"},
+                                                  {"taskmanager.cpu-cores", "8"},
+                                                  {"scheduler", "default"},
+                                                  {"slot-sharing.default-group", "default"}}});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->warnings().size(), 6u);
+  const std::pair<std::string, std::string> refused[] = {{"scheduler", "reactive"},
+                                                         {"parallelism.max", "320"},
+                                                         {"slot-sharing.enabled", "false"},
+                                                         {"slot-sharing.default-group", "mine"}};
+  for (const auto& asks : refused) {
+    EXPECT_THAT(
+        ErrorOf({.overrides = {{asks.first, asks.second}}}),
+        testing::AllOf(HasSubstr("'" + asks.first + "'"), HasSubstr("not in this version")));
+  }
+}
+
 TEST_F(ConfigTest, VariablesThatKubernetesInjectsAreNoSettings) {
   EXPECT_EQ(ErrorOf({.environment = {{"WEIR_JOBMANAGER_SERVICE_HOST", "10.0.0.1"},
                                      {"WEIR_JOBMANAGER_SERVICE_PORT", "6123"},

@@ -24,7 +24,8 @@ TASK_METRICS = [
     "state_entries", "state_memory_bytes", "state_snapshot_bytes_total", "state_store_reads_total"]
 TM_METRICS = [
     "weir_network_buffers", "weir_network_buffers_used", "weir_network_buffers_exclusive",
-    "weir_network_overdraft_bytes", "weir_memory_budget_bytes", "weir_slot_stuck_seconds",
+    "weir_network_overdraft_bytes", "weir_memory_budget_bytes", "weir_memory_plan_bytes",
+    "weir_slot_stuck_seconds",
     "weir_rocksdb_cache_used_bytes", "weir_rocksdb_memtable_bytes",
     "weir_rocksdb_bytes_compaction_written_total"]
 PROCESS_METRICS = ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_threads",
@@ -73,6 +74,15 @@ class Operations(OneCluster):
                                for tm in self.cluster.json("status")["task_managers"]),
                    "the CPU in use is told")
         self.cluster.run("cancel", job)
+
+    def test_what_others_reach_is_opened_on_demand_only(self):
+        anywhere = ("taskmanager", "--set", "taskmanager.bind-host=0.0.0.0", "--set",
+                    "taskmanager.memory=1mb", "--set", f"taskmanager.dir={self.cluster.dir}/open")
+        self.cluster.run(*anywhere, code=1)
+        self.assertIn("--insecure", self.cluster.stderr)
+        # The flag is taken; now it is the memory that will not do.
+        self.cluster.run(*anywhere, "--insecure", code=1)
+        self.assertIn("taskmanager.memory is 1mb", self.cluster.stderr)
 
     def test_text_of_jobs_is_shown_and_not_obeyed(self):
         job = self.cluster.run("run", JOB, "--detached", "--", "--wrong", "loud exception").strip()

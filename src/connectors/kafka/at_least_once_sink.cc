@@ -42,6 +42,7 @@ AtLeastOnceSink::~AtLeastOnceSink() { Close(); }
 
 void AtLeastOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
+  settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
   epochs_.push_back(std::make_unique<Epoch>());
   producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, Callbacks::Log(callbacks_));

@@ -74,7 +74,7 @@ class AtLeastOnceSink final : public SinkBackend {
   void OnDelivery(const rd_kafka_message_t& message);
   static void DeliveryReport(rd_kafka_t*, const rd_kafka_message_t* message, void* self);
 
-  const SinkSettings settings_;
+  SinkSettings settings_;  // const after Open
   const RuntimeContext* context_ = nullptr;
   std::shared_ptr<Callbacks> callbacks_;
   std::deque<std::unique_ptr<Epoch>> epochs_;  // the last one is open

@@ -14,8 +14,12 @@ struct ClientOptions {
   /// Handed through to librdkafka (security.protocol, compression.codec, linger.ms ...). An unknown
   /// name, a bad value, and a property that Weir sets itself are refused by name.
   std::map<std::string, std::string> properties = {};
-  /// What the client may hold in its queues; librdkafka's own defaults are above 1 GB.
-  uint64_t memory_bytes = 64u << 20;
+  /// What the client may hold in its queues; librdkafka's own defaults are above 1 GB. 0: its share
+  /// of the TaskManager's memory, at most 64 MiB.
+  uint64_t memory_bytes = 0;
+
+  /// In an operator that may hold `share`.
+  uint64_t MemoryIn(uint64_t share) const { return memory_bytes != 0 ? memory_bytes : share; }
 };
 
 /// A job that starts from nothing waits this long for its brokers before the attempt fails and says

@@ -112,6 +112,7 @@ Publisher::LaneStart ExactlyOnceSink::LaneOf(const RuntimeContext& context, uint
 
 void ExactlyOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
+  settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
   std::filesystem::create_directories(context.local_directory);
   max_record_bytes_ = MessageLimit(settings_.client);

@@ -66,7 +66,7 @@ class ExactlyOnceSink final : public SinkBackend {
   void Sweep();
   std::string EncodeState(CheckpointId id) const;
 
-  const SinkSettings settings_;
+  SinkSettings settings_;  // const after Open
   const RuntimeContext* context_ = nullptr;
   LaneId own_lane_;
   std::shared_ptr<Callbacks> callbacks_;

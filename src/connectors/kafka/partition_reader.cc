@@ -39,6 +39,7 @@ Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction
 void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits) {
   context_ = &context;
   splits_ = &splits;
+  settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
   consumer_ = MakeConsumer(settings_, Callbacks::Log(callbacks_));
   rd_kafka_poll_set_consumer(consumer_.get());

@@ -57,7 +57,7 @@ class PartitionReader final : public SourceBackend {
   void ReportLag();
   Partition& At(SplitIndex split) { return partitions_[split - 1]; }
 
-  const SourceSettings settings_;
+  SourceSettings settings_;  // const after Open
   const RuntimeContext* context_ = nullptr;
   SplitObserver* splits_ = nullptr;
   std::shared_ptr<Callbacks> callbacks_;

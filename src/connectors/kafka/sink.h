@@ -71,7 +71,8 @@ struct SinkOptions {
   std::string transaction_prefix = "weir";
   /// Handed to librdkafka; see ClientOptions.
   std::map<std::string, std::string> properties = {};
-  uint64_t memory_bytes = 64u << 20;
+  /// See ClientOptions.
+  uint64_t memory_bytes = 0;
   /// Exactly once: an open epoch that has grown by this many bytes asks for a checkpoint ahead of
   /// time.
   uint64_t epoch_bytes = 256u << 20;

@@ -51,7 +51,8 @@ struct SourceOptions {
   BadRecord on_bad_record = Fail;
   /// Handed to librdkafka; see ClientOptions.
   std::map<std::string, std::string> properties = {};
-  uint64_t memory_bytes = 64u << 20;
+  /// See ClientOptions.
+  uint64_t memory_bytes = 0;
   /// How often to look for new partitions; zero: never.
   std::chrono::milliseconds discovery_interval = std::chrono::minutes(5);
 };
