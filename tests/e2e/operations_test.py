@@ -78,7 +78,7 @@ class Operations(OneCluster):
     def test_what_others_reach_is_opened_on_demand_only(self):
         anywhere = ("taskmanager", "--set", "taskmanager.bind-host=0.0.0.0", "--set",
                     "taskmanager.memory=1mb", "--set", f"taskmanager.dir={self.cluster.dir}/open")
-        self.cluster.run(*anywhere, code=1)
+        self.cluster.run(*anywhere, code=2)
         self.assertIn("--insecure", self.cluster.stderr)
         # The flag is taken; now it is the memory that will not do.
         self.cluster.run(*anywhere, "--insecure", code=1)
