@@ -5,9 +5,15 @@
 # folder reaches a dependency it did not name. The layer rules live in tools/check-layers.py.
 function(weir_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LINKS" ${ARGN})
-  add_library(${name} STATIC ${ARG_SOURCES})
-  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
-  target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_LINKS} Threads::Threads)
+  if(ARG_SOURCES)
+    add_library(${name} STATIC ${ARG_SOURCES})
+    target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_LINKS} Threads::Threads)
+  else()  # headers alone
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${name} INTERFACE ${ARG_DEPS})
+  endif()
   set_property(GLOBAL APPEND PROPERTY WEIR_LIBRARIES ${name})
 endfunction()
 

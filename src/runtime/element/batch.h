@@ -95,17 +95,6 @@ class Batch {
     }
   }
 
-  /// The selection, to be put back after a consumer that narrows it (several consumers of one
-  /// batch). At most kCapacity row numbers.
-  struct Selection {
-    bool dense = true;
-    uint32_t view_begin = 0, view_size = 0, total = 0;
-    bool all_dense = true;
-    std::unique_ptr<uint16_t[]> rows;
-  };
-  Selection SaveSelection() const;
-  void RestoreSelection(const Selection& saved);
-
  protected:
   Batch() = default;
 

@@ -51,19 +51,6 @@ TEST(Batch, AFilterOnAViewLeavesTheRestAlone) {
   }
 }
 
-TEST(Batch, SavedSelectionComesBackForTheNextConsumer) {
-  RecordBatch<int> batch;
-  Fill(batch, 4);
-  for (int round = 0; round < 2; ++round) {
-    const auto before = Rows(batch);
-    const Batch::Selection saved = batch.SaveSelection();
-    batch.Select([](uint32_t row) { return row == 0; });
-    batch.RestoreSelection(saved);
-    EXPECT_EQ(Rows(batch), before);
-    batch.Select([](uint32_t row) { return row != 2; });  // second round starts from a narrowed one
-  }
-}
-
 TEST(Batch, RowsKeepTheirCapacityAcrossUses) {
   RecordBatch<std::string> batch;
   batch.Append(Timestamp{0}).assign(1000, 'x');
