@@ -26,7 +26,6 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, SendTrigger& action) {
   trigger->set_checkpoint_id(action.id.value);
   trigger->set_kind(ToProto(action.kind));
   trigger->set_mode(ToProto(action.mode));
-  trigger->set_trigger_time_ms(leadership_.clock->Now().ms);
   trigger->set_timeout_ms(static_cast<uint64_t>(machine->plan().checkpoint.timeout.count()));
   SendToAttempt(job, attempt, message);
 }

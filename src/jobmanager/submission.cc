@@ -238,9 +238,6 @@ RestartOptions RestartOf(const proto::JobSettings& settings) {
   to.multiplier = Or(from.backoff_multiplier(), to.multiplier);
   to.jitter = std::max(0.0, Or(from.jitter_fraction(), to.jitter));
   to.reset = Millis(from.reset_after_ms(), to.reset);
-  to.max_user_failures = Or(from.max_failures_per_operator(), to.max_user_failures);
-  to.max_deaths = Or(from.max_deaths_per_operator(), to.max_deaths);
-  to.operator_window = Millis(from.operator_failure_window_ms(), to.operator_window);
   return to;
 }
 

@@ -142,6 +142,13 @@ void ControlLoop::OnRegister(const std::shared_ptr<ControlStream>& stream,
                      ", this JobManager ", proto::CONTROL_PROTOCOL_VERSION,
                      "; install the same version of Weir on both"));
   }
+  if (r.feature_bits() != 0) {
+    return RefuseStream(*stream, Refused::REASON_PROTOCOL_VERSION,
+                        absl::StrCat("TaskManager '", r.tm_id(), "' asks for features ",
+                                     r.feature_bits(), " of the control protocol, of which this ",
+                                     "JobManager knows none; install the same version of Weir on "
+                                     "both"));
+  }
   if (r.build() != kAbiStamp) {
     return RefuseStream(*stream, Refused::REASON_BUILD,
                         absl::StrCat("TaskManager '", r.tm_id(), "' is build '", r.build(),

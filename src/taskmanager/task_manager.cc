@@ -443,7 +443,6 @@ void TaskManager::Heartbeat(uint64_t stream) {
   proto::TaskManagerHeartbeat& beat = *message.mutable_heartbeat();
   const metrics::ProcessUse use = metrics::ReadProcessUse();
   beat.set_rss_bytes(use.resident_bytes);
-  beat.set_memory_budget_bytes(options_.memory_bytes);
   beat.set_sequence(heard_sequence_);
   const auto now = Clock::System().Monotonic();
   if (cpu_read_at_.count() != 0 && now > cpu_read_at_) {

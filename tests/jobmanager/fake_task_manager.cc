@@ -22,6 +22,7 @@ FakeTaskManager::FakeTaskManager(int rpc_port, Script script)
   proto::ToJobManager first;
   proto::Register* r = first.mutable_register_();
   r->set_protocol_version(script_.protocol);
+  r->set_feature_bits(script_.feature_bits);
   r->set_tm_id(script_.id);
   r->set_incarnation(script_.incarnation);
   r->set_host("127.0.0.1");

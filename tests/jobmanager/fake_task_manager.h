@@ -30,6 +30,7 @@ class FakeTaskManager {
     bool release = true;      ///< cancelled attempts
     std::string build;        ///< empty: this build
     uint32_t protocol = 1;
+    uint64_t feature_bits = 0;
     uint64_t epoch_seen = 0;
     std::vector<proto::AttemptRef> running;
     std::vector<proto::CrashReport> crashes;

@@ -779,6 +779,7 @@ TEST_F(JobManagerTest, TaskManagersThatDoNotFitAreRefusedByName) {
   };
   using Refused = proto::RegisterRefused;
   EXPECT_EQ(reason({.protocol = 99}), Refused::REASON_PROTOCOL_VERSION);
+  EXPECT_EQ(reason({.feature_bits = 4}), Refused::REASON_PROTOCOL_VERSION);
   EXPECT_EQ(reason({.build = "weir 0.0.0"}), Refused::REASON_BUILD);
   EXPECT_EQ(reason({.slots = 0}), Refused::REASON_INVALID);
   EXPECT_EQ(reason({.epoch_seen = 1'000}), Refused::REASON_STALE_LEADER);
