@@ -33,8 +33,8 @@ namespace weir {
 /// A checkpoint that fails or is cancelled costs nothing but a larger next one: what had been
 /// written for it stays where it came from until a file that has it is durable.
 ///
-/// Threads: slots push chunks and deliver snapshots; the control loop begins and cancels; two
-/// threads of its own sort and write. `Events` are called on these and must only post.
+/// Threads: slots push chunks and deliver snapshots; the control loop begins and cancels; three
+/// threads of its own sort, write and merge. `Events` are called on these and must only post.
 class CheckpointWriter {
  public:
   struct Options {
