@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -58,7 +59,7 @@ class ReducingState {
 
   void Add(V added) {
     if (const V* old = value_.Get()) {
-      V reduced = reduce_(*old, std::move(added));
+      V reduced = (*reduce_)(*old, std::move(added));
       value_.Mutable() = std::move(reduced);
     } else {
       value_.Update(std::move(added));
@@ -71,7 +72,7 @@ class ReducingState {
   explicit ReducingState(Reduce reduce) : reduce_(std::move(reduce)) {}
 
   ValueState<V> value_;
-  Reduce reduce_;
+  std::optional<Reduce> reduce_;  // empty until it is opened
 };
 
 /// An accumulator per key. `Aggregate` has `using Accumulator`, `Add(const In&, Accumulator&)` and
@@ -80,6 +81,8 @@ template <class Aggregate>
 class AggregatingState {
  public:
   using Accumulator = typename Aggregate::Accumulator;
+
+  AggregatingState() = default;
 
   static AggregatingState Open(KeyedStateBackend& backend, const std::string& name,
                                Aggregate aggregate, StateScope scope = StateScope::kKey) {
@@ -90,13 +93,13 @@ class AggregatingState {
 
   template <class In>
   void Add(const In& in) {
-    aggregate_.Add(in, value_.Mutable());
+    aggregate_->Add(in, value_.Mutable());
   }
   bool Exists() const { return value_.Exists(); }
   /// Of an empty accumulator when nothing was added.
   auto Get() const {
     const Accumulator* accumulator = value_.Get();
-    return aggregate_.GetResult(accumulator != nullptr ? *accumulator : Accumulator());
+    return aggregate_->GetResult(accumulator != nullptr ? *accumulator : Accumulator());
   }
   void Clear() { value_.Clear(); }
 
@@ -104,7 +107,7 @@ class AggregatingState {
   explicit AggregatingState(Aggregate aggregate) : aggregate_(std::move(aggregate)) {}
 
   ValueState<Accumulator> value_;
-  Aggregate aggregate_;
+  std::optional<Aggregate> aggregate_;  // empty until it is opened
 };
 
 }  // namespace weir
