@@ -38,6 +38,7 @@ struct Best {
   V value{};
 };
 
+/// Sum: of a number in each row, 64 bits wide or a double.
 template <class T, class Selector>
 class SumAggregate {
  public:
@@ -55,6 +56,7 @@ class SumAggregate {
   Selector field_;
 };
 
+/// Count: how many rows.
 class CountAggregate {
  public:
   using Accumulator = uint64_t;
@@ -66,6 +68,7 @@ class CountAggregate {
   void Merge(const Accumulator& from, Accumulator& into) const { into += from; }
 };
 
+/// Avg: the mean of a number in each row, as a double; not a number without rows.
 template <class T, class Selector>
 class AvgAggregate {
  public:

@@ -25,10 +25,13 @@ class Args {
 
   /// The value of a required parameter.
   const std::string& operator[](std::string_view key) const;
+  /// The value, or `fallback` when the parameter was not given. A number must be one as a whole; a
+  /// bool is true, yes or 1, or false, no or 0.
   std::string Get(std::string_view key, std::string fallback) const;
   int64_t GetInt(std::string_view key, int64_t fallback) const;
   double GetDouble(std::string_view key, double fallback) const;
   bool GetBool(std::string_view key, bool fallback) const;
+  /// Was it given, whatever its value?
   bool Has(std::string_view key) const;
 
   /// Everything that was given; asks for all of it.

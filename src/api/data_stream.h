@@ -155,10 +155,16 @@ class DataStream : public OperatorSettings<DataStream<T>> {
     return DataStream<U>(this->env_, this->node_, tag.name);
   }
 
+  // Where the rows go from here, for the next operator alone; it is not chained to this one.
+  /// To the next operator's subtasks in turn.
   DataStream<T> Rebalance() const { return Partitioned(Partitioning::kRebalance); }
+  /// In turn to a neighbouring share of the next operator's subtasks: fewer connections.
   DataStream<T> Rescale() const { return Partitioned(Partitioning::kRescale); }
+  /// To subtasks at random.
   DataStream<T> Shuffle() const { return Partitioned(Partitioning::kShuffle); }
+  /// Each row to every subtask.
   DataStream<T> Broadcast() const { return Partitioned(Partitioning::kBroadcast); }
+  /// All to the first subtask.
   DataStream<T> Global() const { return Partitioned(Partitioning::kGlobal); }
   /// `uint32_t choose(const T&, uint32_t channels)`, below `channels`.
   template <class F>

@@ -28,6 +28,7 @@ struct Stamped {
   friend bool operator==(const Stamped&, const Stamped&) = default;
 };
 
+/// How the operator under test runs.
 struct HarnessOptions {
   uint32_t parallelism = 1;
   uint32_t max_parallelism = 128;

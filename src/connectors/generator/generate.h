@@ -14,6 +14,7 @@
 
 namespace weir {
 
+/// How many rows Generate makes, and how fast.
 struct GenerateOptions {
   /// Empty: without end.
   std::optional<uint64_t> count;

@@ -11,6 +11,7 @@
 
 namespace weir::kafka {
 
+/// A header of a Kafka record; without a value it is null there.
 struct Header {
   std::string name;
   std::optional<std::string> value;

@@ -53,6 +53,7 @@ class RecordKey {
   std::function<bool(const T&, std::string&)> append_;
 };
 
+/// Where a Kafka sink writes, how rows of type T become bytes, and with which guarantee.
 template <class T>
 struct SinkOptions {
   /// "host:port,host:port"

@@ -20,6 +20,7 @@
 
 namespace weir::kafka {
 
+/// What to do with a record that cannot be decoded.
 enum class BadRecord {
   kFail,  ///< the job fails, naming topic, partition, offset and reason
   kSkip,  ///< the record is left out and counted
@@ -30,6 +31,7 @@ inline constexpr BadRecord Fail = BadRecord::kFail;
 inline constexpr BadRecord Skip = BadRecord::kSkip;
 inline constexpr BadRecord SideOutput = BadRecord::kSideOutput;
 
+/// What a Kafka source reads, from where, and how its bytes become rows of type T.
 template <class T>
 struct SourceOptions {
   /// "host:port,host:port"

@@ -9,6 +9,7 @@
 
 namespace weir::nexmark {
 
+/// Somebody who sells or bids.
 struct Person {
   int64_t id = 0;
   std::string name;
@@ -21,6 +22,7 @@ struct Person {
   bool operator==(const Person&) const = default;
 };
 
+/// A thing for sale.
 struct Auction {
   int64_t id = 0;
   std::string item_name;
@@ -35,6 +37,7 @@ struct Auction {
   bool operator==(const Auction&) const = default;
 };
 
+/// An offer for an auction.
 struct Bid {
   int64_t auction = 0;
   int64_t bidder = 0;
@@ -46,6 +49,7 @@ struct Bid {
   bool operator==(const Bid&) const = default;
 };
 
+/// Which of the three an Event is.
 enum class EventKind : uint8_t { kPerson = 0, kAuction = 1, kBid = 2 };
 
 /// One of the three; `kind` says which member counts. A struct and not a std::variant, because a

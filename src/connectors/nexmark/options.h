@@ -16,6 +16,7 @@ enum class Splitting : uint8_t {
   kContiguous,
 };
 
+/// Whose ids the events carry.
 enum class Compatibility : uint8_t {
   /// Ids from 0; a bid's bidder is a person that exists.
   kFixed,
@@ -24,6 +25,7 @@ enum class Compatibility : uint8_t {
   kFlink,
 };
 
+/// Which events: all that is said here determines them.
 struct GeneratorOptions {
   /// 0: without end.
   uint64_t events = 0;

@@ -8,6 +8,7 @@
 
 namespace weir::nexmark {
 
+/// Which events, and how fast they are made.
 struct SourceOptions {
   GeneratorOptions generator;
   /// Events made per second of real time, over all subtasks; 0: as fast as they are taken.
