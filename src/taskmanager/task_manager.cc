@@ -479,32 +479,15 @@ proto::DeployJob* TaskManager::FindWaiting(const proto::AttemptRef& ref) {
   return &it->second;
 }
 
-uint32_t& TaskManager::HighestAttempt(const std::string& job) {
-  const auto [at, fresh] = highest_attempt_.try_emplace(job, 0);
-  if (fresh) remembered_jobs_.push_back(job);
-  // Messages of the past come soon or never: a job that has nothing here and was first heard of so
-  // many jobs ago may be forgotten.
-  if (remembered_jobs_.size() > kMaxRememberedJobs) {
-    std::string oldest = std::move(remembered_jobs_.front());
-    remembered_jobs_.pop_front();
-    if (oldest == job || attempts_.count(oldest) != 0 || waiting_.count(oldest) != 0) {
-      remembered_jobs_.push_back(std::move(oldest));
-    } else {
-      highest_attempt_.erase(oldest);
-    }
-  }
-  return at->second;
-}
-
 void TaskManager::OnDeploy(const proto::DeployJob& deploy) {
   const proto::AttemptRef& ref = deploy.attempt();
-  uint32_t& highest = HighestAttempt(ref.job_id());
+  const uint32_t highest = history_.Highest(ref.job_id());
   if (ref.attempt() <= highest) {
     log::Warn("refused to deploy an attempt that is over",
               {{"job", ref.job_id()}, {"attempt", ref.attempt()}, {"seen", highest}});
     return;
   }
-  highest = ref.attempt();
+  history_.Note(ref.job_id(), ref.attempt());
   loaded_artifact_ = deploy.artifact_hash();
   const auto running = attempts_.find(ref.job_id());
   if (running != attempts_.end()) {
@@ -678,8 +661,7 @@ void TaskManager::OnReleased(const std::string& job) {
 
 void TaskManager::OnCancel(const proto::CancelJob& cancel) {
   const proto::AttemptRef& ref = cancel.attempt();
-  uint32_t& highest = HighestAttempt(ref.job_id());
-  highest = std::max(highest, ref.attempt());
+  history_.Note(ref.job_id(), ref.attempt());
   const auto waiting = waiting_.find(ref.job_id());
   const bool was_waiting =
       waiting != waiting_.end() && waiting->second.attempt().attempt() == ref.attempt();

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/slot.h"
 #include "taskmanager/artifacts.h"
+#include "taskmanager/attempt_history.h"
 #include "taskmanager/black_box.h"
 #include "taskmanager/cache_governor.h"
 #include "taskmanager/control_loop.h"
@@ -48,17 +48,12 @@ class TaskManager {
   Exit Wait();
 
  private:
-  /// Jobs whose highest attempt is known after they have left this process.
-  static constexpr size_t kMaxRememberedJobs = 1'000;
-
   void Register();
   void OnMessage(uint64_t stream, const proto::ToTaskManager& message);
   void OnBroken(uint64_t stream, const std::string& reason);
   void TellAway(const std::string& reason);
   void OnRegistered(const proto::RegisterAck& ack);
   void OnRefused(const proto::RegisterRefused& refused);
-  /// Of the attempts of a job that were deployed or cancelled here; 0: none.
-  uint32_t& HighestAttempt(const std::string& job);
   void OnDeploy(const proto::DeployJob& deploy);
   void OnCancel(const proto::CancelJob& cancel);
   LocalAttempt* Find(const proto::AttemptRef& ref);
@@ -119,11 +114,12 @@ class TaskManager {
   std::chrono::nanoseconds told_away_{};  // when the log last said that the JobManager is away
   uint64_t heard_sequence_ = 0;
   std::string loaded_artifact_;
-  std::map<std::string, uint32_t> highest_attempt_;                // by job
-  std::deque<std::string> remembered_jobs_;                        // keys of that, oldest first
   std::map<std::string, std::unique_ptr<LocalAttempt>> attempts_;  // by job
   /// Deployments that wait for the job's former attempt to go.
   std::map<std::string, proto::DeployJob> waiting_;
+  AttemptHistory history_{[this](const std::string& job) {
+    return attempts_.count(job) != 0 || waiting_.count(job) != 0;
+  }};
 
   std::atomic<uint64_t> leader_epoch_{0};  // the highest seen
   std::atomic<bool> ready_{false};
