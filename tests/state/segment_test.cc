@@ -1,13 +1,16 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
 #include "state/list_state.h"
+#include "state/segment/record_sort.h"
 #include "state/segment/segment_merge.h"
 #include "state/segment/segment_reader.h"
 #include "state/segment/segment_writer.h"
@@ -292,6 +295,48 @@ TEST_F(RestoreTest, DamageIsReportedWithTheFile) {
               ValueState<int64_t>::Open(restored.state, "total");
             }).find("data/c7.tm1: damaged at offset"),
             std::string::npos);
+}
+
+// Keys that share heads, are shorter than one, or come again; few states and many.
+TEST(RecordSort, OrdersByStateKeyGroupKeyAndAge) {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 60; ++round) {
+    const size_t count = round < 10 ? random() % 40 : random() % 5000;
+    const uint64_t states = 1 + random() % 3;
+    const uint64_t key_groups = uint64_t{1} << random() % 16;
+    const uint64_t distinct = uint64_t{1} << random() % 13;
+    const std::string prefix = std::string(random() % 12, 'p');
+    std::vector<std::string> chunks(1 + random() % 3);
+    std::vector<std::tuple<uint32_t, uint32_t, std::string, uint32_t>> expected;
+    std::vector<std::string_view> views;
+    uint32_t order = 0;
+    for (std::string& chunk : chunks) {
+      for (size_t i = 0; i < count; ++i) {
+        const uint64_t drawn = random() % distinct;
+        std::string key = prefix;
+        key.append(reinterpret_cast<const char*>(&drawn), drawn % 9);
+        const SnapshotRecordHeader header{.state = static_cast<uint16_t>(random() % states),
+                                          .key_group = static_cast<uint16_t>(random() % key_groups),
+                                          .kind = EntryKind::kTombstone,
+                                          .segment = 0,
+                                          .level = RecordLevel::kCheckpoint,
+                                          .key_size = static_cast<uint32_t>(key.size()),
+                                          .value_size = 0};
+        chunk.append(reinterpret_cast<const char*>(&header), sizeof header);
+        chunk += key;
+        expected.emplace_back(header.state, header.key_group, key, order++);
+      }
+      views.push_back(chunk);
+    }
+    std::sort(expected.begin(), expected.end());
+    const std::vector<SortedRecord> sorted = SortRecords(views);
+    ASSERT_EQ(sorted.size(), expected.size());
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      ASSERT_EQ(std::make_tuple(sorted[i].state_and_group >> 16, sorted[i].state_and_group & 0xffff,
+                                std::string(sorted[i].key()), sorted[i].order),
+                expected[i]);
+    }
+  }
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,6 +44,41 @@ inline uint64_t KeyHead(std::string_view key) {
   return __builtin_bswap64(head);
 }
 
+inline bool RecordBefore(const SortedRecord& a, const SortedRecord& b) {
+  if (a.state_and_group != b.state_and_group) return a.state_and_group < b.state_and_group;
+  if (a.key_head != b.key_head) return a.key_head < b.key_head;
+  // Keys of up to 8 bytes differ by their zero padding only, or not at all.
+  if (const int order = a.key().compare(b.key()); order != 0) return order < 0;
+  return a.order < b.order;
+}
+
+/// By the bytes of state, key group and the key's head from `byte` on, highest first; what they
+/// leave in doubt, and what is few, by comparison. `spare` has room for as many records.
+inline void SortByBytes(SortedRecord* records, size_t count, SortedRecord* spare, int byte) {
+  constexpr size_t kFew = 32;
+  constexpr int kBytes = 12;
+  size_t ends[256];
+  const auto digit = [&](const SortedRecord& r) -> uint8_t {
+    return static_cast<uint8_t>(byte < 4 ? r.state_and_group >> (24 - 8 * byte)
+                                         : r.key_head >> (88 - 8 * byte));
+  };
+  for (;; ++byte) {
+    if (count <= kFew || byte == kBytes) return std::sort(records, records + count, RecordBefore);
+    std::fill_n(ends, 256, 0);
+    for (size_t i = 0; i < count; ++i) ++ends[digit(records[i])];
+    if (ends[digit(records[0])] != count) break;  // else the byte is the same in all
+  }
+  size_t begin = 0;
+  for (size_t& end : ends) begin += std::exchange(end, begin);
+  for (size_t i = 0; i < count; ++i) spare[ends[digit(records[i])]++] = records[i];
+  std::copy_n(spare, count, records);
+  begin = 0;
+  for (const size_t end : ends) {
+    if (end - begin > 1) SortByBytes(records + begin, end - begin, spare, byte + 1);
+    begin = end;
+  }
+}
+
 inline std::vector<SortedRecord> SortRecords(const std::vector<std::string_view>& chunks) {
   std::vector<SortedRecord> records;
   for (const std::string_view chunk : chunks) {
@@ -55,15 +92,8 @@ inline std::vector<SortedRecord> SortRecords(const std::vector<std::string_view>
       at += SnapshotRecordBytes(h);
     }
   }
-  std::sort(records.begin(), records.end(), [](const SortedRecord& a, const SortedRecord& b) {
-    if (a.state_and_group != b.state_and_group) return a.state_and_group < b.state_and_group;
-    if (a.key_head != b.key_head) return a.key_head < b.key_head;
-    const std::string_view x = a.key();
-    const std::string_view y = b.key();
-    // Keys of up to 8 bytes differ by their zero padding only, or not at all.
-    if (const int order = x.compare(y); order != 0) return order < 0;
-    return a.order < b.order;
-  });
+  const auto spare = std::make_unique_for_overwrite<SortedRecord[]>(records.size());
+  SortByBytes(records.data(), records.size(), spare.get(), 0);
   return records;
 }
 
