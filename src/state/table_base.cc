@@ -1,5 +1,7 @@
 #include "state/table_base.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -17,11 +19,24 @@ namespace {
 // What an empty table probes. Never written: it has no room.
 SlotGroup g_empty_group{};
 
-constexpr std::align_val_t kSlotAlign{16};
+// A large table begins a page of this size, so that the kernel can map what is large in few entries of
+// the page table: the look-up of an address costs as much as the access once a state is large.
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kCacheLine = 64;
 
 // What has been written is settled in portions of this part of the cache: before the clock hand
 // comes by again.
 constexpr size_t kSettlesPerTurnover = 4;
+
+char* Allocate(size_t bytes) {
+  const bool large = bytes >= kHugePage;
+  const size_t align = large ? kHugePage : kCacheLine;
+  void* const memory = std::aligned_alloc(align, (bytes + align - 1) / align * align);
+  if (memory == nullptr) throw std::bad_alloc();
+  // Whole ones only: no memory for a tail that is not used.
+  if (large) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  return static_cast<char*>(memory);
+}
 
 }  // namespace
 
@@ -51,7 +66,6 @@ void TableBase::FreeMemory() {
   context_->bytes -= MemoryBytes(group_count());
   context_->directory->bytes -= MemoryBytes(group_count());
   std::free(groups_);
-  ::operator delete(slots_, kSlotAlign);
   slots_ = nullptr;
 }
 
@@ -165,19 +179,15 @@ size_t TableDirectory::TotalBytes() const {
 
 void TableBase::Rehash(size_t new_group_count) {
   const size_t new_slots = new_group_count * SlotGroup::kSlots;
-  auto* groups = static_cast<SlotGroup*>(
-      std::aligned_alloc(alignof(SlotGroup), new_group_count * sizeof(SlotGroup)));
-  if (groups == nullptr) throw std::bad_alloc();
+  char* const memory = Allocate(MemoryBytes(new_group_count));
+  auto* groups = reinterpret_cast<SlotGroup*>(memory);
+  char* const slots = memory + new_group_count * sizeof(SlotGroup);
   std::memset(static_cast<void*>(groups), 0, new_group_count * sizeof(SlotGroup));
-  char* slots = static_cast<char*>(::operator new(new_slots* slot_bytes_, kSlotAlign));
   const size_t mask = new_group_count - 1;
 
-  std::unique_ptr<uint64_t[]> blocks;
-  if (new_group_count > kBlockGroups) {
-    blocks = std::make_unique<uint64_t[]>(2 * BlockWords(new_group_count));
-  }
-  blocks_.swap(blocks);
-  const size_t words = BlockWords(new_group_count);
+  const size_t words = SummaryWords(new_group_count);
+  summary_.reset();
+  if (new_group_count > kGroupsWithoutSummary) summary_ = std::make_unique<uint64_t[]>(2 * words);
 
   for (size_t slot = NextUsed(0); slot != kNoSlot; slot = NextUsed(slot + 1)) {
     const uint8_t flags = Flags(slot);
@@ -191,10 +201,9 @@ void TableBase::Rehash(size_t new_group_count) {
     groups[group].tags[i] = SlotGroup::TagOf(hash);
     groups[group].flags[i] = flags;
     RelocateSlot(slot, slots + (group * SlotGroup::kSlots + i) * slot_bytes_);
-    if (blocks_ && (flags & (kEpochA | kEpochB))) {
-      const size_t block = group / kBlockGroups;
+    if (summary_ && (flags & (kEpochA | kEpochB))) {
       for (int e : {0, 1}) {
-        if (flags & (kEpochA << e)) blocks_[e * words + block / 64] |= uint64_t{1} << (block % 64);
+        if (flags & (kEpochA << e)) summary_[e * words + group / 64] |= uint64_t{1} << (group % 64);
       }
     }
   }
@@ -217,10 +226,9 @@ void TableBase::ListAsChanged(int index) {
   listed_[index] = static_cast<uint32_t>(list.size());
 }
 
-void TableBase::MarkBlock(size_t slot, int index) {
-  if (!blocks_) return;
-  const size_t block = slot / SlotGroup::kSlots / kBlockGroups;
-  blocks_[index * BlockWords(group_count()) + block / 64] |= uint64_t{1} << (block % 64);
+void TableBase::MarkGroup(size_t group, int index) {
+  if (!summary_) return;
+  summary_[index * SummaryWords(group_count()) + group / 64] |= uint64_t{1} << (group % 64);
 }
 
 void TableBase::MarkDirty(size_t slot) {
@@ -230,7 +238,7 @@ void TableBase::MarkDirty(size_t slot) {
   flags |= epoch_->dirty;
   const int index = TableDirectory::Index(epoch_->dirty);
   ++changed_[index];
-  MarkBlock(slot, index);
+  MarkGroup(slot / SlotGroup::kSlots, index);
   ListAsChanged(index);
 }
 
@@ -259,7 +267,7 @@ void TableBase::FreezeAll() {
     if ((flags & kTombstone) || (flags & (epoch_->frozen | epoch_->dirty))) continue;
     flags |= epoch_->frozen;
     ++changed_[index];
-    MarkBlock(slot, index);
+    MarkGroup(slot / SlotGroup::kSlots, index);
   }
   if (changed_[index] != 0) ListAsChanged(index);
 }
@@ -289,7 +297,7 @@ void TableBase::Thaw() {
   const int frozen = TableDirectory::Index(epoch_->frozen);
   const int dirty = TableDirectory::Index(epoch_->dirty);
   for (size_t g = 0; changed_[frozen] != 0; ++g) {
-    g = NextFrozenGroup(g, frozen);
+    g = NextChangedGroup(g, frozen);
     assert(g < group_count());
     SlotGroup& group = groups_[g];
     for (uint32_t mask = group.MatchFlags(epoch_->frozen); mask != 0; mask &= mask - 1) {
@@ -299,18 +307,18 @@ void TableBase::Thaw() {
       if (group.flags[i] & epoch_->dirty) continue;
       group.flags[i] |= epoch_->dirty;
       ++changed_[dirty];
-      MarkBlock(g * SlotGroup::kSlots + i, dirty);
+      MarkGroup(g, dirty);
     }
   }
-  ClearBlocks(frozen);
+  ClearSummary(frozen);
   cursor_group_ = 0;
   listed_[frozen] = 0;
   if (changed_[dirty] != 0) ListAsChanged(dirty);
 }
 
-void TableBase::ClearBlocks(int index) {
-  const size_t words = BlockWords(group_count());
-  if (blocks_) std::fill_n(blocks_.get() + index * words, words, 0);
+void TableBase::ClearSummary(int index) {
+  const size_t words = SummaryWords(group_count());
+  if (summary_) std::fill_n(summary_.get() + index * words, words, 0);
 }
 
 void TableDirectory::Drop(std::unique_ptr<TableBase> table) {
@@ -333,20 +341,17 @@ bool TableBase::SnapshotPending() const {
          changed_[TableDirectory::Index(epoch_->frozen)] != 0;
 }
 
-size_t TableBase::NextFrozenGroup(size_t group, int index) const {
-  if (!blocks_) return group;
-  const uint64_t* bits = blocks_.get() + index * BlockWords(group_count());
-  const size_t block_count = group_count() / kBlockGroups;
-  size_t block = group / kBlockGroups;
-  while (block < block_count && !(bits[block / 64] >> (block % 64) & 1)) {
-    if (bits[block / 64] >> (block % 64) == 0) {
-      block = (block / 64 + 1) * 64;
-    } else {
-      ++block;
-    }
-    group = block * kBlockGroups;
+size_t TableBase::NextChangedGroup(size_t group, int index) const {
+  if (!summary_ || group >= group_count()) return group;
+  const size_t words = SummaryWords(group_count());
+  const uint64_t* bits = summary_.get() + index * words;
+  size_t word = group / 64;
+  uint64_t rest = bits[word] & (~uint64_t{0} << (group % 64));
+  while (rest == 0) {
+    if (++word == words) return group_count();
+    rest = bits[word];
   }
-  return group;
+  return word * 64 + static_cast<size_t>(std::countr_zero(rest));
 }
 
 bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
@@ -355,21 +360,39 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
   SnapshotStream& stream = *context_->directory->stream;
   const bool keep_tombstones = context_->has_store();  // they answer for it
   while (changed_[index] != 0) {
-    cursor_group_ = static_cast<uint32_t>(NextFrozenGroup(cursor_group_, index));
-    assert(cursor_group_ < group_count());
-    const SlotGroup& group = groups_[cursor_group_];
-    for (uint32_t mask = group.MatchFlags(epoch_->frozen); mask != 0; mask &= mask - 1) {
-      const size_t slot = cursor_group_ * SlotGroup::kSlots + std::countr_zero(mask);
-      WriteOut(slot, epoch_->segment - 1);
-      constexpr uint8_t kGone = kTombstone;
-      if ((Flags(slot) & (kGone | epoch_->dirty)) == kGone && !keep_tombstones) ForgetSlot(slot);
+    // What changed lies all over memory: first the flags of some groups, then their slots.
+    size_t fetched[kFetchedAtOnce];
+    size_t count = 0;
+    for (size_t group = cursor_group_; count < kFetchedAtOnce; ++group) {
+      group = NextChangedGroup(group, index);
+      if (group >= group_count()) break;
+      __builtin_prefetch(&groups_[group], 1);
+      fetched[count++] = group;
     }
-    ++cursor_group_;
-    if (stream.written_bytes() >= stop_at_bytes || !stream.HasRoom()) {
-      if (changed_[index] != 0) return false;
+    assert(count > 0);
+    for (size_t n = 0; n < count; ++n) {
+      const size_t first = fetched[n] * SlotGroup::kSlots;
+      for (uint32_t mask = groups_[fetched[n]].MatchFlags(epoch_->frozen); mask != 0;
+           mask &= mask - 1) {
+        __builtin_prefetch(slots_ + (first + std::countr_zero(mask)) * slot_bytes_);
+      }
+    }
+    for (size_t n = 0; n < count; ++n) {
+      const SlotGroup& group = groups_[fetched[n]];
+      for (uint32_t mask = group.MatchFlags(epoch_->frozen); mask != 0; mask &= mask - 1) {
+        const size_t slot = fetched[n] * SlotGroup::kSlots + std::countr_zero(mask);
+        WriteOut(slot, epoch_->segment - 1);
+        constexpr uint8_t kGone = kTombstone;
+        if ((Flags(slot) & (kGone | epoch_->dirty)) == kGone && !keep_tombstones) ForgetSlot(slot);
+      }
+      cursor_group_ = static_cast<uint32_t>(fetched[n] + 1);
+      if (stream.written_bytes() >= stop_at_bytes || !stream.HasRoom()) {
+        if (changed_[index] != 0) return false;
+        break;
+      }
     }
   }
-  ClearBlocks(index);
+  ClearSummary(index);
   cursor_group_ = 0;
   return true;
 }

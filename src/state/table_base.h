@@ -227,18 +227,23 @@ class alignas(64) TableBase {
   void ListAsChanged(int index);
   void WriteOut(size_t slot, uint64_t segment);
   void FreezeAll();
-  void MarkBlock(size_t slot, int index);
-  void ClearBlocks(int index);
-  size_t NextFrozenGroup(size_t group, int index) const;
+  void MarkGroup(size_t group, int index);
+  void ClearSummary(int index);
+  /// The first at or after `group` that may have changed entries; group_count() if there is none.
+  size_t NextChangedGroup(size_t group, int index) const;
   void FreeMemory();
   size_t MemoryBytes(size_t group_count) const;
 
-  /// Groups per bit of the change summary: 4096 bits for a million slots.
-  static constexpr size_t kBlockGroups = 16;
+  /// Tables of more groups than these have a summary of what changed, a bit per group: a snapshot
+  /// of the few entries that changed must not read the flags of all. A 256th of a small entry's
+  /// memory.
+  static constexpr size_t kGroupsWithoutSummary = 16;
+  /// Groups that a snapshot fetches from memory at once.
+  static constexpr size_t kFetchedAtOnce = 16;
   /// A table looks at the size of one of its entries, and makes room if it may not grow, once in so
   /// many claims.
   static constexpr size_t kMakeRoomEvery = 32;
-  size_t BlockWords(size_t groups) const { return (groups / kBlockGroups + 63) / 64; }
+  static size_t SummaryWords(size_t groups) { return (groups + 63) / 64; }
 
   const uint32_t slot_bytes_;
   const uint16_t key_group_;
@@ -259,8 +264,8 @@ class alignas(64) TableBase {
   uint8_t claims_ = 0;
   /// Sequence of the last chunk with an entry of this table, by the turn in which it was written.
   uint64_t last_written_[kWrittenTurns] = {0, 0, 0};
-  /// A bit per block of groups and epoch bit; null while there is one block only.
-  std::unique_ptr<uint64_t[]> blocks_;
+  /// For each epoch bit a bit per group; null in a small table.
+  std::unique_ptr<uint64_t[]> summary_;
   const std::string prefix_;
 };
 
