@@ -104,8 +104,6 @@ class ErasedState {
 /// is aborted; what an aborted one had not written yet belongs to the next.
 class KeyedStateBackend {
  public:
-  static constexpr size_t kSliceBytes = 256 * 1024;
-
   explicit KeyedStateBackend(KeyedStateOptions options);
   virtual ~KeyedStateBackend();
   KeyedStateBackend(const KeyedStateBackend&) = delete;
@@ -117,10 +115,12 @@ class KeyedStateBackend {
   void BeginSnapshot(CheckpointId id, SnapshotKind kind = SnapshotKind::kDelta);
   /// Writes up to about `max_bytes`, less if the sink has no room. True when the sink has all of
   /// it.
-  bool SnapshotSlice(size_t max_bytes = kSliceBytes);
+  bool SnapshotSlice(size_t max_bytes = SnapshotStream::kChunkBytes);
   /// The checkpoint will not come to pass. Harmless for one that is finished or unknown.
   void AbortSnapshot(CheckpointId id);
   bool snapshot_running() const { return running_; }
+  /// True when SnapshotSlice has something to write and room for it.
+  bool SnapshotGoesOn() { return running_ && stream_.HasRoom(); }
 
   /// True while too much waits for the snapshot thread, or while the cache is above its limit and
   /// waits for the store: the subtask must not process records. Ask between batches; with a store

@@ -51,7 +51,8 @@ void Subtask::Fail(ErrorKind kind, const std::string& message) {
 }
 
 SlotTask::Progress Subtask::Run(nanoseconds slice) {
-  deadline_ = options_.clock->Monotonic() + slice;
+  step_began_ = options_.clock->Monotonic();
+  deadline_ = step_began_ + slice;
   if (!running_ && !failed_) Open();
   const RunningNow running(options_.mark);
   Progress progress = Progress::kIdle;
@@ -129,6 +130,7 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     if (pending_) ContinueSnapshot();
     const Step step = OneStep();
     const nanoseconds now = options_.clock->Monotonic();
+    if (pending_) PaceSnapshot(step, now);
     if (step == Step::kDone && now < deadline) continue;
     FlushIfDue();
     for (auto& edge : edges_) edge->Kick();
@@ -137,7 +139,7 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     counters_->records_out.store(records_out, std::memory_order_relaxed);
     counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
     CountState(now);
-    if (step == Step::kDone) return Progress::kBusy;
+    if (step == Step::kDone || SnapshotGoesOn()) return Progress::kBusy;
     if (step == Step::kNoRoom) return Progress::kBlocked;
     return Progress::kIdle;
   }
@@ -376,15 +378,46 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
     pending.snapshot.operators[b.index].keyed = true;
     pending.snapshot.operators[b.index].schemas = b.backend->Schemas();
   }
-  pending.snapshot.sync_duration = options_.clock->Monotonic() - start;
+  const nanoseconds now = options_.clock->Monotonic();
+  pending.snapshot.sync_duration = now - start;
   pending_ = std::move(pending);
+  snapshot_credit_ = nanoseconds(0);
+  step_began_ = now;
+}
+
+// True when the snapshot thread has all of it.
+bool Subtask::WriteKeyed() {
+  if (had_input_ && snapshot_credit_.count() < 0) return false;
+  const nanoseconds start = options_.clock->Monotonic();
+  bool done = true;
+  for (const Backend& b : backends_) {
+    done = b.backend->SnapshotSlice(had_input_ ? kBusySliceBytes : kIdleSliceBytes) && done;
+  }
+  step_began_ = options_.clock->Monotonic();
+  snapshot_credit_ -= std::min(step_began_ - start, kLongestCounted);
+  return done;
+}
+
+bool Subtask::SnapshotGoesOn() const {
+  return pending_ && !pending_->keyed_done && std::ranges::any_of(backends_, [](const Backend& b) {
+           return b.backend->SnapshotGoesOn();
+         });
+}
+
+void Subtask::PaceSnapshot(Step step, nanoseconds now) {
+  had_input_ = step == Step::kDone;
+  if (had_input_) {
+    const nanoseconds took = std::min(now - step_began_, kLongestCounted);
+    snapshot_credit_ = std::min(snapshot_credit_ + took / kStepsTimePerSnapshotTime, took);
+  } else {
+    snapshot_credit_ = nanoseconds(0);
+  }
+  step_began_ = now;
 }
 
 void Subtask::ContinueSnapshot() {
   if (!pending_->keyed_done) {
-    bool done = true;
-    for (const Backend& b : backends_) done = b.backend->SnapshotSlice() && done;
-    if (!done) return;
+    if (!WriteKeyed()) return;
     pending_->keyed_done = true;
   }
   const CheckpointId id = pending_->snapshot.id;

@@ -143,8 +143,15 @@ class Subtask final : public SlotTask {
     bool keyed_done = false;
   };
 
-  /// An idle subtask with a snapshot under way comes back after this long for the next slice.
+  /// An idle subtask whose snapshot waits for the snapshot thread looks again after this long.
   static constexpr std::chrono::nanoseconds kSnapshotRetry = std::chrono::microseconds(100);
+  /// With input waiting, a snapshot gets a fifth of the subtask's time, in slices shorter than a
+  /// batch takes; the rest of the time it takes what it can.
+  static constexpr int kStepsTimePerSnapshotTime = 4;
+  static constexpr size_t kBusySliceBytes = 16 << 10;
+  static constexpr size_t kIdleSliceBytes = 64 << 10;
+  /// What a step or slice counts for at most: a thread that lost its core was not at work.
+  static constexpr std::chrono::nanoseconds kLongestCounted = std::chrono::milliseconds(1);
 
   template <class F>
   void Guard(F&& f);
@@ -164,6 +171,9 @@ class Subtask final : public SlotTask {
   std::chrono::nanoseconds EndAlignment();
   void OnBarrier(const Barrier& barrier, std::chrono::nanoseconds alignment);
   void ContinueSnapshot();
+  bool WriteKeyed();
+  bool SnapshotGoesOn() const;
+  void PaceSnapshot(Step step, std::chrono::nanoseconds now);
   void CheckPublished();
   void FlushIfDue();
   void CountState(std::chrono::nanoseconds now);
@@ -209,6 +219,10 @@ class Subtask final : public SlotTask {
   std::optional<Barrier> triggered_;
   bool drain_ = false;
   std::optional<PendingSnapshot> pending_;
+  // The snapshot's share of the time since its barrier, less what it has used of it.
+  std::chrono::nanoseconds snapshot_credit_{};
+  std::chrono::nanoseconds step_began_{};
+  bool had_input_ = false;  // at the last step
   std::chrono::nanoseconds alignment_began_{};
   CheckpointId completed_{};  // the highest the sinks were told of
   CheckpointId published_{};  // the highest reported as published

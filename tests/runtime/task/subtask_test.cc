@@ -266,6 +266,34 @@ TEST(Subtask, TheBarrierOfAStopWaitsForWhatIsDue) {
   EXPECT_EQ(Sorted(subtask->written.keys), AllKeys());
 }
 
+// The snapshot is written in small pieces.
+TEST(Subtask, RowsBehindABarrierAreProcessedWhileItsSnapshotIsWritten) {
+  WindowSubtask subtask;
+  subtask.a.Rows(kKeys);
+  subtask.a.BarrierOf(1);
+  subtask.b.BarrierOf(1);
+  for (int i = 0; i < 3; ++i) subtask.b.Rows(1);
+  const auto processed = [&] { return subtask.subtask->counters()->records_in.load(); };
+  uint64_t when_done = 0;
+  while (subtask.Run() == SlotTask::Progress::kBusy) {
+    if (when_done == 0 && !subtask.snapshots.empty()) when_done = processed();
+  }
+  ASSERT_THAT(subtask.snapshots, SizeIs(1));
+  EXPECT_GT(when_done, uint64_t{kKeys});
+  EXPECT_EQ(processed(), uint64_t{kKeys + 3});
+}
+
+// It does not sleep between the pieces.
+TEST(Subtask, IsBusyWithItsSnapshotWhenThereIsNothingElseToDo) {
+  WindowSubtask subtask;
+  subtask.a.Rows(kKeys);
+  subtask.a.BarrierOf(1);
+  subtask.b.BarrierOf(1);
+  subtask.RunWhileBusy();
+  EXPECT_THAT(subtask.snapshots, SizeIs(1));
+  EXPECT_EQ(subtask.Run(), SlotTask::Progress::kIdle);
+}
+
 TEST(Subtask, NotesProgressWhileItRestores) {
   auto first = InTheMiddleOfAFiring();
   first->a.BarrierOf(1);
