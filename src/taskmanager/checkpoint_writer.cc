@@ -1,6 +1,8 @@
 #include "taskmanager/checkpoint_writer.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -31,6 +33,18 @@ proto::StateSchema ToProto(const StateSchema& from) {
   schema.set_schema_hash(from.value_hash);
   return schema;
 }
+
+// Threads that should leave a core to slots when there are more threads than cores. On Linux a
+// thread has a priority of its own.
+void BeginThread(const char* name, int nice) {
+  pthread_setname_np(pthread_self(), name);
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
+}
+
+// A third of a slot's weight, and a sixtieth: a checkpoint has until the next, a merge until a
+// quarter of the base has changed.
+constexpr int kCheckpointNice = 5;
+constexpr int kMergeNice = 19;
 
 }  // namespace
 
@@ -238,7 +252,7 @@ bool CheckpointWriter::WantsFull(SubtaskId subtask, const std::string& uid) {
 }
 
 void CheckpointWriter::SortLoop() {
-  pthread_setname_np(pthread_self(), "snapshot-sort");
+  BeginThread("snapshot-sort", kCheckpointNice);
   std::unique_lock lock(mutex_);
   while (!stop_) {
     if (TakeChunks(lock)) continue;
@@ -436,7 +450,7 @@ absl::Status CheckpointWriter::WriteSegment(Running& running, Operator& op,
 }
 
 void CheckpointWriter::WriteLoop() {
-  pthread_setname_np(pthread_self(), "snapshot-write");
+  BeginThread("snapshot-write", kCheckpointNice);
   std::unique_lock lock(mutex_);
   for (;;) {
     write_wake_.wait(lock, [&] { return stop_ || !running_.empty(); });
@@ -495,14 +509,14 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
 
 CheckpointWriter::Operator* CheckpointWriter::FindToMerge() const {
   for (const auto& [key, op] : operators_) {
-    if (op->chain.WantsMerge() && !op->merge_failed) return op.get();
+    if (op->chain.WantedMerge() && !op->merge_failed) return op.get();
   }
   return nullptr;
 }
 
-// Beside the checkpoints: the base that comes of it is part of the next one.
+// Beside the checkpoints: what comes of it is part of the next one.
 void CheckpointWriter::MergeLoop() {
-  pthread_setname_np(pthread_self(), "snapshot-merge");
+  BeginThread("snapshot-merge", kMergeNice);
   std::unique_lock lock(mutex_);
   while (!stop_) {
     Operator* op = FindToMerge();
@@ -511,12 +525,14 @@ void CheckpointWriter::MergeLoop() {
       continue;
     }
     const std::vector<proto::StateHandle> handles = op->chain.handles();
+    const KeyedChain::Merge merge = *op->chain.WantedMerge();
     const DataFileName name{.checkpoint = CheckpointId(handles.back().checkpoint_id()),
                             .epoch = options_.epoch,
                             .attempt = options_.attempt};
     lock.unlock();
     absl::StatusOr<proto::StateHandle> merged =
-        MergeChain(*options_.storage, handles, op->key_groups, name.NewPath("base"));
+        MergeChain(*options_.storage, handles, merge, op->key_groups,
+                   name.NewPath(merge.kind == proto::StateHandle::BASE ? "base" : "delta"));
     lock.lock();
     if (!merged.ok()) {
       // With a store the chain stays as it is, only longer; damage shows at the next restore, too.
@@ -526,12 +542,7 @@ void CheckpointWriter::MergeLoop() {
                 {{"operator", op->uid}, {"reason", std::string(merged.status().message())}});
       continue;
     }
-    // A full snapshot may have replaced the chain meanwhile.
-    const auto& now = op->chain.handles();
-    const bool same = now.size() >= handles.size() &&
-                      now.front().file() == handles.front().file() &&
-                      now[handles.size() - 1].file() == handles.back().file();
-    if (same) op->chain.Replace(handles.size(), *std::move(merged));
+    op->chain.Replace(handles, merge, *std::move(merged));
   }
 }
 

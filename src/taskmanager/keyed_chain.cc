@@ -71,17 +71,41 @@ void KeyedChain::Add(proto::StateHandle segment) {
   handles_.push_back(std::move(segment));
 }
 
-bool KeyedChain::WantsMerge() const {
-  if (handles_.size() < 2) return false;
-  if (handles_.size() > kMaxDeltas) return true;
+std::optional<KeyedChain::Merge> KeyedChain::WantedMerge() const {
+  if (handles_.size() < 2) return std::nullopt;
   uint64_t deltas = 0;
   for (size_t i = 1; i < handles_.size(); ++i) deltas += handles_[i].length();
-  return deltas > kMinMergeBytes && deltas > handles_[0].length() / 4;
+  const Merge all{.first = 0, .count = handles_.size(), .kind = proto::StateHandle::BASE};
+  if (deltas > kMinMergeBytes && deltas > handles_[0].length() / 4) return all;
+  if (handles_.size() <= kMaxDeltas + 1) return std::nullopt;
+  if (handles_[0].length() <= 4 * kMinMergeBytes) return all;
+  // The newest half, and those before it that are not larger than what they are merged with: no
+  // entry is written again more often than there are doublings between a delta and the base.
+  size_t first = handles_.size();
+  uint64_t bytes = 0;
+  while (first > 1 &&
+         (handles_.size() - first < kMaxDeltas / 2 || handles_[first - 1].length() <= bytes)) {
+    bytes += handles_[--first].length();
+    // Of a former subtask.
+    if (handles_[first].kind() == proto::StateHandle::BASE) return all;
+  }
+  return Merge{.first = first, .count = handles_.size() - first, .kind = proto::StateHandle::DELTA};
 }
 
-void KeyedChain::Replace(size_t count, proto::StateHandle merged) {
-  handles_.erase(handles_.begin(), handles_.begin() + static_cast<ptrdiff_t>(count));
-  handles_.insert(handles_.begin(), std::move(merged));
+bool KeyedChain::Replace(const std::vector<proto::StateHandle>& before, const Merge& merge,
+                         proto::StateHandle merged) {
+  const size_t end = merge.first + merge.count;
+  const bool same =
+      handles_.size() >= end &&
+      std::equal(before.begin(), before.begin() + static_cast<ptrdiff_t>(end), handles_.begin(),
+                 [](const auto& a, const auto& b) {
+                   return a.file() == b.file() && a.checkpoint_id() == b.checkpoint_id();
+                 });
+  if (!same) return false;
+  const auto at = handles_.begin() + static_cast<ptrdiff_t>(merge.first);
+  *at = std::move(merged);
+  handles_.erase(at + 1, handles_.begin() + static_cast<ptrdiff_t>(end));
+  return true;
 }
 
 absl::StatusOr<std::shared_ptr<const SegmentReader>> OpenSegment(CheckpointStorage& storage,
@@ -106,15 +130,18 @@ absl::StatusOr<std::vector<SegmentLink>> OpenChain(CheckpointStorage& storage,
 
 absl::StatusOr<proto::StateHandle> MergeChain(CheckpointStorage& storage,
                                               const std::vector<proto::StateHandle>& handles,
-                                              KeyGroupRange range, const std::string& path) {
-  absl::StatusOr<std::vector<SegmentLink>> links = OpenChain(storage, handles, range);
+                                              const KeyedChain::Merge& merge, KeyGroupRange range,
+                                              const std::string& path) {
+  const auto first = handles.begin() + static_cast<ptrdiff_t>(merge.first);
+  const std::vector<proto::StateHandle> part(first, first + static_cast<ptrdiff_t>(merge.count));
+  absl::StatusOr<std::vector<SegmentLink>> links = OpenChain(storage, part, range);
   if (!links.ok()) return links.status();
   if (links->empty()) return absl::InternalError("a chain without segments cannot be merged");
   absl::StatusOr<std::unique_ptr<StorageWriter>> file = storage.Create(path);
   if (!file.ok()) return file.status();
 
-  proto::StateHandle merged = handles.back();
-  merged.set_kind(proto::StateHandle::BASE);
+  proto::StateHandle merged = part.back();
+  merged.set_kind(merge.kind);
   merged.set_file(path);
   merged.clear_extents();
   merged.mutable_key_groups()->set_first(range.first);
@@ -132,9 +159,10 @@ absl::StatusOr<proto::StateHandle> MergeChain(CheckpointStorage& storage,
     return absl::OkStatus();
   };
   SegmentInfo info = links->back().reader->info();
-  info.kind = SnapshotKind::kFull;
+  const bool base = merge.kind == proto::StateHandle::BASE;
+  info.kind = base ? SnapshotKind::kFull : SnapshotKind::kDelta;
   const absl::StatusOr<uint64_t> size =
-      MergeSegments(*links, range, /*changes=*/false, std::move(info),
+      MergeSegments(*links, range, /*changes=*/!base, std::move(info),
                     [&](std::string_view bytes) -> absl::Status {
                       slice.append(bytes);
                       return slice.size() < kMergeSliceBytes ? absl::OkStatus() : write();

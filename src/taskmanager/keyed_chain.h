@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,17 @@ namespace weir {
 /// subtasks, each cut down to the key groups that are ours now. Single-threaded.
 class KeyedChain {
  public:
-  /// A new base is worth its price when the deltas are this many, or a quarter of the base.
+  /// More deltas are merged among themselves. A new base is only worth its price when the deltas
+  /// are a quarter of it, or it is small.
   static constexpr size_t kMaxDeltas = 16;
   static constexpr uint64_t kMinMergeBytes = 1 << 20;
+
+  /// Neighbours in the chain that are to be one.
+  struct Merge {
+    size_t first = 0;
+    size_t count = 0;
+    proto::StateHandle::Kind kind = proto::StateHandle::BASE;
+  };
 
   KeyedChain() = default;
   explicit KeyedChain(std::vector<proto::StateHandle> handles) : handles_(std::move(handles)) {}
@@ -29,9 +38,11 @@ class KeyedChain {
   void Add(proto::StateHandle segment);
   const std::vector<proto::StateHandle>& handles() const { return handles_; }
 
-  bool WantsMerge() const;
-  /// `merged` replaces the first `count` handles.
-  void Replace(size_t count, proto::StateHandle merged);
+  std::optional<Merge> WantedMerge() const;
+  /// `merged` takes the place of those it was made of. False, and nothing happens, when `before`,
+  /// the chain that the merge was asked of, has been replaced by a full snapshot since.
+  bool Replace(const std::vector<proto::StateHandle>& before, const Merge& merge,
+               proto::StateHandle merged);
 
  private:
   std::vector<proto::StateHandle> handles_;
@@ -46,10 +57,11 @@ absl::StatusOr<std::vector<SegmentLink>> OpenChain(CheckpointStorage& storage,
                                                    const std::vector<proto::StateHandle>& handles,
                                                    KeyGroupRange range);
 
-/// Writes what the chain comes to in `range` as one new base under `path`. Blocks for as long as
-/// the state takes to be read and written; costs no memory to speak of.
+/// Writes what a part of the chain comes to in `range` as one segment under `path`. Blocks for as
+/// long as that part takes to be read and written; costs no memory to speak of.
 absl::StatusOr<proto::StateHandle> MergeChain(CheckpointStorage& storage,
                                               const std::vector<proto::StateHandle>& handles,
-                                              KeyGroupRange range, const std::string& path);
+                                              const KeyedChain::Merge& merge, KeyGroupRange range,
+                                              const std::string& path);
 
 }  // namespace weir

@@ -191,6 +191,28 @@ TEST_P(CheckpointWriterTest, ACheckpointHoldsAllThatWasWrittenBefore) {
   EXPECT_EQ(fulls_, 0);
 }
 
+// Erased keys stay erased: a delta of deltas still says so to the base.
+TEST_P(CheckpointWriterTest, ManySmallDeltasAreMergedWithoutTheBase) {
+  Change(3000);
+  for (uint64_t key = 10'000; key < 13'000; ++key) {  // a base that is not small
+    table_.FindOrInsert(key, KeyHash(key)) = values_[key] = std::string(2048, 'x');
+  }
+  ASSERT_TRUE(Checkpoint(1).ok());
+  for (uint64_t id = 2; id <= 100; ++id) {
+    Change(20);
+    const auto result = Checkpoint(id);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->at(kSubtask).keyed_state(0).checkpoint_id(), 1u);
+    if (id % 20 == 0) {
+      EXPECT_EQ(Read(*result), values_);
+    }
+    // One merge may be under way, and the next checkpoint be quicker.
+    if (id == 100) {
+      EXPECT_LE(result->at(kSubtask).keyed_state_size(), 40);
+    }
+  }
+}
+
 // Whichever step fails: creating, writing or syncing the file.
 TEST_P(CheckpointWriterTest, AFailedFileCostsALargerNextCheckpointAndNothingElse) {
   uint64_t id = 0;
