@@ -45,6 +45,37 @@ inline int64_t NowNs() {
       .count();
 }
 
+/// The times between two batches that reached the sink: the longest of each millisecond, by when
+/// they ended. One thread notes, any thread asks.
+class Gaps {
+ public:
+  static constexpr int64_t kStepNs = 1'000'000;
+
+  void Note(int64_t now_ns, int64_t gap_ns) {
+    // Steps are reused after a minute; what is older is forgotten as they pass.
+    const int64_t step = now_ns / kStepNs;
+    for (int64_t s = std::max(last_ + 1, step - kSteps + 1); s <= step; ++s) At(s) = 0;
+    last_ = step;
+    std::atomic<int64_t>& longest = At(step);
+    if (gap_ns > longest.load(std::memory_order_relaxed)) longest = gap_ns;
+  }
+  /// Of those that ended in this time, which is not a minute ago.
+  int64_t Longest(int64_t from_ns, int64_t to_ns) const {
+    int64_t longest = 0;
+    for (int64_t s = from_ns / kStepNs; s <= to_ns / kStepNs; ++s) {
+      longest = std::max(longest, steps_[s % kSteps].load(std::memory_order_relaxed));
+    }
+    return longest;
+  }
+
+ private:
+  static constexpr int64_t kSteps = 60'000;
+  std::atomic<int64_t>& At(int64_t step) { return steps_[step % kSteps]; }
+
+  std::vector<std::atomic<int64_t>> steps_ = std::vector<std::atomic<int64_t>>(kSteps);
+  int64_t last_ = 0;  // the noting thread's
+};
+
 /// What the benchmark's main thread tells the job's source and hears from its
 /// sink.
 struct Controls {
@@ -54,8 +85,7 @@ struct Controls {
 
   std::atomic<uint64_t> rows{0};
   std::atomic<int64_t> sum{0};
-  /// Between two batches that reached the sink, since it was last set to 0.
-  std::atomic<int64_t> longest_gap_ns{0};
+  Gaps gaps;
 };
 
 /// Fills rows with keys; called on the slot thread.
@@ -103,9 +133,7 @@ class CountingWriter final : public SinkWriter<Keyed<uint64_t, CountAndSum>> {
     controls_->rows.store(controls_->rows.load(std::memory_order_relaxed) + batch.size(),
                           std::memory_order_relaxed);
     const int64_t now = NowNs();
-    if (last_ != 0 && now - last_ > controls_->longest_gap_ns.load(std::memory_order_relaxed)) {
-      controls_->longest_gap_ns.store(now - last_, std::memory_order_relaxed);
-    }
+    if (last_ != 0) controls_->gaps.Note(now, now - last_);
     last_ = now;
   }
   void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}

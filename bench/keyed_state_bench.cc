@@ -359,6 +359,7 @@ class Run {
 int main(int argc, char** argv) {
   using namespace weir::bench;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // each window shows as it comes, in a pipe too
+  LocalJob::PrepareProcess();
   const Report report(argc, argv);
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {

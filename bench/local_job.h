@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "api/environment.h"
+#include "runtime/exchange/process_start.h"
 #include "runtime/task/deployment.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/rocksdb/rocksdb_resources.h"
@@ -49,7 +50,8 @@ class ScratchDirectory {
 /// the CheckpointWriter makes durable in a directory. Every subtask is in one
 /// slot.
 ///
-/// Owned by the benchmark's main thread, which plays the coordinator.
+/// Owned by the benchmark's main thread, which plays the coordinator and has called
+/// PrepareProcess.
 class LocalJob final : public SubtaskListener {
  public:
   struct Options {
@@ -58,6 +60,9 @@ class LocalJob final : public SubtaskListener {
     RocksDbResources* rocksdb = nullptr;
     size_t cache_bytes = size_t{64} << 20;
   };
+
+  /// Before there are threads: what a TaskManager does, too.
+  static void PrepareProcess() { PrepareProcessForDataPlane(size_t{4} << 30); }
 
   LocalJob(const Environment& env, Options local)
       : local_(std::move(local)),
@@ -77,6 +82,7 @@ class LocalJob final : public SubtaskListener {
             .on_done = [this](CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result) {
               Note([&] {
                 if (!result.ok() && !stopping_) Die(result.status().ToString());
+                if (result.ok()) DeleteUnused(*result);
                 done_ = id;
               });
             }});
@@ -142,6 +148,18 @@ class LocalJob final : public SubtaskListener {
     changed_.notify_all();
   }
 
+  // mutex_ held. As the JobManager does: what no retained checkpoint names goes.
+  void DeleteUnused(const CheckpointWriter::Result& result) {
+    std::set<std::string> used;
+    for (const auto& [subtask, snapshot] : result) {
+      for (const auto& handle : snapshot.keyed_state()) used.insert(handle.file());
+    }
+    for (const std::string& file : retained_) {
+      if (!used.contains(file)) (void)storage_->Delete(file);
+    }
+    retained_ = std::move(used);
+  }
+
   void AddKeyed(SubtaskId subtask, uint32_t op) {
     CheckpointWriter::KeyedOperator keyed;
     keyed.subtask = subtask;
@@ -198,8 +216,9 @@ class LocalJob final : public SubtaskListener {
   std::map<std::pair<SubtaskId, uint32_t>, StateStore*> stores_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  CheckpointId done_;      // mutex_
-  bool stopping_ = false;  // mutex_
+  CheckpointId done_;               // mutex_
+  std::set<std::string> retained_;  // mutex_: files of the newest checkpoint
+  bool stopping_ = false;           // mutex_
   std::unique_ptr<Deployment> deployment_;
 };
 
