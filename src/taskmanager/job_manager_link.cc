@@ -182,7 +182,7 @@ void JobManagerLink::Close() {
 }
 
 absl::Status JobManagerLink::FetchArtifact(uint64_t leader_epoch, const std::string& hash,
-                                           const std::string& path) {
+                                           const std::string& path, const std::atomic<bool>& stop) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kFetchTimeout);
   proto::FetchArtifactRequest request;
@@ -191,8 +191,12 @@ absl::Status JobManagerLink::FetchArtifact(uint64_t leader_epoch, const std::str
   auto reader = impl_->stub->FetchArtifact(&context, request);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   proto::ArtifactChunk chunk;
-  while (reader->Read(&chunk)) file << chunk.data();
+  while (reader->Read(&chunk)) {
+    if (stop.load(std::memory_order_relaxed)) context.TryCancel();
+    file << chunk.data();
+  }
   const grpc::Status status = reader->Finish();
+  if (stop.load(std::memory_order_relaxed)) return absl::CancelledError("called off");
   if (!status.ok()) {
     return absl::UnavailableError("cannot fetch artifact " + hash +
                                   " from the JobManager: " + status.error_message());

@@ -30,9 +30,9 @@ class JobManagerLink {
   /// Ends the stream; its on_broken follows.
   void Close();
 
-  /// Blocks. Copies the artifact into a new file at `path`.
+  /// Blocks. Copies the artifact into a new file at `path`; Cancelled once `stop` is set.
   absl::Status FetchArtifact(uint64_t leader_epoch, const std::string& hash,
-                             const std::string& path);
+                             const std::string& path, const std::atomic<bool>& stop);
 
  private:
   struct Impl;

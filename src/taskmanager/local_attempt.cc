@@ -111,16 +111,21 @@ void LocalAttempt::FailAll(proto::FailureKind kind, const std::string& text) {
 void LocalAttempt::Start() {
   for (const SubtaskId& subtask : local_) SendTaskState(subtask, proto::TASK_STATE_DEPLOYING);
   preparing_ = true;
-  env_.io->Post([this] {
+  env_.io->Post([this, taken = preparation_taken_] {
+    if (taken->exchange(true)) return;  // released meanwhile: it may be gone
     auto prepared = std::make_shared<absl::StatusOr<PreparedAttempt>>(
         PrepareAttempt({.artifacts = env_.artifacts,
-                        .fetch_artifact = env_.fetch_artifact,
+                        .fetch_artifact =
+                            [this](const std::string& hash, const std::string& path) {
+                              return env_.fetch_artifact(hash, path, *stop_);
+                            },
                         .rocksdb = env_.rocksdb,
                         .tuning = env_.rocksdb_tuning,
                         .deploy = &deploy_,
                         .local = &local_,
                         .directory = directory_,
-                        .task_manager = env_.task_manager}));
+                        .task_manager = env_.task_manager,
+                        .stop = stop_}));
     env_.loop->Post([this, prepared] { OnPrepared(std::move(*prepared)); });
   });
 }
@@ -495,6 +500,8 @@ void LocalAttempt::PeerFailed(const std::string& text) {
 
 void LocalAttempt::Release(proto::CancelReason reason) {
   if (std::exchange(releasing_, true)) return;
+  stop_->store(true);
+  if (preparing_ && !preparation_taken_->exchange(true)) preparing_ = false;
   const bool in_order =
       reason == proto::CANCEL_REASON_FINISHED || reason == proto::CANCEL_REASON_STOPPED;
   env_.exchange->CloseAttempt(DataPlaneAttempt(), /*drain=*/in_order);

@@ -45,7 +45,9 @@ struct AttemptEnvironment {
   std::string directory;     ///< of this process's working files
   std::string label;         ///< of this process, in names of checkpoint files
   std::string task_manager;  ///< this process's id, in messages
-  std::function<absl::Status(const std::string& hash, const std::string& path)> fetch_artifact;
+  std::function<absl::Status(const std::string& hash, const std::string& path,
+                             const std::atomic<bool>& stop)>
+      fetch_artifact;
   /// What all stores of the process share; made at the first call. I/O thread.
   std::function<RocksDbResources*()> rocksdb;
   RocksDbTuning rocksdb_tuning;
@@ -60,11 +62,12 @@ struct AttemptEnvironment {
 
 /// The part of one attempt of a job that runs in this TaskManager.
 ///
-/// Loads the library and the state on the I/O thread, deploys into the slots, answers checkpoints,
-/// and goes in good order: subtasks out of their slots, streams closed, the writer stopped, then
-/// AttemptReleased. A writer stops when the storage lets it, so that it does so on a thread where
-/// others may wait: the loop goes on and sees to task.cancellation.timeout. Owned by the control
-/// loop; every method is called there. What slots and other threads report arrives as mail.
+/// Loads the library and the state on the I/O thread (what a release calls off), deploys into the
+/// slots, answers checkpoints, and goes in good order: subtasks out of their slots, streams closed,
+/// the writer stopped, then AttemptReleased. A writer stops when the storage lets it, so that it
+/// does so on a thread where others may wait: the loop goes on and sees to
+/// task.cancellation.timeout. Owned by the control loop; every method is called there. What slots
+/// and other threads report arrives as mail.
 class LocalAttempt final : private SubtaskListener {
  public:
   /// `on_released` is the last thing an attempt does; it may destroy the attempt.
@@ -144,6 +147,12 @@ class LocalAttempt final : private SubtaskListener {
   uint64_t connector_bytes_each_ = 0;  // const once deployed
   std::optional<CheckpointId> running_checkpoint_;
 
+  /// Whoever sets it first has the preparation: the I/O thread, which then does it, or Release,
+  /// which has it dropped while other jobs' are still before it.
+  const std::shared_ptr<std::atomic<bool>> preparation_taken_ =
+      std::make_shared<std::atomic<bool>>(false);
+  /// Set by Release: ends the preparation, and what operators still restore as they open.
+  const std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
   bool preparing_ = false;
   bool releasing_ = false;
   bool stopping_subtasks_ = false;

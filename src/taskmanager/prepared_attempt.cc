@@ -91,13 +91,15 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
   if (absl::Status s = OpenStores(what, prepared); !s.ok()) return s;
   if (!deploy.has_restore()) return prepared;
 
-  DirectoryStorage* from = prepared.storage.get();
+  DirectoryStorage* storage_of_restore = prepared.storage.get();
   if (deploy.restore().directory() != deploy.checkpoint_directory()) {
     auto other = DirectoryStorage::OpenExisting(deploy.restore().directory());
     if (!other.ok()) return not_seen(other.status(), deploy.restore().directory());
     prepared.restore_storage = *std::move(other);
-    from = prepared.restore_storage.get();
+    storage_of_restore = prepared.restore_storage.get();
   }
+  prepared.restore_from = std::make_unique<StoppableStorage>(*storage_of_restore, what.stop);
+  StoppableStorage* const from = prepared.restore_from.get();
   auto plan = RestorePlan::Load(*from, deploy.restore().manifest_path(), *prepared.graph,
                                 deploy.restore().allow_non_restored_state());
   if (!plan.ok()) return not_seen(plan.status(), deploy.restore().directory());
@@ -108,7 +110,7 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
                                    KeyGroupsOf(deploy.graph(), subtask),
                                    OperatorDirectory(what.directory, subtask, op));
       if (!restored.ok()) return restored.status();
-      if (from != prepared.storage.get()) {
+      if (storage_of_restore != prepared.storage.get()) {
         if (absl::Status s = Adopt(*from, restored->keyed_handles, *prepared.storage); !s.ok()) {
           return s;
         }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "job/job_library.h"
 #include "proto/control.pb.h"
 #include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/stoppable_storage.h"
 #include "state/rocksdb/rocksdb_resources.h"
 #include "state/rocksdb/rocksdb_tuning.h"
 #include "state/store.h"
@@ -27,6 +29,7 @@ struct PreparedAttempt {
   std::optional<JobGraph> graph;
   std::unique_ptr<DirectoryStorage> storage;
   std::unique_ptr<DirectoryStorage> restore_storage;  ///< null: the same, or no restore
+  std::unique_ptr<StoppableStorage> restore_from;     ///< one of both; null without a restore
   std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
   std::string lineage;
   std::map<std::pair<SubtaskId, uint32_t>, std::unique_ptr<StateStore>> stores;
@@ -41,10 +44,12 @@ struct Preparation {
   const std::set<SubtaskId>* local = nullptr;  ///< the subtasks that run here
   std::string directory;                       ///< of the attempt's files
   std::string task_manager;                    ///< this process, in messages
+  /// Calls off what takes long of it, and the reading of restored state later on.
+  std::shared_ptr<const std::atomic<bool>> stop;
 };
 
 /// Loads the library, builds the graph, opens the storages and fetches the state. Blocks: I/O
-/// thread.
+/// thread. Cancelled soon after `stop` is set.
 absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what);
 
 /// What the JobManager has, and this process does not find: the machine lacks the directory, which

@@ -516,8 +516,9 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.directory = options_.directory;
   env.label = Label(options_.id);
   env.task_manager = options_.id;
-  env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path) {
-    return link_->FetchArtifact(leader_epoch, hash, path);
+  env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path,
+                                            const std::atomic<bool>& stop) {
+    return link_->FetchArtifact(leader_epoch, hash, path, stop);
   };
   const size_t attempts =
       attempts_.size() + (attempts_.contains(deploy.attempt().job_id()) ? 0 : 1);

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
+#include "state/checkpoint/state_file.h"
 #include "taskmanager/prepared_attempt.h"
 #include "tests/base/file/temporary_directory.h"
 #include "tests/state/checkpoint/manifests.h"
@@ -60,6 +62,25 @@ TEST_F(RestoreTest, AFileOfStateThatIsMissingBesideItsManifestIsDamage) {
   const absl::Status s = (*plan)->For("count", 0, 1, {0, 128}, directory_ / "work").status();
   EXPECT_EQ(FailureKindOf(s), proto::FAILURE_KIND_FATAL) << s;
   EXPECT_THAT(std::string(s.message()), HasSubstr(handle.file()));
+}
+
+TEST_F(RestoreTest, IsCalledOffBetweenTwoReads) {
+  proto::StateHandle handle = WriteData(*storage_, 1, 1, "rows");
+  handle.set_store_file("out");
+  proto::LogEntry entry;
+  *entry.mutable_manifest() = MakeManifest(1, 1, {});
+  *entry.mutable_manifest()->mutable_vertices(0)->mutable_subtasks(0)->add_epoch_output() = handle;
+  ASSERT_TRUE(storage_->CreateIfAbsent("log/1", EncodeLogEntry(entry)).ok());
+  const auto stop = std::make_shared<std::atomic<bool>>(false);
+  StoppableStorage stoppable(*storage_, stop);
+  const auto plan = RestorePlan::Load(stoppable, "log/1", graph_, false);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_TRUE((*plan)->For("count", 0, 1, {0, 128}, directory_ / "first").ok());
+  stop->store(true);
+  const absl::Status s = (*plan)->For("count", 0, 1, {0, 128}, directory_ / "second").status();
+  EXPECT_TRUE(absl::IsCancelled(s)) << s;
+  const absl::Status copied = CopyFile(stoppable, *storage_, handle.file());
+  EXPECT_TRUE(absl::IsCancelled(copied)) << copied;
 }
 
 }  // namespace

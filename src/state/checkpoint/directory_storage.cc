@@ -264,9 +264,11 @@ absl::Status DirectoryStorage::PutFile(const std::string& local_path, const std:
 absl::Status DirectoryStorage::GetFile(const std::string& path, const std::string& local_path,
                                        Transfer transfer) {
   if (absl::Status s = CheckStoragePath(path); !s.ok()) return s;
-  if (transfer == Transfer::kLinkOrCopy) {
+  if (transfer != Transfer::kCopy) {
     if (link(Full(path).c_str(), local_path.c_str()) == 0) return absl::OkStatus();
-    if (errno == EEXIST) return FileError(EEXIST, "cannot create", local_path);
+    if (errno == EEXIST || transfer == Transfer::kLink) {
+      return FileError(errno, "cannot create", local_path);
+    }
   }
   absl::StatusOr<UniqueFd> from = OpenForReading(Full(path));
   if (!from.ok()) return from.status();

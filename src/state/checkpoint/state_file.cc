@@ -171,7 +171,9 @@ absl::Status DownloadFile(CheckpointStorage& storage, const proto::StateHandle& 
     }
     while (more.ok() && *more) more = reader.Next(bytes);
     if (!more.ok()) return more.status();
-    return storage.GetFile(handle.file(), local_path, transfer);
+    const absl::Status linked = storage.GetFile(handle.file(), local_path, Transfer::kLink);
+    if (linked.ok() || absl::IsAlreadyExists(linked) || absl::IsCancelled(linked)) return linked;
+    return DownloadFile(storage, handle, local_path, Transfer::kCopy);
   }
   const absl::StatusOr<UniqueFd> fd = CreateNewFile(local_path, "storage");
   if (!fd.ok()) return fd.status();

@@ -43,6 +43,8 @@ enum class Transfer {
   kCopy,
   /// A hard link where that is possible. Only for files that are never written again.
   kLinkOrCopy,
+  /// A hard link or nothing; only from a storage.
+  kLink,
 };
 
 /// Where checkpoints live: a tree of immutable files. Injected, so that tests and other stores
