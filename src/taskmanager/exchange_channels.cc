@@ -192,16 +192,19 @@ class ExchangeGate final : public RemoteChannels::Gate {
 std::unique_ptr<ChannelWriter> ExchangeChannels::NewWriter(ChannelId id, uint32_t to_process,
                                                            const RecordType& type,
                                                            Parker* producer) {
-  return std::make_unique<RemoteWriter>(
-      ValueOrThrow(exchange_->OpenSender(addresses_[to_process], attempt_, id, producer)), type);
+  std::unique_ptr<RemoteSender> sender =
+      ValueOrThrow(exchange_->OpenSender(addresses_[to_process], attempt_, id, producer));
+  senders_[id] = sender->metrics();
+  return std::make_unique<RemoteWriter>(std::move(sender), type);
 }
 
 std::unique_ptr<RemoteChannels::Gate> ExchangeChannels::NewGate(const std::vector<Input>& inputs,
                                                                 Parker* consumer) {
   std::vector<ChannelId> ids;
   for (const Input& input : inputs) ids.push_back(input.id);
-  return std::make_unique<ExchangeGate>(ValueOrThrow(exchange_->OpenGate(attempt_, ids, consumer)),
-                                        inputs);
+  std::unique_ptr<RemoteGate> gate = ValueOrThrow(exchange_->OpenGate(attempt_, ids, consumer));
+  for (size_t i = 0; i < ids.size(); ++i) receivers_[ids[i]] = gate->receiver(i).metrics();
+  return std::make_unique<ExchangeGate>(std::move(gate), inputs);
 }
 
 }  // namespace weir

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "runtime/channel/remote_channels.h"
+#include "runtime/exchange/channel_metrics.h"
 #include "runtime/exchange/exchange.h"
 
 namespace weir {
@@ -22,10 +24,20 @@ class ExchangeChannels final : public RemoteChannels {
                                            const RecordType& type, Parker* producer) override;
   std::unique_ptr<Gate> NewGate(const std::vector<Input>& inputs, Parker* consumer) override;
 
+  /// The counters of the channels made so far; they outlive the channels.
+  const std::map<ChannelId, std::shared_ptr<const SenderMetrics>>& senders() const {
+    return senders_;
+  }
+  const std::map<ChannelId, std::shared_ptr<const ReceiverMetrics>>& receivers() const {
+    return receivers_;
+  }
+
  private:
   Exchange* const exchange_;
   const JobAttempt attempt_;
   const std::vector<std::string> addresses_;
+  std::map<ChannelId, std::shared_ptr<const SenderMetrics>> senders_;
+  std::map<ChannelId, std::shared_ptr<const ReceiverMetrics>> receivers_;
 };
 
 }  // namespace weir

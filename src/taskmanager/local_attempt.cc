@@ -227,10 +227,29 @@ void LocalAttempt::Deploy() {
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
     AddSubtaskMetrics(local, deploy_.job_name(), prepared_.graph->vertex(local.id.vertex).name,
                       env_.metrics_scope, env_.metrics_interval, env_.metrics, &registrations_);
+    AddChannelMetrics(local.id, ChannelsOf(local.id), deploy_.job_name(),
+                      prepared_.graph->vertex(local.id.vertex).name, env_.metrics, &registrations_);
   }
   // Before the start, so that no row is read at another rate.
   for (const auto& [vertex, rate] : source_rates_) ApplySourceRate(rate);
   deployment_->Start();
+}
+
+SubtaskChannels LocalAttempt::ChannelsOf(SubtaskId subtask) const {
+  SubtaskChannels channels;
+  for (const JobEdge& edge : prepared_.graph->edges) {
+    for (const auto& [id, metrics] : channels_->senders()) {
+      if (id.edge == edge.id && edge.source == subtask.vertex && id.producer == subtask.index) {
+        channels.out.push_back(metrics);
+      }
+    }
+    for (const auto& [id, metrics] : channels_->receivers()) {
+      if (id.edge == edge.id && edge.target == subtask.vertex && id.consumer == subtask.index) {
+        channels.in.push_back(metrics);
+      }
+    }
+  }
+  return channels;
 }
 
 void LocalAttempt::AddSinksOfKeyedOperators() {

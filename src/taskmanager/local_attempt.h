@@ -23,6 +23,7 @@
 #include "taskmanager/io_thread.h"
 #include "taskmanager/operator_metrics.h"
 #include "taskmanager/prepared_attempt.h"
+#include "taskmanager/subtask_metrics.h"
 
 namespace weir {
 
@@ -102,6 +103,7 @@ class LocalAttempt final : private SubtaskListener {
   void Deploy();
   void ApplySourceRate(const proto::SourceRate& rate);
   void AddSinksOfKeyedOperators();
+  SubtaskChannels ChannelsOf(SubtaskId subtask) const;
   RunningMark MarkOf(SubtaskId subtask, uint32_t slot);
   JobAttempt DataPlaneAttempt() const;
   OperatorContext ContextOf(SubtaskId subtask, uint32_t index);

@@ -81,13 +81,52 @@ void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string&
   gauge("weir_task_input_queued_elements", "Elements waiting in the subtask's input channels",
         [counters] { return static_cast<double>(counters->input_queued.load()); });
   gauge("weir_task_watermark_seconds",
-        "The subtask's event time, seconds since 1970; none before its first watermark",
+        "The subtask's event time, seconds since 1970; none before its first watermark, and none "
+        "after its last, the end of time",
         [counters] {
           const int64_t ms = counters->watermark_ms.load(std::memory_order_relaxed);
-          return ms == Timestamp::Min().ms ? std::numeric_limits<double>::quiet_NaN()
-                                           : static_cast<double>(ms) / 1000.0;
+          const bool none = ms == Timestamp::Min().ms || ms == Timestamp::Max().ms;
+          return none ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(ms) / 1000.0;
         });
   AddStateMetrics(counters, labels, registry, registrations);
+}
+
+void AddChannelMetrics(SubtaskId subtask, SubtaskChannels channels, const std::string& job,
+                       const std::string& task, metrics::Registry* registry,
+                       std::vector<metrics::Registration>* registrations) {
+  using Type = metrics::Family::Type;
+  const metrics::Labels labels = {
+      {"job", job}, {"task", task}, {"subtask", std::to_string(subtask.index)}};
+  const auto add = [&](const auto& of, const char* name, const char* help, Type type, auto cell) {
+    if (of.empty()) return;
+    registrations->push_back(registry->AddFunction(name, help, type, labels, [of, cell] {
+      uint64_t sum = 0;
+      for (const auto& channel : of) sum += ((*channel).*cell).Get();
+      return static_cast<double>(sum);
+    }));
+  };
+  using Out = SenderMetrics;
+  add(channels.out, "weir_task_bytes_out_total", "Bytes sent to other processes", Type::kCounter,
+      &Out::bytes);
+  add(channels.out, "weir_task_buffers_out_total", "Buffers sent to other processes",
+      Type::kCounter, &Out::buffers);
+  add(channels.out, "weir_task_output_credits", "Buffers that the receivers still have room for",
+      Type::kGauge, &Out::credits);
+  add(channels.out, "weir_task_output_queued_buffers",
+      "Full buffers that wait for credit or for the stream", Type::kGauge, &Out::queued_buffers);
+  add(channels.out, "weir_task_output_buffers_in_use",
+      "Buffers that are being filled, wait, or are being sent", Type::kGauge, &Out::buffers_in_use);
+  using In = ReceiverMetrics;
+  add(channels.in, "weir_task_bytes_in_total", "Bytes taken in from other processes",
+      Type::kCounter, &In::bytes);
+  add(channels.in, "weir_task_buffers_in_total", "Buffers taken in from other processes",
+      Type::kCounter, &In::buffers);
+  add(channels.in, "weir_task_input_credits", "Credits given to the senders", Type::kGauge,
+      &In::window);
+  add(channels.in, "weir_task_input_queued_buffers", "Buffers received and not taken in",
+      Type::kGauge, &In::queued_buffers);
+  add(channels.in, "weir_task_input_backlog_buffers",
+      "Buffers that wait at the senders, as last announced", Type::kGauge, &In::backlog);
 }
 
 void ReadSubtaskMetrics(const Deployment::LocalSubtask& local, proto::SubtaskMetrics* to) {

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "metrics/registry.h"
 #include "proto/control.pb.h"
+#include "runtime/exchange/channel_metrics.h"
 #include "runtime/task/deployment.h"
 
 namespace weir {
@@ -15,6 +17,18 @@ namespace weir {
 void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string& job,
                        const std::string& task, const std::string& scope,
                        std::chrono::milliseconds interval, metrics::Registry* registry,
+                       std::vector<metrics::Registration>* registrations);
+
+/// The channels of one subtask from and to other processes.
+struct SubtaskChannels {
+  std::vector<std::shared_ptr<const SenderMetrics>> out;
+  std::vector<std::shared_ptr<const ReceiverMetrics>> in;
+};
+
+/// What /metrics says of them, each figure the sum over the channels of one direction; of a
+/// direction without such channels nothing.
+void AddChannelMetrics(SubtaskId subtask, SubtaskChannels channels, const std::string& job,
+                       const std::string& task, metrics::Registry* registry,
                        std::vector<metrics::Registration>* registrations);
 
 /// What the JobManager is told of it.
