@@ -65,7 +65,10 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
         .code = ReplyCode::kAborted,
         .message = "checkpoint " + std::to_string(id.value) + " is durable, but " + reason});
   }
-  // An export that has ended is forgotten now; one under way, when it ends.
+  // An export that has ended is forgotten now, with what it wrote; one under way, when it ends.
+  for (const auto& [id, entry] : exports_) {
+    if (entry.path) out->push_back(DiscardSavepoint{*entry.path});
+  }
   std::erase_if(exports_,
                 [](const auto& e) { return e.second.path.has_value() || e.second.error; });
   if (phase_ == Phase::kAligning) {
@@ -368,6 +371,7 @@ void CheckpointCoordinator::SettleExports(Out* out) {
       }
     } else if (entry.orphaned && entry.path) {
       // Answered when the attempt ended.
+      out->push_back(DiscardSavepoint{*entry.path});
     } else if (entry.path && Published(id)) {
       out->push_back(
           ReplySavepoint{.request = entry.wanted.request, .id = id, .path = *entry.path});

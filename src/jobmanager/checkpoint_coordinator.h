@@ -103,6 +103,10 @@ struct ExportSavepoint {
   CheckpointId id;
   std::string directory;
 };
+/// Delete a savepoint that was exported and that nobody was told of. Not answered.
+struct DiscardSavepoint {
+  std::string path;
+};
 struct ReplySavepoint {
   RequestId request;
   ReplyCode code = ReplyCode::kOk;
@@ -127,9 +131,9 @@ struct JobDone {
   bool stopped = false;
 };
 
-using CheckpointAction =
-    std::variant<SendTrigger, CommitManifest, SendCompleted, SendAborted, ExportSavepoint,
-                 ReplySavepoint, PruneCheckpoints, ReserveIds, FailAttempt, JobDone>;
+using CheckpointAction = std::variant<SendTrigger, CommitManifest, SendCompleted, SendAborted,
+                                      ExportSavepoint, DiscardSavepoint, ReplySavepoint,
+                                      PruneCheckpoints, ReserveIds, FailAttempt, JobDone>;
 
 // ---------------------------------------------------------------- the machine
 

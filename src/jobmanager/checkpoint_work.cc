@@ -1,8 +1,10 @@
 #include "jobmanager/control_loop.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/failpoint.h"
 #include "jobmanager/status.h"
 #include "jobmanager/wire.h"
 #include "log/log.h"
@@ -10,6 +12,22 @@
 #include "state/checkpoint/savepoint.h"
 
 namespace weir::jobmanager {
+namespace {
+
+/// An export that failed, or that nobody was told of, leaves nothing. A whole savepoint in the
+/// place of a failed one is not its own, and stays.
+void Discard(const std::string& target, bool exported) {
+  absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
+      DirectoryStorage::OpenExisting(target);
+  if (!storage.ok()) return;
+  if (!exported && ReadSavepoint(**storage).ok()) return;
+  std::error_code error;
+  std::filesystem::remove_all(target, error);
+  log::Info("an unfinished savepoint was removed",
+            {{"path", target}, {"left", error ? error.message() : ""}});
+}
+
+}  // namespace
 
 // What the control loop does for the checkpoints of a job: barriers, manifests, exports.
 
@@ -68,22 +86,36 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSave
   const std::string target =
       absl::StrCat(action.directory, "/savepoint-", job.value.substr(0, 8), "-", action.id.value);
   // Found on the job's strand, copied beside it: copying takes as long as the state is large.
-  io_->Post(StrandOf(job), [this, job, attempt, id = action.id, target,
-                            storage = jobs_.at(job).storage] {
-    absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
-    io_->Post("export/" + job.value, [this, job, attempt, id, target, manifest,
-                                      from = storage->checkpoint_storage()] {
-      absl::Status status = manifest.status();
-      if (status.ok()) {
-        absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
-        status = to.status();
-        if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
-      }
-      CheckpointEvent event = SavepointExported{id, target};
-      if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
-      mailbox_.Post([this, job, attempt, event] { FeedJob(job, OfCheckpoints{attempt, event}); });
-    });
-  });
+  io_->Post(
+      StrandOf(job), [this, job, attempt, id = action.id, target, storage = jobs_.at(job).storage] {
+        absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
+        io_->Post("export/" + job.value, [this, job, attempt, id, target, manifest,
+                                          from = storage->checkpoint_storage()] {
+          absl::Status status = manifest.status();
+          if (status.ok()) {
+            absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
+            status = to.status();
+            if (WEIR_FAILPOINT("jobmanager.before_export")) {
+              status = absl::UnavailableError("failpoint");
+            }
+            if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
+            if (!status.ok()) Discard(target, /*exported=*/false);
+          }
+          CheckpointEvent event = SavepointExported{id, target};
+          if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
+          mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
+            if (control_.FindJob(job) != nullptr) {
+              return FeedJob(job, OfCheckpoints{attempt, event});
+            }
+            // The job has ended meanwhile, and whoever asked has been told so.
+            if (exported) io_->Post("export/" + job.value, [target] { Discard(target, true); });
+          });
+        });
+      });
+}
+
+void ControlLoop::Do(const JobId& job, AttemptId, DiscardSavepoint& action) {
+  io_->Post("export/" + job.value, [path = action.path] { Discard(path, /*exported=*/true); });
 }
 
 void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {

@@ -158,6 +158,7 @@ class ControlLoop {
   void Do(const JobId& job, AttemptId attempt, SendAborted& action);
   void Do(const JobId& job, AttemptId attempt, ExportSavepoint& action);
   void Do(const JobId& job, AttemptId attempt, ReplySavepoint& action);
+  void Do(const JobId& job, AttemptId attempt, DiscardSavepoint& action);
   void Do(const JobId& job, AttemptId attempt, PruneCheckpoints& action);
   void Do(const JobId& job, AttemptId attempt, ReserveIds& action);
   void Do(const JobId& job, AttemptId attempt, FailAttempt& action);

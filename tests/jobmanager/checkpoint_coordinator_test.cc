@@ -272,6 +272,17 @@ TEST_F(CheckpointCoordinatorTest, EverySavepointWaitingWhenTheAttemptEndsIsAnswe
   EXPECT_EQ(Count<ReplySavepoint>(), 3u);
 }
 
+TEST_F(CheckpointCoordinatorTest, ASavepointThatNobodyWasToldOfIsDiscarded) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  Complete();
+  Send(CheckpointingStopped{"lost"});
+  EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kAborted);
+  EXPECT_EQ(Count<DiscardSavepoint>(), 0u) << "it is still being written";
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  EXPECT_EQ(Take<DiscardSavepoint>().path, "/sp/1");
+}
+
 TEST_F(CheckpointCoordinatorTest, NothingIsPrunedWhileAnExportReads) {
   CheckpointPolicy policy = Every(100);
   policy.retained = 1;

@@ -412,6 +412,7 @@ class Simulation {
       }
     }
   }
+  void Do(const JobId&, AttemptId, DiscardSavepoint&) {}
   void Do(const JobId& job, AttemptId, PruneCheckpoints& a) {
     auto& manifests = durable_[job].manifests;
     if (manifests.size() > a.count) manifests.erase(manifests.begin(), manifests.end() - a.count);
