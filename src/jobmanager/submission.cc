@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/timestamp.h"
 
 namespace weir::jobmanager {
 namespace {
@@ -316,6 +317,20 @@ JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
   return plan;
 }
 
+namespace {
+
+/// Event time had ended in the savepoint although its sources had not.
+bool WasDrained(const proto::Manifest& savepoint) {
+  for (const proto::VertexSnapshot& vertex : savepoint.vertices()) {
+    for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
+      if (subtask.watermark() == Timestamp::Max().ms && !subtask.at_end_of_data()) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::JobGraph& graph,
                                 bool allow_non_restored_state, std::vector<std::string>* warnings) {
   std::set<std::string> known;
@@ -337,6 +352,12 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
                        ", the job has ", graph.max_parallelism(),
                        "; start it with --max-parallelism ", vertex.max_parallelism()));
     }
+  }
+  if (WasDrained(savepoint)) {
+    warnings->push_back(
+        "the savepoint is of weir stop --drain: event time has ended in it, its windows and timers "
+        "have fired, and rows that come now are too late for any window; savepoints to go on from "
+        "are those of weir stop and weir savepoint");
   }
   std::vector<std::string> orphans;
   std::set_difference(stateful.begin(), stateful.end(), known.begin(), known.end(),

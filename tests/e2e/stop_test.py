@@ -66,6 +66,16 @@ class Stop(OneCluster):
     def test_drain_fires_windows_on_rocksdb(self):
         self.drained_windows("rocksdb", 2)
 
+    def test_going_on_from_a_drained_savepoint_is_warned_of_and_doubles_nothing(self):
+        job = self.under_way(WINDOWS, "memory", 1)
+        savepoint = self.cluster.json("stop", job, "--drain")["savepoint_path"]
+        before = self.lines()
+        self.cluster.run("run", WINDOWS, "-p", 1, "--from-savepoint", savepoint, "--", "--count",
+                         COUNT, "--out", self.out)
+        self.assertIn("stop --drain", self.cluster.stderr)
+        # Event time has ended: every further row is too late, and no window fires again.
+        self.assertEqual(self.lines(), before)
+
     def test_drain_fires_timers(self):
         job = self.under_way(ROUTES, "memory", 1)
         self.cluster.run("stop", job, "--drain")
@@ -86,6 +96,7 @@ class Stop(OneCluster):
         self.assertEqual(before - want, collections.Counter())
         self.cluster.run("run", WINDOWS, "-p", 1, "--from-savepoint", savepoint, "--", "--count",
                          COUNT, "--out", self.out)
+        self.assertNotIn("drain", self.cluster.stderr)
         self.assertEqual(collections.Counter(self.lines()), want)
 
 

@@ -242,6 +242,7 @@ Subtask::Step Subtask::StepSource() {
     if (drain_) {
       chain_.head_output().EmitWatermark(Timestamp::Max());
       emitted_watermark_ = Timestamp::Max();
+      counters_->watermark_ms.store(Timestamp::Max().ms, std::memory_order_relaxed);
       drain_ = false;
       silent_ = true;
       triggered_ = barrier;  // behind what the watermark makes the operators of this chain emit
