@@ -169,16 +169,6 @@ class JobManagerTest : public ::testing::Test {
     return WaitFor(job, proto::JobState_Name(state),
                    [&](const proto::JobStatus& s) { return s.state() == state; });
   }
-  /// What no long poll tells; asks the JobManager something in between.
-  template <class P>
-  bool Eventually(P holds) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!holds()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      (void)Cluster();
-    }
-    return true;
-  }
   void WaitForCheckpoint(const std::string& job) {
     WaitFor(job, "a checkpoint",
             [](const proto::JobStatus& s) { return s.last_checkpoint_id() > 0; });
@@ -537,35 +527,6 @@ TEST_F(JobManagerTest, ASavepointOfAJobThatDoesNotRunLeavesNoDirectory) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_NE(status.error_message().find("RUNNING"), std::string::npos) << status.error_message();
   EXPECT_FALSE(std::filesystem::exists(directory_ + "/elsewhere"));
-}
-
-TEST_F(JobManagerTest, ASavepointWhoseJobLeavesRunningMeanwhileLeavesNoDirectory) {
-  auto tm = TaskManager();
-  for (const bool end : {true, false}) {
-    const std::string job = MustSubmit();
-    WaitForCheckpoint(job);
-    SetFailpoint("jobmanager.before_export", "sleep:1500");
-    proto::SavepointReply reply;
-    grpc::Status taken;
-    std::thread asking([&] { taken = Savepoint(job, &reply); });
-    const std::filesystem::path savepoints = directory_ + "/checkpoints/savepoints";
-    const auto left = [&] {
-      std::error_code none;
-      return std::filesystem::directory_iterator(savepoints, none) !=
-             std::filesystem::directory_iterator();
-    };
-    EXPECT_TRUE(Eventually(left)) << "nothing is being written";
-    if (end) {
-      Cancel(job);
-    } else {
-      tm->FailSubtask(0, 0, "a bad day");
-    }
-    asking.join();
-    EXPECT_EQ(taken.error_code(), grpc::StatusCode::ABORTED) << taken.error_message();
-    EXPECT_TRUE(Eventually([&] { return !left(); })) << "something is left behind";
-    SetFailpoint("jobmanager.before_export", "");
-    if (!end) Cancel(job);
-  }
 }
 
 TEST_F(JobManagerTest, ASavepointThatDoesNotFitIsRefusedByUidUnlessAllowed) {
