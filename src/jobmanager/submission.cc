@@ -319,7 +319,7 @@ JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
 
 namespace {
 
-/// Event time had ended in the savepoint although its sources had not.
+/// Event time had been ended for the savepoint although its sources had not.
 bool WasDrained(const proto::Manifest& savepoint) {
   for (const proto::VertexSnapshot& vertex : savepoint.vertices()) {
     for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
@@ -355,9 +355,10 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
   }
   if (WasDrained(savepoint)) {
     warnings->push_back(
-        "the savepoint is of weir stop --drain: event time has ended in it, its windows and timers "
-        "have fired, and rows that come now are too late for any window; savepoints to go on from "
-        "are those of weir stop and weir savepoint");
+        "the savepoint is of weir stop --drain: windows that were open fired with what they had, "
+        "and "
+        "rows of theirs that come now make further results; savepoints to go on from are those of "
+        "weir stop and weir savepoint");
   }
   std::vector<std::string> orphans;
   std::set_difference(stateful.begin(), stateful.end(), known.begin(), known.end(),

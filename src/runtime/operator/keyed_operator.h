@@ -34,7 +34,9 @@ class YieldCheck {
 /// An operator with one keyed input and state per key of type K: owns the state backend, keeps the
 /// watermark. Slot thread only.
 ///
-/// The watermark is part of a checkpoint: what was late before a failure is late after it.
+/// The watermark is part of a checkpoint: what was late before a failure is late after it. Not that
+/// of the end of time, once everything due has fired: a job that was drained and goes on has rows
+/// to come, and one that ends says again that time has ended.
 template <class K>
 class KeyedOperator : public Operator {
  public:
@@ -66,6 +68,7 @@ class KeyedOperator : public Operator {
   void ProcessIdle() override { output_->EmitIdle(); }
 
   void Snapshot(CheckpointId, OperatorStateSnapshot& snapshot) override {
+    if (watermark_ == Timestamp::Max() && !passing_) return;
     snapshot.values[kWatermark] = SerdeEncode(watermark_.ms);
   }
 
