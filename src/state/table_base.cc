@@ -19,8 +19,8 @@ namespace {
 // What an empty table probes. Never written: it has no room.
 SlotGroup g_empty_group{};
 
-// A large table begins a page of this size, so that the kernel can map what is large in few entries of
-// the page table: the look-up of an address costs as much as the access once a state is large.
+// A large table begins a page of this size, so that the kernel can map what is large in few entries
+// of the page table: the look-up of an address costs as much as the access once a state is large.
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kCacheLine = 64;
 
