@@ -122,9 +122,12 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
     const int64_t limit = windows_.domain() == TimeDomain::kEventTime
                               ? PassedEnd()
                               : std::numeric_limits<int64_t>::max();  // every subtask has its clock
-    progress_ =
-        FiringProgress::Restore(context.runtime.restored_state, kFiring, this->state().key_groups(),
-                                this->state().max_parallelism(), limit);
+    // Without a watermark nothing has fired: the job begins, or begins event time anew.
+    if (windows_.domain() == TimeDomain::kProcessingTime || passed_ != kNever) {
+      progress_ = FiringProgress::Restore(context.runtime.restored_state, kFiring,
+                                          this->state().key_groups(),
+                                          this->state().max_parallelism(), limit);
+    }
     const int64_t fired_end = progress_.fired_end();
     if (windows_.domain() == TimeDomain::kProcessingTime && fired_end != kNever) {
       passed_ = fired_end - 1;
