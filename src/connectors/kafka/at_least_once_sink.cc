@@ -9,8 +9,6 @@
 namespace weir::kafka {
 namespace {
 
-constexpr uint64_t kMessageOverhead = 256;  // of a message in librdkafka's queues, roughly
-
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
 
 }  // namespace
@@ -19,23 +17,21 @@ Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
                                           void (*on_delivery)(rd_kafka_t*,
                                                               const rd_kafka_message_t*, void*),
                                           void* opaque, const LogFunction& log) {
-  const uint64_t budget = settings.client.memory_bytes;
-  return MakeClient(
-      settings.client,
-      {.type = RD_KAFKA_PRODUCER,
-       .defaults = {{"linger.ms", "5"},
-                    {"batch.size", "1000000"},
-                    {"enable.idempotence", "true"},
-                    {"message.timeout.ms", "30000"},
-                    {"partitioner", "murmur2_random"},  // Java's: the same key, the same partition
-                    {"queue.buffering.max.messages",
-                     std::to_string(std::max<uint64_t>(10'000, budget / kMessageOverhead))},
-                    {"queue.buffering.max.kbytes",
-                     std::to_string(std::max<uint64_t>(1024, budget / 1024))}},
-       .fixed = {{"delivery.report.only.error", "false"}},
-       .on_delivery = on_delivery,
-       .opaque = opaque},
-      log);
+  Settings defaults = QueueDefaults(settings.client);
+  defaults.insert({{"linger.ms", "5"},
+                   {"batch.size", "1000000"},
+                   {"enable.idempotence", "true"},
+                   {"message.timeout.ms", "30000"},
+                   {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition
+  Owned<rd_kafka_t> producer = MakeClient(settings.client,
+                                          {.type = RD_KAFKA_PRODUCER,
+                                           .defaults = std::move(defaults),
+                                           .fixed = {{"delivery.report.only.error", "false"}},
+                                           .on_delivery = on_delivery,
+                                           .opaque = opaque},
+                                          log);
+  RequireRoomForARecord(producer.get());
+  return producer;
 }
 
 AtLeastOnceSink::~AtLeastOnceSink() { Close(); }

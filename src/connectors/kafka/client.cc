@@ -225,6 +225,34 @@ size_t MessageLimit(const ClientOptions& options) {
   return std::stoull(text);
 }
 
+Settings QueueDefaults(const ClientOptions& options) {
+  constexpr uint64_t kMessageOverhead = 256;  // of a message in librdkafka's queues, roughly
+  const uint64_t budget = options.memory_bytes;
+  const uint64_t two_records = (2 * uint64_t{MessageLimit(options)} + 1023) / 1024;
+  return {{"queue.buffering.max.messages",
+           std::to_string(std::max<uint64_t>(10'000, budget / kMessageOverhead))},
+          {"queue.buffering.max.kbytes",
+           std::to_string(std::min<uint64_t>(std::max(two_records, budget / 1024), INT32_MAX))}};
+}
+
+void RequireRoomForARecord(rd_kafka_t* producer) {
+  const auto number = [&](const char* name) -> uint64_t {
+    char text[32];
+    size_t size = sizeof text;
+    rd_kafka_conf_get(rd_kafka_conf(producer), name, text, &size);
+    return std::stoull(text);
+  };
+  const uint64_t queue = number("queue.buffering.max.kbytes");
+  const uint64_t record = number("message.max.bytes");
+  if (queue * 1024 >= record) return;
+  ThrowError(ErrorKind::kFatal,
+             "Kafka property queue.buffering.max.kbytes is " + std::to_string(queue) +
+                 ", and message.max.bytes allows records of " + std::to_string(record) +
+                 " bytes: one larger than the whole queue could never be sent; set "
+                 "queue.buffering.max.kbytes to " +
+                 std::to_string((2 * record + 1023) / 1024) + ", or leave it out");
+}
+
 int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,
                        std::chrono::milliseconds limit) {
   const auto fail = [&](rd_kafka_resp_err_t error) {

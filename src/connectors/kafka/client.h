@@ -71,6 +71,13 @@ std::string RowMend(rd_kafka_resp_err_t code);
 /// message.max.bytes of a producer with these options. Throws weir::Error naming a bad value.
 size_t MessageLimit(const ClientOptions& options);
 
+/// The defaults of a producer that may hold `memory_bytes` (of the options) in its queue, which has
+/// room for any record that it takes all the same: librdkafka answers QUEUE_FULL without end to one
+/// that is larger than the whole queue. Throws as MessageLimit.
+Settings QueueDefaults(const ClientOptions& options);
+/// Throws weir::Error (kFatal) when the user's own properties leave no such room.
+void RequireRoomForARecord(rd_kafka_t* producer);
+
 /// Number of partitions. Throws weir::Error: kExternal when no broker answers in time, else
 /// as KindOf says. With a consumer the broker never creates the topic.
 int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,

@@ -19,18 +19,14 @@ constexpr milliseconds kRequest{10'000};    // metadata, offsets, admin
 constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open when we leave
 constexpr milliseconds kMetadataPause{50};
 constexpr int kQueueFullMs = 20;
-// Memory of a message in librdkafka's queues besides its payload, roughly.
-constexpr uint64_t kMessageOverhead = 256;
 
 Settings ProducerDefaults(const PublicationOptions& options) {
-  const uint64_t budget = options.client.memory_bytes;
-  return {{"linger.ms", "5"},
-          {"batch.size", "1000000"},
-          {"transaction.timeout.ms", "60000"},
-          {"partitioner", "murmur2_random"},  // Java's default: the same key, the same partition
-          {"queue.buffering.max.messages",
-           std::to_string(std::max<uint64_t>(10'000, budget / kMessageOverhead))},
-          {"queue.buffering.max.kbytes", std::to_string(std::max<uint64_t>(1024, budget / 1024))}};
+  Settings defaults = QueueDefaults(options.client);
+  defaults.insert({{"linger.ms", "5"},
+                   {"batch.size", "1000000"},
+                   {"transaction.timeout.ms", "60000"},
+                   {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition
+  return defaults;
 }
 
 Settings MarkerReader(const char* isolation) {
@@ -203,15 +199,17 @@ Owned<rd_kafka_t> MakeTransactionalProducer(
     const PublicationOptions& options, const std::string& transactional_id,
     void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
     const LogFunction& log) {
-  return MakeClient(options.client,
-                    {.type = RD_KAFKA_PRODUCER,
-                     .defaults = ProducerDefaults(options),
-                     .fixed = {{"transactional.id", transactional_id},
-                               {"enable.idempotence", "true"},
-                               {"delivery.report.only.error", "true"}},
-                     .on_delivery = on_failed_delivery,
-                     .opaque = opaque},
-                    log);
+  Owned<rd_kafka_t> producer = MakeClient(options.client,
+                                          {.type = RD_KAFKA_PRODUCER,
+                                           .defaults = ProducerDefaults(options),
+                                           .fixed = {{"transactional.id", transactional_id},
+                                                     {"enable.idempotence", "true"},
+                                                     {"delivery.report.only.error", "true"}},
+                                           .on_delivery = on_failed_delivery,
+                                           .opaque = opaque},
+                                          log);
+  RequireRoomForARecord(producer.get());
+  return producer;
 }
 
 LaneTransactions::LaneTransactions(const PublicationOptions& options, Setup setup,

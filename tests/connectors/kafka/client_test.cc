@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "connectors/kafka/at_least_once_sink.h"
+#include "connectors/kafka/lane_transactions.h"
 #include "connectors/kafka/output_record.h"
 #include "connectors/kafka/produce.h"
 
@@ -63,6 +65,57 @@ TEST(SentSizeTest, IsWhatTheClientComparesWithItsLimit) {
     }
   }
 }
+
+// However small the share of memory: librdkafka refuses a record beyond its whole queue with
+// QUEUE_FULL, which looks as if waiting helped.
+class QueueTest : public testing::TestWithParam<bool> {
+ protected:
+  static constexpr size_t kLimit = 5'000'000;
+
+  static Owned<rd_kafka_t> Make(const ClientOptions& client) {
+    const auto quiet = [](const std::string&) {};
+    if (!GetParam()) return MakeAtLeastOnceProducer({.client = client}, nullptr, nullptr, quiet);
+    return MakeTransactionalProducer({.client = client}, "id", nullptr, nullptr, quiet);
+  }
+  static ClientOptions Client(std::map<std::string, std::string> more) {
+    ClientOptions client{.brokers = "127.0.0.1:1", .memory_bytes = 1 << 20};
+    client.properties = std::move(more);
+    client.properties["message.max.bytes"] = std::to_string(kLimit);
+    return client;
+  }
+};
+
+TEST_P(QueueTest, HasRoomForTheLargestRecord) {
+  // A plain one of the same settings: a transactional producer takes nothing outside transactions.
+  const ClientOptions client = Client({});
+  EXPECT_NO_THROW(Make(client));
+  const auto queue_of = [&](Settings defaults) {
+    return MakeClient(client, {.defaults = std::move(defaults)}, [](const std::string&) {});
+  };
+  const std::string value(kLimit - 100, 'v');
+  const OutputRecord record{.value = value};
+  const auto send = [&](const Owned<rd_kafka_t>& producer) {
+    const Owned<rd_kafka_topic_t> topic(rd_kafka_topic_new(producer.get(), "t", nullptr));
+    return Produce(producer.get(), topic.get(), record, true, nullptr);
+  };
+  EXPECT_EQ(send(queue_of(QueueDefaults(client))), RD_KAFKA_RESP_ERR_NO_ERROR);
+  EXPECT_EQ(send(queue_of({{"queue.buffering.max.kbytes", "1024"}})), RD_KAFKA_RESP_ERR__QUEUE_FULL)
+      << "an empty queue";
+}
+
+TEST_P(QueueTest, ThatTheUserMadeTooSmallIsRefusedByName) {
+  try {
+    Make(Client({{"queue.buffering.max.kbytes", "1024"}}));
+    ADD_FAILURE() << "a queue of 1 MiB for records of 5 MB";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kFatal);
+    EXPECT_NE(std::string(e.what()).find("queue.buffering.max.kbytes to 9766"), std::string::npos)
+        << e.what();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kafka, QueueTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Transactional" : "Plain"; });
 
 }  // namespace
 }  // namespace weir::kafka
