@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace weir {
@@ -22,6 +23,9 @@ class Args {
   /// "--key value", "--key=value"; a "--key" followed by another key or nothing is "true".
   /// Anything else is refused. Throws weir::Error.
   static Args Parse(const std::vector<std::string>& words);
+  /// Parameters by name, as `all` gives them.
+  explicit Args(std::map<std::string, std::string, std::less<>> values)
+      : values_(std::move(values)) {}
 
   /// The value of a required parameter.
   const std::string& operator[](std::string_view key) const;

@@ -31,8 +31,12 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
   try {
     // Secrets may be known on the TaskManagers alone. Then the references stand for themselves, and
     // servers cannot be asked here.
-    const absl::StatusOr<std::vector<std::string>> resolved = ResolveSecrets(arguments);
-    Args args = Args::Parse(resolved.ok() ? *resolved : arguments);
+    Args args = Args::Parse(arguments);
+    const absl::StatusOr<Parameters> resolved = ResolveSecrets(args.all());
+    if (!resolved.ok() && !absl::IsNotFound(resolved.status())) {
+      ThrowError(ErrorKind::kUser, std::string(resolved.status().message()));
+    }
+    if (resolved.ok()) args = Args(*resolved);
     args.WatchReads();
     const JobGraph graph = JobLibrary::Load(library).BuildGraph(args, overrides);
     if (const std::string unread = args.Unread(); !unread.empty()) {

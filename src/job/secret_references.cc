@@ -44,13 +44,18 @@ absl::StatusOr<std::string> FromFile(const std::string& path) {
   return content;
 }
 
+// What leads nowhere here is only told after the rest was found to be well-formed.
 absl::StatusOr<std::string> Resolve(std::string_view text) {
   std::string result;
+  absl::Status missing;
   for (;;) {
     const size_t environment = text.find(kEnvironment);
     const size_t file = text.find(kFile);
     const size_t begin = std::min(environment, file);
-    if (begin == std::string_view::npos) return absl::StrCat(result, std::string(text));
+    if (begin == std::string_view::npos) {
+      if (!missing.ok()) return missing;
+      return absl::StrCat(result, std::string(text));
+    }
     const std::string_view prefix = begin == environment ? kEnvironment : kFile;
     const size_t end = text.find('}', begin);
     if (end == std::string_view::npos) {
@@ -59,23 +64,33 @@ absl::StatusOr<std::string> Resolve(std::string_view text) {
     }
     const std::string name(text.substr(begin + prefix.size(), end - begin - prefix.size()));
     auto secret = begin == environment ? FromEnvironment(name) : FromFile(name);
-    if (!secret.ok()) return secret.status();
-    absl::StrAppend(&result, std::string(text.substr(0, begin)), *secret);
+    if (absl::IsNotFound(secret.status())) {
+      missing.Update(secret.status());
+    } else if (!secret.ok()) {
+      return secret.status();
+    } else {
+      absl::StrAppend(&result, std::string(text.substr(0, begin)), *secret);
+    }
     text.remove_prefix(end + 1);
   }
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> ResolveSecrets(const std::vector<std::string>& arguments) {
-  std::vector<std::string> resolved;
-  resolved.reserve(arguments.size());
-  for (const std::string& argument : arguments) {
-    auto one = Resolve(argument);
-    if (!one.ok()) return one.status();
-    resolved.push_back(*std::move(one));
+absl::StatusOr<Parameters> ResolveSecrets(Parameters parameters) {
+  absl::Status missing;
+  for (auto& [name, value] : parameters) {
+    auto resolved = Resolve(value);
+    if (absl::IsNotFound(resolved.status())) {
+      missing.Update(resolved.status());
+    } else if (!resolved.ok()) {
+      return resolved.status();
+    } else {
+      value = *std::move(resolved);
+    }
   }
-  return resolved;
+  if (!missing.ok()) return missing;
+  return parameters;
 }
 
 }  // namespace weir

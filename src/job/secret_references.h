@@ -1,7 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -12,8 +13,12 @@ namespace weir {
 /// submitted, stored and shown is the reference; each TaskManager puts in what it finds itself.
 /// There is no escape: a parameter cannot hold the text "${env:" or "${file:" otherwise.
 
-/// The parameters with every reference replaced. An error names the reference that leads nowhere,
-/// and never holds a secret.
-absl::StatusOr<std::vector<std::string>> ResolveSecrets(const std::vector<std::string>& arguments);
+/// Parameters by name.
+using Parameters = std::map<std::string, std::string, std::less<>>;
+
+/// The parameters with every reference in a value replaced: whatever a secret holds, it is a value.
+/// NotFound: a reference leads nowhere in this process; InvalidArgument: one is wrong everywhere.
+/// An error names the reference, and never holds a secret.
+absl::StatusOr<Parameters> ResolveSecrets(Parameters parameters);
 
 }  // namespace weir

@@ -54,15 +54,15 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
   absl::StatusOr<std::string> library =
       what.artifacts->Get(deploy.artifact_hash(), what.fetch_artifact);
   if (!library.ok()) return library.status();
-  const absl::StatusOr<std::vector<std::string>> arguments =
-      ResolveSecrets({deploy.graph().arguments().begin(), deploy.graph().arguments().end()});
-  if (!arguments.ok()) {
-    return absl::FailedPreconditionError(absl::StrCat("TaskManager ", what.task_manager, ": ",
-                                                      std::string(arguments.status().message())));
-  }
   PreparedAttempt prepared;
   try {
-    const Args args = Args::Parse(*arguments);
+    const absl::StatusOr<Parameters> parameters = ResolveSecrets(
+        Args::Parse({deploy.graph().arguments().begin(), deploy.graph().arguments().end()}).all());
+    if (!parameters.ok()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "TaskManager ", what.task_manager, ": ", std::string(parameters.status().message())));
+    }
+    const Args args(*parameters);
     prepared.graph = JobLibrary::Load(*library).BuildGraph(args, OverridesFrom(deploy.graph()));
   } catch (const std::exception& e) {
     return absl::InvalidArgumentError(e.what());

@@ -48,6 +48,20 @@ TEST(ExtractGraph, KeepsReferencesToSecretsAsTheyAre) {
   EXPECT_THAT(unknown->warnings, testing::Contains(HasSubstr("WEIR_TEST_SECRET")));
 }
 
+TEST(ExtractGraph, RefusesReferencesToSecretsThatAreWrongEverywhere) {
+  const absl::Status refused = Extract({"--name", "${env:OPEN"}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(refused.ToString(), HasSubstr("ends with '}'"));
+}
+
+TEST(ExtractGraph, TakesASecretThatLooksLikeAParameterForAValue) {
+  setenv("WEIR_TEST_SECRET", "--mode", 1);
+  const auto extracted = Extract({"--name", "${env:WEIR_TEST_SECRET}"});
+  unsetenv("WEIR_TEST_SECRET");
+  ASSERT_TRUE(extracted.ok()) << extracted.status();
+  EXPECT_THAT(extracted->graph.vertices(0).operators(0).name(), HasSubstr("--mode"));
+}
+
 TEST(ExtractGraph, NamesAMissingParameter) {
   EXPECT_THAT(Extract({}).status().ToString(), HasSubstr("--name"));
 }
