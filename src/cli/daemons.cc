@@ -67,7 +67,7 @@ std::string HostName() {
 }
 
 /// Becomes a new process with the same pid and arguments.
-[[noreturn]] void ExecuteAgain() {
+[[noreturn]] void ExecuteAgain(const std::optional<Identity>& identity) {
   std::ifstream in("/proc/self/cmdline", std::ios::binary);
   std::vector<std::string> words;
   for (std::string word; std::getline(in, word, '\0');) words.push_back(word);
@@ -75,6 +75,11 @@ std::string HostName() {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+  if (identity) {
+    if (const absl::Status kept = HandOver(*identity); !kept.ok()) {
+      log::Warn("the name may change", {{"reason", std::string(kept.message())}});
+    }
+  }
   execv("/proc/self/exe", argv.data());
   log::Error("cannot start afresh", {{"reason", std::strerror(errno)}});
   _exit(kFailed);
@@ -158,7 +163,7 @@ ExitCode ServeTaskManager(const Context& context, int parent_pid) {
   SetUpLogs(context.config.options().log, options.id, parent_pid != 0);
   log::Info("TaskManager starts", {{"job_manager", options.job_manager}, {"pid", getpid()}});
   const int code = RunTaskManager(options);
-  if (code == kExecuteAgain) ExecuteAgain();
+  if (code == kExecuteAgain) ExecuteAgain(identity);
   return code == 0 ? kDone : kFailed;
 }
 

@@ -32,6 +32,27 @@ absl::StatusOr<std::optional<FileLock>> FileLock::TryAcquire(const std::string& 
   return std::optional<FileLock>(std::move(held));
 }
 
+absl::StatusOr<int> FileLock::HandOver() const {
+  const int descriptor = dup(fd_.get());  // of the same open file, without close-on-exec
+  if (descriptor < 0) return FileError(errno, "cannot keep the lock", path_);
+  return descriptor;
+}
+
+std::optional<FileLock> FileLock::Inherit(const std::string& path, int descriptor) {
+  struct stat ours, named;
+  // Only what is our file is ours to close.
+  if (fstat(descriptor, &ours) != 0 || stat(path.c_str(), &named) != 0 ||
+      ours.st_dev != named.st_dev || ours.st_ino != named.st_ino) {
+    return std::nullopt;
+  }
+  UniqueFd fd(descriptor);
+  struct flock lock = WholeFile();
+  if (fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0 || fcntl(descriptor, F_OFD_SETLK, &lock) != 0) {
+    return std::nullopt;
+  }
+  return FileLock(path, std::move(fd));
+}
+
 bool FileLock::StillTheFile() const {
   struct stat ours, named;
   return fstat(fd_.get(), &ours) == 0 && stat(path_.c_str(), &named) == 0 &&

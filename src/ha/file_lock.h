@@ -18,6 +18,13 @@ class FileLock {
   /// Nothing if somebody holds it. Creates the file; never deletes it.
   static absl::StatusOr<std::optional<FileLock>> TryAcquire(const std::string& path);
 
+  /// A descriptor of the held lock that the program this process executes next inherits, to be
+  /// given to Inherit there: nobody gets the lock in between.
+  absl::StatusOr<int> HandOver() const;
+  /// The lock on the file of that name from the program that this process executed before.
+  /// Nothing if the descriptor is no such lock.
+  static std::optional<FileLock> Inherit(const std::string& path, int descriptor);
+
   /// True while the locked file is still the one of that name: if somebody deleted or replaced
   /// it, another process can lock the new one.
   bool StillTheFile() const;
