@@ -48,7 +48,7 @@ class Memory(unittest.TestCase):
         job = self.cluster.run("run", JOB, "--detached", "--state-backend", "rocksdb", "--",
                                "--windows", "1", "--count", 100 * ROWS, "--out", self.out).strip()
         eventually(lambda: self.cluster.json("describe", job)["status"]["state"] == "FAILED",
-                   "the job fails", limit_s=60)
+                   "the job fails", limit_s=200)
         said = self.cluster.run("describe", job)
         self.assertIn("windows and timers take", said)
         self.assertIn("counts", said)
