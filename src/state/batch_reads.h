@@ -22,13 +22,13 @@ class BatchReads {
   BatchReads(Tables* tables, KeyedStateBackend* backend) : tables_(tables), backend_(backend) {}
 
   /// Brings those of the `n` keys key_at(i), with their `hashes`, that are not cached into the
-  /// cache. Nothing on the memory backend. Not worth looking while nearly all keys are cached: then
-  /// single reads do.
+  /// cache. Nothing on the memory backend. Not worth looking while nearly all of this state's keys
+  /// are cached: then single reads do.
   template <class KeyAt>
   void Read(const uint64_t* hashes, size_t n, KeyAt&& key_at) {
     StateCache* const cache = backend_->directory().cache;
     if (cache == nullptr) return;
-    const uint64_t reads_before = cache->counters().reads;
+    const uint64_t reads_before = tables_->context().store_reads;
     const bool mostly_hit = (reads_before - reads_seen_) * kHitFactor < keys_seen_;
     if (mostly_hit && ++skipped_ < kLookAgain) {
       keys_seen_ += n;

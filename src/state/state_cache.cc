@@ -21,6 +21,7 @@ void ThrowIfFailed(const TableContext& context, const absl::Status& status) {
 bool StateCache::Get(const TableContext& context, uint16_t key_group, std::string_view key,
                      std::string& value) {
   ++counters_.reads;
+  ++context.store_reads;
   const absl::StatusOr<bool> found =
       store_->Get({.state = context.state_id, .key_group = key_group, .key = key}, &value);
   ThrowIfFailed(context, found.status());
@@ -30,6 +31,7 @@ bool StateCache::Get(const TableContext& context, uint16_t key_group, std::strin
 void StateCache::MultiGet(const TableContext& context, std::span<const StoreKey> keys,
                           const StoreFound& found) {
   counters_.reads += keys.size();
+  context.store_reads += keys.size();
   ++counters_.multi_gets;
   ThrowIfFailed(context, store_->MultiGet(keys, found));
 }

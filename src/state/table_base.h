@@ -69,6 +69,8 @@ struct TableContext {
     return has_store() ? RecordLevel::kCheckpointAndStore : RecordLevel::kCheckpoint;
   }
 
+  mutable uint64_t store_reads = 0;  // keys of this state that were asked of the store below
+
   // What the entries have outside of their slots (strings, containers): their number, and a moving
   // average of the bytes of those read, written or looked at last.
   mutable size_t entries = 0;

@@ -170,5 +170,36 @@ TEST(ValueStateOnAStore, WhatABatchNeedsIsReadAtOnce) {
   EXPECT_EQ(store.gets, 0u);
 }
 
+TEST(ValueStateOnAStore, AStateThatIsCachedIsNotLookedThroughBecauseAnotherIsNot) {
+  constexpr uint64_t kBatch = 100;
+  test::MemoryStore store;
+  test::SnapshotCollector sink;
+  KeyedState<uint64_t> state(KeyedStateOptions{.operator_uid = "op",
+                                               .max_parallelism = 8,
+                                               .key_groups = {0, 8},
+                                               .sink = &sink,
+                                               .store = &store});
+  auto warm = ValueState<uint64_t>::Open(state, "warm");
+  (void)ValueState<uint64_t>::Open(state, "cold");
+  state.FinishOpen();
+  for (uint64_t key = 0; key < 5 * kBatch; ++key) {
+    state.SetCurrentKey(key, KeyHash(key));
+    EXPECT_FALSE(warm.Exists());  // cached as absent
+  }
+  const auto multi_gets_of = [&](uint64_t batch) {
+    std::vector<uint64_t> keys;
+    std::vector<uint64_t> hashes;
+    for (uint64_t key = batch * kBatch; key < (batch + 1) * kBatch; ++key) {
+      keys.push_back(key);
+      hashes.push_back(KeyHash(key));
+    }
+    const uint64_t before = store.multi_gets;
+    state.ReadValuesOf(hashes.data(), kBatch, [&](size_t i) -> const uint64_t& { return keys[i]; });
+    return store.multi_gets - before;
+  };
+  for (uint64_t batch = 0; batch < 5; ++batch) EXPECT_EQ(multi_gets_of(batch), 1u) << "of cold";
+  EXPECT_EQ(multi_gets_of(5), 1u) << "of cold: warm has hit ever since, and is not looked through";
+}
+
 }  // namespace
 }  // namespace weir
