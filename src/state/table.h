@@ -263,9 +263,11 @@ class Table final : public TableBase {
                               segment, key_size, value_size);
     values_.Write(value, WriteKey(key, out));
   }
-  void NoteHeapOf(size_t slot) const override {
-    if (!kHasHeap || !values_.IsPersisted() || IsTombstone(slot)) return;
-    context_->SawHeapBytes(EncodedKeySize(KeyAt(slot)) + values_.EncodedSize(ValueAt(slot)));
+  size_t NoteHeapOf(size_t slot, size_t weight) const override {
+    if (!kHasHeap || !values_.IsPersisted() || IsTombstone(slot)) return 0;
+    const size_t bytes = EncodedKeySize(KeyAt(slot)) + values_.EncodedSize(ValueAt(slot));
+    context_->SawHeapBytes(bytes, weight);
+    return bytes;
   }
   void DestroySlot(size_t slot) override {
     if (!(Flags(slot) & kTombstone)) values_.Destroy(ValueAt(slot));

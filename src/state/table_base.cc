@@ -88,8 +88,15 @@ size_t TableBase::NextUsed(size_t slot) const {
 size_t TableBase::ClaimSlot(uint64_t hash) {
   assert(growth_left_ > 0);
   if (++claims_ % kMakeRoomEvery == 0) {
-    const size_t some = NextUsed(((hash >> 8) & group_mask_) * SlotGroup::kSlots);
-    if (some != kNoSlot) NoteHeapOf(some);
+    if (looks_to_skip_ > 0) {
+      --looks_to_skip_;
+      ++looks_skipped_;
+    } else if (const size_t some = NextUsed(((hash >> 8) & group_mask_) * SlotGroup::kSlots);
+               some != kNoSlot) {
+      const size_t bytes = NoteHeapOf(some, size_t{1} + std::exchange(looks_skipped_, 0));
+      looks_to_skip_ =
+          static_cast<uint16_t>(std::min<size_t>(bytes / kHeapBytesForALook, UINT16_MAX));
+    }
     if (context_->has_store()) MakeRoom();
   }
   // The new key must not be taken for one of those that the running full dump has to write.

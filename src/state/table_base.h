@@ -77,11 +77,13 @@ struct TableContext {
   mutable size_t bytes = 0;          // of its tables' slots
   mutable size_t outside_bytes = 0;  // what its owner keeps beside the tables
   mutable double heap_bytes_per_entry = 0;
-  void SawHeapBytes(size_t seen) const {
+  /// `weight`: the looks that this one stands for.
+  void SawHeapBytes(size_t seen, size_t weight = 1) const {
     const auto bytes_seen = static_cast<double>(seen);
+    const double part = weight < 64 ? static_cast<double>(weight) / 64 : 1;
     heap_bytes_per_entry = heap_bytes_per_entry == 0
                                ? bytes_seen
-                               : heap_bytes_per_entry + (bytes_seen - heap_bytes_per_entry) / 64;
+                               : heap_bytes_per_entry + (bytes_seen - heap_bytes_per_entry) * part;
   }
   size_t TotalBytes() const {
     return bytes + outside_bytes +
@@ -167,8 +169,8 @@ class alignas(64) TableBase {
   virtual void AppendSlot(size_t slot, uint64_t segment) = 0;
   /// Destroys the key, and the value unless the slot is a tombstone.
   virtual void DestroySlot(size_t slot) = 0;
-  /// Tells the context what the entry has outside of its slot, if anything.
-  virtual void NoteHeapOf(size_t slot) const = 0;
+  /// Tells the context, and returns, what the entry has outside of its slot, if anything.
+  virtual size_t NoteHeapOf(size_t slot, size_t weight) const = 0;
   /// Moves the key (and value) to uninitialised memory.
   virtual void RelocateSlot(size_t slot, char* to) = 0;
   virtual uint64_t HashSlot(size_t slot) const = 0;
@@ -245,6 +247,8 @@ class alignas(64) TableBase {
   /// A table looks at the size of one of its entries, and makes room if it may not grow, once in so
   /// many claims.
   static constexpr size_t kMakeRoomEvery = 32;
+  /// To look at a value takes time by its length: for so many bytes of it one look is left out.
+  static constexpr size_t kHeapBytesForALook = 4096;
   static size_t SummaryWords(size_t groups) { return (groups + 63) / 64; }
 
   const uint32_t slot_bytes_;
@@ -264,6 +268,9 @@ class alignas(64) TableBase {
   /// Of the clock hand, modulo 3; see kWritten.
   uint8_t turn_ = 0;
   uint8_t claims_ = 0;
+  /// Looks at an entry's size: still to be left out, and left out since the last.
+  uint16_t looks_to_skip_ = 0;
+  uint16_t looks_skipped_ = 0;
   /// Sequence of the last chunk with an entry of this table, by the turn in which it was written.
   uint64_t last_written_[kWrittenTurns] = {0, 0, 0};
   /// For each epoch bit a bit per group; null in a small table.

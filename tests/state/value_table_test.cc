@@ -13,6 +13,27 @@
 #include "tests/state/memory_store.h"
 #include "tests/state/snapshot_collector.h"
 
+/// Large, and counts how often its size is asked for.
+struct Heavy {
+  static inline uint64_t bytes = 0;
+  static inline uint64_t looks = 0;
+  uint64_t unused = 0;
+  Heavy() = default;
+  Heavy(const Heavy&) = default;
+  ~Heavy() {}  // not trivial: it may have memory of its own
+};
+
+template <>
+struct weir::Serde<Heavy> : weir::SerdeBase<Heavy> {
+  static size_t Size(const Heavy&) {
+    ++Heavy::looks;
+    return Heavy::bytes;
+  }
+  static char* Write(const Heavy&, char* out) { return out + Heavy::bytes; }
+  static bool Read(weir::ByteReader&, Heavy&) { return true; }
+  static void Describe(weir::SchemaWriter& out) { out.Text("heavy"); }
+};
+
 namespace weir {
 namespace {
 
@@ -263,6 +284,26 @@ TEST_F(CacheBoundTest, WhatTheWriterDoesNotSettleIsNotDropped) {
   }
   EXPECT_FALSE(state_.Blocked());
   EXPECT_LE(state_.Metrics().memory_bytes, kCacheBytes + kCacheBytes / 4);
+}
+
+TEST(HeapOfValues, LargeOnesAreLookedAtAsMuchLessOften) {
+  constexpr uint64_t kKeys = 100'000;
+  const auto estimate = [](uint64_t bytes) {
+    Heavy::bytes = bytes;
+    Heavy::looks = 0;
+    KeyedState<uint64_t> state(OptionsFor(nullptr));
+    auto table = ValueTable<uint64_t, Heavy>::Open(state, "n");
+    for (uint64_t key = 0; key < kKeys; ++key) table.FindOrInsert(key, H(key));
+    return static_cast<double>(state.Metrics().memory_bytes) / kKeys;
+  };
+  EXPECT_NEAR(estimate(100), 130, 40);
+  EXPECT_GT(Heavy::looks, kKeys / 40);
+  for (const uint64_t bytes : {uint64_t{100'000}, uint64_t{10'000'000}}) {
+    EXPECT_NEAR(estimate(bytes), static_cast<double>(bytes), 0.01 * static_cast<double>(bytes));
+    EXPECT_GE(Heavy::looks, 8u) << "each key group at least once";
+    // 128 bytes for each insertion, and the first look of each key group.
+    EXPECT_LT(Heavy::looks * bytes, 130 * kKeys + 9 * bytes);
+  }
 }
 
 }  // namespace
