@@ -415,10 +415,16 @@ void TaskManager::AddMetrics() {
   }
 }
 
+uint64_t TaskManager::RocksDbBytes() const {
+  return static_cast<uint64_t>(static_cast<double>(plan_.rocksdb) * rocksdb_share_);
+}
+
 RocksDbResources* TaskManager::SharedRocksDb() {
   if (rocksdb_ != nullptr) return rocksdb_.get();
   rocksdb_ = std::make_unique<RocksDbResources>(
       RocksDbResources::Options{.memory_bytes = plan_.rocksdb, .memtable_bytes = plan_.memtables});
+  // The governor may have gone down before the first store was opened.
+  if (rocksdb_share_ < 1) rocksdb_->SetMemoryBytes(RocksDbBytes());
   size_t i = 0;
   for (const auto& [name, value] : rocksdb_->Metrics()) {
     const bool counts = name.ends_with("_total");
@@ -571,8 +577,9 @@ void TaskManager::WatchMemory() {
     }
     ShareStateMemory();
     io_->Post([this, share] {
+      rocksdb_share_ = share;
       if (rocksdb_ != nullptr) {
-        rocksdb_->SetMemoryBytes(static_cast<uint64_t>(static_cast<double>(plan_.rocksdb) * share));
+        rocksdb_->SetMemoryBytes(RocksDbBytes());
       }
       // The allocator keeps what was freed otherwise. Tables shrink as they are used: the last
       // look's are done by now.

@@ -70,6 +70,7 @@ class TaskManager {
   void AddMetrics();
   /// I/O thread.
   RocksDbResources* SharedRocksDb();
+  uint64_t RocksDbBytes() const;  ///< its planned memory, less what the governor took; I/O thread
   void Heartbeat(uint64_t stream);
   void SendMetrics(uint64_t stream);
   void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
@@ -88,6 +89,7 @@ class TaskManager {
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Artifacts> artifacts_;
   std::unique_ptr<RocksDbResources> rocksdb_;  // I/O thread, after the first use const
+  double rocksdb_share_ = 1;                   // of the planned memory; I/O thread
   std::unique_ptr<WorkerService> worker_;
   std::unique_ptr<metrics::HttpServer> http_;
   std::vector<metrics::Registration> registrations_;
