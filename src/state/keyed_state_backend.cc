@@ -22,7 +22,7 @@ KeyedStateBackend::KeyedStateBackend(KeyedStateOptions options)
 
 KeyedStateBackend::~KeyedStateBackend() {
   directory_.dropped.clear();  // tables refer to their states
-  if (options_.bound != nullptr) options_.bound->bytes.fetch_sub(bound_bytes_);
+  if (options_.bound != nullptr) options_.bound->GiveBack(claimed_bytes_);
 }
 
 void KeyedStateBackend::Add(std::unique_ptr<StateTables> tables) {
@@ -233,19 +233,16 @@ size_t KeyedStateBackend::PinnedBytes() const {
 void KeyedStateBackend::CheckBound() {
   if (options_.bound == nullptr) return;
   const size_t mine = PinnedBytes();
-  // Modulo 2^64: what has shrunk is taken off.
-  const size_t all = options_.bound->bytes.fetch_add(mine - bound_bytes_) + mine - bound_bytes_;
-  bound_bytes_ = mine;
-  const size_t limit = options_.bound->limit.load(std::memory_order_relaxed);
-  if (all <= limit || mine == 0) return;
+  if (options_.bound->Claim(mine, &claimed_bytes_)) return;
+  const size_t all = options_.bound->account->load() - claimed_bytes_ + mine;
   const auto mib = [](size_t bytes) {
     return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
   };
   const std::string what = cache_ != nullptr ? "windows and timers" : "state in memory";
   ThrowError(ErrorKind::kUser,
              "operator " + options_.operator_uid + ": its " + what + " take " + mib(mine) +
-                 ", with the other operators of the job in this TaskManager " + mib(all) +
-                 ", and may take " + mib(limit) +
+                 ", with what other operators in this TaskManager had before it " + mib(all) +
+                 ", and together they may take " + mib(options_.bound->limit) +
                  ", the state's share; raise taskmanager.memory, or the parallelism with more "
                  "TaskManagers, or have fewer keys or shorter windows" +
                  (cache_ != nullptr ? "" : ", or set state.backend to rocksdb"));

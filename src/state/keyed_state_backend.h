@@ -126,8 +126,8 @@ class KeyedStateBackend {
   /// waits for the store: the subtask must not process records. Ask between batches; with a store
   /// this also moves on what makes room.
   bool Blocked();
-  /// Throws, by name, when windows, timers and other state without a store take more than the
-  /// attempt may have. Once per batch.
+  /// Throws, by name, when windows, timers and other state without a store take more than
+  /// the process has left for them. Once per batch.
   void CheckBound();
   /// The TaskManager's budget has been shared out anew.
   void SetCacheBytes(size_t bytes);
@@ -176,7 +176,7 @@ class KeyedStateBackend {
   SnapshotKind kind_ = SnapshotKind::kDelta;
   size_t next_table_ = 0;  // of the running snapshot's list
   uint64_t relieve_turn_ = 0;
-  size_t bound_bytes_ = 0;  // of the bound's, ours
+  size_t claimed_bytes_ = 0;  // of the bound's account, ours
 };
 
 }  // namespace weir

@@ -21,6 +21,8 @@ constexpr uint64_t kLeastConnectorBytes = uint64_t{1} << 20;
 constexpr uint64_t kMostConnectorBytes = uint64_t{64} << 20;
 // Of one operator: below, sorting makes very many small files.
 constexpr size_t kLeastSnapshotBytes = size_t{1} << 20;
+// Of an attempt with keyed operators: with less it would fail at its first windows.
+constexpr size_t kLeastStateBytes = size_t{4} << 20;
 
 SubtaskId FromProto(const proto::SubtaskRef& ref) { return {VertexId(ref.vertex()), ref.index()}; }
 
@@ -181,7 +183,10 @@ void LocalAttempt::Deploy() {
   const size_t connectors = std::max<size_t>(CountLocal(IsConnector), 1);
   connector_bytes_each_ =
       std::clamp(env_.connector_bytes / connectors, kLeastConnectorBytes, kMostConnectorBytes);
-  ApplyStateMemory();
+  const bool stores = prepared_.graph->settings.state_backend == StateBackendKind::kRocksDb;
+  bound_.emplace(stores ? env_.pinned_bytes : env_.state_bytes, env_.state_account);
+  CheckStateMemory();
+  ApplyCacheBytes();
   writer_ = std::make_unique<CheckpointWriter>(
       CheckpointWriter::Options{
           .storage = prepared_.storage.get(),
@@ -348,7 +353,7 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
     keyed.store = store->second;
     keyed.cache_bytes = cache_bytes_each_.load();
   }
-  keyed.bound = &bound_;
+  keyed.bound = &*bound_;
   keyed.allow_unclaimed_state = deploy_.restore().allow_non_restored_state();
   return context;
 }
@@ -363,17 +368,33 @@ size_t LocalAttempt::CountLocal(bool (*is)(const StreamNode&)) const {
   return count;
 }
 
-void LocalAttempt::SetStateMemory(size_t cache_bytes, size_t pinned_bytes, size_t state_bytes) {
-  state_memory_ = {cache_bytes, pinned_bytes, state_bytes};
-  if (deployment_ != nullptr && !releasing_) ApplyStateMemory();
+// Other attempts keep what they have: what they leave has to do for this one.
+void LocalAttempt::CheckStateMemory() const {
+  if (CountLocal(IsKeyed) == 0 || bound_->Free() >= kLeastStateBytes) return;
+  const auto mib = [](size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  ThrowError(ErrorKind::kExternal,
+             "TaskManager " + env_.task_manager + " has no memory left for this job's state: of " +
+                 mib(bound_->limit) + ", the state's share, other operators have all but " +
+                 mib(bound_->Free()) + ", and at least " + mib(kLeastStateBytes) +
+                 " are needed; raise taskmanager.memory, or run the job on other TaskManagers");
 }
 
-void LocalAttempt::ApplyStateMemory() {
-  const bool stores = prepared_.graph->settings.state_backend == StateBackendKind::kRocksDb;
-  bound_.limit.store(stores ? state_memory_.pinned_bytes : state_memory_.state_bytes);
-  const size_t keyed = std::max<size_t>(CountLocal(IsKeyed), 1);
-  const size_t each = state_memory_.cache_bytes / keyed;
+bool LocalAttempt::UsesStateCache() const {
+  if (releasing_) return false;
+  if (!prepared_.graph) return true;
+  return prepared_.graph->settings.state_backend == StateBackendKind::kRocksDb &&
+         CountLocal(IsKeyed) > 0;
+}
+
+void LocalAttempt::SetCacheBytes(size_t bytes) {
+  cache_bytes_ = bytes;
+  if (deployment_ != nullptr && !releasing_) ApplyCacheBytes();
+}
+
+void LocalAttempt::ApplyCacheBytes() {
+  const size_t each = cache_bytes_ / std::max<size_t>(CountLocal(IsKeyed), 1);
   const bool changed = cache_bytes_each_.exchange(each) != each;
+  const bool stores = prepared_.graph->settings.state_backend == StateBackendKind::kRocksDb;
   if (changed && stores && deployment_ != nullptr) deployment_->SetStateCacheBytes(each);
 }
 

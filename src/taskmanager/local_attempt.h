@@ -57,6 +57,10 @@ struct AttemptEnvironment {
   // Shares of the process's memory plan, for all that the attempt has here.
   size_t snapshot_bytes = size_t{512} << 20;       ///< checkpoints that are being written
   uint64_t connector_bytes = uint64_t{256} << 20;  ///< queues of connectors
+  // What all attempts of the process together may hold of state that stays in memory.
+  size_t pinned_bytes = size_t{256} << 20;       ///< with stores: windows and timers
+  size_t state_bytes = size_t{512} << 20;        ///< without
+  std::atomic<size_t>* state_account = nullptr;  ///< and what they hold
   /// To the JobManager; any thread.
   std::function<void(proto::ToJobManager)> send;
 };
@@ -90,15 +94,18 @@ class LocalAttempt final : private SubtaskListener {
   const std::string& artifact() const { return deploy_.artifact_hash(); }
   bool releasing() const { return releasing_; }
   proto::MetricsSnapshot Metrics() const;
-  /// Its shares of state, from now on, before it is deployed too: `cache_bytes` of tables in front
-  /// of stores, of which windows and timers, which do not shrink, may hold `pinned_bytes`;
-  /// `state_bytes` without stores.
-  void SetStateMemory(size_t cache_bytes, size_t pinned_bytes, size_t state_bytes);
+  /// Has tables in front of stores, or may come to have some.
+  bool UsesStateCache() const;
+  /// Of state that has to stay in memory; see StateBound.
+  size_t ClaimedBytes() const { return bound_ ? bound_->claimed.load() : 0; }
+  /// Its share of tables in front of stores, from now on, before it is deployed too.
+  void SetCacheBytes(size_t bytes);
 
  private:
   /// Of the operators that run here, one for each subtask.
   size_t CountLocal(bool (*is)(const StreamNode&)) const;
-  void ApplyStateMemory();
+  void ApplyCacheBytes();
+  void CheckStateMemory() const;
   void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
   void ApplySourceRate(const proto::SourceRate& rate);
@@ -139,14 +146,10 @@ class LocalAttempt final : private SubtaskListener {
   std::map<uint32_t, proto::SourceRate> source_rates_;  // set since the submission, by vertex
   std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;
   std::map<std::pair<SubtaskId, uint32_t>, StateStore*> stores_;  // owned by the writer
-  struct StateMemory {                                            // as SetStateMemory
-    size_t cache_bytes = size_t{256} << 20;
-    size_t pinned_bytes = size_t{256} << 20;
-    size_t state_bytes = size_t{512} << 20;
-  } state_memory_;
-  std::atomic<size_t> cache_bytes_each_{0};  // also read by slots
-  StateBound bound_{0};
-  uint64_t connector_bytes_each_ = 0;  // const once deployed
+  size_t cache_bytes_ = size_t{256} << 20;                        // as SetCacheBytes
+  std::atomic<size_t> cache_bytes_each_{0};                       // also read by slots
+  std::optional<StateBound> bound_;                               // const once deployed
+  uint64_t connector_bytes_each_ = 0;                             // const once deployed
   std::optional<CheckpointId> running_checkpoint_;
 
   /// Whoever sets it first has the preparation: the I/O thread, which then does it, or Release,

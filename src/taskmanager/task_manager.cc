@@ -530,6 +530,9 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
       attempts_.size() + (attempts_.contains(deploy.attempt().job_id()) ? 0 : 1);
   env.snapshot_bytes = plan_.snapshots / attempts;
   env.connector_bytes = plan_.connectors / attempts;
+  env.pinned_bytes = plan_.tables;
+  env.state_bytes = plan_.state();
+  env.state_account = &state_account_;
   env.give_back_memory = [this] {
     if (rocksdb_ != nullptr) rocksdb_->DropUnusedBlocks();
     // Of all arenas: each thread of an attempt had one, and none is trimmed by itself below the
@@ -550,16 +553,22 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
     loop_->Post([this, job] { OnReleased(job); });
   });
   slot->Start();
-  ShareStateMemory();
+  ShareStateCache();
 }
 
-// Equal shares; the next attempt to come takes its own from those that run.
-void TaskManager::ShareStateMemory() {
-  if (attempts_.empty()) return;
-  const size_t each = plan_.tables / attempts_.size();
-  const auto cache = static_cast<size_t>(static_cast<double>(each) * caches_.share());
+// State that cannot shrink is first come, first served: see StateBound. The caches share equally in
+// what that leaves; an attempt's own such state is in its tables as well.
+void TaskManager::ShareStateCache() {
+  size_t sharing = 0;
+  for (const auto& [job, attempt] : attempts_) sharing += attempt->UsesStateCache() ? 1 : 0;
+  if (sharing == 0) return;
+  const size_t claimed = state_account_.load();
+  const size_t left = plan_.tables - std::min(claimed, plan_.tables - plan_.tables / 8);
+  const double each = static_cast<double>(left) / static_cast<double>(sharing) * caches_.share();
   for (const auto& [job, attempt] : attempts_) {
-    attempt->SetStateMemory(cache, each, plan_.state() / attempts_.size());
+    if (attempt->UsesStateCache()) {
+      attempt->SetCacheBytes(static_cast<size_t>(each) + attempt->ClaimedBytes());
+    }
   }
 }
 
@@ -575,7 +584,6 @@ void TaskManager::WatchMemory() {
                  {"budget_bytes", options_.memory_bytes},
                  {"caches_share", share}});
     }
-    ShareStateMemory();
     io_->Post([this, share] {
       rocksdb_share_ = share;
       if (rocksdb_ != nullptr) {
@@ -586,6 +594,7 @@ void TaskManager::WatchMemory() {
       malloc_trim(0);
     });
   }
+  ShareStateCache();  // attempts have been prepared or have claimed more since, or are on their way
   loop_->PostAfter(kWatchMemoryInterval, [this] { WatchMemory(); });
 }
 
@@ -656,7 +665,7 @@ void TaskManager::OnReleased(const std::string& job) {
   proto::ToJobManager message = NewMessage();
   *message.mutable_attempt_released()->mutable_attempt() = released->second->ref();
   attempts_.erase(released);
-  ShareStateMemory();
+  ShareStateCache();
   link_->Send(std::move(message));
   const auto next = waiting_.find(job);
   if (next != waiting_.end() && !ending_) {

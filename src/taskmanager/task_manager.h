@@ -66,7 +66,7 @@ class TaskManager {
   void OnReleased(const std::string& job);
   void WatchSlots();
   void WatchMemory();
-  void ShareStateMemory();
+  void ShareStateCache();
   void AddMetrics();
   /// I/O thread.
   RocksDbResources* SharedRocksDb();
@@ -90,6 +90,7 @@ class TaskManager {
   std::unique_ptr<Artifacts> artifacts_;
   std::unique_ptr<RocksDbResources> rocksdb_;  // I/O thread, after the first use const
   double rocksdb_share_ = 1;                   // of the planned memory; I/O thread
+  std::atomic<size_t> state_account_{0};       // see StateBound; any thread
   std::unique_ptr<WorkerService> worker_;
   std::unique_ptr<metrics::HttpServer> http_;
   std::vector<metrics::Registration> registrations_;

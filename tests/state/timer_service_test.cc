@@ -143,7 +143,8 @@ TEST(TimerServiceTest, TimersThatTakeMoreThanTheBoundAreRefusedByName) {
   for (const bool above_a_store : {true, false}) {
     MemoryStore store;
     SnapshotCollector sink;
-    StateBound bound(1 << 20);
+    std::atomic<size_t> account{0};
+    StateBound bound(1 << 20, &account);
     {
       KeyedState<std::string> state(KeyedStateOptions{.operator_uid = "alarms",
                                                       .max_parallelism = 16,
@@ -153,8 +154,7 @@ TEST(TimerServiceTest, TimersThatTakeMoreThanTheBoundAreRefusedByName) {
                                                       .bound = &bound});
       Timers timers = Timers::Open(state, "t");
       state.CheckBound();
-      const size_t empty = bound.bytes.load();
-      EXPECT_LT(empty, 1u << 20);
+      EXPECT_LT(account.load(), 1u << 20);
       for (int i = 0; i < 100'000; ++i) Register(timers, i, "key" + std::to_string(i));
       try {
         state.CheckBound();
@@ -165,11 +165,50 @@ TEST(TimerServiceTest, TimersThatTakeMoreThanTheBoundAreRefusedByName) {
           EXPECT_NE(what.find(part), std::string::npos) << what;
         }
       }
-      bound.limit.store(size_t{1} << 30);
-      EXPECT_NO_THROW(state.CheckBound());
     }
-    EXPECT_EQ(bound.bytes.load(), 0u) << "given back";
+    EXPECT_EQ(account.load(), 0u) << "given back";
   }
+}
+
+// Two attempts of one TaskManager.
+TEST(TimerServiceTest, ANewcomerTakesNothingFromAnAttemptThatRunsAndGetsWhatIsFree) {
+  constexpr size_t kLimit = size_t{16} << 20;
+  std::atomic<size_t> account{0};
+  StateBound first_bound(kLimit, &account);
+  StateBound second_bound(kLimit, &account);
+  const auto options = [](StateBound& bound) {
+    return KeyedStateOptions{
+        .operator_uid = "alarms", .max_parallelism = 16, .key_groups = {0, 16}, .bound = &bound};
+  };
+  auto first = std::make_unique<KeyedState<std::string>>(options(first_bound));
+  Timers timers = Timers::Open(*first, "t");
+  const auto grow = [](auto& state, Timers& timers, size_t bytes) {
+    for (int i = 0; state.Metrics().memory_bytes < bytes; ++i) {
+      Register(timers, i, "key" + std::to_string(i));
+    }
+  };
+  grow(*first, timers, kLimit * 5 / 8);  // more than half
+  first->CheckBound();
+  const size_t room = first_bound.Free();
+  EXPECT_LT(account.load() + room, kLimit + 1);
+  EXPECT_GT(account.load(), kLimit * 5 / 8) << "room to grow";
+
+  auto second = std::make_unique<KeyedState<std::string>>(options(second_bound));
+  Timers others = Timers::Open(*second, "t");
+  grow(*second, others, room / 2);
+  EXPECT_NO_THROW(second->CheckBound());
+  EXPECT_NO_THROW(first->CheckBound());
+  grow(*second, others, kLimit / 2);
+  EXPECT_THROW(second->CheckBound(), Error) << "the newcomer";
+  EXPECT_NO_THROW(first->CheckBound());
+
+  // The first starts again while the second runs with what it was given.
+  first.reset();
+  EXPECT_NO_THROW(second->CheckBound());
+  EXPECT_EQ(first_bound.claimed.load(), 0u);
+  EXPECT_EQ(second_bound.claimed.load(), account.load());
+  second.reset();
+  EXPECT_EQ(account.load(), 0u);
 }
 
 }  // namespace
