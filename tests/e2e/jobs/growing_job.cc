@@ -1,5 +1,6 @@
 // Each row has a key that no row had before, and leaves a kilobyte behind: state that only grows.
-// With --windows it is held by a window that ends after the last row. Sends nothing on.
+// With --windows it is held by a window that ends after the last row. With --keys it has grown when
+// there are so many, and the job goes on. Sends nothing on.
 #include <weir/weir.h>
 
 #include <string>
@@ -33,10 +34,16 @@ WEIR_JOB(env, args) {
   env.settings().checkpoints.interval = 1000ms;
   env.settings().restart.kind = weir::RestartSettings::Kind::kNone;
   weir::GenerateOptions options;
-  options.count = static_cast<uint64_t>(args.GetInt("count", 1000));
+  const auto keys = static_cast<uint64_t>(args.GetInt("keys", 0));
+  if (keys == 0) {
+    options.count = static_cast<uint64_t>(args.GetInt("count", 1000));
+  } else {
+    options.rate_per_second = 20'000;
+  }
   auto rows = env.From(weir::Generate<Row>(
-                           [](uint64_t i) {
-                             return Row{"key-" + std::to_string(i), {static_cast<int64_t>(i)}};
+                           [keys](uint64_t i) {
+                             return Row{"key-" + std::to_string(keys == 0 ? i : i % keys),
+                                        {static_cast<int64_t>(i)}};
                            },
                            options),
                        weir::BoundedOutOfOrderness(0ms, &Row::at))
