@@ -110,9 +110,10 @@ void Subtask::Open() {
 
 bool Subtask::HasRoom() {
   bool room = chain_.HasRoom();
-  for (const Backend& b : backends_) room = !b.backend->Blocked() && room;
+  state_blocked_ = false;
+  for (const Backend& b : backends_) state_blocked_ = b.backend->Blocked() || state_blocked_;
   for (auto& edge : edges_) room = edge->HasRoom() && room;
-  return room;
+  return room && !state_blocked_;
 }
 
 void Subtask::CheckStateBound() {
@@ -129,6 +130,7 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
   for (;;) {
     if (pending_) ContinueSnapshot();
     const Step step = OneStep();
+    without_room_ = step == Step::kNoRoom;
     const nanoseconds now = options_.clock->Monotonic();
     if (pending_) PaceSnapshot(step, now);
     if (step == Step::kDone && now < deadline) continue;
@@ -489,7 +491,7 @@ void Subtask::FlushIfDue() {
   if (now < flush_at_) return;
   unflushed_ = false;
   for (auto& edge : edges_) unflushed_ = !edge->Flush() || unflushed_;
-  flush_at_ = unflushed_ ? now + options_.buffer_timeout : nanoseconds(0);
+  flush_at_ = unflushed_ ? now + std::max(options_.buffer_timeout, kFlushRetry) : nanoseconds(0);
 }
 
 nanoseconds Subtask::NextWakeup() {
@@ -499,6 +501,11 @@ nanoseconds Subtask::NextWakeup() {
     wakeup = options_.clock->Monotonic() + kSnapshotRetry;
   }
   if (unflushed_ && !edges_.empty()) wakeup = std::min(wakeup, flush_at_);
+  // Nothing below is done without room, however long it is due; who makes room wakes the slot.
+  if (without_room_) {
+    if (state_blocked_) wakeup = std::min(wakeup, options_.clock->Monotonic() + kStateRetry);
+    return wakeup;
+  }
   if (source_ != nullptr && (watermark_due_ || !emitted_idle_) && !at_end_ && !silent_) {
     wakeup = std::min(wakeup, next_watermark_);
   }

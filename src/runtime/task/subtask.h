@@ -145,6 +145,10 @@ class Subtask final : public SlotTask {
 
   /// An idle subtask whose snapshot waits for the snapshot thread looks again after this long.
   static constexpr std::chrono::nanoseconds kSnapshotRetry = std::chrono::microseconds(100);
+  /// Nobody wakes a subtask whose state waits for the store or the snapshot thread.
+  static constexpr std::chrono::nanoseconds kStateRetry = std::chrono::milliseconds(1);
+  /// However short the buffer timeout: what could not be flushed waits for the wake that follows.
+  static constexpr std::chrono::nanoseconds kFlushRetry = std::chrono::milliseconds(1);
   /// With input waiting, a snapshot gets a fifth of the subtask's time, in slices shorter than a
   /// batch takes; the rest of the time it takes what it can.
   static constexpr int kStepsTimePerSnapshotTime = 4;
@@ -198,7 +202,9 @@ class Subtask final : public SlotTask {
   bool running_ = false;  // it is open, and the listener knows
   bool failed_ = false;   // or was cancelled before it ran: nothing of it runs any more
   bool at_end_ = false;
-  bool silent_ = false;  // a stop barrier has passed: sources emit nothing more
+  bool silent_ = false;         // a stop barrier has passed: sources emit nothing more
+  bool without_room_ = false;   // at the last step
+  bool state_blocked_ = false;  // when it was last asked for room
 
   // The batch that is being fed, and how far.
   Batch* batch_ = nullptr;

@@ -33,6 +33,7 @@ struct Written {
   std::vector<int> keys;
   size_t limit = SIZE_MAX;
   bool out_of_disk = false;
+  Timestamp timer = Timestamp::Max();
 };
 
 class BoundedWriter final : public SinkWriter<int> {
@@ -46,6 +47,8 @@ class BoundedWriter final : public SinkWriter<int> {
     if (written_->out_of_disk) ThrowError(ErrorKind::kExternal, "the backlog is too long");
     return written_->keys.size() < written_->limit;
   }
+  Timestamp NextProcessingTimer() const override { return written_->timer; }
+  void OnProcessingTime(Timestamp) override { written_->timer = Timestamp::Max(); }
   void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
 
  private:
@@ -330,6 +333,103 @@ TEST(Subtask, WhatASinkThrowsWhenAskedForRoomIsReportedInItsName) {
   ASSERT_THAT(subtask.failures, SizeIs(1));
   EXPECT_EQ(subtask.subtask->chain().operator_name(subtask.failures[0].first), "sink");
   EXPECT_EQ(subtask.failures[0].second, "the backlog is too long");
+}
+
+// The slot would not sleep, and run it again and again for nothing.
+TEST(Subtask, ATimerThatIsDueWakesNobodyWithoutRoom) {
+  auto subtask = InTheMiddleOfAFiring();
+  subtask->written.timer = Timestamp{5};
+  EXPECT_EQ(subtask->Run(), SlotTask::Progress::kBlocked);
+  subtask->clock.Advance(1000ms);
+  EXPECT_EQ(subtask->Run(), SlotTask::Progress::kBlocked);
+  EXPECT_EQ(subtask->subtask->NextWakeup(), std::chrono::nanoseconds::max());
+  EXPECT_EQ(subtask->written.timer, Timestamp{5});
+  subtask->written.limit = SIZE_MAX;
+  subtask->RunWhileBusy();
+  EXPECT_EQ(subtask->written.timer, Timestamp::Max()) << "with room it is called";
+}
+
+// ---------------------------------------------------------------- a source
+
+/// Rows of two splits, in turn, without end. Rows are their own event times.
+class Alternating final : public SourceReader<int> {
+ public:
+  void Open(const RuntimeContext&, SplitObserver& splits) override {
+    splits.SplitAdded(0, "a");
+    splits.SplitAdded(1, "b");
+  }
+  PollResult Poll(RecordBatch<int>& batch, SplitIndex& split) override {
+    split = static_cast<SplitIndex>(next_ % 2);
+    batch.Append(next_, Timestamp{next_});
+    ++next_;
+    return PollResult::kMore;
+  }
+  void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
+
+ private:
+  int next_ = 0;
+};
+
+/// One subtask of that source with a sink behind it, in the test's own thread.
+class SourceSubtask final : public SubtaskListener {
+ public:
+  SourceSubtask() {
+    Environment env;
+    Source<int> source;
+    source.name = "numbers";
+    source.make_reader = [] { return std::make_unique<Alternating>(); };
+    Sink<int> sink;
+    sink.name = "sink";
+    sink.make_writer = [this] { return std::make_unique<BoundedWriter>(&written); };
+    env.From(source, MonotonousTimestamps<int>().WithIdleness(1s)).To(sink);
+    graph_ = BuildJobGraph(env.graph());
+    const JobVertex& vertex = graph_.vertices[0];
+    Subtask::Options options;
+    options.id = {vertex.id, 0};
+    options.clock = &clock;
+    options.watermark_interval = 200ms;
+    options.listener = this;
+    options.operator_uids = {"numbers", "sink"};
+    options.context_of = [this](uint32_t) {
+      OperatorContext context;
+      context.runtime.clock = &clock;
+      return context;
+    };
+    subtask = std::make_unique<Subtask>(std::move(options), vertex, nullptr,
+                                        std::vector<std::unique_ptr<EdgeOutput>>(),
+                                        std::vector<OperatorChain::Edge>());
+  }
+  /// Until the sink has so many rows, and is full.
+  void Fill(size_t rows) {
+    written.limit = rows;
+    while (subtask->Run(0ns) == SlotTask::Progress::kBusy) {
+    }
+  }
+  int64_t watermark() const { return subtask->counters()->watermark_ms; }
+
+  ManualClock clock;
+  Written written;
+  std::unique_ptr<Subtask> subtask;
+
+ private:
+  void OnRunning(SubtaskId) override {}
+  void OnEndOfData(SubtaskId) override {}
+  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& message) override {
+    ADD_FAILURE() << message;
+  }
+  void OnSnapshot(SubtaskId, SubtaskSnapshot) override {}
+  void OnPublished(SubtaskId, CheckpointId) override {}
+
+  JobGraph graph_;
+};
+
+TEST(Subtask, ASourcesWatermarkThatIsDueWakesNobodyWithoutRoom) {
+  SourceSubtask source;
+  source.Fill(3);
+  ASSERT_THAT(source.written.keys, SizeIs(3));
+  source.clock.Advance(1000ms);
+  EXPECT_EQ(source.subtask->Run(0ns), SlotTask::Progress::kBlocked);
+  EXPECT_EQ(source.subtask->NextWakeup(), std::chrono::nanoseconds::max());
 }
 
 }  // namespace
