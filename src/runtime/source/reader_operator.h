@@ -24,7 +24,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   void Open(OperatorContext& context) override {
     clock_ = context.runtime.clock;
     context_ = &context.runtime;
-    polled_at_ = clock_->Monotonic();
+    counted_at_ = clock_->Monotonic();
     reader_->OpenSideOutputs(context.side_outputs);
     reader_->Open(context.runtime, *this);
     share_ = reader_->ShareOfRate().value_or(1.0 / context.runtime.parallelism);
@@ -44,9 +44,9 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   PollResult Poll(Batch*& batch) override {
     batch_.Clear();
     batch = &batch_;
+    PassReadingTime();
     const uint32_t allowed = limit_->Allowed();
     held_ = allowed == 0;
-    PassReadingTime();
     if (held_) return PollResult::kNothing;
     batch_.SetLimit(allowed);
     SplitIndex split = 0;
@@ -54,7 +54,14 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     limit_->Spend(batch_.total());
     if (!batch_.empty()) Stamp(split);
     next_poll_ = result == PollResult::kNothing ? reader_->NextPoll() : Timestamp::Max();
+    if (strategy_.idle_after) {
+      countable_ = *strategy_.idle_after / (result == PollResult::kNothing ? 2 : 100);
+    }
     return result;
+  }
+  void SetRoom(bool room) override {
+    PassReadingTime();
+    room_ = room;
   }
 
   // A timer whose only effect is that the subtask is up and polls.
@@ -123,14 +130,17 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   }
 
   /// Reading time is what a split must be silent for to be idle. It stands still while the rate
-  /// limit holds the reader, and a long gap between two polls counts in part: a subtask that was
-  /// kept from reading (back-pressure, a slow record) has not found anything silent.
+  /// limit holds the reader and while the subtask has no room: what could not be read was not
+  /// silent. For the same reason the time that rows take counts in part only. So a split is idle
+  /// after a hundred polls that had rows of others at the earliest, or when nothing was found.
   void PassReadingTime() {
-    if (!strategy_.idle_after) return;
     const std::chrono::nanoseconds now = clock_->Monotonic();
-    const std::chrono::nanoseconds most = *strategy_.idle_after / 2;
-    if (!held_) reading_time_ += std::min(now - polled_at_, most);
-    polled_at_ = now;
+    if (room_ && !held_) {
+      const std::chrono::nanoseconds counted = std::min(now - counted_at_, countable_);
+      reading_time_ += counted;
+      countable_ -= counted;
+    }
+    counted_at_ = now;
   }
 
   void Stamp(SplitIndex index) {
@@ -151,8 +161,10 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   double share_ = 1;
   std::optional<RateLimit> limit_;  // from Open on
   bool held_ = false;               // by the limit, since the last Poll
-  std::chrono::nanoseconds polled_at_{0};
+  bool room_ = true;                // the subtask's
   std::chrono::nanoseconds reading_time_{0};
+  std::chrono::nanoseconds counted_at_{0};  // until when reading_time_ has been counted
+  std::chrono::nanoseconds countable_{0};   // of the time until the next poll
   Timestamp watermark_ = Timestamp::Min();
   Timestamp next_poll_ = Timestamp::Max();
   bool idle_ = true;

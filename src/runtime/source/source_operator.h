@@ -26,6 +26,9 @@ class SourceOperator : public Operator {
   /// On Clock::Monotonic: when a Poll that the rate did not allow is allowed. Maximum: none waits.
   virtual std::chrono::nanoseconds NextAllowed() const = 0;
 
+  /// Whether the subtask has room, when that changes; it polls only with room.
+  virtual void SetRoom(bool room) = 0;
+
   // A source has no input.
   void ProcessBatch(uint32_t, Batch&) final {}
   void ProcessWatermark(Timestamp) final {}

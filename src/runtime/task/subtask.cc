@@ -116,6 +116,12 @@ bool Subtask::HasRoom() {
   return room && !state_blocked_;
 }
 
+void Subtask::NoteRoom(bool room) {
+  if (room == !without_room_) return;
+  without_room_ = !room;
+  if (source_ != nullptr) source_->SetRoom(room);
+}
+
 void Subtask::CheckStateBound() {
   for (const Backend& b : backends_) {
     chain_.Enter(b.index, [&](Operator&) { b.backend->CheckBound(); });
@@ -130,7 +136,7 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
   for (;;) {
     if (pending_) ContinueSnapshot();
     const Step step = OneStep();
-    without_room_ = step == Step::kNoRoom;
+    NoteRoom(step != Step::kNoRoom);
     const nanoseconds now = options_.clock->Monotonic();
     if (pending_) PaceSnapshot(step, now);
     if (step == Step::kDone && now < deadline) continue;

@@ -182,6 +182,7 @@ class Subtask final : public SlotTask {
   void FlushIfDue();
   void CountState(std::chrono::nanoseconds now);
   bool HasRoom();
+  void NoteRoom(bool room);
   void CheckStateBound();
   bool ShouldYield();
   void Fail(ErrorKind kind, const std::string& message);

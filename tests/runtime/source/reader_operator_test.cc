@@ -82,9 +82,11 @@ class ReaderOperatorTest : public ::testing::Test {
     }
     return rows;
   }
+  /// As the subtask does: it polls until nothing is left.
   void Give(SplitIndex split, std::vector<int64_t> times) {
     script_.rows.push_back({split, std::move(times)});
-    Poll();
+    while (Poll() > 0) {
+    }
   }
   int64_t Watermark() { return op_->CurrentWatermark().ms; }
   /// A source that finds nothing is polled all the time.
@@ -240,16 +242,74 @@ TEST_F(ReaderOperatorTest, ASourcesOwnWatermarkIsNoSilence) {
   EXPECT_EQ(Watermark(), 70);
 }
 
-TEST_F(ReaderOperatorTest, ASubtaskThatWasKeptFromReadingFoundNothingSilent) {
+TEST_F(ReaderOperatorTest, TimeWithoutRoomIsNoSilence) {
   Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
   script_.splits->SplitAdded(0, "a");
   script_.splits->SplitAdded(1, "b");
   Give(0, {100});
   Give(1, {200});
-  clock_.Advance(60'000ms);  // back-pressure
-  EXPECT_EQ(Watermark(), 99);
-  Give(1, {5000});
-  EXPECT_EQ(Watermark(), 99) << "rows of the other split may be next";
+  for (int64_t t = 300; t < 2'000; t += 100) {
+    op_->SetRoom(false);
+    clock_.Advance(60'000ms);
+    EXPECT_EQ(Watermark(), 99);
+    op_->SetRoom(true);
+    Give(1, {t});
+    EXPECT_EQ(Watermark(), 99) << "rows of the other split may be next";
+  }
+  FindNothingFor(1'200ms);
+  EXPECT_TRUE(op_->Idle()) << "they were not";
+}
+
+// Four partitions, whose rows come in turn, and every batch of which takes long.
+TEST_F(ReaderOperatorTest, SplitsThatWaitForTheirTurnAreNotSilent) {
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(10s));
+  for (SplitIndex split = 0; split < 4; ++split) script_.splits->SplitAdded(split, "s");
+  for (int round = 1; round <= 10; ++round) {
+    for (SplitIndex split = 0; split < 4; ++split) script_.rows.push_back({split, {round * 100}});
+  }
+  for (int round = 1; round <= 10; ++round) {
+    for (int split = 0; split < 4; ++split) {
+      EXPECT_EQ(Poll(), 1u);
+      clock_.Advance(4s);
+      const int64_t behind = split < 3 ? round - 1 : round;
+      EXPECT_EQ(Watermark(), behind == 0 ? kNone : behind * 100 - 1) << round << " " << split;
+    }
+  }
+}
+
+// A replay: all that the source has of one partition comes before the next one's first row.
+TEST_F(ReaderOperatorTest, ASplitBehindALongRunOfAnotherIsNotSilentAtALowRate) {
+  rate_ = 10;
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1s));
+  script_.splits->SplitAdded(0, "a");
+  script_.splits->SplitAdded(1, "b");
+  for (int64_t t = 1; t <= 100; ++t) script_.rows.push_back({0, {t}});
+  script_.rows.push_back({1, {50}});
+  uint32_t rows = 0;
+  for (auto t = 0ms; t < 20s && rows < 100; t += 10ms) {
+    clock_.Advance(10ms);
+    while (const uint32_t n = Poll()) rows += n;
+    EXPECT_EQ(Watermark(), kNone) << rows;
+  }
+  ASSERT_EQ(rows, 100u);
+  EXPECT_GE(clock_.Monotonic(), 9s);
+  clock_.Advance(100ms);
+  EXPECT_EQ(Poll(), 1u);
+  EXPECT_EQ(Watermark(), 49) << "the other one's row is in time";
+}
+
+// What the rate leaves over is time in which it is known what is there.
+TEST_F(ReaderOperatorTest, ASilentSplitIsNoticedOnceTheOthersHaveLessThanTheRate) {
+  rate_ = 10;
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1s));
+  script_.splits->SplitAdded(0, "a");
+  script_.splits->SplitAdded(1, "b");
+  clock_.Advance(1s);
+  for (int64_t t = 0; t < 3'000; t += 200) {  // five a second
+    Give(0, {t});
+    clock_.Advance(200ms);
+  }
+  EXPECT_GT(Watermark(), 2'000);
 }
 
 TEST_F(ReaderOperatorTest, ASplitThatMayNotBeReadIsNotIdle) {

@@ -351,15 +351,14 @@ TEST(Subtask, ATimerThatIsDueWakesNobodyWithoutRoom) {
 
 // ---------------------------------------------------------------- a source
 
-/// Rows of two splits, in turn, without end. Rows are their own event times.
-class Alternating final : public SourceReader<int> {
+/// Rows of four splits, in turn, without end. Rows are their own event times.
+class InTurn final : public SourceReader<int> {
  public:
   void Open(const RuntimeContext&, SplitObserver& splits) override {
-    splits.SplitAdded(0, "a");
-    splits.SplitAdded(1, "b");
+    for (SplitIndex split = 0; split < 4; ++split) splits.SplitAdded(split, "split");
   }
   PollResult Poll(RecordBatch<int>& batch, SplitIndex& split) override {
-    split = static_cast<SplitIndex>(next_ % 2);
+    split = static_cast<SplitIndex>(next_ % 4);
     batch.Append(next_, Timestamp{next_});
     ++next_;
     return PollResult::kMore;
@@ -377,7 +376,7 @@ class SourceSubtask final : public SubtaskListener {
     Environment env;
     Source<int> source;
     source.name = "numbers";
-    source.make_reader = [] { return std::make_unique<Alternating>(); };
+    source.make_reader = [] { return std::make_unique<InTurn>(); };
     Sink<int> sink;
     sink.name = "sink";
     sink.make_writer = [this] { return std::make_unique<BoundedWriter>(&written); };
@@ -430,6 +429,20 @@ TEST(Subtask, ASourcesWatermarkThatIsDueWakesNobodyWithoutRoom) {
   source.clock.Advance(1000ms);
   EXPECT_EQ(source.subtask->Run(0ns), SlotTask::Progress::kBlocked);
   EXPECT_EQ(source.subtask->NextWakeup(), std::chrono::nanoseconds::max());
+}
+
+TEST(Subtask, ASourcesSplitsAreNotSilentWithoutRoom) {
+  SourceSubtask source;
+  for (int rows = 1; rows < 20; ++rows) {
+    source.Fill(static_cast<size_t>(rows));
+    ASSERT_THAT(source.written.keys, SizeIs(rows));
+    source.clock.Advance(60s);
+    EXPECT_EQ(source.subtask->Run(0ns), SlotTask::Progress::kBlocked);
+    // Before the last poll, of the split that had its turn longest ago.
+    if (rows > 4) {
+      EXPECT_EQ(source.watermark(), rows - 6);
+    }
+  }
 }
 
 }  // namespace
