@@ -110,6 +110,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   void SplitFinished(SplitIndex index) override { At(index).finished = true; }
   void EmitWatermark(SplitIndex index, Timestamp watermark) override {
     Split& split = At(index);
+    if (split.generator) return;  // nor is it heard of: rows alone count
     split.watermark = std::max(split.watermark, watermark);
     Heard(split);
   }

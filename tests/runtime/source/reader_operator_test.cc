@@ -242,6 +242,16 @@ TEST_F(ReaderOperatorTest, ASourcesOwnWatermarkIsNoSilence) {
   EXPECT_EQ(Watermark(), 70);
 }
 
+TEST_F(ReaderOperatorTest, ASourcesWatermarkThatAStrategyReplacesEndsNoSilence) {
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
+  script_.splits->SplitAdded(0, "a");
+  FindNothingFor(5000ms);
+  EXPECT_TRUE(op_->Idle());
+  script_.splits->EmitWatermark(0, Timestamp{70});
+  EXPECT_TRUE(op_->Idle());
+  EXPECT_EQ(Watermark(), kNone);
+}
+
 TEST_F(ReaderOperatorTest, TimeWithoutRoomIsNoSilence) {
   Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
   script_.splits->SplitAdded(0, "a");
