@@ -46,6 +46,7 @@ void PartitionFinder::Stop() {
 PartitionFinder::Found PartitionFinder::TakeFound() {
   std::lock_guard lock(mutex_);
   return std::exchange(found_, Found{.partitions = {},
+                                     .all_partitions = found_.all_partitions,
                                      .first_round_done = found_.first_round_done,
                                      .failure = found_.failure});
 }
@@ -178,9 +179,11 @@ void PartitionFinder::AddStops(std::vector<PartitionPosition>& partitions) {
 
 std::vector<TopicPartition> PartitionFinder::NewPartitions() {
   std::vector<TopicPartition> fresh;
+  all_partitions_ = 0;
   for (const std::string& topic : setup_.settings.topics) {
     const int32_t count =
         PartitionCount(consumer_, setup_.settings.client.brokers, topic, kRequest);
+    all_partitions_ += static_cast<size_t>(count);
     for (int32_t i = 0; i < count; ++i) {
       TopicPartition p{topic, i};
       if (OwnerOf(p, setup_.parallelism) != setup_.subtask || known_.contains(p)) continue;
@@ -191,7 +194,11 @@ std::vector<TopicPartition> PartitionFinder::NewPartitions() {
 }
 
 void PartitionFinder::Announce(std::vector<PartitionPosition> partitions) {
-  if (partitions.empty()) return;
+  if (partitions.empty()) {
+    std::lock_guard lock(mutex_);
+    found_.all_partitions = all_partitions_;
+    return;
+  }
   Owned<rd_kafka_topic_partition_list_t> list(
       rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
   for (const PartitionPosition& p : partitions) {
@@ -202,6 +209,7 @@ void PartitionFinder::Announce(std::vector<PartitionPosition> partitions) {
     std::lock_guard lock(mutex_);
     auto& found = found_.partitions;
     found.insert(found.end(), partitions.begin(), partitions.end());
+    found_.all_partitions = all_partitions_;
   }
   environment_.wake();
   if (list->cnt == 0) return;

@@ -42,6 +42,8 @@ class PartitionFinder {
   /// News for the slot thread.
   struct Found {
     std::vector<PartitionPosition> partitions;
+    /// Of all the topics, all subtasks' together; 0: not known yet.
+    size_t all_partitions = 0;
     bool first_round_done = false;
     std::optional<Error> failure;
   };
@@ -75,8 +77,10 @@ class PartitionFinder {
   const Setup setup_;
   const Environment environment_;
 
-  std::set<TopicPartition> known_;  // finder's thread
-  bool first_round_ = true;         // finder's thread
+  // Finder's thread.
+  std::set<TopicPartition> known_;
+  size_t all_partitions_ = 0;  // at the last look
+  bool first_round_ = true;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

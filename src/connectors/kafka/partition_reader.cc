@@ -103,10 +103,18 @@ void PartitionReader::TakeFound() {
   PartitionFinder::Found found = finder_->TakeFound();
   if (found.failure) throw *found.failure;
   for (const PartitionPosition& position : found.partitions) AddPartition(position);
+  all_partitions_ = found.all_partitions;
   if (found.first_round_done && !resolved_) {
     resolved_ = true;
     splits_->SplitFinished(kUnknownSplit);
   }
+}
+
+std::optional<double> PartitionReader::ShareOfRate() const {
+  if (all_partitions_ == 0 || partitions_.empty()) return std::nullopt;
+  // What is restored may have gone from the topic since.
+  return std::min(1.0,
+                  static_cast<double>(partitions_.size()) / static_cast<double>(all_partitions_));
 }
 
 void PartitionReader::Finish(SplitIndex split) {

@@ -108,6 +108,7 @@ class KafkaSourceReader final : public SourceReader<T> {
     if (side_output_) sides_.Flush();
     return result;
   }
+  std::optional<double> ShareOfRate() const override { return backend_->ShareOfRate(); }
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
     backend_->Snapshot(id, state);
   }

@@ -60,6 +60,8 @@ class SourceBackend {
   /// Of the messages that Poll gave, those from this index on come again with the next Poll.
   virtual void HandBack(size_t first) = 0;
 
+  /// See SourceReader.
+  virtual std::optional<double> ShareOfRate() const = 0;
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
   virtual void NotifyCheckpointComplete(CheckpointId id) = 0;
   virtual void Close() = 0;

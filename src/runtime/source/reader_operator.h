@@ -27,8 +27,8 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     counted_at_ = clock_->Monotonic();
     reader_->OpenSideOutputs(context.side_outputs);
     reader_->Open(context.runtime, *this);
-    share_ = reader_->ShareOfRate().value_or(1.0 / context.runtime.parallelism);
     limit_.emplace(*clock_);
+    share_ = Share();
     SetRate(rate_);
   }
 
@@ -45,6 +45,10 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     batch_.Clear();
     batch = &batch_;
     PassReadingTime();
+    if (rate_ && share_ != Share()) {
+      share_ = Share();
+      SetRate(rate_);
+    }
     const uint32_t allowed = limit_->Allowed();
     held_ = allowed == 0;
     if (held_) return PollResult::kNothing;
@@ -101,6 +105,8 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     bool idle = false;
     std::chrono::nanoseconds heard{0};  // in reading time
   };
+
+  double Share() const { return reader_->ShareOfRate().value_or(1.0 / context_->parallelism); }
 
   void SplitAdded(SplitIndex index, const std::string&) override {
     Split& split = At(index);

@@ -65,7 +65,8 @@ class SourceReader {
   virtual Timestamp NextPoll() { return Timestamp::Max(); }
 
   /// The part of the source that this subtask reads, above 0 and up to 1: a rate limit is shared
-  /// out by it. Empty: all subtasks read equal parts. Asked after Open.
+  /// out by it. Empty: all subtasks read equal parts, or this one reads nothing. Asked after Open
+  /// and, while there is a limit, before each poll: it may change.
   virtual std::optional<double> ShareOfRate() const { return std::nullopt; }
 
   /// Positions after the last polled batch.

@@ -81,6 +81,16 @@ class Subtask : private SplitObserver {
     });
   }
 
+  /// Polls until the source has partitions, and there are others beside them.
+  bool AwaitShareBelow(double share) {
+    return harness_.RunUntil([&] {
+      RecordBatch<T> batch;
+      SplitIndex split = 0;
+      reader_->Poll(batch, split);
+      return reader_->ShareOfRate() && *reader_->ShareOfRate() < share;
+    });
+  }
+
   RestoredOperatorState Snapshot(uint64_t checkpoint = 1) {
     OperatorStateSnapshot state;
     reader_->Snapshot(CheckpointId{checkpoint}, state);
@@ -169,6 +179,28 @@ TEST_F(SourceTest, EveryPartitionIsReadByExactlyOneSubtask) {
     all.insert(subtask.rows.begin(), subtask.rows.end());
   }
   EXPECT_THAT(all, ElementsAre("0", "1", "2", "3", "4"));
+}
+
+TEST_F(SourceTest, ARateIsSharedOutByPartitionsAlsoByThoseThatComeLater) {
+  NewTopic(1);
+  options_.discovery_interval = std::chrono::milliseconds(100);
+  Subtask<std::string> one(options_, 0, 2);
+  Subtask<std::string> other(options_, 1, 2);
+  ASSERT_TRUE(one.AwaitPartitions() && other.AwaitPartitions());
+  const bool first = one.reader().ShareOfRate().has_value();
+  EXPECT_EQ((first ? one : other).reader().ShareOfRate(), 1.0);
+  EXPECT_EQ((first ? other : one).reader().ShareOfRate(), std::nullopt) << "it reads nothing";
+  constexpr int kPartitions = 8;
+  broker_.AddPartitions(topic_, kPartitions);
+  double sum = 0;
+  for (Subtask<std::string>* subtask : {&one, &other}) {
+    size_t owned = 0;
+    EXPECT_TRUE(subtask->AwaitShareBelow(1.0));
+    for (const std::string& split : subtask->open_splits) owned += split.starts_with(topic_);
+    EXPECT_EQ(subtask->reader().ShareOfRate(), static_cast<double>(owned) / kPartitions);
+    sum += *subtask->reader().ShareOfRate();
+  }
+  EXPECT_EQ(sum, 1.0);
 }
 
 TEST_F(SourceTest, ASubtaskWithoutPartitionsHoldsNoWatermarkBack) {

@@ -126,6 +126,15 @@ TEST_F(ReaderOperatorTest, AReaderMaySayWhichPartIsItsOwn) {
   EXPECT_EQ(RowsWithin(2000ms), 1'000u);
 }
 
+TEST_F(ReaderOperatorTest, WhichPartThatIsMayChange) {
+  script_.endless = true;
+  rate_ = 1'000;
+  Open({}, 4);
+  EXPECT_EQ(RowsWithin(2000ms), 500u);
+  script_.share = 1;
+  EXPECT_NEAR(RowsWithin(2000ms), 2'000, 10) << "of the larger portions one may be open";
+}
+
 TEST_F(ReaderOperatorTest, TheRateChangesWhileItRuns) {
   script_.endless = true;
   rate_ = 100;
