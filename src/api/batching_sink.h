@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -31,7 +32,7 @@ struct FailedBatch {
 };
 
 /// How long to wait before the batch is tried again; empty: give up, and the job's restart strategy
-/// decides. Called on the thread that sends.
+/// decides. Each thread that sends has a copy, and calls it.
 using BatchRetry = std::function<std::optional<std::chrono::milliseconds>(const FailedBatch&)>;
 
 /// Doubles the wait with each attempt.
@@ -75,7 +76,9 @@ class BatchingWriter final : public SinkWriter<T> {
   void Open(const RuntimeContext& context) override {
     context_ = &context;
     for (uint32_t i = 0; i < options_.max_in_flight; ++i) {
-      senders_.emplace_back([this, send = send_]() mutable { RunSender(std::move(send)); });
+      senders_.emplace_back([this, send = send_, retry = options_.retry]() mutable {
+        RunSender(std::move(send), retry);
+      });
     }
   }
 
@@ -119,13 +122,14 @@ class BatchingWriter final : public SinkWriter<T> {
     if (failure_) throw Error(*failure_);
   }
 
-  /// Waits for the calls of the user's function that are under way. What is left was in no
-  /// checkpoint, and is written anew by the next attempt.
+  /// Asks the calls of the user's function that are under way to stop, and waits for them. What is
+  /// left was in no checkpoint, and is written anew by the next attempt.
   void Close() override {
     {
       std::lock_guard lock(mutex_);
       stop_ = true;
     }
+    stop_source_.request_stop();
     work_.notify_all();
     for (std::thread& sender : senders_) sender.join();
     senders_.clear();
@@ -151,12 +155,12 @@ class BatchingWriter final : public SinkWriter<T> {
 
   // A sender's thread, from here on.
 
-  void RunSender(F send) {
+  void RunSender(F send, const BatchRetry& retry) {
     try {
       OpenFunction(send, *context_);
       while (std::optional<Closed> batch = Take()) {
         const size_t rows = batch->rows.size();
-        if (!Deliver(send, batch->rows)) break;
+        if (!Deliver(send, retry, batch->rows)) break;
         {
           std::lock_guard lock(mutex_);
           undelivered_.erase(batch->number);
@@ -184,11 +188,15 @@ class BatchingWriter final : public SinkWriter<T> {
   }
 
   /// False: stopped before it was delivered.
-  bool Deliver(F& send, std::vector<T>& rows) {
+  bool Deliver(F& send, const BatchRetry& retry, std::vector<T>& rows) {
     for (FailedBatch failed;;) {
       ErrorKind kind = ErrorKind::kExternal;
       try {
-        send(rows);
+        if constexpr (std::is_invocable_v<F&, std::vector<T>&, std::stop_token>) {
+          send(rows, stop_source_.get_token());
+        } else {
+          send(rows);
+        }
         return true;
       } catch (const Error& e) {
         if (e.kind() == ErrorKind::kFatal || e.kind() == ErrorKind::kUser) throw;
@@ -199,7 +207,7 @@ class BatchingWriter final : public SinkWriter<T> {
       }
       failed.rows = rows.size();
       ++failed.attempts;
-      const std::optional<std::chrono::milliseconds> wait = options_.retry(failed);
+      const std::optional<std::chrono::milliseconds> wait = retry(failed);
       if (!wait) {
         ThrowError(kind, "sink " + options_.name + ": a batch of " + std::to_string(failed.rows) +
                              " rows was given up after " + std::to_string(failed.attempts) +
@@ -231,6 +239,8 @@ class BatchingWriter final : public SinkWriter<T> {
   uint64_t last_batch_ = 0;
   std::vector<std::thread> senders_;
 
+  std::stop_source stop_source_;  // asked to stop at Close
+
   std::mutex mutex_;
   std::condition_variable work_;
   // Guarded by mutex_.
@@ -242,9 +252,16 @@ class BatchingWriter final : public SinkWriter<T> {
 };
 
 /// A sink that gives rows in batches to `void send(std::vector<T>& rows)`, which delivers them,
-/// may block, and throws when it could not: the batch is tried again as `options.retry` says. It
-/// may take rows that did arrive out of the vector before it throws. Each sending thread has a copy
-/// of `send`, which may have Open and Close like any function.
+/// may block, and throws when it could not: the batch is tried again as `options.retry` says, but
+/// for a weir::Error of kind kUser or kFatal, which fails the subtask at once. It may take rows
+/// that did arrive out of the vector before it throws. Each sending thread has a copy of `send`,
+/// which may have Open and Close like any function.
+///
+/// When the subtask ends, also by a cancel or because another has failed, the calls under way are
+/// waited for. One that takes longer than task.cancellation.timeout (30 s) ends the TaskManager's
+/// process: give what it waits for a shorter limit, or write
+/// `void send(std::vector<T>& rows, std::stop_token stop)`, and throw once it is asked to stop:
+/// then the rows are not tried again here.
 ///
 /// At least once: a checkpoint waits for what came before its barrier, and what was sent after the
 /// last one is sent again after a failure. Give rows an identity by which the other side can tell.
@@ -253,8 +270,10 @@ class BatchingWriter final : public SinkWriter<T> {
 ///                                 {.name = "shop", .max_rows = 100, .max_in_flight = 4}));
 template <class T, class F>
 Sink<T> BatchingSink(F send, BatchingOptions<T> options = {}) {
-  static_assert(std::is_invocable_v<F&, std::vector<T>&>,
-                "the sending function takes the rows as std::vector<T>&");
+  static_assert(std::is_invocable_v<F&, std::vector<T>&> ||
+                    std::is_invocable_v<F&, std::vector<T>&, std::stop_token>,
+                "the sending function takes the rows as std::vector<T>&, and may take a "
+                "std::stop_token behind them");
   if (options.max_rows == 0 || options.max_in_flight == 0 || !options.retry ||
       options.max_buffered_rows < options.max_rows) {
     ThrowError(ErrorKind::kUser, "sink " + options.name +

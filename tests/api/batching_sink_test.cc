@@ -253,6 +253,54 @@ TEST_F(BatchingSinkTest, AnEndDoesNotWaitForTheNextAttempt) {
   EXPECT_FALSE(Ready(1));
 }
 
+TEST_F(BatchingSinkTest, EachSenderHasARetryStrategyOfItsOwn) {
+  server_.Hold(true);
+  server_.Fail(2);
+  std::mutex mutex;
+  std::vector<int> calls;
+  Open({.max_rows = 1,
+        .max_in_flight = 2,
+        .retry = [&, mine = 0](const FailedBatch&) mutable {
+          std::lock_guard lock(mutex);
+          calls.push_back(++mine);
+          return std::optional(0ms);
+        }});
+  Write({1, 2});
+  server_.AwaitAtOnce(2);
+  server_.Hold(false);
+  server_.Await(2);
+  std::lock_guard lock(mutex);
+  EXPECT_THAT(calls, ElementsAre(1, 1));
+}
+
+TEST_F(BatchingSinkTest, ACallThatAsksForItIsToldToStop) {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  bool called = false;
+  auto writer = BatchingSink<int>([&](std::vector<int>&, std::stop_token stop) {
+                  std::unique_lock lock(mutex);
+                  called = true;
+                  changed.notify_all();
+                  changed.wait(lock, stop, [] { return false; });
+                  throw std::runtime_error("it ends");
+                }).make_writer();
+  context_.clock = &clock_;
+  context_.wake = [] {};
+  writer->Open(context_);
+  RecordBatch<int> batch;
+  batch.Append(1, kNoTimestamp);
+  writer->Write(batch);
+  OperatorStateSnapshot snapshot;
+  writer->Snapshot(CheckpointId(1), snapshot);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return called; });
+  }
+  writer->Close();
+  writer->CheckFailure();
+  EXPECT_FALSE(writer->ReadyToAcknowledge(CheckpointId(1)));
+}
+
 TEST(RetryWithBackoff, DoublesUpToALimitAndGivesUp) {
   const BatchRetry retry = RetryWithBackoff(100ms, 1000ms, 6);
   std::vector<std::optional<std::chrono::milliseconds>> waits;
