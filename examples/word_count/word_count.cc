@@ -4,6 +4,7 @@
 //   weir run libword_count.so -- --files a.txt,b.txt
 //
 //   --files A,B   paths, the same on every machine that runs a TaskManager (required)
+//   --rate N      lines per second; none: as fast as they are counted
 
 #include <weir/weir.h>
 
@@ -38,9 +39,10 @@ static void Words(const std::string& line, Collector<std::string>& out) {
 
 WEIR_JOB(env, args) {
   env.settings().name = "word-count";
-  env.From(ReadLines(Paths(args["files"])))
-      .Uid("lines")
-      .FlatMap(&Words)
+  auto lines = env.From(ReadLines(Paths(args["files"])));
+  lines.Uid("lines");
+  if (args.Has("rate")) lines.RateLimit(args.GetDouble("rate", 0));
+  lines.FlatMap(&Words)
       .KeyBy([](const std::string& word) { return word; })
       .Aggregate(Count(),
                  [](const std::string& word, uint64_t count) {

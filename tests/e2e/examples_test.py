@@ -112,9 +112,11 @@ class Examples(unittest.TestCase):
         self.assertEqual(counts, {word: list(range(1, 121)) for word in WORDS})
 
     def word_count_resumed(self, backend):
-        repeats = 50_000
-        savepoint, before = self.stopped("word-count", backend, self.text(repeats))
+        repeats = 20_000
+        savepoint, before = self.stopped("word-count", backend,
+                                         (*self.text(repeats), "--rate", repeats // 5))
         after = self.resumed("word-count", backend, savepoint, self.text(repeats))
+        self.assertTrue(after, "it was not stopped in the middle")
         before, after = self.counts(before), self.counts(after)
         # Of so many lines the terminal shows the newest ones.
         self.assertEqual({word: max(c) for word, c in after.items()},

@@ -16,6 +16,7 @@ from cluster import OneCluster, eventually
 
 OneCluster.WEIR, METERS = sys.argv[1:3]
 COUNT = 5_000
+RATE = 1_000  # of the 40,000 readings
 WANT = collections.Counter({f"meter-{m},{n}": 1 for m in range(8) for n in range(COUNT)})
 
 
@@ -38,16 +39,19 @@ class OwnConnectors(OneCluster):
         self.assertEqual((len(WANT - rows), len(rows - WANT)), (0, 0), "readings lost, and doubled")
 
     def test_every_reading_once_through_kills_and_a_change_of_parallelism(self):
-        job = self.start(METERS, "-p", 2, *self.arguments("--rate", 4_000))
+        job = self.start(METERS, "-p", 2, *self.arguments("--rate", RATE))
         for kill in range(2):
             before = len(self.rows())
-            eventually(lambda: len(self.rows()) > before + 2_000, "files appear")
+            self.cluster.run("rate", job, "meters", RATE)
+            eventually(lambda: len(self.rows()) > before + RATE, "files appear")
             attempt = int(self.describe(job)["status"]["attempt"])
             victim = self.cluster.task_managers()[f"tm-{kill + 1}"]["pid"]
             os.kill(int(victim), signal.SIGKILL)
             eventually(lambda: int(self.describe(job)["status"]["attempt"]) > attempt,
                        "the job restarts")
-        eventually(lambda: self.state(job) == "RUNNING", "it runs")
+            eventually(lambda: self.state(job) == "RUNNING", "it runs")
+            # However slow the machine, it is not to end before it is stopped.
+            self.cluster.run("rate", job, "meters", 0)
         savepoint = self.cluster.json("stop", job)["savepoint_path"]
         between = self.rows()
         self.assertLess(len(between), len(WANT), "it was not stopped in the middle")
