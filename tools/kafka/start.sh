@@ -52,6 +52,8 @@ port=$(cat "$dir/port")
 # The controller listens next to the clients' port. One partition leader, so replication is 1;
 # small internal topics and no rebalance delay, since tests create them again and again; and a short
 # broker session, because a broker killed hard is let in again only when its old session is over.
+# Nothing is deleted for its age: records bear event times of tests, long ago, and the broker would
+# begin to delete them half a minute after its start.
 cat > "$dir/server.properties" <<P
 process.roles=broker,controller
 node.id=1
@@ -74,6 +76,7 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+log.retention.ms=-1
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=4194304
