@@ -6,7 +6,6 @@ package, and runs both: the test, and the job in-process and on a cluster of the
 """
 
 import collections
-
 import os
 import pathlib
 import shutil
