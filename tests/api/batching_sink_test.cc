@@ -258,9 +258,7 @@ TEST_F(BatchingSinkTest, EachSenderHasARetryStrategyOfItsOwn) {
   server_.Fail(2);
   std::mutex mutex;
   std::vector<int> calls;
-  Open({.max_rows = 1,
-        .max_in_flight = 2,
-        .retry = [&, mine = 0](const FailedBatch&) mutable {
+  Open({.max_rows = 1, .max_in_flight = 2, .retry = [&, mine = 0](const FailedBatch&) mutable {
           std::lock_guard lock(mutex);
           calls.push_back(++mine);
           return std::optional(0ms);

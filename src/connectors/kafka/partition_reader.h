@@ -67,7 +67,7 @@ class PartitionReader final : public SourceBackend {
   Owned<rd_kafka_t> consumer_;
 
   bool resolved_ = false;
-  size_t all_partitions_ = 0;  // of the topics, not of this subtask alone; 0: not known yet
+  size_t all_partitions_ = 0;          // of the topics, not of this subtask alone; 0: not known yet
   std::vector<Partition> partitions_;  // split s is partitions_[s - 1]
   size_t unfinished_ = 0;
   std::map<std::pair<const rd_kafka_topic_t*, int32_t>, SplitIndex> split_of_handle_;
