@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstring>
+#include <set>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -67,6 +71,39 @@ TEST(NetworkBufferPool, RefusesBadSizesByName) {
   EXPECT_NE(odd.status().message().find("network.buffer-size"), absl::string_view::npos);
   const auto empty = NetworkBufferPool::Create(1000, kSegment);
   EXPECT_NE(empty.status().message().find("network.buffers"), absl::string_view::npos);
+}
+
+TEST(NetworkBufferPool, SegmentsBeginAtDifferentOffsetsOfAPageAndDoNotOverlap) {
+  constexpr size_t kSegments = 64;
+  auto pool = Pool(kSegments);
+  auto account = *pool->OpenAccount({.floating = kSegments});
+  std::vector<NetworkBuffer> taken;
+  std::set<uintptr_t> offsets;
+  for (size_t i = 0; i < kSegments; ++i) {
+    taken.push_back(account->Acquire());
+    ASSERT_EQ(taken.back().capacity(), kSegment);
+    std::memset(taken.back().data(), static_cast<int>(i), kSegment);
+    offsets.insert(reinterpret_cast<uintptr_t>(taken.back().data()) % 4096);
+  }
+  EXPECT_EQ(offsets.size(), kSegments) << "else copying to the socket can be slow for long";
+  for (size_t i = 0; i < kSegments; ++i) {
+    const std::string_view bytes(taken[i].data(), kSegment);
+    EXPECT_EQ(bytes.find_first_not_of(static_cast<char>(i)), std::string_view::npos) << i;
+  }
+}
+
+TEST(NetworkBufferPool, AChargeLeavesItsNeighboursBytesAlone) {
+  constexpr size_t kLarge = size_t{64} << 10;
+  auto pool = *NetworkBufferPool::Create(3 * kLarge, kLarge);
+  auto account = *pool->OpenAccount({.floating = 3});
+  NetworkBuffer first = account->Acquire(), middle = account->Acquire(), last = account->Acquire();
+  std::memset(first.data(), 1, kLarge);
+  std::memset(last.data(), 3, kLarge);
+  middle.Reset();
+  const NetworkBuffer charge = account->AcquireCharge();  // the pages of `middle` go back
+  ASSERT_TRUE(charge);
+  EXPECT_EQ(std::string(first.data(), kLarge), std::string(kLarge, 1));
+  EXPECT_EQ(std::string(last.data(), kLarge), std::string(kLarge, 3));
 }
 
 TEST(NetworkBufferPool, SegmentsOutliveThePoolForAForeignOwner) {
