@@ -9,5 +9,9 @@ build=${1:-build/dev}
 
 export flags="-std=c++20 -fsyntax-only -Wall -Wextra -Werror -Wno-missing-field-initializers \
   -march=x86-64-v3 -DWEIR_FAILPOINTS=1 -I src -I $build -I ."
-git ls-files -z 'src/*.h' 'tests/*.h' 'bench/*.h' 'examples/*.h' |
-  xargs -0 -r -n 1 -P "$(nproc)" bash -c 'echo "#include \"$1\"" | g++ $flags -x c++ -' header
+headers=$(git ls-files 'src/*.h' 'tests/*.h' 'bench/*.h' 'examples/*.h')
+count=$(wc -l <<< "$headers")
+xargs -n 1 -P "$(nproc)" bash -c '
+  echo "#include \"$1\"" | g++ $flags -x c++ - && echo "$1" || { echo "$1: FAILED"; exit 1; }' \
+  header <<< "$headers" |
+  awk -v count="$count" '{ printf "[%d/%d] %s\n", NR, count, $0; fflush() }'

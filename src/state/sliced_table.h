@@ -129,7 +129,7 @@ class SlicedTable {
       Sort(ends, group);
       auto at = std::lower_bound(
           sorted_.entries.begin(), sorted_.entries.end(), range.next,
-          [](const Sorted::Entry& entry, uint64_t hash) { return entry.hash < hash; });
+          [](const typename Sorted::Entry& entry, uint64_t hash) { return entry.hash < hash; });
       while (at != sorted_.entries.end() && at->hash <= range.last) {
         // All keys of one hash go together: the cursor cannot stand between them.
         const uint64_t hash = at->hash;

@@ -41,6 +41,7 @@ class RawJsonFormat final : public Format<std::string> {
 namespace format_internal {
 struct JsonChoice {
   template <class T>
+  // NOLINTNEXTLINE(google-explicit-constructor): to become a format is all that it is for
   operator FormatPtr<T>() const {
     if constexpr (std::is_same_v<T, std::string>) {
       return std::make_shared<const RawJsonFormat>();

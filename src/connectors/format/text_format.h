@@ -23,11 +23,14 @@ class StringFormat final : public Format<std::string> {
   std::string_view name() const override { return "string"; }
 };
 
+// What `.format =` takes: to become a format is all that these are for, so not explicit.
 namespace format_internal {
 struct BytesChoice {
+  // NOLINTNEXTLINE(google-explicit-constructor)
   operator FormatPtr<std::string>() const { return std::make_shared<const BytesFormat>(); }
 };
 struct StringChoice {
+  // NOLINTNEXTLINE(google-explicit-constructor)
   operator FormatPtr<std::string>() const { return std::make_shared<const StringFormat>(); }
 };
 }  // namespace format_internal

@@ -138,9 +138,9 @@ absl::Status SegmentBuilder::Fold() {
   return absl::OkStatus();
 }
 
-absl::Status SegmentBuilder::WriteSorted(std::span<const Part> parts, SegmentInfo info,
+absl::Status SegmentBuilder::WriteSorted(std::span<const Part> parts, const SegmentInfo& info,
                                          const SegmentOutput& output, uint64_t* size) {
-  SegmentWriter writer(std::move(info), output);
+  SegmentWriter writer(info, output);
   std::vector<std::string_view> chunks;
   for (const Part& part : parts) {
     chunks.insert(chunks.end(), part.chunks.begin(), part.chunks.end());
@@ -154,7 +154,7 @@ absl::Status SegmentBuilder::WriteSorted(std::span<const Part> parts, SegmentInf
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> SegmentBuilder::WriteMerged(const Runs& runs, SegmentInfo info,
+absl::StatusOr<uint64_t> SegmentBuilder::WriteMerged(const Runs& runs, const SegmentInfo& info,
                                                      const SegmentOutput& output) {
   std::vector<SegmentLink> links;
   for (const auto& run : runs) links.push_back({run, info.key_groups});
@@ -257,14 +257,14 @@ absl::StatusOr<uint64_t> SegmentBuilder::Write(SegmentInfo info, const SegmentOu
   info.kind = cut->kind;
   uint64_t size = 0;
   if (!runs) {
-    if (absl::Status s = WriteSorted(parts, std::move(info), output, &size); !s.ok()) return s;
+    if (absl::Status s = WriteSorted(parts, info, output, &size); !s.ok()) return s;
   } else {
     Runs all;
     for (Part& part : parts) {
       if (absl::Status s = Spill(part); !s.ok()) return s;
       all.insert(all.end(), part.runs.begin(), part.runs.end());
     }
-    const absl::StatusOr<uint64_t> merged = WriteMerged(all, std::move(info), output);
+    const absl::StatusOr<uint64_t> merged = WriteMerged(all, info, output);
     if (!merged.ok()) return merged.status();
     size = *merged;
   }

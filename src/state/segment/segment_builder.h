@@ -32,7 +32,7 @@ class SegmentBuilder {
   static constexpr size_t kMaxParts = 8;
   static constexpr size_t kMaxRuns = 16;
 
-  SegmentBuilder(std::string spill_directory, size_t memory_limit = kDefaultMemoryLimit)
+  explicit SegmentBuilder(std::string spill_directory, size_t memory_limit = kDefaultMemoryLimit)
       : spill_directory_(std::move(spill_directory)), memory_limit_(memory_limit) {}
 
   /// Chunks in the order of their sequence. After an error the chunk is here all the same, only
@@ -74,9 +74,9 @@ class SegmentBuilder {
   void DropUpTo(uint64_t segment);
   /// Puts the ended parts together when they have become many.
   absl::Status Fold();
-  static absl::Status WriteSorted(std::span<const Part> parts, SegmentInfo info,
+  static absl::Status WriteSorted(std::span<const Part> parts, const SegmentInfo& info,
                                   const SegmentOutput& output, uint64_t* size);
-  static absl::StatusOr<uint64_t> WriteMerged(const Runs& runs, SegmentInfo info,
+  static absl::StatusOr<uint64_t> WriteMerged(const Runs& runs, const SegmentInfo& info,
                                               const SegmentOutput& output);
   /// A sorted run in an unnamed file; `write` gives the bytes to the output and returns the size.
   absl::StatusOr<std::shared_ptr<const SegmentReader>> WriteRun(
