@@ -32,8 +32,8 @@ demo: deps ## A cluster here with results in the terminal: bids on a built-in au
 test: build-dev ## All tests but the long ones: unit, then end to end; ends with a summary
 	@tools/run-tests.py build/dev
 
-check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, sanitizers, long kill rounds
-	@tools/check.sh
+check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, sanitizers, long kill rounds (FULL=1: clang-tidy on all)
+	@tools/check.sh $(if $(FULL),--full)
 
 faults: build-dev ## Faults against real processes (tests/faults); SCENARIO=name SEED=1-20 choose
 	@tests/faults/run.py $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED))

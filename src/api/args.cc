@@ -112,7 +112,8 @@ const std::string& Args::operator[](std::string_view key) const {
 std::string Args::Get(std::string_view key, std::string fallback) const {
   Asked(key);
   const auto it = values_.find(key);
-  return it == values_.end() ? std::move(fallback) : it->second;
+  if (it == values_.end()) return fallback;
+  return it->second;
 }
 
 int64_t Args::GetInt(std::string_view key, int64_t fallback) const {

@@ -209,7 +209,9 @@ void Loader::Environment(const std::map<std::string, std::string>& variables) {
       continue;
     }
     const bool ours = absl::StartsWith(name, "WEIR_");
-    const auto begins = [&](const char* prefix) { return absl::StartsWith(name, prefix); };
+    const auto begins = [&, &name = name](const char* prefix) {
+      return absl::StartsWith(name, prefix);
+    };
     if (!ours && std::none_of(std::begin(kForeignPrefixes), std::end(kForeignPrefixes), begins)) {
       continue;
     }
