@@ -59,7 +59,8 @@ void LocalChannel::Push(Element element) {
                    std::to_string(uint64_t{kMaxOverdraftElements} * Batch::kCapacity) +
                    " records into one channel; emit less per record, for example by a timer");
   }
-  overdraft_.push_back(std::move(element));
+  // A ring without room has taken nothing out of it.
+  overdraft_.push_back(std::move(element));  // NOLINT(bugprone-use-after-move)
 }
 
 bool LocalChannel::DrainOverdraft() {

@@ -384,7 +384,7 @@ std::vector<std::pair<std::string, double>> RocksDbStore::Metrics() const {
   uint64_t files = 0, live = 0, memtables = 0, keys = 0, pending = 0;
   if (db_ != nullptr) {
     for (const auto& [name, handle] : by_name_) {
-      const auto add = [&](const std::string& property, uint64_t& sum) {
+      const auto add = [&, handle = handle](const std::string& property, uint64_t& sum) {
         uint64_t value = 0;
         if (db_->GetIntProperty(handle, property, &value)) sum += value;
       };
