@@ -48,32 +48,40 @@ class TaskManager {
   Exit Wait();
 
  private:
+  // job_manager_messages.cc: what is said to and by the JobManager.
   void Register();
   void OnMessage(uint64_t stream, const proto::ToTaskManager& message);
   void OnBroken(uint64_t stream, const std::string& reason);
   void TellAway(const std::string& reason);
   void OnRegistered(const proto::RegisterAck& ack);
   void OnRefused(const proto::RegisterRefused& refused);
+  void Heartbeat(uint64_t stream);
+  void SendMetrics(uint64_t stream);
+
+  // deployments.cc: attempts on their way in.
   void OnDeploy(const proto::DeployJob& deploy);
-  void OnCancel(const proto::CancelJob& cancel);
   LocalAttempt* Find(const proto::AttemptRef& ref);
   /// The deployment that waits until an earlier attempt has gone.
   proto::DeployJob* FindWaiting(const proto::AttemptRef& ref);
   void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
+  void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
+
+  // cancellation.cc: attempts on their way out.
+  void OnCancel(const proto::CancelJob& cancel);
   /// Ends the attempt; one that does not go in time takes the process with it.
   void Release(LocalAttempt& attempt, proto::CancelReason reason);
   [[noreturn]] void GiveUp(const LocalAttempt& attempt);
   void OnReleased(const std::string& job);
-  void WatchSlots();
+
+  // state_memory.cc: what state may take of the budget.
   void WatchMemory();
   void ShareStateCache();
-  void AddMetrics();
   /// I/O thread.
   RocksDbResources* SharedRocksDb();
   uint64_t RocksDbBytes() const;  ///< its planned memory, less what the governor took; I/O thread
-  void Heartbeat(uint64_t stream);
-  void SendMetrics(uint64_t stream);
-  void OnStreamFailure(const std::string& job, uint32_t attempt, const std::string& what);
+
+  void WatchSlots();
+  void AddMetrics();
   void End(Exit exit);
   bool Idle() const { return attempts_.empty(); }
   proto::ToJobManager NewMessage() const;

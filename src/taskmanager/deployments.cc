@@ -1,0 +1,117 @@
+#include "taskmanager/task_manager.h"
+
+#include <malloc.h>
+
+#include <cctype>
+#include <chrono>
+#include <utility>
+
+#include "log/log.h"
+
+namespace weir {
+namespace {
+
+// Letters, digits, '-', '_' of an id: it goes into names of checkpoint files.
+std::string Label(const std::string& id) {
+  std::string label;
+  for (const char c : id) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+    label += plain ? c : '_';
+  }
+  return label.substr(0, 64);
+}
+
+}  // namespace
+
+LocalAttempt* TaskManager::Find(const proto::AttemptRef& ref) {
+  const auto it = attempts_.find(ref.job_id());
+  if (it == attempts_.end() || it->second->ref().attempt() != ref.attempt()) return nullptr;
+  return it->second.get();
+}
+
+proto::DeployJob* TaskManager::FindWaiting(const proto::AttemptRef& ref) {
+  const auto it = waiting_.find(ref.job_id());
+  if (it == waiting_.end() || it->second.attempt().attempt() != ref.attempt()) return nullptr;
+  return &it->second;
+}
+
+void TaskManager::OnDeploy(const proto::DeployJob& deploy) {
+  const proto::AttemptRef& ref = deploy.attempt();
+  const uint32_t highest = history_.Highest(ref.job_id());
+  if (ref.attempt() <= highest) {
+    log::Warn("refused to deploy an attempt that is over",
+              {{"job", ref.job_id()}, {"attempt", ref.attempt()}, {"seen", highest}});
+    return;
+  }
+  history_.Note(ref.job_id(), ref.attempt());
+  loaded_artifact_ = deploy.artifact_hash();
+  const auto running = attempts_.find(ref.job_id());
+  if (running != attempts_.end()) {
+    waiting_[ref.job_id()] = deploy;
+    Release(*running->second, proto::CANCEL_REASON_FAILED);
+    return;
+  }
+  StartAttempt(deploy, leader_epoch_.load());
+}
+
+void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch) {
+  AttemptEnvironment env;
+  env.loop = loop_.get();
+  env.io = io_.get();
+  env.ends = ends_.get();
+  for (const auto& slot : slots_) env.slots.push_back(slot.get());
+  env.exchange = exchange_.get();
+  env.network = network_.get();
+  env.black_box = black_box_.get();
+  env.watchdog_timeout = options_.watchdog_timeout;
+  env.artifacts = artifacts_.get();
+  env.metrics = &metrics_;
+  env.metrics_scope = options_.metrics_scope;
+  env.metrics_interval = options_.metrics_interval;
+  env.clock = &Clock::System();
+  env.directory = options_.directory;
+  env.label = Label(options_.id);
+  env.task_manager = options_.id;
+  env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path,
+                                            const std::atomic<bool>& stop) {
+    return link_->FetchArtifact(leader_epoch, hash, path, stop);
+  };
+  const size_t attempts =
+      attempts_.size() + (attempts_.contains(deploy.attempt().job_id()) ? 0 : 1);
+  env.snapshot_bytes = plan_.snapshots / attempts;
+  env.connector_bytes = plan_.connectors / attempts;
+  env.pinned_bytes = plan_.tables;
+  env.state_bytes = plan_.state();
+  env.state_account = &state_account_;
+  env.give_back_memory = [this] {
+    if (rocksdb_ != nullptr) rocksdb_->DropUnusedBlocks();
+    // Of all arenas: each thread of an attempt had one, and none is trimmed by itself below the
+    // threshold.
+    malloc_trim(0);
+  };
+  env.rocksdb_tuning = options_.rocksdb;
+  if (options_.write_buffer_bytes != 0) {
+    env.rocksdb_tuning.write_buffer_bytes = options_.write_buffer_bytes;
+  }
+  env.rocksdb = [this] { return SharedRocksDb(); };
+  env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
+  const std::string job = deploy.attempt().job_id();
+  log::Info("deploying",
+            {{"job", deploy.job_name()}, {"job_id", job}, {"attempt", deploy.attempt().attempt()}});
+  auto& slot = attempts_[job];
+  slot = std::make_unique<LocalAttempt>(std::move(env), deploy, leader_epoch, [this, job] {
+    loop_->Post([this, job] { OnReleased(job); });
+  });
+  slot->Start();
+  ShareStateCache();
+}
+
+void TaskManager::OnStreamFailure(const std::string& job, uint32_t attempt,
+                                  const std::string& what) {
+  const auto it = attempts_.find(job);
+  if (it != attempts_.end() && it->second->ref().attempt() == attempt) {
+    it->second->PeerFailed(what);
+  }
+}
+
+}  // namespace weir

@@ -1,0 +1,165 @@
+#include <algorithm>
+#include <filesystem>
+#include <string>
+
+#include "base/failpoint.h"
+#include "tests/jobmanager/job_manager_fixture.h"
+
+// TaskManagers, JobManagers and storages that fail, and how jobs go on.
+
+namespace weir::jobmanager {
+namespace {
+
+TEST_F(JobManagerTest, ALostTaskManagerRestartsTheJobFromItsNewestCheckpoint) {
+  auto a = TaskManager({.id = "a", .slots = 1});
+  auto b = TaskManager({.id = "b", .slots = 1});
+  const std::string job = MustSubmit(Graph(2));
+  WaitForCheckpoint(job);
+  b->BreakStream();
+  a->Await("the end of attempt 1", [](const proto::ToTaskManager& m) {
+    return m.has_cancel_job() && m.cancel_job().attempt().attempt() == 1;
+  });
+  WaitFor(job, "it lacks a slot", [](const proto::JobStatus& s) {
+    return s.reason().find("needs 2 slots, 1 are free") != std::string::npos;
+  });
+  EXPECT_EQ(Cluster().slots_wanted(), 1u);
+  auto respawned = TaskManager({.id = "b", .incarnation = 2, .slots = 1});
+  const proto::DeployJob deploy = respawned->AwaitDeploy(2);
+  EXPECT_GT(deploy.restore().checkpoint_id(), 0u);
+  EXPECT_TRUE(std::filesystem::exists(deploy.restore().directory() + "/" +
+                                      deploy.restore().manifest_path()));
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  EXPECT_EQ(StatusOf(job).restarts(), 1u);
+}
+
+TEST_F(JobManagerTest, ASilentTaskManagerIsLostByTimeOut) {
+  auto tm = TaskManager({.id = "silent", .slots = 1, .heartbeats = false, .release = false});
+  proto::JobGraph graph = Graph();
+  graph.mutable_settings()->mutable_checkpoint()->set_interval_ms(0);  // else its acks are heard
+  const std::string job = MustSubmit(graph);
+  tm->AwaitDeploy(1);
+  EXPECT_TRUE(tm->WaitBroken());
+  const proto::JobDetails details = Details(job);
+  ASSERT_GT(details.failures_size(), 0);
+  EXPECT_NE(details.failures(0).failure().message().find("no heartbeat"), std::string::npos);
+}
+
+TEST_F(JobManagerTest, AFailedSubtaskRestartsTheJobAndIsShown) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  tm->FailSubtask(0, 0, "broker 10.0.0.1 is gone");
+  tm->AwaitDeploy(2);
+  const proto::JobDetails details = Details(job);
+  EXPECT_EQ(details.failures(0).failure().message(), "broker 10.0.0.1 is gone");
+  EXPECT_EQ(details.failures(0).tm_id(), "tm-1");
+}
+
+TEST_F(JobManagerTest, ARestartedJobManagerGoesOnUnderAHigherEpoch) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  const uint64_t epoch = Cluster().leader_epoch();
+  const uint64_t checkpoint = StatusOf(job).last_checkpoint_id();
+  manager_->Stop();
+  manager_.reset();
+  EXPECT_TRUE(tm->WaitBroken());
+  tm->BreakStream();
+  for (const auto& m : tm->messages()) EXPECT_FALSE(m.has_cancel_job()) << "its tasks run on";
+
+  StartJobManager();
+  EXPECT_GT(Cluster().leader_epoch(), epoch);
+  proto::AttemptRef running;
+  running.set_job_id(job);
+  running.set_attempt(1);
+  auto again = TaskManager({.epoch_seen = epoch, .running = {running}});
+  const auto cancel = again->Await("the end of the old attempt", [](const proto::ToTaskManager& m) {
+    return m.has_cancel_job();
+  });
+  EXPECT_EQ(cancel.cancel_job().attempt().attempt(), 1u);
+  const proto::DeployJob deploy = again->AwaitDeploy(2);
+  EXPECT_GE(deploy.restore().checkpoint_id(), checkpoint);
+  WaitFor(job, "a checkpoint of the new leader", [&](const proto::JobStatus& s) {
+    return s.last_checkpoint_id() > deploy.restore().checkpoint_id();
+  });
+}
+
+TEST_F(JobManagerTest, AFinishedJobIsRememberedByTheNextJobManager) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  tm->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  manager_->Stop();
+  manager_.reset();
+  StartJobManager();
+  EXPECT_EQ(StatusOf(job).state(), proto::JOB_STATE_FINISHED);
+  EXPECT_EQ(Cluster().jobs_running(), 0u);
+}
+
+TEST_F(JobManagerTest, ADamagedCheckpointIsNamedAndNoOlderOneIsTaken) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitFor(job, "some checkpoints",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  manager_->Stop();
+  manager_.reset();
+  tm->BreakStream();
+  std::filesystem::path newest;
+  for (const auto& file :
+       std::filesystem::directory_iterator(directory_ + "/checkpoints/" + job + "/log")) {
+    newest = std::max(newest, file.path());
+  }
+  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 1);
+
+  StartJobManager();
+  auto again = TaskManager();
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
+  EXPECT_NE(ended.reason().find(newest.filename().string()), std::string::npos) << ended.reason();
+  EXPECT_EQ(Cluster().slots_free(), 2u);
+}
+
+TEST_F(JobManagerTest, AManifestThatIsMissingIsNotReplacedByAnOlderOne) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitFor(job, "some checkpoints",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  manager_->Stop();
+  manager_.reset();
+  tm->BreakStream();
+  const std::string directory = directory_ + "/checkpoints/" + job;
+  std::filesystem::path newest;
+  for (const auto& file : std::filesystem::directory_iterator(directory + "/log")) {
+    newest = std::max(newest, file.path());
+  }
+  std::filesystem::remove(newest);
+
+  StartJobManager();
+  auto again = TaskManager();
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
+  for (const std::string& part : {std::string("its manifest is missing"), directory}) {
+    EXPECT_NE(ended.reason().find(part), std::string::npos) << ended.reason();
+  }
+}
+
+TEST_F(JobManagerTest, ACommitThatFailsIsToleratedAndAnEndThatCannotBeStoredIsTriedAgain) {
+  SetFailpoint("jobmanager.before_commit", "error:2");
+  SetFailpoint("jobmanager.before_end", "error:1");
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitFor(job, "a checkpoint after the failed one",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  const proto::JobDetails details = Details(job);
+  EXPECT_EQ(details.checkpoints_failed(), 1u);
+  EXPECT_EQ(details.status().attempt(), 1u);
+  for (const auto& m : tm->messages()) {
+    EXPECT_FALSE(m.has_checkpoint_completed() && m.checkpoint_completed().checkpoint_id() == 2);
+  }
+  tm->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  SetFailpoint("jobmanager.before_commit", "");
+  SetFailpoint("jobmanager.before_end", "");
+}
+
+}  // namespace
+}  // namespace weir::jobmanager

@@ -1,0 +1,302 @@
+#include "tests/jobmanager/simulation.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace weir::jobmanager {
+
+void Simulation::StartLeader() {
+  ++epoch_;
+  leader_ = std::make_unique<ControlPlane>(ControlPlaneOptions{}, now_);
+  Log("leader starts, epoch " + std::to_string(epoch_));
+  for (auto& [id, job] : durable_) {
+    if (job.end) continue;
+    JobAdmitted admitted{.job = id, .plan = job.plan, .canceled = job.canceled};
+    admitted.attempt_floor = AttemptId(job.attempt);
+    admitted.seed = Below(1'000'000);
+    for (const Worker& worker : workers_) admitted.previous.insert(worker.id);
+    Feed(admitted);
+  }
+}
+
+void Simulation::KillLeader() {
+  Log("leader is killed");
+  ++coverage["leader killed"];
+  leader_.reset();
+  requests_.clear();  // their clients see a broken call
+  for (uint32_t i = 0; i < workers_.size(); ++i) {
+    Worker& worker = workers_[i];
+    worker.session.reset();
+    if (worker.alive) After(Delay(300), [this, i] { Register(i); });
+  }
+  After(Delay(1'500), [this] { StartLeader(); });
+}
+
+void Simulation::Feed(const ControlEvent& event) {
+  if (!leader_) return;
+  ++steps_;
+  std::vector<ControlAction> actions;
+  leader_->Step(event, now_, &actions);
+  for (ControlAction& action : actions) {
+    std::visit([&](auto& a) { Do(a); }, action);
+  }
+  ArmTick();
+}
+
+void Simulation::ArmTick() {
+  const Instant due = leader_->NextDeadline();
+  if (tick_epoch_ == epoch_ && tick_at_ > now_ && tick_at_ <= due) return;
+  tick_epoch_ = epoch_;
+  tick_at_ = std::max(due, now_ + Instant(1));
+  const uint64_t epoch = epoch_;
+  After(tick_at_ - now_, [this, epoch] {
+    if (leader_ && epoch == epoch_) Feed(ControlTick{});
+  });
+}
+
+void Simulation::Later(JobId job, Instant delay, std::function<JobEvent()> make) {
+  const uint64_t epoch = epoch_;
+  After(delay, [this, epoch, job, make = std::move(make)] {
+    // I/O that was begun may happen though its leader is dead, until the next one has fenced it.
+    if (epoch != epoch_) return;
+    const JobEvent event = make();
+    if (leader_) Feed(ForJob{.job = job, .from = {}, .event = event});
+  });
+}
+
+Instant Simulation::IoDelay(const JobId& job) {
+  Instant& busy = io_busy_until_[job];
+  busy = std::max(busy, now_) + Delay(Chance(0.02) && Chaotic() ? 3'000 : 20);
+  return busy - now_;
+}
+
+void Simulation::Do(AcceptSession& a) {
+  if (Worker* w = WorkerOf(a.session)) Down(w, [](Worker*) {});
+}
+
+void Simulation::Do(RefuseSession& a) {
+  Log("refused session " + std::to_string(a.session.value) + ": " + a.message);
+  if (Worker* w = WorkerOf(a.session)) {
+    w->session.reset();
+    const uint32_t i = IndexOf(w);
+    After(Delay(500), [this, i] { Register(i); });
+  }
+}
+
+void Simulation::Do(CloseSession& a) {
+  Log("closed session " + std::to_string(a.session.value) + ": " + a.reason);
+  if (Worker* w = WorkerOf(a.session)) {
+    w->session.reset();
+    const uint32_t i = IndexOf(w);
+    After(Delay(100), [this, i] { Register(i); });
+  }
+}
+
+void Simulation::Do(SendHeartbeats&) {}
+
+void Simulation::Do(SendRecycle& a) {
+  ++coverage["recycled"];
+  if (Worker* w = WorkerOf(a.session)) {
+    Down(w, [this](Worker* worker) {
+      if (!worker->tasks.empty()) return Fail("recycled " + worker->id.value + " at work");
+      CrashWorker(IndexOf(worker), "re-executes itself");
+    });
+  }
+}
+
+void Simulation::Do(JobChanged&) {}
+
+void Simulation::Do(JobWork& work) {
+  std::visit([&](auto& a) { Do(work.job, a); }, work.action);
+}
+
+void Simulation::Do(const JobId& job, PrepareAttempt& a) {
+  const bool fails = Chaotic() && Chance(0.03);
+  Later(job, IoDelay(job), [this, job, attempt = a.attempt, fails]() -> JobEvent {
+    if (fails) {
+      return PrepareFailed{attempt, {.kind = ErrorKind::kExternal, .message = "listing failed"}};
+    }
+    DurableJob& durable = durable_[job];
+    durable.attempt = std::max(durable.attempt, attempt.value);
+    AttemptPrepared prepared{.attempt = attempt, .id_floor = CheckpointId(durable.id_limit)};
+    durable.id_limit += 50;
+    prepared.id_limit = CheckpointId(durable.id_limit);
+    if (!durable.manifests.empty()) {
+      const auto& newest = durable.manifests.back();
+      prepared.restore = RestorePoint{.id = CheckpointId(newest.id), .manifest_path = "m"};
+      prepared.last_completed = CheckpointId(newest.id);
+    }
+    return prepared;
+  });
+}
+
+void Simulation::Do(const JobId& job, Deploy& a) {
+  Chronicle& chronicle = chronicles_[job];
+  Log(job.value + " deploys attempt " + std::to_string(a.attempt.value));
+  if (!chronicle.deployed.insert(a.attempt.value).second) {
+    Fail("attempt " + std::to_string(a.attempt.value) + " was deployed twice");
+  }
+  if (*chronicle.deployed.rbegin() != a.attempt.value) Fail("a lower attempt was deployed");
+  const auto& manifests = durable_[job].manifests;
+  const uint64_t newest = manifests.empty() ? 0 : manifests.back().id;
+  if ((a.restore ? a.restore->id.value : 0) != newest) {
+    Fail("attempt does not begin from the newest manifest " + std::to_string(newest));
+  }
+  chronicle.restored[a.attempt.value] = newest;
+  if (newest > 0) ++coverage["restored"];
+  std::map<SessionId, std::vector<SubtaskId>> parts;
+  for (const auto& [subtask, slot] : a.placement) parts[slot.session].push_back(subtask);
+  for (const auto& [session, subtasks] : parts) {
+    Worker* w = WorkerOf(session);
+    if (w == nullptr) continue;
+    Down(w, [this, job, attempt = a.attempt, subtasks = subtasks](Worker* worker) {
+      OnDeploy(worker, job, attempt, subtasks);
+    });
+  }
+}
+
+void Simulation::Do(const JobId& job, CancelAttempt& a) {
+  Worker* w = WorkerOf(a.session);
+  if (w == nullptr) return;
+  Down(w, [this, job, attempt = a.attempt](Worker* worker) {
+    uint32_t& highest = worker->highest_attempt[job];
+    highest = std::max(highest, attempt.value);
+    std::erase_if(worker->tasks,
+                  [&](const Task& t) { return t.job == job && t.attempt == attempt; });
+    Up(
+        worker, job,
+        [attempt](SessionId session) {
+          return AttemptReleased{session, attempt};
+        },
+        Delay(Chaotic() && Chance(0.01) ? 60'000 : 30));
+  });
+}
+
+void Simulation::Do(const JobId&, DropSession&) { Fail("DropSession left the control plane"); }
+
+void Simulation::Do(const JobId&, GiveBackSlots&) { Fail("GiveBackSlots left the control plane"); }
+
+void Simulation::Do(const JobId& job, PersistCancel&) {
+  const bool ok = !Chaotic() || !Chance(0.1);
+  Later(job, IoDelay(job), [this, job, ok]() -> JobEvent {
+    if (ok) durable_[job].canceled = true;
+    return CancelPersisted{ok, ok ? "" : "disk full"};
+  });
+}
+
+void Simulation::Do(const JobId& job, PersistEnd& a) {
+  const bool ok = !Chaotic() || !Chance(0.2);
+  Later(job, IoDelay(job), [this, job, ok, state = a.state]() -> JobEvent {
+    if (ok && durable_[job].end) Fail("the end of " + job.value + " was stored twice");
+    if (ok) {
+      durable_[job].end = state;
+      ++coverage[std::string("ended ") + ToString(state)];
+      CheckEnd(job, state);
+    }
+    return EndPersisted{ok};
+  });
+}
+
+void Simulation::Do(const JobId&, Reply& a) { Answer(a.request); }
+
+void Simulation::Do(const JobId& job, CheckpointWork& work) {
+  std::visit([&](auto& a) { Do(job, work.attempt, a); }, work.action);
+}
+
+void Simulation::Do(const JobId& job, AttemptId attempt, SendTrigger& a) {
+  Chronicle& chronicle = chronicles_[job];
+  if (a.id.value <= chronicle.last_triggered) {
+    Fail("checkpoint id " + std::to_string(a.id.value) + " after " +
+         std::to_string(chronicle.last_triggered));
+  }
+  chronicle.last_triggered = a.id.value;
+  if (a.id.value > durable_[job].id_limit) Fail("an id that is not reserved was used");
+  ForWorkersOf(job, attempt, [&](Worker* w) {
+    Down(w,
+         [this, job, attempt, id = a.id](Worker* worker) { OnTrigger(worker, job, attempt, id); });
+  });
+}
+
+void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
+  if (a.acks.size() != durable_[job].plan.Subtasks().size()) Fail("committed without all acks");
+  bool all_at_end = true;
+  for (const auto& [subtask, ack] : a.acks) all_at_end &= ack.at_end;
+  const bool fails = Chaotic() && Chance(0.05);
+  const bool unknown = fails && Chance(0.5);  // it is there, though we are told that it is not
+  const bool stop = a.kind == CheckpointKind::kStop || a.kind == CheckpointKind::kStopAndDrain;
+  const uint64_t epoch = epoch_;
+  Later(job, IoDelay(job),
+        [this, job, attempt, id = a.id, fails, unknown, all_at_end, stop, epoch]() -> JobEvent {
+          DurableJob& durable = durable_[job];
+          const bool fenced = epoch != epoch_;  // the successor took the log over
+          if ((!fails || unknown) && !fenced) {
+            if (!durable.manifests.empty() && durable.manifests.back().id >= id.value) {
+              Fail("manifest ids do not grow");
+            }
+            durable.manifests.push_back({id.value, attempt.value, all_at_end, stop});
+            ++coverage["committed"];
+          }
+          if (fails) return OfCheckpoints{attempt, ManifestFailed{id, "storage"}};
+          return OfCheckpoints{attempt, ManifestCommitted{id, "m"}};
+        });
+}
+
+void Simulation::Do(const JobId& job, AttemptId attempt, SendCompleted& a) {
+  const auto& manifests = durable_[job].manifests;
+  if (std::none_of(manifests.begin(), manifests.end(),
+                   [&](const auto& m) { return m.id == a.id.value; })) {
+    Fail("sinks are told of checkpoint " + std::to_string(a.id.value) + ", not durable");
+  }
+  ForWorkersOf(job, attempt, [&](Worker* w) {
+    Down(w, [this, job, attempt, id = a.id](Worker* worker) {
+      OnCompleted(worker, job, attempt, id);
+    });
+  });
+}
+
+void Simulation::Do(const JobId&, AttemptId, SendAborted&) { ++coverage["checkpoint aborted"]; }
+
+void Simulation::Do(const JobId& job, AttemptId attempt, ExportSavepoint& a) {
+  const bool fails = Chaotic() && Chance(0.2);
+  After(Delay(800), [this, job, attempt, id = a.id, fails, epoch = epoch_] {
+    if (!leader_ || epoch != epoch_) return;
+    const CheckpointEvent event =
+        fails ? CheckpointEvent(SavepointExportFailed{id, "disk full"})
+              : CheckpointEvent(SavepointExported{id, "/sp/" + std::to_string(id.value)});
+    Feed(ForJob{.job = job, .from = {}, .event = OfCheckpoints{attempt, event}});
+  });
+}
+
+void Simulation::Do(const JobId& job, AttemptId, ReplySavepoint& a) {
+  Answer(a.request);
+  if (a.code != ReplyCode::kOk) return;
+  ++coverage["savepoint"];
+  for (const SubtaskId& subtask : durable_[job].plan.TransactionalSubtasks()) {
+    if (chronicles_[job].published[subtask] < a.id.value) {
+      Fail("savepoint " + std::to_string(a.id.value) + " is reported, not published");
+    }
+  }
+}
+
+void Simulation::Do(const JobId&, AttemptId, DiscardSavepoint&) {}
+
+void Simulation::Do(const JobId& job, AttemptId, PruneCheckpoints& a) {
+  auto& manifests = durable_[job].manifests;
+  if (manifests.size() > a.count) manifests.erase(manifests.begin(), manifests.end() - a.count);
+}
+
+void Simulation::Do(const JobId& job, AttemptId attempt, ReserveIds& a) {
+  const bool ok = !Chaotic() || !Chance(0.2);
+  Later(job, IoDelay(job), [this, job, attempt, limit = a.limit, ok]() -> JobEvent {
+    uint64_t& durable = durable_[job].id_limit;
+    if (ok) durable = std::max(durable, limit.value);
+    return OfCheckpoints{attempt, IdsReserved{CheckpointId(durable)}};
+  });
+}
+
+void Simulation::Do(const JobId&, AttemptId, FailAttempt&) { Fail("FailAttempt left the job"); }
+
+void Simulation::Do(const JobId&, AttemptId, JobDone&) { Fail("JobDone left the job"); }
+
+}  // namespace weir::jobmanager
