@@ -49,7 +49,8 @@ class LeaderElection {
   virtual void Stop() = 0;
 
   /// Whether a leader may still act: false once its lease could have expired, before OnLost if
-  /// need be. Cheap; ask before every act that is visible outside. Any thread.
+  /// need be, and then until OnElected comes with another epoch: who was told no stops for good.
+  /// Cheap; ask before every act that is visible outside. Any thread.
   virtual bool MayAct() const = 0;
 
   /// Who leads, for clients and for those that are not elected; nothing if nobody does.

@@ -16,7 +16,8 @@ namespace {
 
 /// An export that failed, or that nobody was told of, leaves nothing. A whole savepoint in the
 /// place of a failed one is not its own, and stays.
-void Discard(const std::string& target, bool exported) {
+void Discard(const Leadership& leadership, const std::string& target, bool exported) {
+  if (!leadership.MayAct().ok()) return;
   absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
       DirectoryStorage::OpenExisting(target);
   if (!storage.ok()) return;
@@ -86,36 +87,39 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSave
   const std::string target =
       absl::StrCat(action.directory, "/savepoint-", job.value.substr(0, 8), "-", action.id.value);
   // Found on the job's strand, copied beside it: copying takes as long as the state is large.
-  io_->Post(
-      StrandOf(job), [this, job, attempt, id = action.id, target, storage = jobs_.at(job).storage] {
-        absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
-        io_->Post("export/" + job.value, [this, job, attempt, id, target, manifest,
-                                          from = storage->checkpoint_storage()] {
-          absl::Status status = manifest.status();
-          if (status.ok()) {
-            absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
-            status = to.status();
-            if (WEIR_FAILPOINT("jobmanager.before_export")) {
-              status = absl::UnavailableError("failpoint");
-            }
-            if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
-            if (!status.ok()) Discard(target, /*exported=*/false);
-          }
-          CheckpointEvent event = SavepointExported{id, target};
-          if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
-          mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
-            if (control_.FindJob(job) != nullptr) {
-              return FeedJob(job, OfCheckpoints{attempt, event});
-            }
-            // The job has ended meanwhile, and whoever asked has been told so.
-            if (exported) io_->Post("export/" + job.value, [target] { Discard(target, true); });
-          });
-        });
+  io_->Post(StrandOf(job), [this, job, attempt, id = action.id, target,
+                            storage = jobs_.at(job).storage] {
+    absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
+    io_->Post("export/" + job.value, [this, job, attempt, id, target, manifest,
+                                      from = storage->checkpoint_storage()] {
+      absl::Status status = manifest.status();
+      if (status.ok()) status = leadership_.MayAct();
+      if (status.ok()) {
+        absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
+        status = to.status();
+        if (WEIR_FAILPOINT("jobmanager.before_export")) {
+          status = absl::UnavailableError("failpoint");
+        }
+        if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
+        if (!status.ok()) Discard(leadership_, target, /*exported=*/false);
+      }
+      CheckpointEvent event = SavepointExported{id, target};
+      if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
+      mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
+        if (control_.FindJob(job) != nullptr) {
+          return FeedJob(job, OfCheckpoints{attempt, event});
+        }
+        // The job has ended meanwhile, and whoever asked has been told so.
+        if (!exported) return;
+        io_->Post("export/" + job.value, [this, target] { Discard(leadership_, target, true); });
       });
+    });
+  });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId, DiscardSavepoint& action) {
-  io_->Post("export/" + job.value, [path = action.path] { Discard(path, /*exported=*/true); });
+  io_->Post("export/" + job.value,
+            [this, path = action.path] { Discard(leadership_, path, /*exported=*/true); });
 }
 
 void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {

@@ -76,11 +76,14 @@ void ControlLoop::Start() {
 
 void ControlLoop::Run() {
   while (!stop_) {
-    Instant wake = std::min(control_.NextDeadline(), Now() + kLongestSleep);
+    const auto due = [this] {
+      return stopping_ || deposed_ ? Instant::max() : control_.NextDeadline();
+    };
+    Instant wake = std::min(due(), Now() + kLongestSleep);
     if (!poll_deadlines_.empty()) wake = std::min(wake, poll_deadlines_.begin()->first);
     if (Mailbox::Letter letter = mailbox_.Take(std::max(Instant(0), wake - Now()))) letter();
     const Instant now = Now();
-    if (now >= control_.NextDeadline() && !stopping_) Feed(ControlTick{});
+    if (now >= due()) Feed(ControlTick{});
     while (!poll_deadlines_.empty() && poll_deadlines_.begin()->first <= now) {
       AnswerPoll(poll_deadlines_.begin()->second);
     }
@@ -106,8 +109,17 @@ void ControlLoop::Stop() {
   thread_.join();
 }
 
+bool ControlLoop::MayAct() {
+  if (deposed_) return false;
+  const absl::Status may = leadership_.MayAct();
+  if (may.ok()) return true;
+  deposed_ = true;
+  on_fenced_(std::string(may.message()));
+  return false;
+}
+
 void ControlLoop::Feed(const ControlEvent& event) {
-  if (stopping_) return;
+  if (stopping_ || !MayAct()) return;
   std::vector<ControlAction> actions;
   control_.Step(event, Now(), &actions);
   for (ControlAction& action : actions) {

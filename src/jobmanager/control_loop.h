@@ -44,8 +44,8 @@ class ControlLoop {
   static constexpr size_t kMaxWaitingCalls = 4'096;  ///< long polls and savepoints under way
   static constexpr milliseconds kLongestPoll{30'000};
 
-  /// `on_fenced` is called once, on an I/O or the loop's thread, when another leader has taken
-  /// over: this process must stop.
+  /// `on_fenced` is called, on an I/O or the loop's thread, when another leader has taken over or
+  /// could have: this process must stop. The loop does nothing more by itself then.
   ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io, Metrics* metrics,
               std::function<void(std::string)> on_fenced);
   ~ControlLoop();
@@ -117,6 +117,8 @@ class ControlLoop {
   TimeOfDay Time() const { return {Now(), leadership_.clock->Now().ms}; }
   void Feed(const ControlEvent& event);
   void FeedJob(const JobId& job, JobEvent event, std::optional<SessionId> from = {});
+  /// Whether this is still the leader; tells on_fenced if not.
+  bool MayAct();
 
   // task_manager_sessions.cc
   void OnMessage(const std::shared_ptr<ControlStream>& stream, proto::ToJobManager& message);
@@ -200,6 +202,7 @@ class ControlLoop {
   uint64_t last_session_ = 0;
   uint64_t last_request_ = 0;
   uint64_t heartbeat_sequence_ = 0;
+  bool deposed_ = false;  // on_fenced was told
   bool stopping_ = false;
   bool stop_ = false;
 };

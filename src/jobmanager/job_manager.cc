@@ -96,8 +96,10 @@ class FirstElection final : public LeaderElectionListener {
 
 class Assembly final : public JobManager {
  public:
-  explicit Assembly(JobManagerOptions options)
-      : options_(std::move(options)), election_listener_(&fenced_) {}
+  Assembly(JobManagerOptions options, std::unique_ptr<LeaderElection> election)
+      : options_(std::move(options)),
+        election_listener_(&fenced_),
+        election_(std::move(election)) {}
   ~Assembly() override { Stop(); }
 
   absl::Status Init();
@@ -118,7 +120,7 @@ class Assembly final : public JobManager {
   std::string holder_;
   std::atomic<bool> fenced_{false};
   FirstElection election_listener_;
-  std::unique_ptr<FileLockElection> election_;
+  std::unique_ptr<LeaderElection> election_;
   std::unique_ptr<DirectoryMetadataStore> metadata_;
   std::unique_ptr<ArtifactStore> artifacts_;
   metrics::Registry registry_;
@@ -194,8 +196,10 @@ absl::Status Assembly::Lead() {
   char host[256] = "localhost";
   ::gethostname(host, sizeof host - 1);
   holder_ = absl::StrCat(host, " process ", ::getpid());
-  election_ = std::make_unique<FileLockElection>(
-      FileLockElection::Options{.directory = options_.directory + "/leader", .holder = holder_});
+  if (election_ == nullptr) {
+    election_ = std::make_unique<FileLockElection>(
+        FileLockElection::Options{.directory = options_.directory + "/leader", .holder = holder_});
+  }
   if (absl::Status s = election_->Start(Address(), &election_listener_); !s.ok()) return s;
   const absl::StatusOr<LeaderEpoch> epoch = election_listener_.Wait(options_.leadership_wait);
   if (!epoch.ok()) {
@@ -232,12 +236,13 @@ absl::Status Assembly::Lead() {
                               .holder = holder_,
                               .incarnation = UniqueFileName("leader"),
                               .metadata = metadata_.get(),
-                              .clock = &Clock::System()};
+                              .clock = &Clock::System(),
+                              .election = election_.get()};
   io_ = std::make_unique<IoThreads>(kIoThreads);
   metrics_ = std::make_unique<Metrics>(&registry_, options_.metrics_scope);
   loop_ = std::make_unique<ControlLoop>(std::move(options), leadership, io_.get(), metrics_.get(),
                                         [this](const std::string& why) {
-                                          log::Error("another JobManager leads", {{"reason", why}});
+                                          log::Error("leadership lost", {{"reason", why}});
                                           fenced_ = true;
                                         });
   loop_->Recover(*std::move(jobs));
@@ -292,8 +297,9 @@ void Assembly::Stop() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Start(const JobManagerOptions& options) {
-  auto assembly = std::make_unique<Assembly>(options);
+absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Start(
+    const JobManagerOptions& options, std::unique_ptr<LeaderElection> election) {
+  auto assembly = std::make_unique<Assembly>(options, std::move(election));
   if (absl::Status s = assembly->Init(); !s.ok()) return s;
   return assembly;
 }

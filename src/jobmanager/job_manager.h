@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "ha/leader_election.h"
 #include "jobmanager/options.h"
 
 namespace weir::jobmanager {
@@ -15,7 +16,9 @@ class JobManager {
   /// Returns when it leads, its jobs are recovered and its ports are open. InvalidArgument for an
   /// option, Unavailable for a taken port or a directory in which another JobManager leads,
   /// DataLoss for a damaged record; every message names the thing and the mend.
-  static absl::StatusOr<std::unique_ptr<JobManager>> Start(const JobManagerOptions& options);
+  /// `election` decides who leads; without one it is a lock in the directory, on this machine.
+  static absl::StatusOr<std::unique_ptr<JobManager>> Start(
+      const JobManagerOptions& options, std::unique_ptr<LeaderElection> election = nullptr);
   virtual ~JobManager() = default;
 
   /// Suspends the jobs (their tasks run on), ends streams and servers, gives up leadership.
@@ -24,7 +27,8 @@ class JobManager {
   virtual int rpc_port() const = 0;
   virtual int metrics_port() const = 0;  ///< 0: off
 
-  /// Set when another leader has taken over and this process must stop.
+  /// Set when another leader has taken over, or could have, and this process must stop. It does
+  /// nothing that is visible outside from then on.
   virtual bool fenced() const = 0;
 };
 

@@ -51,6 +51,7 @@ absl::Status JobStorage::Note(absl::Status status) {
 }
 
 absl::Status JobStorage::Store() {
+  if (absl::Status s = MayAct(); !s.ok()) return s;
   const std::string key = KeyOf(record_.job_id());
   const std::string value = record_.SerializeAsString();
   absl::StatusOr<uint64_t> version =
@@ -69,6 +70,7 @@ absl::Status JobStorage::Store() {
 }
 
 absl::Status JobStorage::OpenLog() {
+  if (absl::Status s = MayAct(); !s.ok()) return s;
   if (log_ != nullptr) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
       DirectoryStorage::Open(record_.checkpoint_directory());
@@ -210,6 +212,7 @@ CheckpointEvent JobStorage::Commit(const CommitManifest& commit, AttemptId attem
   if (status.ok() && WEIR_FAILPOINT("jobmanager.before_commit")) {
     status = absl::UnavailableError("failpoint");
   }
+  if (status.ok()) status = MayAct();
   if (status.ok()) status = Note(log_->Commit(manifest));
   if (!status.ok()) return ManifestFailed{commit.id, std::string(status.message())};
   (void)WEIR_FAILPOINT("jobmanager.after_commit");  // crash or wait: committed is committed
@@ -218,15 +221,19 @@ CheckpointEvent JobStorage::Commit(const CommitManifest& commit, AttemptId attem
 }
 
 CheckpointEvent JobStorage::Reserve(CheckpointId limit) {
-  if (const absl::Status s = Note(log_->ReserveIds(CheckpointId(
-          limit.value > CheckpointLog::kIdBlock ? limit.value - CheckpointLog::kIdBlock : 0)));
-      !s.ok()) {
-    log::Warn("checkpoint ids were not reserved", {{"reason", std::string(s.message())}});
+  absl::Status reserved = MayAct();
+  if (reserved.ok()) {
+    reserved = Note(log_->ReserveIds(CheckpointId(
+        limit.value > CheckpointLog::kIdBlock ? limit.value - CheckpointLog::kIdBlock : 0)));
+  }
+  if (!reserved.ok()) {
+    log::Warn("checkpoint ids were not reserved", {{"reason", std::string(reserved.message())}});
   }
   return IdsReserved{UsableLimit()};
 }
 
 void JobStorage::Prune() {
+  if (!MayAct().ok()) return;
   absl::StatusOr<GarbageReport> report = garbage_->AfterCommit();
   NoteNewest();
   const std::chrono::nanoseconds now = leadership_.clock->Monotonic();
@@ -285,6 +292,7 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
 }
 
 absl::Status JobStorage::Forget() {
+  if (absl::Status s = MayAct(); !s.ok()) return s;
   return leadership_.metadata->Delete(KeyOf(record_.job_id()), version_, leadership_.epoch);
 }
 

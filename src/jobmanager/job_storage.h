@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "ha/leader_election.h"
 #include "ha/metadata_store.h"
 #include "jobmanager/job.h"
 #include "proto/job_record.pb.h"
@@ -27,6 +28,14 @@ struct Leadership {
   std::string incarnation;  ///< unique to this start of the process
   MetadataStore* metadata = nullptr;
   const Clock* clock = nullptr;
+  const LeaderElection* election = nullptr;
+
+  /// Asked before every act that is visible outside. The epoch is what keeps a late act from doing
+  /// harm where epochs are compared; this keeps it from being tried, and elsewhere.
+  absl::Status MayAct() const {
+    if (election->MayAct()) return absl::OkStatus();
+    return absl::AbortedError("this JobManager may not be the leader any more");
+  }
 };
 
 /// What is durable of one job: its record in the metadata store and the log of its checkpoints.
@@ -67,7 +76,7 @@ class JobStorage {
   /// For the export, which runs beside this strand. Shared with it. Nothing before Prepare.
   std::shared_ptr<CheckpointStorage> checkpoint_storage() const { return storage_; }
 
-  /// Another leader was here: stop.
+  /// Another leader was here, or could have been: stop.
   bool fenced() const { return fenced_; }
 
  private:
@@ -77,6 +86,7 @@ class JobStorage {
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
   absl::Status Note(absl::Status status);
+  absl::Status MayAct() { return Note(leadership_.MayAct()); }
   proto::Manifest ManifestOf(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
                              absl::Status* status) const;
   CheckpointId UsableLimit() const { return CheckpointId(log_->id_limit().value - 1); }

@@ -221,7 +221,7 @@ proto::ToTaskManager ControlLoop::NewMessage() const {
 
 void ControlLoop::SendTo(SessionId session, proto::ToTaskManager message) {
   const auto found = sessions_.find(session);
-  if (found != sessions_.end()) found->second.stream->Send(std::move(message));
+  if (found != sessions_.end() && MayAct()) found->second.stream->Send(std::move(message));
 }
 
 void ControlLoop::SendToAttempt(const JobId& job, AttemptId attempt,
@@ -267,7 +267,7 @@ void ControlLoop::Do(CloseSession& action) {
 void ControlLoop::Do(SendHeartbeats&) {
   proto::ToTaskManager message = NewMessage();
   message.mutable_heartbeat()->set_sequence(++heartbeat_sequence_);
-  for (auto& [session, s] : sessions_) s.stream->Send(message);
+  for (auto& [session, s] : sessions_) SendTo(session, message);
   UpdateMetrics();
 }
 

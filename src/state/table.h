@@ -129,10 +129,6 @@ class Table final : public TableBase {
   const K& KeyAt(size_t slot) const { return *reinterpret_cast<const K*>(SlotAt(slot)); }
   void* ValueAt(size_t slot) const { return SlotAt(slot) + value_offset_(); }
   uint64_t HashAt(size_t slot) const { return Codec::Hash(KeyAt(slot)); }
-  /// Before the value of a slot that was found by iteration is changed.
-  void TouchSlot(size_t slot) {
-    if (NeedsBeforeWrite(Flags(slot))) BeforeWrite(slot);
-  }
   size_t FindSlot(const K& key, uint64_t hash) const {
     const uint8_t tag = SlotGroup::TagOf(hash);
     size_t group = GroupIndex(hash);

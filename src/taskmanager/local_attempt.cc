@@ -297,8 +297,6 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
   runtime.attempt = AttemptId(deploy_.attempt().attempt());
   runtime.leader_epoch = LeaderEpoch(leader_epoch_);
   runtime.output_lineage = prepared_.lineage;
-  runtime.exactly_once =
-      prepared_.graph->settings.checkpoints.mode == CheckpointingMode::kExactlyOnce;
   runtime.local_directory = OperatorDirectory(directory_, subtask, index);
   std::error_code ignored;
   std::filesystem::create_directories(runtime.local_directory, ignored);

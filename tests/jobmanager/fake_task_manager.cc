@@ -76,6 +76,7 @@ void FakeTaskManager::Read() {
       messages_.push_back(message);
       changed_.notify_all();
     }
+    if (script_.before) script_.before(message);
     Act(message);
   }
   std::lock_guard lock(mutex_);

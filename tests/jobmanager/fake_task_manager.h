@@ -34,6 +34,8 @@ class FakeTaskManager {
     uint64_t epoch_seen = 0;
     std::vector<proto::AttemptRef> running;
     std::vector<proto::CrashReport> crashes;
+    /// Called with every message before it is acted on, by the thread that reads.
+    std::function<void(const proto::ToTaskManager&)> before;
   };
 
   FakeTaskManager(int rpc_port, Script script);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/abi.h"
 #include "base/sha256.h"
@@ -78,8 +79,8 @@ class JobManagerTest : public ::testing::Test {
     options.leadership_wait = milliseconds(300);
     return options;
   }
-  void StartJobManager() {
-    auto manager = JobManager::Start(Options());
+  void StartJobManager(std::unique_ptr<LeaderElection> election = nullptr) {
+    auto manager = JobManager::Start(Options(), std::move(election));
     ASSERT_TRUE(manager.ok()) << manager.status();
     manager_ = *std::move(manager);
     Connect();

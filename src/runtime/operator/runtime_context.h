@@ -26,7 +26,6 @@ struct RuntimeContext {
   LeaderEpoch leader_epoch;
   /// Born with the job's first run, kept by every restore; the identity of its output.
   std::string output_lineage;
-  bool exactly_once = true;
   /// A directory of this subtask on the TaskManager's disk; swept when the attempt is gone.
   std::string local_directory;
   /// What the operator may hold in a connector's own queues, if the job does not say.
