@@ -63,6 +63,7 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
                          .plan = PlanFor(r),
                          .attempt_floor = AttemptId(r.attempt()),
                          .canceled = r.cancel_wanted(),
+                         .restarts = r.restarts(),
                          .seed = seed()};
     for (const std::string& tm : r.task_managers()) admitted.previous.insert(TaskManagerId(tm));
     Feed(admitted);

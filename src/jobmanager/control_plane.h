@@ -41,6 +41,7 @@ struct JobAdmitted {
   JobPlan plan;
   AttemptId attempt_floor;
   bool canceled = false;
+  uint32_t restarts = 0;
   uint64_t seed = 0;
   /// Recovered: where it ran. Placement waits a little for them to come back.
   std::set<TaskManagerId> previous;

@@ -108,6 +108,7 @@ void Job::Enter(JobState state, Instant now) {
 
 void Job::On(const JobStarted& e, Instant now, Out* out) {
   last_attempt_ = e.attempt_floor;
+  former_restarts_ = e.restarts + (e.attempt_floor.value > 0 && !e.canceled ? 1 : 0);
   if (e.canceled) {
     cancel_wanted_ = true;
     StartCancelling(now, out);
@@ -145,7 +146,7 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
   silent_.clear();
   reason_.clear();
   Enter(S::kDeploying, now);
-  out->push_back(PrepareAttempt{last_attempt_});
+  out->push_back(PrepareAttempt{last_attempt_, restarts()});
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {

@@ -37,10 +37,12 @@ bool IsTerminal(JobState state);
 // ---------------------------------------------------------------- events
 
 /// A new job, or one that a former leader left behind. `attempt_floor` is the last attempt any
-/// leader may have deployed; `canceled` that its cancellation was asked for.
+/// leader may have deployed; `canceled` that its cancellation was asked for; `restarts` how many
+/// there were under all of them.
 struct JobStarted {
   AttemptId attempt_floor;
   bool canceled = false;
+  uint32_t restarts = 0;
 };
 /// The slots of `placement` are this job's until it gives them back.
 struct SlotsGranted {
@@ -120,9 +122,11 @@ using JobEvent = std::variant<JobStarted, SlotsGranted, StillWaiting, PlacementR
 
 // ---------------------------------------------------------------- actions
 
-/// Make the attempt's number and the id reservation durable, then find the newest manifest.
+/// Make the attempt's number, the restarts so far and the id reservation durable, then find the
+/// newest manifest.
 struct PrepareAttempt {
   AttemptId attempt;
+  uint32_t restarts = 0;
 };
 /// Send each TaskManager of the placement its part.
 struct Deploy {
@@ -238,7 +242,8 @@ class Job {
   /// The newest that is no echo of another; null: none.
   const FailureRecord* last_failure() const;
   const std::string& reason() const { return reason_; }
-  uint32_t restarts() const { return policy_.restarts(); }
+  /// Since the submission; what a new leader does to go on with a job is one, though no failure.
+  uint32_t restarts() const { return former_restarts_ + policy_.restarts(); }
   std::optional<Instant> restart_at() const { return restart_at_; }
   /// Counts every visible change.
   uint64_t version() const { return version_; }
@@ -293,6 +298,7 @@ class Job {
   std::string reason_;
 
   AttemptId last_attempt_;
+  uint32_t former_restarts_ = 0;  // not of this leader's policy
   std::optional<Attempt> attempt_;
   SlotMemory slot_memory_;
 

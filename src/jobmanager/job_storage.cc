@@ -119,7 +119,9 @@ void JobStorage::NoteNewest() {
   }
 }
 
-JobEvent JobStorage::Prepare(AttemptId attempt, const std::set<TaskManagerId>& task_managers) {
+JobEvent JobStorage::Prepare(const PrepareAttempt& action,
+                             const std::set<TaskManagerId>& task_managers) {
+  const AttemptId attempt = action.attempt;
   const auto failed = [&](const absl::Status& status, const std::string& doing) {
     return PrepareFailed{attempt, FailureOf(status, doing)};
   };
@@ -162,6 +164,7 @@ JobEvent JobStorage::Prepare(AttemptId attempt, const std::set<TaskManagerId>& t
   prepared.id_limit = UsableLimit();
 
   record_.set_attempt(attempt.value);
+  record_.set_restarts(action.restarts);
   if (!log_->checkpoints().empty()) record_.set_last_checkpoint_id(prepared.last_completed.value);
   record_.clear_task_managers();
   for (const TaskManagerId& id : task_managers) record_.add_task_managers(id.value);

@@ -59,7 +59,7 @@ class JobStorage {
   /// Makes the record durable as it is now.
   [[nodiscard]] absl::Status Store();
 
-  JobEvent Prepare(AttemptId attempt, const std::set<TaskManagerId>& task_managers);
+  JobEvent Prepare(const PrepareAttempt& action, const std::set<TaskManagerId>& task_managers);
   CheckpointEvent Commit(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
                          std::string* path);
   CheckpointEvent Reserve(CheckpointId limit);

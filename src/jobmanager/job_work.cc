@@ -54,8 +54,8 @@ void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
   for (const auto& [subtask, slot] : control_.FindJob(job)->attempt()->placement) {
     task_managers.insert(slot.task_manager);
   }
-  OnStrand(job, [attempt = action.attempt, task_managers](JobStorage& storage) {
-    return storage.Prepare(attempt, task_managers);
+  OnStrand(job, [action, task_managers](JobStorage& storage) {
+    return storage.Prepare(action, task_managers);
   });
 }
 

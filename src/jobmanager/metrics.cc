@@ -34,7 +34,7 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
     auto gauge = [&](const char* name, const char* help) {
       return registry_->AddGauge(scope_ + name, help, labels);
     };
-    m.restarts = gauge("_job_restarts", "Restarts since this JobManager leads");
+    m.restarts = gauge("_job_restarts", "Restarts since the submission");
     m.running = gauge("_job_running", "1 while the job is in state RUNNING");
     m.completed = gauge("_job_checkpoints_completed", "Checkpoints made durable");
     m.failed = gauge("_job_checkpoints_failed", "Checkpoints that failed");

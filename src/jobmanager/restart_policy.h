@@ -47,6 +47,7 @@ class RestartPolicy {
   /// Whether a failure that cannot be charged to an operator would be followed by a restart.
   bool MayRestart(Instant now) const;
 
+  /// Of this leader: a new one begins anew.
   uint32_t restarts() const { return restarts_; }
 
  private:
@@ -62,9 +63,9 @@ class RestartPolicy {
   RestartOptions options_;
   std::mt19937_64 random_;
   std::map<std::string, OperatorRecord> operators_;  // by uid; bounded by the graph's operators
-  uint32_t restarts_ = 0;                            // since submission
-  uint32_t in_a_row_ = 0;                            // since the last reset
-  double backoff_ms_ = 0;                            // of the last delayed restart
+  uint32_t restarts_ = 0;
+  uint32_t in_a_row_ = 0;       // since the last reset
+  double backoff_ms_ = 0;       // of the last delayed restart
   std::deque<Instant> recent_;  // failures within the interval; bounded by max_failures + 1
 };
 

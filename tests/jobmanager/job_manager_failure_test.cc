@@ -84,6 +84,28 @@ TEST_F(JobManagerTest, ARestartedJobManagerGoesOnUnderAHigherEpoch) {
   });
 }
 
+TEST_F(JobManagerTest, RestartsAreCountedThroughARestartOfTheJobManager) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  tm->FailSubtask(0, 0, "no luck");
+  tm->AwaitDeploy(2);
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  EXPECT_EQ(StatusOf(job).restarts(), 1u);
+  manager_->Stop();
+  manager_.reset();
+  tm->BreakStream();
+
+  StartJobManager();
+  auto again = TaskManager({.incarnation = 2});
+  again->AwaitDeploy(3);
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  EXPECT_EQ(StatusOf(job).restarts(), 2u) << "going on under the new JobManager is one";
+  again->FailSubtask(0, 0, "no luck");
+  again->AwaitDeploy(4);
+  EXPECT_EQ(StatusOf(job).restarts(), 3u);
+}
+
 TEST_F(JobManagerTest, AFinishedJobIsRememberedByTheNextJobManager) {
   auto tm = TaskManager();
   const std::string job = MustSubmit();

@@ -394,9 +394,20 @@ TEST_F(JobTest, SavepointsOfAJobThatDoesNotRunAreRefused) {
 }
 
 TEST_F(JobTest, ARecoveredJobGoesOnAboveTheAttemptsOfItsFormerLeader) {
-  Send(JobStarted{.attempt_floor = AttemptId(7)});
+  Send(JobStarted{.attempt_floor = AttemptId(7), .restarts = 4});
+  EXPECT_EQ(job_.restarts(), 5u) << "the former leader's, and going on";
   Grant();
   EXPECT_EQ(job_.last_attempt(), AttemptId(8));
+  EXPECT_EQ(std::get<PrepareAttempt>(actions_.back()).restarts, 5u);
+}
+
+TEST_F(JobTest, ARecoveredJobThatNeverRanOrIsCancelledWasNotRestarted) {
+  Send(JobStarted{});
+  EXPECT_EQ(job_.restarts(), 0u);
+  Job canceled(TwoVertices(), 1);
+  canceled.Step(JobStarted{.attempt_floor = AttemptId(2), .canceled = true, .restarts = 1}, now_,
+                &actions_);
+  EXPECT_EQ(canceled.restarts(), 1u);
 }
 
 TEST_F(JobTest, SuspensionTellsItsTasksNothing) {

@@ -14,6 +14,7 @@ void Simulation::StartLeader() {
     if (job.end) continue;
     JobAdmitted admitted{.job = id, .plan = job.plan, .canceled = job.canceled};
     admitted.attempt_floor = AttemptId(job.attempt);
+    admitted.restarts = job.restarts;
     admitted.seed = Below(1'000'000);
     for (const Worker& worker : workers_) admitted.previous.insert(worker.id);
     Feed(admitted);
@@ -113,22 +114,26 @@ void Simulation::Do(JobWork& work) {
 
 void Simulation::Do(const JobId& job, PrepareAttempt& a) {
   const bool fails = Chaotic() && Chance(0.03);
-  Later(job, IoDelay(job), [this, job, attempt = a.attempt, fails]() -> JobEvent {
-    if (fails) {
-      return PrepareFailed{attempt, {.kind = ErrorKind::kExternal, .message = "listing failed"}};
-    }
-    DurableJob& durable = durable_[job];
-    durable.attempt = std::max(durable.attempt, attempt.value);
-    AttemptPrepared prepared{.attempt = attempt, .id_floor = CheckpointId(durable.id_limit)};
-    durable.id_limit += 50;
-    prepared.id_limit = CheckpointId(durable.id_limit);
-    if (!durable.manifests.empty()) {
-      const auto& newest = durable.manifests.back();
-      prepared.restore = RestorePoint{.id = CheckpointId(newest.id), .manifest_path = "m"};
-      prepared.last_completed = CheckpointId(newest.id);
-    }
-    return prepared;
-  });
+  Later(job, IoDelay(job),
+        [this, job, attempt = a.attempt, restarts = a.restarts, fails]() -> JobEvent {
+          if (fails) {
+            return PrepareFailed{attempt,
+                                 {.kind = ErrorKind::kExternal, .message = "listing failed"}};
+          }
+          DurableJob& durable = durable_[job];
+          if (durable.attempt > 0 && restarts < durable.restarts) Fail("restarts are forgotten");
+          durable.attempt = std::max(durable.attempt, attempt.value);
+          durable.restarts = restarts;
+          AttemptPrepared prepared{.attempt = attempt, .id_floor = CheckpointId(durable.id_limit)};
+          durable.id_limit += 50;
+          prepared.id_limit = CheckpointId(durable.id_limit);
+          if (!durable.manifests.empty()) {
+            const auto& newest = durable.manifests.back();
+            prepared.restore = RestorePoint{.id = CheckpointId(newest.id), .manifest_path = "m"};
+            prepared.last_completed = CheckpointId(newest.id);
+          }
+          return prepared;
+        });
 }
 
 void Simulation::Do(const JobId& job, Deploy& a) {

@@ -28,6 +28,7 @@ inline constexpr Instant kGivesUp = std::chrono::seconds(900);
 struct DurableJob {
   JobPlan plan;
   uint32_t attempt = 0;
+  uint32_t restarts = 0;
   uint64_t id_limit = 0;
   bool canceled = false;
   std::optional<JobState> end;
