@@ -14,18 +14,41 @@
 namespace weir::jobmanager {
 namespace {
 
-/// An export that failed, or that nobody was told of, leaves nothing. A whole savepoint in the
-/// place of a failed one is not its own, and stays.
-void Discard(const Leadership& leadership, const std::string& target, bool exported) {
+/// Removes what an export that failed, or that a crash cut off, left in `target`. False: it has to
+/// be tried again.
+bool SweepTarget(const Leadership& leadership, const std::string& job, const std::string& target) {
+  if (!leadership.MayAct().ok()) return false;
+  absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
+      DirectoryStorage::OpenExisting(target);
+  if (absl::IsNotFound(storage.status())) {
+    // Without the directory around it, it may be on a disk that is not mounted.
+    std::error_code error;
+    return std::filesystem::exists(std::filesystem::path(target).parent_path(), error);
+  }
+  absl::StatusOr<SweptExport> swept = storage.status();
+  if (storage.ok()) swept = SweepExport(**storage, job);
+  if (!swept.ok()) {
+    log::Warn("an unfinished savepoint was not removed",
+              {{"path", target}, {"reason", std::string(swept.status().message())}});
+    return false;
+  }
+  if (*swept == SweptExport::kRemoved) {
+    log::Info("an unfinished savepoint was removed", {{"path", target}});
+  } else if (*swept == SweptExport::kWhole) {
+    log::Info("a savepoint that nobody was told of is whole, and stays", {{"path", target}});
+  }
+  return true;
+}
+
+/// A whole savepoint of which whoever asked has been told that it failed.
+void Dispose(const Leadership& leadership, const std::string& target) {
   if (!leadership.MayAct().ok()) return;
   absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
       DirectoryStorage::OpenExisting(target);
-  if (!storage.ok()) return;
-  if (!exported && ReadSavepoint(**storage).ok()) return;
-  std::error_code error;
-  std::filesystem::remove_all(target, error);
+  absl::Status disposed = storage.status();
+  if (disposed.ok()) disposed = DisposeSavepoint(**storage);
   log::Info("an unfinished savepoint was removed",
-            {{"path", target}, {"left", error ? error.message() : ""}});
+            {{"path", target}, {"left", disposed.ok() ? "" : std::string(disposed.message())}});
 }
 
 }  // namespace
@@ -87,39 +110,55 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSave
   const std::string target =
       absl::StrCat(action.directory, "/savepoint-", job.value.substr(0, 8), "-", action.id.value);
   // Found on the job's strand, copied beside it: copying takes as long as the state is large.
-  io_->Post(StrandOf(job), [this, job, attempt, id = action.id, target,
-                            storage = jobs_.at(job).storage] {
-    absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
-    io_->Post("export/" + job.value, [this, job, attempt, id, target, manifest,
-                                      from = storage->checkpoint_storage()] {
-      absl::Status status = manifest.status();
-      if (status.ok()) status = leadership_.MayAct();
-      if (status.ok()) {
-        absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
-        status = to.status();
-        if (WEIR_FAILPOINT("jobmanager.before_export")) {
-          status = absl::UnavailableError("failpoint");
+  io_->Post(
+      StrandOf(job), [this, job, attempt, id = action.id, target, storage = jobs_.at(job).storage] {
+        absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
+        if (manifest.ok()) {
+          if (absl::Status s = storage->NoteExport(target); !s.ok()) manifest = s;
         }
-        if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
-        if (!status.ok()) Discard(leadership_, target, /*exported=*/false);
-      }
-      CheckpointEvent event = SavepointExported{id, target};
-      if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
-      mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
-        if (control_.FindJob(job) != nullptr) {
-          return FeedJob(job, OfCheckpoints{attempt, event});
-        }
-        // The job has ended meanwhile, and whoever asked has been told so.
-        if (!exported) return;
-        io_->Post("export/" + job.value, [this, target] { Discard(leadership_, target, true); });
+        io_->Post(ExportStrandOf(job), [this, job, attempt, id, target, manifest, storage,
+                                        from = storage->checkpoint_storage()] {
+          absl::Status status = manifest.status();
+          if (status.ok()) status = leadership_.MayAct();
+          if (status.ok()) {
+            absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
+            status = to.status();
+            if (WEIR_FAILPOINT("jobmanager.before_export")) {
+              status = absl::UnavailableError("failpoint");
+            }
+            if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
+            // Nothing was begun in a directory that cannot be used.
+            if (status.ok() || SweepTarget(leadership_, job.value, target) || !to.ok()) {
+              io_->Post(StrandOf(job), [storage, target] { storage->ForgetExport(target); });
+            }
+          }
+          CheckpointEvent event = SavepointExported{id, target};
+          if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
+          mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
+            if (control_.FindJob(job) != nullptr) {
+              return FeedJob(job, OfCheckpoints{attempt, event});
+            }
+            // The job has ended meanwhile, and whoever asked has been told so.
+            if (!exported) return;
+            io_->Post(ExportStrandOf(job), [this, target] { Dispose(leadership_, target); });
+          });
+        });
       });
-    });
+}
+
+void ControlLoop::SweepExports(const JobId& job) {
+  const JobEntry& entry = jobs_.at(job);
+  if (entry.record->exports().empty()) return;
+  io_->Post(ExportStrandOf(job), [this, job, record = entry.record, storage = entry.storage] {
+    for (const std::string& target : record->exports()) {
+      if (!SweepTarget(leadership_, job.value, target)) continue;
+      io_->Post(StrandOf(job), [storage, target] { storage->ForgetExport(target); });
+    }
   });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId, DiscardSavepoint& action) {
-  io_->Post("export/" + job.value,
-            [this, path = action.path] { Discard(leadership_, path, /*exported=*/true); });
+  io_->Post(ExportStrandOf(job), [this, path = action.path] { Dispose(leadership_, path); });
 }
 
 void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {

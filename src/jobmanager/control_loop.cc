@@ -55,9 +55,11 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
                              .attempt = r.attempt(),
                              .restarts = r.restarts()};
       jobs_[id] = std::move(entry);
+      SweepExports(id);
       continue;
     }
     jobs_[id] = std::move(entry);
+    SweepExports(id);
     log::Info("job recovered", {{"job_id", id.value}, {"name", r.graph().job_name()}});
     JobAdmitted admitted{.job = id,
                          .plan = PlanFor(r),

@@ -111,6 +111,7 @@ class ControlLoop {
 
   /// Work of one job in order; see IoThreads.
   static std::string StrandOf(const JobId& job) { return "job/" + job.value; }
+  static std::string ExportStrandOf(const JobId& job) { return "export/" + job.value; }
 
   void Run();
   Instant Now() const { return leadership_.clock->Monotonic(); }
@@ -153,6 +154,8 @@ class ControlLoop {
   void OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work);
 
   // checkpoint_work.cc
+  /// Removes what former leaders' exports left.
+  void SweepExports(const JobId& job);
   void Do(const JobId& job, CheckpointWork& action);
   void Do(const JobId& job, AttemptId attempt, SendTrigger& action);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& action);

@@ -270,6 +270,30 @@ absl::Status JobStorage::StoreSourceRate(const proto::SourceRate& rate) {
   return stored;
 }
 
+absl::Status JobStorage::NoteExport(const std::string& directory) {
+  if (record_.exports_size() >= kMaxExports) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        kMaxExports, " savepoints of this job are unfinished and could not be removed, one in ",
+        record_.exports(0)));
+  }
+  record_.add_exports(directory);
+  absl::Status stored = Store();
+  if (!stored.ok()) record_.mutable_exports()->RemoveLast();
+  return stored;
+}
+
+void JobStorage::ForgetExport(const std::string& directory) {
+  auto& exports = *record_.mutable_exports();
+  const auto rest = std::remove(exports.begin(), exports.end(), directory);
+  if (rest == exports.end()) return;
+  exports.erase(rest, exports.end());
+  // If this fails, the next JobManager finds nothing to do there.
+  if (absl::Status s = Store(); !s.ok()) {
+    log::Warn("the end of a savepoint was not noted in the job's record",
+              {{"path", directory}, {"reason", std::string(s.message())}});
+  }
+}
+
 JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
   if (WEIR_FAILPOINT("jobmanager.before_end")) return EndPersisted{false};
   record_.set_end(ToProto(end.state));

@@ -50,6 +50,8 @@ class JobStorage {
   static constexpr uint32_t kRecordFormat = 1;
   /// Files that no manifest names, found by a sweep, are left alone for so long.
   static constexpr std::chrono::hours kSweepEvery{1};
+  /// Savepoints under way, and those that failed and could not be removed.
+  static constexpr int kMaxExports = 64;
 
   /// `version` is that of the record in the store; kAbsent for a new job, whose Store creates it.
   JobStorage(const Leadership& leadership, proto::JobRecord record, uint64_t version);
@@ -66,6 +68,9 @@ class JobStorage {
   void Prune();
   JobEvent StoreCancel();
   [[nodiscard]] absl::Status StoreSourceRate(const proto::SourceRate& rate);
+  /// Before anything of a savepoint is written, and when it is whole or gone.
+  [[nodiscard]] absl::Status NoteExport(const std::string& directory);
+  void ForgetExport(const std::string& directory);
   JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts);
 
   /// Deletes the record of a job that has ended.

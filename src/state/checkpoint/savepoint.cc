@@ -1,17 +1,57 @@
 #include "state/checkpoint/savepoint.h"
 
+#include <limits>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/failpoint.h"
 #include "state/checkpoint/checkpoint_log.h"
 #include "state/checkpoint/garbage_collector.h"
 #include "state/checkpoint/manifest.h"
 #include "state/checkpoint/state_file.h"
 
 namespace weir {
+namespace {
+
+constexpr char kExporting[] = "exporting";
+constexpr uint64_t kMaxNoteBytes = 1 << 10;
+
+std::string NoteOf(const std::string& job_id, uint64_t checkpoint_id) {
+  return absl::StrCat(job_id, " ", checkpoint_id, "\n");
+}
+
+absl::StatusOr<bool> IsEmpty(CheckpointStorage& storage, const std::string& folder) {
+  const absl::StatusOr<std::vector<StoredFile>> files = storage.List(folder);
+  if (!files.ok()) return files.status();
+  return files->empty();
+}
+
+absl::Status InUse(CheckpointStorage& to, const std::string& why) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("cannot write a savepoint to ", to.Describe(), ": ", why, "; it must be empty"));
+}
+
+/// Makes an empty storage this export's own, or finds that it is.
+absl::Status Claim(CheckpointStorage& to, const std::string& note) {
+  const absl::StatusOr<std::string> found = ReadWhole(to, kExporting, kMaxNoteBytes);
+  if (found.ok()) {
+    return *found == note ? absl::OkStatus() : InUse(to, "another one is being written there");
+  }
+  if (!absl::IsNotFound(found.status())) return found.status();
+  const absl::StatusOr<bool> empty = IsEmpty(to, "data");
+  if (!empty.ok()) return empty.status();
+  if (!*empty) return InUse(to, "there are files of others");
+  const absl::Status claimed = to.CreateIfAbsent(kExporting, note);
+  if (!absl::IsAlreadyExists(claimed) && !OutcomeUnknown(claimed)) return claimed;
+  const absl::StatusOr<std::string> now = ReadWhole(to, kExporting, kMaxNoteBytes);
+  return now.ok() && *now == note ? absl::OkStatus() : claimed;
+}
+
+}  // namespace
 
 absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
                                                 const proto::Manifest& checkpoint,
@@ -21,20 +61,31 @@ absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
   savepoint = checkpoint;
   savepoint.set_kind(proto::Manifest::SAVEPOINT);
   savepoint.set_exported_from(checkpoint.checkpoint_id());
-  for (const std::string& path : FilesOf(checkpoint)) {
+  // With an entry in its log it is a savepoint, this one or another, and only compared below.
+  const absl::StatusOr<bool> fresh = IsEmpty(to, "log");
+  if (!fresh.ok()) return fresh.status();
+  if (*fresh) {
+    const std::string note = NoteOf(checkpoint.job_id(), checkpoint.checkpoint_id());
+    if (absl::Status s = Claim(to, note); !s.ok()) return s;
+  }
+  for (const std::string& path : *fresh ? FilesOf(checkpoint) : std::set<std::string>()) {
     const absl::Status copied = CopyFile(from, to, path);
+    (void)WEIR_FAILPOINT("savepoint.copied");
     if (copied.ok() || absl::IsAlreadyExists(copied)) continue;
     return absl::Status(copied.code(),
                         absl::StrCat("savepoint of checkpoint ", checkpoint.checkpoint_id(), ": ",
                                      copied.message()));
   }
-  if (absl::Status s = VerifyChecksums(to, savepoint); !s.ok()) return s;
+  if (*fresh) {
+    if (absl::Status s = VerifyChecksums(to, savepoint); !s.ok()) return s;
+  }
   // What an earlier try copied without syncing the folder is made durable by listing it.
   if (absl::Status s = to.List("data").status(); !s.ok()) return s;
 
   entry.set_slot(1);
   const std::string bytes = EncodeLogEntry(entry);
   const std::string path = CheckpointLogPath(1);
+  (void)WEIR_FAILPOINT("savepoint.before_commit");
   absl::Status written = to.CreateIfAbsent(path, bytes);
   if (absl::IsAlreadyExists(written) || OutcomeUnknown(written)) {
     if (absl::Status s = to.List("log").status(); !s.ok()) return s;
@@ -46,7 +97,36 @@ absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
                         absl::StrCat("cannot write a savepoint to ", to.Describe(), ": ",
                                      written.message(), "; it must be empty"));
   }
+  (void)WEIR_FAILPOINT("savepoint.after_commit");
+  if (absl::Status s = to.Delete(kExporting); !s.ok()) return s;
   return savepoint;
+}
+
+absl::StatusOr<SweptExport> SweepExport(CheckpointStorage& storage, const std::string& job_id) {
+  const absl::StatusOr<bool> uncommitted = IsEmpty(storage, "log");
+  if (!uncommitted.ok()) return uncommitted.status();
+  const absl::StatusOr<std::vector<StoredFile>> data = storage.List("data");
+  if (!data.ok()) return data.status();
+  const absl::StatusOr<std::string> note = ReadWhole(storage, kExporting, kMaxNoteBytes);
+  const bool noted = note.ok();
+  if (!noted && !absl::IsNotFound(note.status())) return note.status();
+  const bool ours = noted && absl::StartsWith(*note, absl::StrCat(job_id, " "));
+  if (noted && !ours) return SweptExport::kForeign;
+  if (!*uncommitted) {
+    // Damaged or not: whatever has a manifest is kept.
+    if (!ours) return SweptExport::kForeign;
+    if (absl::Status s = storage.Delete(kExporting); !s.ok()) return s;
+    return SweptExport::kWhole;
+  }
+  if (!ours && !data->empty()) return SweptExport::kForeign;
+  for (const StoredFile& file : *data) {
+    if (absl::Status s = storage.Delete(file.path); !s.ok()) return s;
+  }
+  (void)storage.RemoveAbandoned(Timestamp{std::numeric_limits<int64_t>::max()});
+  // Last: what a crash leaves of this sweep is still known to be ours.
+  if (absl::Status s = storage.Delete(kExporting); !s.ok()) return s;
+  if (absl::Status s = storage.RemoveEmptyFolders(); !s.ok()) return s;
+  return ours ? SweptExport::kRemoved : SweptExport::kNothingThere;
 }
 
 absl::StatusOr<proto::Manifest> ReadSavepoint(CheckpointStorage& storage) {

@@ -15,9 +15,20 @@ namespace weir {
 /// Writes a committed checkpoint out as a savepoint. `to` must be empty. Every file is copied and
 /// its checksums are verified at the copy; the savepoint exists when this returns ok, and not
 /// before. A repeated call goes on where a crash left off. Returns the manifest as written.
+///
+/// The first file is a note, `exporting`, that says whose export this is, and the last act is to
+/// delete it: what SweepExport may delete is told by it, and not by a name.
+///
+/// Failpoints: savepoint.copied (a file), savepoint.before_commit, savepoint.after_commit.
 absl::StatusOr<proto::Manifest> ExportSavepoint(CheckpointStorage& from,
                                                 const proto::Manifest& checkpoint,
                                                 CheckpointStorage& to);
+
+enum class SweptExport { kNothingThere, kRemoved, kWhole, kForeign };
+
+/// Removes what a cut off export of this job left. A whole savepoint stays, and so does everything
+/// that the job's export did not begin. The caller knows that whoever exported is gone.
+absl::StatusOr<SweptExport> SweepExport(CheckpointStorage& storage, const std::string& job_id);
 
 /// The savepoint in a storage, or the newest checkpoint of a job that was retained there.
 /// NotFound if there is none. An unreadable one is an error: nothing older is taken.

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
+#include <functional>
+#include <string>
 
 #include "base/failpoint.h"
 #include "state/checkpoint/checkpoint_log.h"
@@ -63,26 +66,77 @@ TEST_F(SavepointTest, ADirectoryInUseIsRefused) {
   EXPECT_FALSE(ExportSavepoint(*job_, manifest_, *job_).ok());
 }
 
-TEST_F(SavepointTest, AfterACrashAtAnyStepTheExportGoesOn) {
-  // Passes of "storage.sync": two data files, then the manifest.
-  for (int pass = 1; pass <= 3; ++pass) {
-    for (const char* point : {"storage.sync", "storage.before_link", "storage.after_link"}) {
-      const std::string where = directory_ / (std::string("sp-") + point + std::to_string(pass));
-      EXPECT_EXIT(
-          {
-            const auto target = *DirectoryStorage::Open(where);
-            SetFailpoint(point, "crash:" + std::to_string(pass));
-            (void)ExportSavepoint(*job_, manifest_, *target);
-          },
-          testing::KilledBySignal(SIGKILL), "");
-      const auto target = *DirectoryStorage::Open(where);
-      const auto before = ReadSavepoint(*target);
-      EXPECT_EQ(before.ok(), pass == 3 && std::string(point) == "storage.after_link");
-      const auto again = ExportSavepoint(*job_, manifest_, *target);
-      EXPECT_TRUE(again.ok()) << again.status();
-      EXPECT_TRUE(VerifyChecksums(*target, *ReadSavepoint(*target)).ok());
+/// Passes of "storage.sync": the note, two data files, the manifest.
+constexpr int kPasses = 4;
+constexpr const char* kPoints[] = {"storage.sync", "storage.before_link", "storage.after_link"};
+
+class SavepointCrashTest : public SavepointTest {
+ protected:
+  /// Runs `check` on what an export left that was killed at each of its steps.
+  void AfterEach(const std::function<void(const std::string& where, bool whole)>& check) {
+    for (int pass = 1; pass <= kPasses; ++pass) {
+      for (const std::string point : kPoints) {
+        SCOPED_TRACE(point + " " + std::to_string(pass));
+        const std::string where = directory_ / ("sp-" + point + std::to_string(pass));
+        EXPECT_EXIT(
+            {
+              const auto target = *DirectoryStorage::Open(where);
+              SetFailpoint(point, "crash:" + std::to_string(pass));
+              (void)ExportSavepoint(*job_, manifest_, *target);
+            },
+            testing::KilledBySignal(SIGKILL), "");
+        const auto target = *DirectoryStorage::Open(where);
+        const bool whole = ReadSavepoint(*target).ok();
+        EXPECT_EQ(whole, pass == kPasses && point == "storage.after_link");
+        check(where, whole);
+      }
     }
   }
+};
+
+TEST_F(SavepointCrashTest, TheExportGoesOn) {
+  AfterEach([&](const std::string& where, bool) {
+    const auto target = *DirectoryStorage::Open(where);
+    const auto again = ExportSavepoint(*job_, manifest_, *target);
+    EXPECT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE(VerifyChecksums(*target, *ReadSavepoint(*target)).ok());
+    EXPECT_FALSE(std::filesystem::exists(where + "/exporting"));
+  });
+}
+
+TEST_F(SavepointCrashTest, WhatIsNotWholeIsSweptAndWhatIsStays) {
+  AfterEach([&](const std::string& where, bool whole) {
+    const auto swept = SweepExport(**DirectoryStorage::Open(where), manifest_.job_id());
+    ASSERT_TRUE(swept.ok()) << swept.status();
+    EXPECT_EQ(*swept == SweptExport::kWhole, whole);
+    EXPECT_EQ(std::filesystem::exists(where), whole);
+    if (whole) {
+      EXPECT_TRUE(ReadSavepoint(**DirectoryStorage::Open(where)).ok());
+    }
+  });
+}
+
+TEST_F(SavepointTest, ASweepTakesNothingThatTheExportDidNotBegin) {
+  const std::string id = manifest_.job_id();
+  ASSERT_TRUE(ExportSavepoint(*job_, manifest_, *target_).ok());
+  EXPECT_EQ(*SweepExport(*target_, id), SweptExport::kForeign) << "a savepoint, and no note";
+  EXPECT_EQ(*SweepExport(*job_, id), SweptExport::kForeign) << "the job's own checkpoints";
+
+  const auto other = *DirectoryStorage::Open(directory_ / "other");
+  ASSERT_TRUE(other->CreateIfAbsent("data/kept", "bytes").ok());
+  EXPECT_EQ(*SweepExport(*other, id), SweptExport::kForeign) << "files, and no note";
+  EXPECT_FALSE(ExportSavepoint(*job_, manifest_, *other).ok());
+  ASSERT_TRUE(other->CreateIfAbsent("exporting", "another-job 7\n").ok());
+  EXPECT_EQ(*SweepExport(*other, id), SweptExport::kForeign) << "another job's note";
+  EXPECT_FALSE(ExportSavepoint(*job_, manifest_, *other).ok());
+  EXPECT_TRUE(other->Stat("data/kept").ok());
+
+  const auto damaged = *DirectoryStorage::Open(directory_ / "damaged");
+  ASSERT_TRUE(damaged->CreateIfAbsent("exporting", id + " 2\n").ok());
+  ASSERT_TRUE(damaged->CreateIfAbsent("data/kept", "bytes").ok());
+  ASSERT_TRUE(damaged->CreateIfAbsent("log/1", "not a manifest").ok());
+  EXPECT_EQ(*SweepExport(*damaged, id), SweptExport::kWhole) << "any doubt keeps it";
+  EXPECT_TRUE(damaged->Stat("data/kept").ok());
 }
 
 TEST_F(SavepointTest, DisposingLeavesNothing) {
