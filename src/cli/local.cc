@@ -108,6 +108,8 @@ class LocalCluster {
   absl::Status AddTaskManager();
   absl::Status AddBroker();
   std::string BrokerAddress() const;
+  void WatchBroker();
+  void WriteClusterFile() const;
   absl::Status OnDeath(Daemon& daemon, const Ending& ending);
   std::string LastWords(const Daemon& daemon) const;
   void Announce(const proto::ClusterStatusReply& status);
@@ -133,9 +135,12 @@ class LocalCluster {
   Daemon job_manager_;
   std::vector<std::unique_ptr<Daemon>> task_managers_;
   std::unique_ptr<Daemon> broker_;  // null: none is wanted
+  std::string broker_address_;      // where it answered last
+  pid_t broker_answered_ = 0;       // its process then
   int64_t rpc_port_ = 0;
   int64_t metrics_port_ = 0;  // the JobManager's; 0: off
   bool announced_ = false;
+  Json cluster_;  // what was announced
   steady_clock::time_point begun_ = steady_clock::now();
   steady_clock::time_point asked_;
   std::unique_ptr<JobClient> client_;  // while the JobManager answers
@@ -259,11 +264,40 @@ absl::Status LocalCluster::AddBroker() {
   return Launch(*broker_);
 }
 
-/// Empty: it has not chosen a port yet. One that is started again keeps it.
+/// Empty: the process has not chosen a port yet. It writes the port and then its pid; until then
+/// both are those of the broker before, and somebody else may listen there by now.
 std::string LocalCluster::BrokerAddress() const {
+  std::ifstream pid_file(files_.Broker() + "/pid");
+  pid_t pid = 0;
+  if (!(pid_file >> pid) || pid != broker_->child->pid()) return "";
   std::ifstream in(files_.Broker() + "/port");
   std::string port;
   return std::getline(in, port) && !port.empty() ? "127.0.0.1:" + port : "";
+}
+
+/// Each process of the broker is looked at until it answers: one that was started again keeps its
+/// port only while nobody else has it.
+void LocalCluster::WatchBroker() {
+  if (broker_ == nullptr || !broker_->child || broker_->child->pid() == broker_answered_) return;
+  const std::string address = BrokerAddress();
+  int64_t port = 0;
+  if (!absl::SimpleAtoi(address.substr(address.find(':') + 1), &port)) return;
+  if (!Answers("127.0.0.1", port)) return;
+  broker_->was_ready = true;
+  broker_answered_ = broker_->child->pid();
+  const bool moved = address != broker_address_;
+  broker_address_ = address;
+  if (!announced_ || !moved) return;
+  cluster_["broker"] = address;
+  WriteClusterFile();
+  Say(absl::StrCat("The broker's port was taken meanwhile: it is at ", address, " now"));
+}
+
+void LocalCluster::WriteClusterFile() const {
+  const std::string fresh = files_.Cluster() + ".new";
+  std::ofstream(fresh) << Dump(cluster_) << '\n';
+  std::error_code ignored;
+  fs::rename(fresh, files_.Cluster(), ignored);
 }
 
 /// What a daemon said last, in its log and otherwise.
@@ -311,13 +345,7 @@ absl::Status LocalCluster::Step() {
   const milliseconds interval = announced_ ? kDemandInterval : kAnswerInterval;
   if (now - asked_ < interval) return absl::OkStatus();
   asked_ = now;
-  if (broker_ != nullptr && !broker_->was_ready) {
-    int64_t port = 0;
-    const std::string address = BrokerAddress();
-    if (absl::SimpleAtoi(address.substr(address.find(':') + 1), &port)) {
-      broker_->was_ready = broker_->child && Answers("127.0.0.1", port);
-    }
-  }
+  WatchBroker();
   // A channel that has failed once looks up only every few seconds while nobody calls on it: one is
   // made when the JobManager listens, and another when it has failed.
   if (client_ == nullptr) {
@@ -354,25 +382,22 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
   announced_ = true;
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begun_);
   const std::string& host = context_.config.options().jobmanager.bind_host;
-  Json json = {
+  cluster_ = {
       {"pid", getpid()}, {"address", Address()}, {"dir", files_.dir}, {"logs", files_.Logs()}};
   if (metrics_port_ != 0)
-    json["metrics"] = absl::StrCat("http://", host, ":", metrics_port_, "/metrics");
-  if (broker_ != nullptr) json["broker"] = BrokerAddress();
-  json["task_managers"] = Json::array();
+    cluster_["metrics"] = absl::StrCat("http://", host, ":", metrics_port_, "/metrics");
+  if (broker_ != nullptr) cluster_["broker"] = broker_address_;
+  cluster_["task_managers"] = Json::array();
   for (const auto& tm : status.task_managers()) {
-    json["task_managers"].push_back({{"id", tm.tm_id()},
-                                     {"pid", tm.pid()},
-                                     {"slots", tm.slots()},
-                                     {"data_port", tm.data_port()},
-                                     {"metrics_port", tm.metrics_port()}});
+    cluster_["task_managers"].push_back({{"id", tm.tm_id()},
+                                         {"pid", tm.pid()},
+                                         {"slots", tm.slots()},
+                                         {"data_port", tm.data_port()},
+                                         {"metrics_port", tm.metrics_port()}});
   }
-  const std::string fresh = files_.Cluster() + ".new";
-  std::ofstream(fresh) << Dump(json) << '\n';
-  std::error_code ignored;
-  fs::rename(fresh, files_.Cluster(), ignored);
+  WriteClusterFile();
   if (context_.json) {
-    context_.Print(json);
+    context_.Print(cluster_);
     return;
   }
   std::ostream& out = *context_.out;
@@ -381,7 +406,7 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
   if (metrics_port_ != 0)
     out << "Metrics      http://" << host << ':' << metrics_port_ << "/metrics\n";
   if (broker_ != nullptr) {
-    out << "Broker       " << BrokerAddress() << ", its files in " << files_.Broker() << "\n";
+    out << "Broker       " << broker_address_ << ", its files in " << files_.Broker() << "\n";
   }
   out << "Logs         " << files_.Logs() << "\n"
       << "Submit jobs from another terminal with `weir run libjob.so`; Ctrl-C stops the cluster"

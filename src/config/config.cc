@@ -48,7 +48,7 @@ std::vector<std::string> EnvironmentNames() {
     names.insert(names.end(), key.environment.begin(), key.environment.end());
   }
   for (const LaterName& later : LaterNames()) {
-    if (later.name == absl::AsciiStrToUpper(later.name)) names.push_back(later.name);
+    names.push_back(EnvironmentNameOf(later));
   }
   return names;
 }
@@ -199,7 +199,7 @@ void Loader::Environment(const std::map<std::string, std::string>& variables) {
       if (!fresh && rank < it->second.first) it->second = {rank, name};
       continue;
     }
-    if (const LaterName* later = FindLater(name)) {
+    if (const LaterName* later = FindLaterByEnvironment(name)) {
       Later(*later, name, value, name);
       continue;
     }

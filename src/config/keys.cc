@@ -10,15 +10,16 @@
 #include "config/value.h"
 
 namespace weir::config {
-namespace {
-
-using std::chrono::milliseconds;
 
 std::string EnvironmentName(const std::string& key) {
   std::string name = absl::StrCat("WEIR_", key);
   for (char& c : name) c = (c == '.' || c == '-') ? '_' : absl::ascii_toupper(c);
   return name;
 }
+
+namespace {
+
+using std::chrono::milliseconds;
 
 /// Reads with `read` into the field.
 template <class Field, class Read>

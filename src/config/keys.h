@@ -23,6 +23,9 @@ struct Key {
   std::function<std::string(const Options&)> write;
 };
 
+/// The variable of a key: WEIR_JOBMANAGER_RPC_PORT.
+std::string EnvironmentName(const std::string& key);
+
 /// Every setting, in the order of the documentation.
 const std::vector<Key>& Keys();
 

@@ -4,8 +4,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "config/keys.h"
 
 namespace weir::config {
+namespace {
+
+bool IsAllBelow(const LaterName& later) { return later.name.back() == '.'; }
+
+}  // namespace
 
 const std::vector<LaterName>& LaterNames() {
   static const std::vector<LaterName>& names = *new std::vector<LaterName>{
@@ -45,12 +51,22 @@ const std::vector<LaterName>& LaterNames() {
   return names;
 }
 
+std::string EnvironmentNameOf(const LaterName& later) {
+  const bool variable = later.name == absl::AsciiStrToUpper(later.name);
+  return variable ? later.name : EnvironmentName(later.name);
+}
+
 const LaterName* FindLater(std::string_view name) {
   for (const LaterName& later : LaterNames()) {
-    const bool all_below = later.name.back() == '.';
-    if (all_below ? name.substr(0, later.name.size()) == later.name : name == later.name) {
-      return &later;
-    }
+    if (IsAllBelow(later) ? name.starts_with(later.name) : name == later.name) return &later;
+  }
+  return nullptr;
+}
+
+const LaterName* FindLaterByEnvironment(std::string_view variable) {
+  for (const LaterName& later : LaterNames()) {
+    const std::string name = EnvironmentNameOf(later);
+    if (IsAllBelow(later) ? variable.starts_with(name) : variable == name) return &later;
   }
   return nullptr;
 }

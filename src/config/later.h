@@ -19,8 +19,12 @@ struct LaterName {
 
 const std::vector<LaterName>& LaterNames();
 
-/// The entry for a variable or key; nullptr when it is none.
+/// Its environment variable, or how those of all below it begin.
+std::string EnvironmentNameOf(const LaterName& later);
+
+/// The entry for a key, or for another system's variable; nullptr when it is none.
 const LaterName* FindLater(std::string_view name);
+const LaterName* FindLaterByEnvironment(std::string_view variable);
 
 /// A warning for people, or the refusal.
 absl::StatusOr<std::string> JudgeLater(const LaterName& later, std::string_view name,

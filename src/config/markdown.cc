@@ -42,12 +42,15 @@ This page is written by `weir config --markdown`.
 These names are understood. What asks for behaviour that is not there is refused; what only tunes it
 is accepted with a warning.
 
-| name | part | accepted |
-|---|---|---|
+| key | environment | part | accepted |
+|---|---|---|---|
 )");
   for (const LaterName& later : LaterNames()) {
     const bool all_below = later.name.back() == '.';
-    absl::StrAppend(&page, "| `", later.name, all_below ? "*" : "", "` | ", later.what, " | ",
+    const std::string variable = EnvironmentNameOf(later);
+    const std::string key = variable == later.name ? "" : absl::StrCat("`", later.name, "`");
+    absl::StrAppend(&page, "| ", all_below ? absl::StrCat("`", later.name, "*`") : key, " | `",
+                    variable, all_below ? "*" : "", "` | ", later.what, " | ",
                     later.off == "*"    ? "any value, without effect"
                     : all_below         ? "no"
                     : later.off.empty() ? "empty"

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "config/keys.h"
+#include "config/later.h"
 #include "config/markdown.h"
 
 namespace weir::config {
@@ -221,6 +222,25 @@ TEST(Keys, EachIsDefinedOnceAndItsDefaultIsValid) {
     const std::string value = key.write(options);
     EXPECT_TRUE(key.read(options, value).ok()) << key.name << " = " << value;
     EXPECT_EQ(key.write(options), value) << key.name;
+  }
+}
+
+TEST_F(ConfigTest, EveryNameOfALaterVersionIsKnownAsAKeyAndAsAVariable) {
+  for (const LaterName& later : LaterNames()) {
+    const bool all_below = later.name.back() == '.';
+    const std::string key = later.name + (all_below ? "some-name" : "");
+    const std::string variable = EnvironmentNameOf(later) + (all_below ? "SOME_NAME" : "");
+    for (const std::string value : {later.off, std::string("wanted")}) {
+      // A word that it refuses is refused by what it belongs to, one that it takes is warned of.
+      for (const LoadInput& input : {LoadInput{.environment = {{variable, value}}},
+                                     LoadInput{.overrides = {{key, value}}}}) {
+        const auto config = Config::Load(input);
+        const std::string said =
+            config.ok() ? config->warnings().at(0) : std::string(config.status().message());
+        EXPECT_THAT(said, testing::AllOf(HasSubstr(later.what), HasSubstr("not in this version")));
+        EXPECT_THAT(ConfigurationPage(), HasSubstr("`" + EnvironmentNameOf(later)));
+      }
+    }
   }
 }
 

@@ -4,10 +4,12 @@
     local_broker_test.py WEIR
 """
 
+import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,25 @@ class LocalBroker(unittest.TestCase):
                 broker = int(pathlib.Path(cluster.dir, "broker", "pid").read_text())
                 again.launcher.kill()
                 eventually(lambda: not alive(broker), "it dies with a killed launcher")
+
+    def test_moves_when_another_has_its_port_and_says_where_to(self):
+        with Cluster(WEIR, "-t", "1", "--broker") as cluster, socket.socket() as other:
+            first = cluster.ready["broker"]
+            subprocess.run([CREATE_TOPIC, first, "orders", "2"], check=True, capture_output=True)
+            broker = int(pathlib.Path(cluster.dir, "broker", "pid").read_text())
+            cluster.launcher.send_signal(signal.SIGSTOP)  # or it would be quicker than this test
+            os.kill(broker, signal.SIGKILL)
+            eventually(lambda: not alive(broker), "it is dead")
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", int(first.split(":")[1])))
+            other.listen()
+            cluster.launcher.send_signal(signal.SIGCONT)
+
+            def address():
+                return json.loads(pathlib.Path(cluster.dir, "cluster.json").read_text())["broker"]
+            eventually(lambda: address() != first, "the new address is known", limit_s=60)
+            eventually(lambda: '"orders" with 2' in topics(address()), "it has its topics",
+                       limit_s=60)
 
     def test_without_the_source_tree_the_refusal_says_what_is_missing(self):
         with tempfile.TemporaryDirectory(prefix="weir_e2e_") as away:

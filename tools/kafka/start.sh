@@ -3,7 +3,8 @@
 # 127.0.0.1 and print its address when it answers metadata requests.
 #
 # All its files live in DIR. A DIR that was used before is started again with its data, on its old
-# port, whether it was stopped by stop.sh or by kill -9. Without --port two free ports are chosen
+# port unless somebody else listens there now, whether it was stopped by stop.sh or by kill -9.
+# Without --port two free ports are chosen
 # below the ephemeral range: there, a client that keeps reconnecting to a dead broker could
 # otherwise be given the broker's own port as its source port, and connect to itself.
 #
@@ -35,19 +36,19 @@ fi
 lib=$("$here/fetch.sh")
 
 listening() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
+taken() { listening "$1" || listening $(($1 + 1)); }
 choose_port() {
   local candidate
   while :; do
     candidate=$((10000 + (RANDOM * 32768 + RANDOM) % 11000 * 2))
-    listening "$candidate" || listening $((candidate + 1)) || { echo "$candidate"; return; }
+    taken "$candidate" || { echo "$candidate"; return; }
   done
 }
-if [ -n "$port" ]; then
-  echo "$port" > "$dir/port"
-elif [ ! -s "$dir/port" ]; then
-  choose_port > "$dir/port"
+if [ -z "$port" ]; then
+  port=$(cat "$dir/port" 2> /dev/null || true)
+  [ -n "$port" ] && ! taken "$port" || port=$(choose_port)
 fi
-port=$(cat "$dir/port")
+echo "$port" > "$dir/port"
 
 # The controller listens next to the clients' port. One partition leader, so replication is 1;
 # small internal topics and no rebalance delay, since tests create them again and again; and a short
