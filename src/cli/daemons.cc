@@ -124,6 +124,7 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   options.metrics_port = o.metrics.enabled ? static_cast<int>(o.metrics.port) : -1;
   options.metrics_scope = o.metrics.scope_task_manager;
   options.metrics_interval = o.metrics.interval;
+  options.latency_interval = o.metrics.latency_interval;
   options.slots = static_cast<uint32_t>(o.taskmanager.slots);
   options.memory_bytes = static_cast<uint64_t>(o.taskmanager.memory);
   if (options.memory_bytes == 0) {

@@ -242,6 +242,9 @@ std::vector<Key> MakeKeys() {
   t.Port("metrics.port", WEIR_FIELD(metrics.port), "Port of /metrics and /health.");
   t.Duration("metrics.interval", WEIR_FIELD(metrics.interval), milliseconds(100), kHour,
              "How often rates (..._per_second) are worked out anew.");
+  t.Duration("metrics.latency-interval", WEIR_FIELD(metrics.latency_interval), milliseconds(0),
+             kHour,
+             "How often each source sends a marker, whose way to the sinks is measured. 0: never.");
   t.Text("metrics.scope.jobmanager", WEIR_FIELD(metrics.scope_job_manager),
          "Prefix of the metrics that other systems know by name, on the JobManager.");
   t.Text("metrics.scope.taskmanager", WEIR_FIELD(metrics.scope_task_manager),

@@ -70,6 +70,7 @@ struct MetricsSection {
   bool enabled = true;
   int64_t port = 9249;
   std::chrono::milliseconds interval{10000};
+  std::chrono::milliseconds latency_interval{1000};
   std::string scope_job_manager = "flink_jobmanager";
   std::string scope_task_manager = "flink_taskmanager";
 };

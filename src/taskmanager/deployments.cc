@@ -68,6 +68,7 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.metrics = &metrics_;
   env.metrics_scope = options_.metrics_scope;
   env.metrics_interval = options_.metrics_interval;
+  env.latency_interval = options_.latency_interval;
   env.clock = &Clock::System();
   env.directory = options_.directory;
   env.label = Label(options_.id);

@@ -58,7 +58,17 @@ class RemoteWriter final : public ChannelWriter {
       case ControlElement::Kind::kEndOfInput:
         ThrowIfError(sender_->SendEndOfInput());
         break;
+      case ControlElement::Kind::kLatencyMarker:
+        EmitMarker(element.marker);
+        break;
     }
+  }
+
+  void EmitMarker(const LatencyMarker& marker) override {
+    ByteWriter bytes;
+    bytes.Put(marker.source.value);
+    bytes.Put(marker.due.ms);
+    ThrowIfError(sender_->SendControl(ElementKind::kLatencyMarker, bytes.bytes()));
   }
 
   bool Flush() override { return sender_->Flush(); }
@@ -155,6 +165,11 @@ class RemoteInput final : public InputChannel {
       }
       case ElementKind::kEndOfInput:
         control.kind = ControlElement::Kind::kEndOfInput;
+        break;
+      case ElementKind::kLatencyMarker:
+        control.kind = ControlElement::Kind::kLatencyMarker;
+        control.marker.source = VertexId(in.Get<uint32_t>());
+        control.marker.due.ms = in.Get<int64_t>();
         break;
       case ElementKind::kRows:
         break;

@@ -227,6 +227,10 @@ void LocalAttempt::Deploy() {
     return writer_->WantsFull(subtask, spec.uid);
   };
   options.mark_of = [this](SubtaskId subtask, uint32_t slot) { return MarkOf(subtask, slot); };
+  options.latency_interval = env_.latency_interval;
+  options.note_latency = [this](SubtaskId sink, VertexId source, std::chrono::milliseconds age) {
+    latencies_.Note(sink, source, age);
+  };
   deployment_ = std::make_unique<Deployment>(std::move(options));
   AddSinksOfKeyedOperators();
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
@@ -234,6 +238,9 @@ void LocalAttempt::Deploy() {
                       env_.metrics_scope, env_.metrics_interval, env_.metrics, &registrations_);
     AddChannelMetrics(local.id, ChannelsOf(local.id), deploy_.job_name(),
                       prepared_.graph->vertex(local.id.vertex).name, env_.metrics, &registrations_);
+    if (env_.latency_interval.count() != 0) {
+      latencies_.Add(*prepared_.graph, local.id, deploy_.job_name(), env_.metrics);
+    }
   }
   // Before the start, so that no row is read at another rate.
   for (const auto& [vertex, rate] : source_rates_) ApplySourceRate(rate);

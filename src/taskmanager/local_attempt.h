@@ -42,6 +42,7 @@ struct AttemptEnvironment {
   metrics::Registry* metrics = nullptr;
   std::string metrics_scope = "flink_taskmanager";
   std::chrono::milliseconds metrics_interval{10'000};  ///< of rates
+  std::chrono::milliseconds latency_interval{0};       ///< of latency markers; 0: none
   const Clock* clock = nullptr;
   std::string directory;     ///< of this process's working files
   std::string label;         ///< of this process, in names of checkpoint files
@@ -142,6 +143,7 @@ class LocalAttempt final : private SubtaskListener {
   std::unique_ptr<Deployment> deployment_;
   std::map<SubtaskId, RunningMark> marks_;
   std::vector<metrics::Registration> registrations_;
+  LatencyMetrics latencies_;
   std::set<SubtaskId> local_;
   std::map<uint32_t, proto::SourceRate> source_rates_;  // set since the submission, by vertex
   std::map<std::pair<SubtaskId, uint32_t>, SnapshotSink*> sinks_;

@@ -43,6 +43,8 @@ struct TaskManagerOptions {
   std::string metrics_scope = "flink_taskmanager";
   /// How often rates are worked out anew.
   std::chrono::milliseconds metrics_interval{10'000};
+  /// How often each source emits a latency marker; 0: never.
+  std::chrono::milliseconds latency_interval{1'000};
   bool dedicated = true;
   bool insecure = false;
 };

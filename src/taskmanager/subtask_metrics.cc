@@ -1,10 +1,12 @@
 #include "taskmanager/subtask_metrics.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <set>
 #include <utility>
 
 namespace weir {
@@ -89,6 +91,45 @@ void AddSubtaskMetrics(const Deployment::LocalSubtask& local, const std::string&
           return none ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(ms) / 1000.0;
         });
   AddStateMetrics(counters, labels, registry, registrations);
+}
+
+void LatencyMetrics::Add(const JobGraph& graph, SubtaskId subtask, const std::string& job,
+                         metrics::Registry* registry) {
+  const JobVertex& vertex = graph.vertex(subtask.vertex);
+  if (std::ranges::none_of(vertex.operators, [](const auto& op) { return op.node.is_sink; })) {
+    return;
+  }
+  // Every vertex stands after its inputs.
+  std::set<VertexId> upstream = {subtask.vertex};
+  for (auto v = graph.vertices.rbegin(); v != graph.vertices.rend(); ++v) {
+    if (!upstream.contains(v->id)) continue;
+    for (const JobEdge& edge : graph.edges) {
+      if (edge.target == v->id) upstream.insert(edge.source);
+    }
+  }
+  std::map<std::string, std::shared_ptr<metrics::Histogram>> by_name;
+  for (const VertexId id : upstream) {
+    const JobVertex& source = graph.vertex(id);
+    if (id == subtask.vertex || !source.operators.front().node.is_source) continue;
+    std::shared_ptr<metrics::Histogram>& histogram = by_name[source.name];
+    if (histogram == nullptr) {
+      histogram = registry->AddHistogram("weir_task_latency_seconds",
+                                         "From a source to the sinks of the subtask",
+                                         metrics::Histogram::Seconds(),
+                                         {{"job", job},
+                                          {"task", vertex.name},
+                                          {"subtask", std::to_string(subtask.index)},
+                                          {"source", source.name}});
+    }
+    histograms_[{subtask, id}] = histogram;
+  }
+}
+
+void LatencyMetrics::Note(SubtaskId sink, VertexId source, std::chrono::milliseconds age) const {
+  const auto found = histograms_.find({sink, source});
+  if (found == histograms_.end()) return;
+  // Clocks of two machines differ.
+  found->second->Observe(std::max(std::chrono::duration<double>(age).count(), 0.0));
 }
 
 void AddChannelMetrics(SubtaskId subtask, SubtaskChannels channels, const std::string& job,

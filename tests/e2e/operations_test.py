@@ -36,10 +36,17 @@ class Operations(OneCluster):
     OPTIONS = ("-t", "2", "-s", "2", "--set", "metrics.scope.taskmanager=acme_worker",
                "--set", "metrics.interval=1s")
 
-    def names(self, port):
+    def lines(self, port):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        return {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}
+        return [line for line in lines if not line.startswith("#")]
+
+    def names(self, port):
+        return {line.split("{")[0].split(" ")[0] for line in self.lines(port)}
+
+    def sum_of(self, port, name):
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.lines(port)
+                   if line.startswith(name + "{"))
 
     def test_retained_checkpoints_are_disposed_of_when_no_job_uses_them(self):
         job = self.start(JOB, "--", "--retain")
@@ -65,11 +72,19 @@ class Operations(OneCluster):
         want |= set(PROCESS_METRICS) | {"acme_worker_buffer_pool_usage",
                                         "acme_worker_job_task_records_in_per_second",
                                         "acme_worker_job_task_records_out_per_second"}
+        want |= {"weir_task_latency_seconds_bucket", "weir_task_latency_seconds_count"}
         for tm in status["task_managers"]:
             got = self.names(tm["metrics_port"])
             self.assertEqual(want - got, set())
             self.assertNotIn("weir_task_watermark_seconds", got)  # the job has no event time
             self.assertFalse([name for name in got if name.startswith("flink_taskmanager")])
+        for tm in status["task_managers"]:
+            eventually(lambda port=tm["metrics_port"]:
+                       self.sum_of(port, "weir_task_latency_seconds_count") > 0,
+                       "markers have come to its sinks")
+            took = self.sum_of(tm["metrics_port"], "weir_task_latency_seconds_sum")
+            self.assertLess(took / self.sum_of(tm["metrics_port"],
+                                               "weir_task_latency_seconds_count"), 30)
         eventually(lambda: any(tm.get("cpu_usage", 0) > 0
                                for tm in self.cluster.json("status")["task_managers"]),
                    "the CPU in use is told")

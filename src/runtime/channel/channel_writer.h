@@ -22,6 +22,10 @@ class ChannelWriter {
   /// Flushes what is open and sends the element behind it.
   virtual void EmitControl(const ControlElement& element) = 0;
 
+  /// Sends a latency marker as a row would go: behind what is open, and no sooner. Of several that
+  /// wait one may be kept, the oldest.
+  virtual void EmitMarker(const LatencyMarker& marker) = 0;
+
   /// Hands over what is open, however little. False: something had to stay (no credit); flush again
   /// after the wake that follows.
   virtual bool Flush() = 0;

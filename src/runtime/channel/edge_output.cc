@@ -15,6 +15,7 @@ EdgeOutput::EdgeOutput(Partitioning partitioning, std::unique_ptr<Router> router
       // Producers start at different channels, or all would hit the same one first.
       turn_(subtask_index % channels_.size()),
       random_(StableHash(uint64_t{subtask_index} + 1)),
+      marker_random_(random_),
       channel_of_(Batch::kCapacity),
       rows_(Batch::kCapacity) {
   if (router_ == nullptr) return;
@@ -108,6 +109,11 @@ void EdgeOutput::EmitIdle() {
 
 void EdgeOutput::EmitControl(const ControlElement& element) {
   for (ChannelWriter* channel : channels_) channel->EmitControl(element);
+}
+
+void EdgeOutput::EmitMarker(const LatencyMarker& marker) {
+  marker_random_ = StableHash(marker_random_);
+  channels_[marker_random_ % channels_.size()]->EmitMarker(marker);
 }
 
 bool EdgeOutput::Flush() {

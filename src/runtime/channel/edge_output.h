@@ -23,6 +23,9 @@ class EdgeOutput final : public Output {
   void EmitWatermark(Timestamp watermark) override;
   void EmitIdle() override;
   void EmitControl(const ControlElement& element);
+  /// Through one of the channels, taken at random: with one for each, their number would grow with
+  /// every edge on the way.
+  void EmitMarker(const LatencyMarker& marker);
 
   /// See ChannelWriter::Flush.
   bool Flush();
@@ -50,6 +53,7 @@ class EdgeOutput final : public Output {
   const std::vector<ChannelWriter*> channels_;
   uint32_t turn_ = 0;
   uint64_t random_;
+  uint64_t marker_random_;
   uint64_t records_out_ = 0;
 
   // Scratch of EmitRouted: channel per row, then a list of rows for each channel.

@@ -79,6 +79,8 @@ std::optional<InputGate::Input> InputGate::OnControl(uint32_t c, const ControlEl
       }
       if (at_end_ == channels_.size()) return Input{.event = Event::kEndOfInput};
       return MergeWatermarks();
+    case ControlElement::Kind::kLatencyMarker:
+      return Input{.event = Event::kLatencyMarker, .marker = element.marker};
   }
   return std::nullopt;
 }

@@ -36,6 +36,7 @@ class InputGate {
     kIdle,        ///< all channels are idle
     kBarrier,     ///< `barrier` has been delivered by all channels
     kEndOfInput,  ///< all channels are at their end (once)
+    kLatencyMarker,
   };
   struct Input {
     Event event = Event::kNothing;
@@ -43,6 +44,7 @@ class InputGate {
     uint32_t input = 0;
     Timestamp watermark{};
     Barrier barrier{};
+    LatencyMarker marker{};
   };
 
   explicit InputGate(std::vector<Channel> channels);

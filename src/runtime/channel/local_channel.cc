@@ -40,7 +40,16 @@ void LocalChannel::Append(Batch& from, const uint16_t* rows, uint32_t count, boo
 
 bool LocalChannel::Flush() {
   if (open_ != nullptr && !open_->empty()) Push({.batch = std::move(open_), .control = {}});
+  if (marker_) {
+    Push({.batch = nullptr,
+          .control = {.kind = ControlElement::Kind::kLatencyMarker, .marker = *marker_}});
+    marker_.reset();
+  }
   return true;
+}
+
+void LocalChannel::EmitMarker(const LatencyMarker& marker) {
+  if (!marker_) marker_ = marker;
 }
 
 void LocalChannel::EmitControl(const ControlElement& element) {

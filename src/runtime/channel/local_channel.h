@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 
 #include "base/parker.h"
 #include "base/spsc_ring.h"
@@ -33,6 +34,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
 
   void Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) override;
   void EmitControl(const ControlElement& element) override;
+  void EmitMarker(const LatencyMarker& marker) override;
   bool Flush() override;
   void Kick() override;
   bool HasRoom() override;
@@ -61,6 +63,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
 
   // Producer's thread.
   std::unique_ptr<Batch> open_;
+  std::optional<LatencyMarker> marker_;  // goes behind open_
   std::deque<Element> overdraft_;
   bool kick_ = false;  // pushed since the last wake
 };

@@ -20,6 +20,14 @@ struct Barrier {
   bool aligned = true;
 };
 
+/// Stamped by a source and read where its rows leave the job: how long a row is on its way.
+/// Subtasks pass it on without asking their operators.
+struct LatencyMarker {
+  VertexId source;
+  /// Processing time at which it was due at the source, whether or not that could emit it then.
+  Timestamp due{};
+};
+
 /// What travels between rows, in band and in order.
 struct ControlElement {
   enum class Kind : uint8_t {
@@ -27,10 +35,12 @@ struct ControlElement {
     kIdle,       ///< nothing may come for long: do not wait for this channel's watermark
     kBarrier,
     kEndOfInput,  ///< no more rows; barriers still follow
+    kLatencyMarker,
   };
   Kind kind = Kind::kWatermark;
   Timestamp watermark{};
   Barrier barrier{};
+  LatencyMarker marker{};
 };
 
 }  // namespace weir

@@ -16,6 +16,7 @@ enum class ElementKind : uint8_t {
   kStatus = 3,  ///< idle or active
   kBarrier = 4,
   kEndOfInput = 5,
+  kLatencyMarker = 6,
 };
 
 /// element := bytes:u32 rows:u32 kind:u8 tag:u8 zero:u16, then `bytes` bytes.
@@ -44,7 +45,7 @@ inline bool ReadElementHeader(std::string_view in, ElementHeader* header) {
   header->kind = static_cast<ElementKind>(kind);
   header->tag = static_cast<uint8_t>(in[9]);
   return kind >= static_cast<uint8_t>(ElementKind::kRows) &&
-         kind <= static_cast<uint8_t>(ElementKind::kEndOfInput);
+         kind <= static_cast<uint8_t>(ElementKind::kLatencyMarker);
 }
 
 /// An element as the consumer sees it. `bytes` are contiguous and live until Pop().

@@ -179,10 +179,11 @@ absl::Status RemoteSender::AppendControl(ElementKind kind, std::string_view byte
 
 absl::Status RemoteSender::SendControl(ElementKind kind, std::string_view bytes) {
   if (open_ && used_ > 0) {
-    // Nothing lies between: the newer one says all that the older one said. So a blocked channel
-    // collects no watermarks.
+    // Nothing lies between: the newer one says all that the older one said, or, of latency markers,
+    // the older one tells of the longer wait. So a blocked channel collects neither.
     ElementHeader last;
     ReadElementHeader({OpenPayload() + last_element_, used_ - last_element_}, &last);
+    if (last.kind == kind && kind == ElementKind::kLatencyMarker) return absl::OkStatus();
     if (last.kind == kind) used_ = last_element_;
   }
   return AppendControl(kind, bytes);

@@ -97,6 +97,15 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
   options.id = placement.subtask;
   options.buffer_timeout = graph.settings.buffer_timeout;
   options.watermark_interval = graph.settings.watermark_interval;
+  options.latency_interval = options_.latency_interval;
+  const bool has_sink =
+      std::ranges::any_of(vertex.operators, [](const OperatorSpec& op) { return op.node.is_sink; });
+  if (has_sink && options_.note_latency) {
+    options.note_latency = [this, id = placement.subtask](VertexId source,
+                                                          std::chrono::milliseconds age) {
+      options_.note_latency(id, source, age);
+    };
+  }
   options.clock = options_.clock;
   options.parker = slot->parker();
   options.listener = options_.listener;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -46,6 +47,12 @@ class Deployment {
     std::function<OperatorContext(SubtaskId, uint32_t operator_index)> context_of;
     /// See Subtask::Options; may be null.
     std::function<bool(SubtaskId, uint32_t operator_index)> wants_full_snapshot;
+    /// How often each source emits a latency marker; 0: never.
+    std::chrono::nanoseconds latency_interval{};
+    /// Called on slots' threads with the age of each marker that arrives at a vertex with a sink.
+    /// May be null.
+    std::function<void(SubtaskId sink, VertexId source, std::chrono::milliseconds age)>
+        note_latency;
     /// Where a subtask notes that it runs. The cells outlive the deployment. May be null.
     std::function<RunningMark(SubtaskId, uint32_t slot)> mark_of;
   };

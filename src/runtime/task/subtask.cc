@@ -261,6 +261,7 @@ Subtask::Step Subtask::StepSource() {
     return Step::kDone;
   }
   if (silent_ || at_end_) return Step::kNothing;
+  if (EmitsMarkers()) EmitLatencyMarker();
   EmitSourceWatermark(false);
   if (chain_.HasPendingWork()) return Step::kDone;
   if (polled_ == PollResult::kEnd) {
@@ -297,6 +298,31 @@ void Subtask::EmitSourceWatermark(bool now) {
     emitted_idle_ = true;
     chain_.head_output().EmitIdle();
   }
+}
+
+// Of a chain from source to sink a marker would say nothing: a row is on no way there.
+bool Subtask::EmitsMarkers() const {
+  return options_.latency_interval.count() != 0 && source_ != nullptr && !edges_.empty();
+}
+
+// One that could not be emitted in time bears the time at which it should have been: waiting for
+// room, or for the slot, is a part of what a row's way takes.
+void Subtask::EmitLatencyMarker() {
+  const nanoseconds now = options_.clock->Monotonic();
+  if (next_marker_.count() == 0) next_marker_ = now;
+  if (now < next_marker_) return;
+  const auto late = std::chrono::duration_cast<std::chrono::milliseconds>(now - next_marker_);
+  OnLatencyMarker({.source = options_.id.vertex, .due = options_.clock->Now() - late});
+  next_marker_ += options_.latency_interval;
+  if (next_marker_ <= now) next_marker_ = now + options_.latency_interval;
+}
+
+void Subtask::OnLatencyMarker(const LatencyMarker& marker) {
+  if (source_ == nullptr && options_.note_latency) {
+    options_.note_latency(marker.source, options_.clock->Now() - marker.due);
+  }
+  for (auto& edge : edges_) edge->EmitMarker(marker);
+  unflushed_ = unflushed_ || !edges_.empty();
 }
 
 void Subtask::ReachEndOfData() {
@@ -345,6 +371,9 @@ Subtask::Step Subtask::StepGate() {
             {.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
       }
       options_.listener->OnEndOfData(options_.id);
+      return Step::kDone;
+    case InputGate::Event::kLatencyMarker:
+      OnLatencyMarker(input.marker);
       return Step::kDone;
   }
   return Step::kNothing;
@@ -517,6 +546,7 @@ nanoseconds Subtask::NextWakeup() {
   }
   if (source_ != nullptr && !at_end_ && !silent_) {
     wakeup = std::min(wakeup, source_->NextAllowed());
+    if (EmitsMarkers()) wakeup = std::min(wakeup, next_marker_);
   }
   const Timestamp timer = chain_.NextProcessingTimer();
   if (timer != Timestamp::Max()) {

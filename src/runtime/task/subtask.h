@@ -92,6 +92,10 @@ class Subtask final : public SlotTask {
     SubtaskId id;
     std::chrono::nanoseconds buffer_timeout{};
     std::chrono::nanoseconds watermark_interval{};
+    /// How often a source emits a latency marker; 0: never.
+    std::chrono::nanoseconds latency_interval{};
+    /// Called with the age of each marker that arrives. Null: nobody wants to know.
+    std::function<void(VertexId source, std::chrono::milliseconds age)> note_latency;
     const Clock* clock = nullptr;
     Parker* parker = nullptr;
     SubtaskListener* listener = nullptr;
@@ -170,6 +174,9 @@ class Subtask final : public SlotTask {
   void FeedView();
   void BatchDone();
   void EmitSourceWatermark(bool now);
+  bool EmitsMarkers() const;
+  void EmitLatencyMarker();
+  void OnLatencyMarker(const LatencyMarker& marker);
   void ReachEndOfData();
   void NoteAlignment();
   std::chrono::nanoseconds EndAlignment();
@@ -216,6 +223,7 @@ class Subtask final : public SlotTask {
 
   std::chrono::nanoseconds deadline_{};
   std::chrono::nanoseconds next_watermark_{};
+  std::chrono::nanoseconds next_marker_{};
   Timestamp emitted_watermark_ = Timestamp::Min();
   bool watermark_due_ = false;
   bool emitted_idle_ = false;

@@ -23,11 +23,13 @@ class RecordingWriter final : public ChannelWriter {
     copy.ForEach([&](std::string& row, Timestamp) { received.push_back(row); });
   }
   void EmitControl(const ControlElement&) override { ++controls; }
+  void EmitMarker(const LatencyMarker&) override { ++markers; }
   bool Flush() override { return true; }
   bool HasRoom() override { return room; }
 
   std::vector<std::string> received;
   int controls = 0;
+  int markers = 0;
   bool room = true;
 };
 
@@ -50,6 +52,15 @@ class EdgeOutputTest : public testing::Test {
 struct Self {
   const std::string& operator()(const std::string& s) const { return s; }
 };
+
+TEST_F(EdgeOutputTest, AMarkerTakesOneChannelAndInTimeEach) {
+  EdgeOutput edge = Edge(Partitioning::kBroadcast);
+  for (int i = 1; i <= 100; ++i) {
+    edge.EmitMarker({});
+    EXPECT_EQ(writers_[0].markers + writers_[1].markers + writers_[2].markers, i);
+  }
+  for (const RecordingWriter& writer : writers_) EXPECT_GT(writer.markers, 10);
+}
 
 TEST_F(EdgeOutputTest, HashSendsEqualKeysToTheOwnerOfTheirKeyGroup) {
   EdgeOutput edge =

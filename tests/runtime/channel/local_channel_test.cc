@@ -45,6 +45,23 @@ class LocalChannelTest : public testing::Test {
   LocalChannel channel_{RecordTypeOf<int>(), &producer_, &consumer_};
 };
 
+TEST_F(LocalChannelTest, AMarkerGoesBehindTheRowsBeforeItAndNoSoonerThanThey) {
+  Send(0, 1);
+  channel_.EmitMarker({.source = VertexId(3), .due = {100}});
+  channel_.EmitMarker({.source = VertexId(3), .due = {200}});
+  Batch* batch = nullptr;
+  ControlElement control;
+  EXPECT_EQ(channel_.Peek(batch, control), InputChannel::Next::kNothing);
+  channel_.Flush();
+  EXPECT_EQ(Receive(), std::vector<int>{0});
+  ASSERT_EQ(channel_.Peek(batch, control), InputChannel::Next::kControl);
+  EXPECT_EQ(control.kind, ControlElement::Kind::kLatencyMarker);
+  EXPECT_EQ(control.marker.source, VertexId(3));
+  EXPECT_EQ(control.marker.due.ms, 100) << "the one that has waited longer";
+  channel_.Pop();
+  EXPECT_EQ(channel_.Peek(batch, control), InputChannel::Next::kNothing);
+}
+
 TEST_F(LocalChannelTest, KeepsOrderAcrossBatchesAndControl) {
   Send(0, 1500);  // more than one batch
   channel_.EmitControl({.kind = ControlElement::Kind::kWatermark, .watermark = {7}, .barrier = {}});

@@ -27,6 +27,9 @@ class ScriptedChannel final : public InputChannel {
   void End() {
     elements_.push_back({nullptr, {.kind = Kind::kEndOfInput, .watermark = {}, .barrier = {}}});
   }
+  void Marker(const LatencyMarker& marker) {
+    elements_.push_back({nullptr, {.kind = Kind::kLatencyMarker, .marker = marker}});
+  }
   void BarrierOf(uint64_t id, bool aligned = true,
                  CheckpointKind kind = CheckpointKind::kCheckpoint) {
     elements_.push_back({nullptr,

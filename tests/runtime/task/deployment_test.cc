@@ -56,6 +56,11 @@ class LocalJob final : public SubtaskListener {
       };
       return context;
     };
+    options.latency_interval = 1ms;
+    options.note_latency = [this](SubtaskId sink, VertexId source, std::chrono::milliseconds age) {
+      EXPECT_GE(age, 0ms);
+      Note([&] { ++markers_[{sink, source}]; });
+    };
     deployment_ = std::make_unique<Deployment>(std::move(options));
     deployment_->Start();
   }
@@ -77,6 +82,13 @@ class LocalJob final : public SubtaskListener {
   /// Until all subtasks are at their end, or one failed.
   void RunToEnd() {
     Wait([this] { return at_end_ == subtasks_ || !failure_.empty(); });
+  }
+  /// Until so many ways from a source's vertex to a sink's subtask have been measured, each often.
+  void WaitForMarkers(size_t ways) {
+    Wait([&] {
+      return markers_.size() == ways &&
+             std::ranges::all_of(markers_, [](const auto& way) { return way.second >= 5; });
+    });
   }
   void WaitForFailure() {
     Wait([this] { return !failure_.empty(); });
@@ -137,6 +149,7 @@ class LocalJob final : public SubtaskListener {
   bool stopping_ = false;
   bool gone_ = false;
   std::string failure_;
+  std::map<std::pair<SubtaskId, VertexId>, int> markers_;
   std::map<uint64_t, std::vector<SubtaskSnapshot>> snapshots_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<Deployment> deployment_;
@@ -213,6 +226,27 @@ TEST(Deployment, UnionBringsTheRowsOfAllStreams) {
   LocalJob job(env);
   job.RunToEnd();
   EXPECT_THAT(out->Rows(), UnorderedElementsAreArray({1, 2, 3}));
+}
+
+TEST(Deployment, MarkersTellOfTheWayFromEachSourceToEachSinkBehindIt) {
+  Environment env;
+  env.settings().parallelism = 2;
+  const auto endless = [] {
+    return Generate<int>([](uint64_t i) { return static_cast<int>(i); },
+                         {.count = {}, .rate_per_second = 1000, .name = "endless"});
+  };
+  auto a = env.From(endless());
+  auto b = env.From(endless());
+  a.Union(b)
+      .Rebalance()
+      .Map([](int x) { return x; })
+      .Rebalance()
+      .To(CollectSink(std::make_shared<Collected<int>>()));
+  b.Rebalance().To(CollectSink(std::make_shared<Collected<int>>()));
+  LocalJob job(env);
+  // Two sources to two subtasks of the first sink, one to two of the second.
+  job.WaitForMarkers(6);
+  EXPECT_EQ(job.failure(), "");
 }
 
 TEST(Deployment, AnExceptionNamesItsOperator) {
