@@ -16,7 +16,7 @@ from daemons import Daemons
 
 WEIR, TOTALS, ROWS = sys.argv[1:4]
 COUNT = 30_000
-RATE = 5_000
+RATE = 2_500
 
 
 def finals(lines):
