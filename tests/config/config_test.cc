@@ -230,7 +230,7 @@ TEST_F(ConfigTest, EveryNameOfALaterVersionIsKnownAsAKeyAndAsAVariable) {
     const bool all_below = later.name.back() == '.';
     const std::string key = later.name + (all_below ? "some-name" : "");
     const std::string variable = EnvironmentNameOf(later) + (all_below ? "SOME_NAME" : "");
-    for (const std::string value : {later.off, std::string("wanted")}) {
+    for (const std::string& value : {later.off, std::string("wanted")}) {
       // A word that it refuses is refused by what it belongs to, one that it takes is warned of.
       for (const LoadInput& input : {LoadInput{.environment = {{variable, value}}},
                                      LoadInput{.overrides = {{key, value}}}}) {

@@ -108,35 +108,35 @@ class LatencyMarkerTest : public testing::Test, private SubtaskListener {
 };
 
 /// Long enough for every step that is due.
-void Run(Subtask& subtask) {
+void Steps(Subtask& subtask) {
   for (int i = 0; i < 4; ++i) subtask.Run(0ns);
 }
 
 TEST_F(LatencyMarkerTest, ASourceEmitsOneEachInterval) {
   const auto source = Source(1000ms);
-  Run(*source);
+  Steps(*source);
   std::vector<LatencyMarker> markers = out_.Take();
   ASSERT_EQ(markers.size(), 1u);
   EXPECT_EQ(markers[0].source, graph_.vertices[0].id);
   EXPECT_EQ(markers[0].due, clock_.Now());
   clock_.Advance(999ms);
-  Run(*source);
+  Steps(*source);
   EXPECT_TRUE(out_.Take().empty());
   clock_.Advance(1ms);
-  Run(*source);
+  Steps(*source);
   EXPECT_EQ(out_.Take().size(), 1u);
 }
 
 TEST_F(LatencyMarkerTest, TheWaitForRoomIsPartOfTheWay) {
   const auto source = Source(1000ms);
-  Run(*source);
+  Steps(*source);
   out_.Take();
   out_.room = false;
   clock_.Advance(3500ms);
-  Run(*source);
+  Steps(*source);
   EXPECT_TRUE(out_.Take().empty());
   out_.room = true;
-  Run(*source);
+  Steps(*source);
   const std::vector<LatencyMarker> markers = out_.Take();
   ASSERT_EQ(markers.size(), 1u) << "those that were due meanwhile are not made up for";
   EXPECT_EQ(clock_.Now() - markers[0].due, 2500ms);
@@ -146,7 +146,7 @@ TEST_F(LatencyMarkerTest, TheWaitForRoomIsPartOfTheWay) {
 TEST_F(LatencyMarkerTest, NoneAreEmittedUnlessWanted) {
   const auto source = Source(0ms);
   for (int i = 0; i < 5; ++i) {
-    Run(*source);
+    Steps(*source);
     clock_.Advance(10s);
   }
   EXPECT_TRUE(out_.Take().empty());
@@ -159,7 +159,7 @@ TEST_F(LatencyMarkerTest, IsPassedOnAsItCameAndItsAgeIsTold) {
     in_.Rows(10);
     in_.Marker(marker);
     clock_.Advance(40ms);
-    Run(*subtask);
+    Steps(*subtask);
     ASSERT_EQ(noted_.size(), vertex);
     EXPECT_EQ(noted_.back(), std::pair(VertexId(7), vertex * 40ms));
   }
