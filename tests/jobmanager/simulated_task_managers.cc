@@ -163,7 +163,7 @@ void Simulation::ScheduleEnd(Worker* worker, const JobId& job, AttemptId attempt
 }
 
 void Simulation::ChangeTask(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask,
-                            TaskState state, Instant delay, Failure failure = {}) {
+                            TaskState state, Instant delay, Failure failure) {
   Up(
       worker, job,
       [=](SessionId) {

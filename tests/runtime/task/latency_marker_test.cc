@@ -154,14 +154,14 @@ TEST_F(LatencyMarkerTest, NoneAreEmittedUnlessWanted) {
 
 TEST_F(LatencyMarkerTest, IsPassedOnAsItCameAndItsAgeIsTold) {
   const LatencyMarker marker{.source = VertexId(7), .due = clock_.Now()};
-  for (const size_t vertex : {1, 2}) {
-    const auto subtask = Make(vertex);
+  for (const int vertex : {1, 2}) {
+    const auto subtask = Make(static_cast<size_t>(vertex));
     in_.Rows(10);
     in_.Marker(marker);
     clock_.Advance(40ms);
     Steps(*subtask);
-    ASSERT_EQ(noted_.size(), vertex);
-    EXPECT_EQ(noted_.back(), std::pair(VertexId(7), vertex * 40ms));
+    ASSERT_EQ(noted_.size(), static_cast<size_t>(vertex));
+    EXPECT_EQ(noted_.back(), std::pair(VertexId(7), milliseconds(vertex * 40)));
   }
   const std::vector<LatencyMarker> passed_on = out_.Take();
   ASSERT_EQ(passed_on.size(), 1u);
