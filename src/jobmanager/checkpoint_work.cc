@@ -25,8 +25,8 @@ bool SweepTarget(const Leadership& leadership, const std::string& job, const std
     std::error_code error;
     return std::filesystem::exists(std::filesystem::path(target).parent_path(), error);
   }
-  absl::StatusOr<SweptExport> swept = storage.status();
-  if (storage.ok()) swept = SweepExport(**storage, job);
+  const absl::StatusOr<SweptExport> swept =
+      storage.ok() ? SweepExport(**storage, job) : absl::StatusOr<SweptExport>(storage.status());
   if (!swept.ok()) {
     log::Warn("an unfinished savepoint was not removed",
               {{"path", target}, {"reason", std::string(swept.status().message())}});
