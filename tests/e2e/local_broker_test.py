@@ -56,11 +56,18 @@ class LocalBroker(unittest.TestCase):
             subprocess.run([CREATE_TOPIC, first, "orders", "2"], check=True, capture_output=True)
             broker = int(pathlib.Path(cluster.dir, "broker", "pid").read_text())
             cluster.launcher.send_signal(signal.SIGSTOP)  # or it would be quicker than this test
+            self.addCleanup(cluster.launcher.send_signal, signal.SIGCONT)
             os.kill(broker, signal.SIGKILL)
-            eventually(lambda: not alive(broker), "it is dead")
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            other.bind(("127.0.0.1", int(first.split(":")[1])))
-            other.listen()
+
+            def taken():
+                try:
+                    other.bind(("127.0.0.1", int(first.split(":")[1])))
+                except OSError:
+                    return False  # threads of the dead broker are on their way out
+                other.listen()
+                return True
+            eventually(taken, "its port is free")
             cluster.launcher.send_signal(signal.SIGCONT)
 
             def address():
