@@ -76,7 +76,6 @@ class JobManagerTest : public ::testing::Test {
     options.checkpoint_directory = directory_ + "/checkpoints";
     options.heartbeat_interval = milliseconds(100);
     options.heartbeat_timeout = milliseconds(1'000);
-    options.leadership_wait = milliseconds(300);
     return options;
   }
   void StartJobManager(std::unique_ptr<LeaderElection> election = nullptr) {

@@ -208,7 +208,9 @@ TEST_F(JobManagerTest, ATakenPortOrDirectoryIsAClearError) {
   EXPECT_NE(second.status().message().find("jobmanager.rpc-port"), std::string::npos)
       << second.status();
 
-  auto third = JobManager::Start(Options());
+  JobManagerOptions same = Options();
+  same.leadership_wait = milliseconds(300);
+  auto third = JobManager::Start(same);
   ASSERT_FALSE(third.ok());
   EXPECT_NE(third.status().message().find("jobmanager.dir"), std::string::npos) << third.status();
 }
