@@ -3,10 +3,12 @@
 // rows that it processes while a checkpoint is being made, at full load (where each cycle that the
 // checkpoint takes from the slot shows) and at half. The keyed job of keyed_job.h: u64 key, 16-byte
 // value, 10 MB and 1 GB of it, of which 100,000 keys change between two barriers. Checkpoints are
-// made durable in a directory.
+// made durable in a directory. Beside the gaps stands what the machine alone did to threads that
+// share nothing with the job (machine_noise.h); --explain tells for each gap from so many
+// milliseconds on what the slot thread did in it (gap_log.h).
 //
-//   barrier_bench [--checkpoints N] [--state small|large] [--backend memory|rocksdb]
-//                 [--cache MB]
+//   barrier_bench [--checkpoints N] [--full-load N] [--state small|large]
+//                 [--backend memory|rocksdb] [--cache MB] [--explain MS]
 
 #include <algorithm>
 #include <atomic>
@@ -18,8 +20,10 @@
 #include <thread>
 #include <vector>
 
+#include "bench/gap_log.h"
 #include "bench/keyed_job.h"
 #include "bench/local_job.h"
+#include "bench/machine_noise.h"
 #include "bench/report.h"
 
 namespace weir::bench {
@@ -31,10 +35,14 @@ using std::chrono::milliseconds;
 constexpr uint32_t kSmall = 10'000'000 / 24;
 constexpr uint32_t kLarge = 1'000'000'000 / 24;
 constexpr uint32_t kDirtyKeys = 100'000;
+// What they take in the tables, with tags, flags and room to grow.
+constexpr size_t kTableBytesPerKey = 34;
 constexpr int64_t kWindowNs = 1'000'000'000;
 // From barrier to barrier, if the checkpoint is durable by then. Less than the window, so that 200
 // of them take little more than two minutes.
 constexpr int64_t kPeriodNs = 650'000'000;
+// The machine's threads look every 10 ms: what they felt of a gap may end so much later.
+constexpr int64_t kNoiseLateNs = 12'000'000;
 constexpr uint64_t kRocksDbBytes = uint64_t{256} << 20;
 
 double Seconds(int64_t ns) { return static_cast<double>(ns) / 1e9; }
@@ -47,14 +55,21 @@ double Percentile(std::vector<double> values, double p) {
 
 struct Options {
   int checkpoints = 200;
+  int at_full_load = 30;
   std::string_view state;  // small, large, or empty for both
   bool rocksdb = false;
   // More than all the state: what is measured is the barrier, not reading what is cold.
   size_t cache_bytes = size_t{8} << 30;
+  // Gaps from this length on are told one by one; 0: none. Costs a few system calls per batch.
+  double explain_ms = 0;
 };
 
 struct Result {
-  std::vector<double> gaps_ms;        // the longest behind each barrier
+  std::vector<double> gaps_ms;  // the longest behind each barrier
+  // MachineNoise in the same time: the longest that a core was away, and that a batch's worth of
+  // changes in memory took.
+  std::vector<double> away_ms;
+  std::vector<double> memory_ms;
   std::vector<double> quiet_gaps_ms;  // the longest of as long a time without a barrier
   // Rows per second from a barrier until its checkpoint is durable, against those right before.
   std::vector<double> at_full_load;
@@ -64,9 +79,15 @@ struct Result {
 
 class Run {
  public:
-  Run(uint32_t keys, const Options& options) : keys_(keys), options_(options) {}
+  Run(uint32_t keys, const Options& options)
+      : keys_(keys), options_(options), noise_(size_t{keys} * kTableBytesPerKey) {}
 
   Result Measure() {
+    std::unique_ptr<GapLog> log;
+    if (options_.explain_ms > 0) {
+      log = std::make_unique<GapLog>(static_cast<int64_t>(options_.explain_ms * 1e6));
+      controls_.on_gap = [&log](int64_t from, int64_t to) { log->Note(from, to); };
+    }
     BuildKeyedJob(env_, &controls_, [this](KeyedRow* rows, uint32_t count) { Fill(rows, count); });
     LocalJob::Options local{.directory = directory_.path(), .cache_bytes = options_.cache_bytes};
     if (options_.rocksdb) {
@@ -92,6 +113,11 @@ class Run {
     MeasureAtHalfLoad(result);
     controls_.rate = 0;
     job_.reset();
+    if (log) Explain(*log, result);
+    if (!noise_.real_time()) {
+      std::printf(
+          "  the machine's figures waited for other threads: no real-time threads allowed\n");
+    }
     return result;
   }
 
@@ -140,10 +166,9 @@ class Run {
 
   // The time before a checkpoint is as long as one, and the keys that will be dirty are known.
   void MeasureAtFullLoad(Result& result) {
-    constexpr int kRepetitions = 30;
     constexpr int64_t kAtLeastNs = 100'000'000;
     int64_t taken = 0;
-    for (int i = 0; i < kRepetitions; ++i) {
+    for (int i = 0; i < options_.at_full_load; ++i) {
       MoveOn();
       Sleep(kWindowNs / 10);
       const double before = Rate(std::max<int64_t>(taken, kAtLeastNs));
@@ -157,10 +182,9 @@ class Run {
       Sleep(kWindowNs);
       result.quiet_gaps_ms.push_back(LongestGapMs(start));
     }
-    std::vector<int64_t> barriers;
     for (int i = 0; i < options_.checkpoints; ++i) {
       const int64_t start = NowNs();
-      barriers.push_back(start);
+      barriers_.push_back(start);
       const uint64_t rows = controls_.rows;
       job_->Begin(CheckpointId(++checkpoint_));
       MoveOn();
@@ -169,16 +193,35 @@ class Run {
       result.durable_ms.push_back(Seconds(taken) * 1e3);
       result.at_half_load.push_back(static_cast<double>(controls_.rows - rows) / Seconds(taken) /
                                     controls_.rate);
-      if (barriers.size() > 1) NoteBarrier(result, barriers[barriers.size() - 2]);
+      if (barriers_.size() > 1) NoteBarrier(result, barriers_[barriers_.size() - 2]);
       Sleep(std::max<int64_t>(start + kPeriodNs - NowNs(), 0));
     }
     Sleep(kWindowNs);
-    NoteBarrier(result, barriers.back());
+    NoteBarrier(result, barriers_.back());
+    half_load_ended_ = NowNs();
+  }
+  void Explain(const GapLog& log, const Result& result) const {
+    const auto ms = [](int64_t ns) { return Seconds(ns) * 1e3; };
+    for (const GapLog::Gap& gap : log.gaps()) {
+      const auto next = std::upper_bound(barriers_.begin(), barriers_.end(), gap.from_ns);
+      if (next == barriers_.begin() || gap.from_ns > half_load_ended_) continue;
+      const auto i = static_cast<size_t>(next - barriers_.begin() - 1);
+      std::printf(
+          "  gap of %.1f ms, %.1f behind barrier %zu (durable after %.1f): on a core %.1f, waiting "
+          "for one %.1f, slept %ld times, switched away %ld, page faults %ld; the machine alone: "
+          "a core away %.1f, changes in memory %.1f\n",
+          ms(gap.to_ns - gap.from_ns), ms(gap.from_ns - barriers_[i]), i + 1, result.durable_ms[i],
+          ms(gap.on_cpu_ns), ms(gap.waited_for_cpu_ns), gap.slept, gap.switched_away,
+          gap.page_faults, ms(noise_.LongestAway(gap.from_ns, gap.to_ns + kNoiseLateNs)),
+          ms(noise_.LongestBatch(gap.from_ns, gap.to_ns + kNoiseLateNs)));
+    }
   }
   // The next one came meanwhile, and its window begins in this one's.
   void NoteBarrier(Result& result, int64_t at) {
     Sleep(std::max<int64_t>(at + kWindowNs - NowNs(), 0));
     result.gaps_ms.push_back(LongestGapMs(at));
+    result.away_ms.push_back(static_cast<double>(noise_.LongestAway(at, at + kWindowNs)) / 1e6);
+    result.memory_ms.push_back(static_cast<double>(noise_.LongestBatch(at, at + kWindowNs)) / 1e6);
   }
   double LongestGapMs(int64_t from) const {
     return static_cast<double>(controls_.gaps.Longest(from, from + kWindowNs)) / 1e6;
@@ -186,6 +229,9 @@ class Run {
 
   const uint32_t keys_;
   const Options& options_;
+  MachineNoise noise_;
+  std::vector<int64_t> barriers_;  // at half load
+  int64_t half_load_ended_ = 0;
   ScratchDirectory directory_;
   std::unique_ptr<RocksDbResources> resources_;
   Environment env_;
@@ -214,8 +260,10 @@ int main(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--checkpoints") options.checkpoints = std::atoi(argv[i + 1]);
+    if (name == "--full-load") options.at_full_load = std::atoi(argv[i + 1]);
     if (name == "--state") options.state = argv[i + 1];
     if (name == "--backend") options.rocksdb = std::string_view(argv[i + 1]) == "rocksdb";
+    if (name == "--explain") options.explain_ms = std::atof(argv[i + 1]);
     if (name == "--cache") options.cache_bytes = std::strtoull(argv[i + 1], nullptr, 10) << 20;
   }
   constexpr double kMustMs = 10;
@@ -228,6 +276,8 @@ int main(int argc, char** argv) {
     std::printf("\n%s of state, %u dirty keys at each barrier\n", name.c_str(), kDirtyKeys);
     const Result result = Run(large ? kLarge : kSmall, options).Measure();
     Show("longest gap behind a barrier, half load", result.gaps_ms, "ms");
+    Show("machine alone: a core away in that second", result.away_ms, "ms");
+    Show("machine alone: changes in as much memory", result.memory_ms, "ms");
     Show("longest gap of a second without a barrier", result.quiet_gaps_ms, "ms");
     Show("barrier to durable, half load", result.durable_ms, "ms");
     Show("rows during a checkpoint / before, full load", result.at_full_load, "x");
@@ -239,6 +289,12 @@ int main(int argc, char** argv) {
                 .must = kMustMs});
     report.Add(
         {.name = name + ": longest gap behind a barrier", .unit = "ms", .values = result.gaps_ms});
+    report.Add({.name = name + ": machine alone, a core away in that second",
+                .unit = "ms",
+                .values = result.away_ms});
+    report.Add({.name = name + ": machine alone, changes in as much memory",
+                .unit = "ms",
+                .values = result.memory_ms});
     report.Add({.name = name + ": rows during a checkpoint / before, full load",
                 .unit = "x",
                 .values = result.at_full_load,

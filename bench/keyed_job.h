@@ -86,6 +86,8 @@ struct Controls {
   std::atomic<uint64_t> rows{0};
   std::atomic<int64_t> sum{0};
   Gaps gaps;
+  /// Slot thread, if set: from one batch to the next. Before the job starts.
+  std::function<void(int64_t from_ns, int64_t to_ns)> on_gap;
 };
 
 /// Fills rows with keys; called on the slot thread.
@@ -133,7 +135,10 @@ class CountingWriter final : public SinkWriter<Keyed<uint64_t, CountAndSum>> {
     controls_->rows.store(controls_->rows.load(std::memory_order_relaxed) + batch.size(),
                           std::memory_order_relaxed);
     const int64_t now = NowNs();
-    if (last_ != 0) controls_->gaps.Note(now, now - last_);
+    if (last_ != 0) {
+      controls_->gaps.Note(now, now - last_);
+      if (controls_->on_gap) controls_->on_gap(last_, now);
+    }
     last_ = now;
   }
   void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}

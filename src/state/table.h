@@ -122,7 +122,10 @@ class Table final : public TableBase {
     const size_t group = GroupIndex(hash);
     const uint32_t mask = groups_[group].Match(SlotGroup::TagOf(hash));
     if (mask != 0) {
-      __builtin_prefetch(SlotAt(group * SlotGroup::kSlots + std::countr_zero(mask)), 1);
+      const int i = std::countr_zero(mask);
+      __builtin_prefetch(SlotAt(group * SlotGroup::kSlots + i), 1);
+      if (NeedsBeforeWrite(groups_[group].flags[i])) [[unlikely]]
+        PrefetchMark(group);
     }
   }
 

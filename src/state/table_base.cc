@@ -234,8 +234,7 @@ void TableBase::ListAsChanged(int index) {
 }
 
 void TableBase::MarkGroup(size_t group, int index) {
-  if (!summary_) return;
-  summary_[index * SummaryWords(group_count()) + group / 64] |= uint64_t{1} << (group % 64);
+  if (summary_) *MarkOf(group, index) |= uint64_t{1} << (group % 64);
 }
 
 void TableBase::MarkDirty(size_t slot) {

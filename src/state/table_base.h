@@ -191,6 +191,12 @@ class alignas(64) TableBase {
     return (flags & kCare) != epoch_->clear_to_write;
   }
 
+  /// Where BeforeWrite will note that an entry of the group changed: after a barrier the first
+  /// write to each entry goes there, all over a large table.
+  void PrefetchMark(size_t group) const {
+    if (summary_) __builtin_prefetch(MarkOf(group, TableDirectory::Index(epoch_->dirty)), 1);
+  }
+
   /// Claims a free slot for a key that is not there; the caller constructs key and value and has
   /// called ReserveOne before. Flags are 0.
   size_t ClaimSlot(uint64_t hash);
@@ -250,6 +256,10 @@ class alignas(64) TableBase {
   /// To look at a value takes time by its length: for so many bytes of it one look is left out.
   static constexpr size_t kHeapBytesForALook = 4096;
   static size_t SummaryWords(size_t groups) { return (groups + 63) / 64; }
+  /// The word with the group's bit. There is a summary.
+  uint64_t* MarkOf(size_t group, int index) const {
+    return &summary_[index * SummaryWords(group_count()) + group / 64];
+  }
 
   const uint32_t slot_bytes_;
   const uint16_t key_group_;

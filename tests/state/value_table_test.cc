@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "state/keyed_state.h"
@@ -137,6 +139,40 @@ TEST_F(ValueTableTest, TheCutIsTheBarrierAlthoughWritesGoOn) {
   EXPECT_EQ(second.size(), 4000u);
   EXPECT_EQ(second[5], "-");
   EXPECT_EQ(second[6], "13");
+}
+
+// Tables of many groups note which of them have something to write.
+TEST_F(ValueTableTest, OfALargeTableTouchedAndUntouchedEntriesAreWrittenOnce) {
+  constexpr uint64_t kKeys = 20'000;
+  uint64_t checkpoint = 0;
+  std::map<uint64_t, std::string> changed;
+  for (uint64_t k = 0; k < kKeys; ++k) {
+    Put(k, k);
+    changed[k] = std::to_string(k);
+  }
+  for (const uint64_t every : {1, 3, 7, 1, 50}) {
+    backend_.BeginSnapshot(CheckpointId(++checkpoint));
+    std::map<uint64_t, std::string> touched;
+    const auto touch = [&](uint64_t from, uint64_t to) {
+      std::vector<uint64_t> keys;
+      std::vector<uint64_t> hashes;
+      for (uint64_t k = from; k < to; k += every) {
+        keys.push_back(k);
+        hashes.push_back(H(k));
+      }
+      table_.UpdateBatch(
+          hashes.data(), keys.size(), [&](size_t i) -> const uint64_t& { return keys[i]; },
+          [&](size_t i, uint64_t& value) { touched[keys[i]] = std::to_string(++value); });
+    };
+    touch(0, kKeys / 2);
+    for (int i = 0; i < 20; ++i) backend_.SnapshotSlice(64);
+    touch(kKeys / 2, kKeys);
+    while (!backend_.SnapshotSlice(64)) {
+    }
+    EXPECT_EQ(LastSegment(sink_), changed) << "every " << every;
+    sink_.chunks.clear();
+    changed = std::move(touched);
+  }
 }
 
 TEST_F(ValueTableTest, AnEntryThatCameAndWentBetweenBarriersLeavesNoTrace) {
