@@ -41,7 +41,7 @@ constexpr int64_t kWindowNs = 1'000'000'000;
 // From barrier to barrier, if the checkpoint is durable by then. Less than the window, so that 200
 // of them take little more than two minutes.
 constexpr int64_t kPeriodNs = 650'000'000;
-// The machine's threads look every 10 ms: what they felt of a gap may end so much later.
+// The machine's memory is looked at every 10 ms: what it felt of a gap may end so much later.
 constexpr int64_t kNoiseLateNs = 12'000'000;
 constexpr uint64_t kRocksDbBytes = uint64_t{256} << 20;
 
@@ -212,7 +212,7 @@ class Run {
           "a core away %.1f, changes in memory %.1f\n",
           ms(gap.to_ns - gap.from_ns), ms(gap.from_ns - barriers_[i]), i + 1, result.durable_ms[i],
           ms(gap.on_cpu_ns), ms(gap.waited_for_cpu_ns), gap.slept, gap.switched_away,
-          gap.page_faults, ms(noise_.LongestAway(gap.from_ns, gap.to_ns + kNoiseLateNs)),
+          gap.page_faults, ms(noise_.Away(gap.from_ns, gap.to_ns)),
           ms(noise_.LongestBatch(gap.from_ns, gap.to_ns + kNoiseLateNs)));
     }
   }

@@ -52,14 +52,14 @@ class Gaps {
   static constexpr int64_t kStepNs = 1'000'000;
 
   void Note(int64_t now_ns, int64_t gap_ns) {
-    // Steps are reused after a minute; what is older is forgotten as they pass.
+    // Steps are reused after ten minutes; what is older is forgotten as they pass.
     const int64_t step = now_ns / kStepNs;
     for (int64_t s = std::max(last_ + 1, step - kSteps + 1); s <= step; ++s) At(s) = 0;
     last_ = step;
     std::atomic<int64_t>& longest = At(step);
     if (gap_ns > longest.load(std::memory_order_relaxed)) longest = gap_ns;
   }
-  /// Of those that ended in this time, which is not a minute ago.
+  /// Of those that ended in this time, which is not ten minutes ago.
   int64_t Longest(int64_t from_ns, int64_t to_ns) const {
     int64_t longest = 0;
     for (int64_t s = from_ns / kStepNs; s <= to_ns / kStepNs; ++s) {
@@ -67,9 +67,17 @@ class Gaps {
     }
     return longest;
   }
+  /// All that ended in this time together; of those in one millisecond only the longest.
+  int64_t Sum(int64_t from_ns, int64_t to_ns) const {
+    int64_t sum = 0;
+    for (int64_t s = from_ns / kStepNs; s <= to_ns / kStepNs; ++s) {
+      sum += steps_[s % kSteps].load(std::memory_order_relaxed);
+    }
+    return sum;
+  }
 
  private:
-  static constexpr int64_t kSteps = 60'000;
+  static constexpr int64_t kSteps = 600'000;
   std::atomic<int64_t>& At(int64_t step) { return steps_[step % kSteps]; }
 
   std::vector<std::atomic<int64_t>> steps_ = std::vector<std::atomic<int64_t>>(kSteps);

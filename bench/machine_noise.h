@@ -52,6 +52,12 @@ class MachineNoise {
     for (const auto& away : away_) longest = std::max(longest, away->Longest(from_ns, to_ns));
     return longest;
   }
+  /// The most that a core was away altogether: a core that is kept short comes and goes.
+  int64_t Away(int64_t from_ns, int64_t to_ns) const {
+    int64_t most = 0;
+    for (const auto& away : away_) most = std::max(most, away->Sum(from_ns, to_ns));
+    return most;
+  }
   /// The longest that a batch's worth of changes took, the core away or not.
   int64_t LongestBatch(int64_t from_ns, int64_t to_ns) const {
     return memory_.Longest(from_ns, to_ns);
