@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/short_waits.h"
+
 namespace weir {
 namespace {
 
@@ -15,16 +17,22 @@ void FutexWait(std::atomic<uint32_t>& word, uint32_t expected, std::chrono::nano
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, &t, nullptr, 0);
 }
 
+thread_local ShortWaits waits;  // a habit of the thread, whichever Parker it waits on
+
 }  // namespace
 
 void Parker::Park(std::chrono::nanoseconds timeout) {
-  uint32_t expected = kRunning;
-  if (!state_.compare_exchange_strong(expected, kParked, std::memory_order_acq_rel)) {
-    state_.store(kRunning, std::memory_order_release);  // was notified: consume it
-    return;
+  const auto notified = [this] { return state_.load(std::memory_order_acquire) == kNotified; };
+  if (!notified() && timeout.count() > 0) {
+    if (!waits.Begin(notified, timeout)) {
+      uint32_t expected = kRunning;
+      if (state_.compare_exchange_strong(expected, kParked, std::memory_order_acq_rel)) {
+        FutexWait(state_, kParked, timeout);
+      }
+    }
+    waits.End();
   }
-  if (timeout.count() > 0) FutexWait(state_, kParked, timeout);
-  state_.exchange(kRunning, std::memory_order_acq_rel);
+  state_.exchange(kRunning, std::memory_order_acq_rel);  // consumes what came
 }
 
 void Parker::Wake() {

@@ -36,5 +36,25 @@ TEST(Parker, HandsOverEveryItemBetweenThreads) {
   EXPECT_EQ(items.load(), kItems);
 }
 
+TEST(Parker, TwoThreadsThatWaitShortlyForOneAnotherBothGoOn) {
+  Parker ping, pong;
+  std::atomic<int> turn{0};
+  constexpr int kTurns = 20'000;
+  std::jthread other([&] {
+    for (int i = 1; i < kTurns; i += 2) {
+      while (turn.load() != i) pong.Park(60s);
+      turn.store(i + 1);
+      ping.Wake();
+    }
+  });
+  for (int i = 0; i < kTurns; i += 2) {
+    while (turn.load() != i) ping.Park(60s);
+    turn.store(i + 1);
+    pong.Wake();
+  }
+  other.join();
+  EXPECT_EQ(turn.load(), kTurns);
+}
+
 }  // namespace
 }  // namespace weir

@@ -15,7 +15,7 @@ void NetworkQueue::Run() {
   bool ok = false;
   while (true) {
     if (wakes_.empty()) {
-      if (!cq_->Next(&tag, &ok)) return;
+      if (!Next(&tag, &ok)) return;
       put_off_ = 0;
     } else if (++put_off_ == kMaxPutOff) {
       Wake();
@@ -29,6 +29,18 @@ void NetworkQueue::Run() {
     }
     Operation::Complete(tag, ok);
   }
+}
+
+// Waits for a completion. False when the queue was shut down and is empty.
+bool NetworkQueue::Next(void** tag, bool* ok) {
+  auto next = grpc::CompletionQueue::TIMEOUT;
+  const bool looked = waits_.Begin([&] {
+    next = cq_->AsyncNext(tag, ok, gpr_time_0(GPR_CLOCK_MONOTONIC));
+    return next != grpc::CompletionQueue::TIMEOUT;
+  });
+  const bool got = looked ? next == grpc::CompletionQueue::GOT_EVENT : cq_->Next(tag, ok);
+  waits_.End();
+  return got;
 }
 
 void NetworkQueue::Wake() {

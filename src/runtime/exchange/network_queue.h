@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/short_waits.h"
 #include "runtime/exchange/waker.h"
 
 namespace weir {
@@ -28,10 +29,12 @@ class NetworkQueue {
   void Run();
 
  private:
+  bool Next(void** tag, bool* ok);
   void Wake();
 
   const std::unique_ptr<grpc::ServerCompletionQueue> cq_;
   std::vector<std::shared_ptr<Waker>> wakes_;  // network thread; at most one entry per gate
+  ShortWaits waits_;                           // network thread
   int put_off_ = 0;  // network thread: completions since the first of them
 };
 
