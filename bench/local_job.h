@@ -204,6 +204,7 @@ class LocalJob final : public SubtaskListener {
   void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) override {
     writer_->Deliver(subtask, std::move(snapshot));
   }
+  void OnSnapshotFailed(SubtaskId, CheckpointId, const std::string&) override {}
   void OnPublished(SubtaskId, CheckpointId) override {}
 
   const Options local_;

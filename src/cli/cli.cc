@@ -138,6 +138,8 @@ class Program {
     run->add_option("--state-backend", run_.state_backend, "rocksdb or memory");
     run->add_option("--checkpoint-interval", run_.checkpoint_interval, "For instance 10s; 0: none");
     run->add_option("--checkpoint-mode", run_.checkpoint_mode, "exactly-once or at-least-once");
+    run->add_option("--aligned-timeout", run_.aligned_timeout,
+                    "Checkpoints that take longer turn unaligned; 0s: at once; or 'never'");
     run->add_option("--from-savepoint", run_.from_savepoint,
                     "Begin with the state of this savepoint or retained checkpoint");
     run->add_flag("--allow-non-restored-state", run_.allow_non_restored_state,

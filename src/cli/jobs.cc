@@ -92,6 +92,7 @@ void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
                {"TOOK", Align::kRight},
                {"WRITTEN", Align::kRight},
                {"STATE", Align::kRight},
+               {"IN FLIGHT", Align::kRight},
                {"REMARK"}});
   for (int i = 0; i < std::min(kShown, job.checkpoints_size()); ++i) {
     const proto::CheckpointDetails& c = job.checkpoints(i);
@@ -99,6 +100,7 @@ void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
                ShortEnumName(proto::CheckpointStatus_descriptor(), c.status()),
                FormatTime(c.triggered_ms()), FormatDuration(milliseconds(c.duration_ms())),
                FormatBytes(c.state_bytes()), FormatBytes(c.full_state_bytes()),
+               c.unaligned() ? FormatBytes(c.in_flight_bytes()) : "aligned",
                OneLine(c.failure(), kRemarkColumns)});
   }
   if (!table.empty()) {

@@ -66,6 +66,17 @@ absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
     overrides.checkpoint_mode =
         *mode == "exactly-once" ? CheckpointingMode::kExactlyOnce : CheckpointingMode::kAtLeastOnce;
   }
+  if (options.aligned_timeout) {
+    overrides.unaligned_checkpoints = *options.aligned_timeout != "never";
+    if (*overrides.unaligned_checkpoints) {
+      auto timeout = config::ReadDuration(*options.aligned_timeout);
+      if (!timeout.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "--aligned-timeout: ", std::string(timeout.status().message()), ", or 'never'"));
+      }
+      overrides.aligned_timeout = *timeout;
+    }
+  }
   return overrides;
 }
 

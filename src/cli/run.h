@@ -21,6 +21,7 @@ struct RunOptions {
   std::optional<std::string> state_backend;        // "rocksdb", "memory"
   std::optional<std::string> checkpoint_interval;  // a duration
   std::optional<std::string> checkpoint_mode;      // "exactly-once", "at-least-once"
+  std::optional<std::string> aligned_timeout;      // a duration, or "never"
   std::string from_savepoint;
   bool allow_non_restored_state = false;
   bool new_lineage = false;

@@ -43,6 +43,8 @@ void FillSettings(const JobSettings& from, proto::JobSettings& to) {
   checkpoint.set_min_pause_ms(Count(c.min_pause));
   checkpoint.set_max_concurrent(c.max_concurrent);
   checkpoint.set_tolerable_failures(c.tolerable_failures);
+  checkpoint.set_always_aligned(!c.unaligned);
+  checkpoint.set_aligned_timeout_ms(Count(c.aligned_timeout));
   checkpoint.set_retained(c.retained);
   checkpoint.set_retention(c.retain_on_cancel ? proto::CHECKPOINT_RETENTION_RETAIN_ON_CANCEL
                                               : proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL);

@@ -50,6 +50,10 @@ JobGraph JobLibrary::BuildGraph(const Args& args, const JobOverrides& overrides)
   if (overrides.state_backend) settings.state_backend = *overrides.state_backend;
   if (overrides.checkpoint_interval) settings.checkpoints.interval = *overrides.checkpoint_interval;
   if (overrides.checkpoint_mode) settings.checkpoints.mode = *overrides.checkpoint_mode;
+  if (overrides.unaligned_checkpoints) {
+    settings.checkpoints.unaligned = *overrides.unaligned_checkpoints;
+  }
+  if (overrides.aligned_timeout) settings.checkpoints.aligned_timeout = *overrides.aligned_timeout;
   return BuildJobGraph(graph);
 }
 

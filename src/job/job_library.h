@@ -19,6 +19,8 @@ struct JobOverrides {
   std::optional<StateBackendKind> state_backend;
   std::optional<std::chrono::milliseconds> checkpoint_interval;
   std::optional<CheckpointingMode> checkpoint_mode;
+  std::optional<bool> unaligned_checkpoints;
+  std::optional<std::chrono::milliseconds> aligned_timeout;
 };
 
 /// A job library in this process. Loading runs its static constructors; it stays loaded for good.

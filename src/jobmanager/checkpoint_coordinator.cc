@@ -134,7 +134,28 @@ void CheckpointCoordinator::Trigger(CheckpointKind kind, std::optional<Savepoint
   history_.push_front({.id = id, .attempt = attempt_, .kind = kind, .triggered = now});
   if (history_.size() > kHistory) history_.pop_back();
   out->push_back(SendTrigger{id, kind, policy_.mode});
+  MaybeTurn(now, out);
   MaybeReserve(now, out);
+}
+
+// A savepoint and a stop wait: what they hold must fit any job and parallelism. At the end of data
+// nothing is in flight.
+std::optional<Instant> CheckpointCoordinator::TurnsAt() const {
+  if (phase_ != Phase::kAligning || pending_->turned || !policy_.aligned_timeout) {
+    return std::nullopt;
+  }
+  if (pending_->kind != CheckpointKind::kCheckpoint ||
+      policy_.mode != CheckpointMode::kExactlyOnce) {
+    return std::nullopt;
+  }
+  return pending_->started + *policy_.aligned_timeout;
+}
+
+void CheckpointCoordinator::MaybeTurn(Instant now, Out* out) {
+  const std::optional<Instant> at = TurnsAt();
+  if (!at || now < *at) return;
+  pending_->turned = true;
+  out->push_back(SendTurnUnaligned{pending_->id});
 }
 
 void CheckpointCoordinator::MaybeReserve(Instant now, Out* out) {
@@ -200,6 +221,8 @@ void CheckpointCoordinator::On(const SubtaskAcknowledged& e, Instant now, Out* o
     record->full_state_bytes += e.ack.full_state_bytes;
     record->max_sync_us = std::max(record->max_sync_us, e.ack.sync_us);
     record->max_alignment_us = std::max(record->max_alignment_us, e.ack.alignment_us);
+    record->unaligned = record->unaligned || e.ack.unaligned;
+    record->in_flight_bytes += e.ack.in_flight_bytes;
   }
   if (pending_->acks.size() < subtasks_.size()) return;
   pending_->all_at_end = std::all_of(pending_->acks.begin(), pending_->acks.end(),
@@ -410,12 +433,16 @@ void CheckpointCoordinator::On(const CheckpointTick&, Instant now, Out* out) {
                 now, out);
     return;
   }
+  MaybeTurn(now, out);
   MaybeTrigger(now, out);
   if (phase_ != Phase::kOff && phase_ != Phase::kDraining) MaybeReserve(now, out);
 }
 
 std::optional<Instant> CheckpointCoordinator::NextDeadline() const {
-  if (phase_ == Phase::kAligning) return pending_->started + policy_.timeout;
+  if (phase_ == Phase::kAligning) {
+    const Instant gives_up = pending_->started + policy_.timeout;
+    return std::min(TurnsAt().value_or(gives_up), gives_up);
+  }
   std::optional<Instant> at = EarliestTrigger();
   if (at && next_id_ > id_limit_) {
     if (reserving_) return std::nullopt;  // its answer is an event

@@ -84,6 +84,11 @@ struct SendTrigger {
   CheckpointKind kind;
   CheckpointMode mode;
 };
+/// Subtasks that wait for barriers of it take their snapshots now. At most once for a checkpoint,
+/// and only for one that was triggered and has not ended.
+struct SendTurnUnaligned {
+  CheckpointId id;
+};
 /// The one commit point. Answered by ManifestCommitted or ManifestFailed, always.
 struct CommitManifest {
   CheckpointId id;
@@ -131,9 +136,10 @@ struct JobDone {
   bool stopped = false;
 };
 
-using CheckpointAction = std::variant<SendTrigger, CommitManifest, SendCompleted, SendAborted,
-                                      ExportSavepoint, DiscardSavepoint, ReplySavepoint,
-                                      PruneCheckpoints, ReserveIds, FailAttempt, JobDone>;
+using CheckpointAction =
+    std::variant<SendTrigger, SendTurnUnaligned, CommitManifest, SendCompleted, SendAborted,
+                 ExportSavepoint, DiscardSavepoint, ReplySavepoint, PruneCheckpoints, ReserveIds,
+                 FailAttempt, JobDone>;
 
 // ---------------------------------------------------------------- the machine
 
@@ -152,6 +158,8 @@ struct CheckpointRecord {
   uint64_t full_state_bytes = 0;
   uint64_t max_sync_us = 0;
   uint64_t max_alignment_us = 0;
+  bool unaligned = false;  ///< some subtask took its snapshot ahead of barriers
+  uint64_t in_flight_bytes = 0;
   std::string path;
   std::string failure;
 };
@@ -172,6 +180,8 @@ struct CheckpointRecord {
 ///     is used only below the limit that the job's record holds
 ///   - one checkpoint at a time is aligned or committed; a commit's outcome is always awaited
 ///   - SendCompleted(n) only after ManifestCommitted(n), so no sink publishes what is not durable
+///   - only periodic exactly-once checkpoints turn unaligned, once each, while they align: a
+///     savepoint holds nothing in flight, so it restores at any parallelism
 ///   - after the barrier of a stop no other checkpoint is triggered; if the stop fails, the attempt
 ///     does, because its sources have stopped
 ///   - every SavepointWanted is answered by exactly one ReplySavepoint
@@ -212,6 +222,7 @@ class CheckpointCoordinator {
     std::map<SubtaskId, SubtaskAck> acks;
     std::optional<SavepointWanted> savepoint;
     bool all_at_end = false;
+    bool turned = false;  // unaligned
   };
   /// A durable savepoint: answered when it is exported and published.
   struct Export {
@@ -240,6 +251,9 @@ class CheckpointCoordinator {
   void MaybeTrigger(Instant now, Out* out);
   void Trigger(CheckpointKind kind, std::optional<SavepointWanted> savepoint, Instant now,
                Out* out);
+  void MaybeTurn(Instant now, Out* out);
+  /// When the pending checkpoint turns unaligned, if it will.
+  std::optional<Instant> TurnsAt() const;
   void MaybeReserve(Instant now, Out* out);
   /// The pending checkpoint failed while the attempt goes on.
   void FailPending(const std::string& reason, Instant now, Out* out);

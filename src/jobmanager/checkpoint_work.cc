@@ -72,6 +72,17 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, SendTrigger& action) {
   SendToAttempt(job, attempt, message);
 }
 
+void ControlLoop::Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& action) {
+  log::Info("checkpoint turns unaligned",
+            {{"job_id", job.value}, {"checkpoint", absl::StrCat(action.id.value)}});
+  proto::ToTaskManager message = NewMessage();
+  proto::TurnUnaligned* turn = message.mutable_turn_unaligned();
+  turn->mutable_attempt()->set_job_id(job.value);
+  turn->mutable_attempt()->set_attempt(attempt.value);
+  turn->set_checkpoint_id(action.id.value);
+  SendToAttempt(job, attempt, message);
+}
+
 void ControlLoop::Do(const JobId& job, AttemptId attempt, CommitManifest& action) {
   int64_t triggered_ms = leadership_.clock->Now().ms;
   for (const CheckpointRecord& record : control_.FindJob(job)->checkpoints().history()) {

@@ -158,6 +158,7 @@ class ControlLoop {
   void SweepExports(const JobId& job);
   void Do(const JobId& job, CheckpointWork& action);
   void Do(const JobId& job, AttemptId attempt, SendTrigger& action);
+  void Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& action);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& action);
   void Do(const JobId& job, AttemptId attempt, SendCompleted& action);
   void Do(const JobId& job, AttemptId attempt, SendAborted& action);

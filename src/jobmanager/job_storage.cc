@@ -38,6 +38,8 @@ void AddStatistics(const proto::SnapshotStatistics& from, proto::SnapshotStatist
   to->set_alignment_us(std::max(to->alignment_us(), from.alignment_us()));
   to->set_synchronous_us(std::max(to->synchronous_us(), from.synchronous_us()));
   to->set_duration_us(std::max(to->duration_us(), from.duration_us()));
+  to->set_in_flight_bytes(to->in_flight_bytes() + from.in_flight_bytes());
+  to->set_unaligned(to->unaligned() || from.unaligned());
 }
 
 }  // namespace

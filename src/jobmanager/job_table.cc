@@ -34,6 +34,8 @@ void DescribeCheckpoints(const Job& machine, const TimeOfDay& time, proto::JobDe
     to->set_subtasks(subtasks);
     to->set_path(from.path);
     to->set_failure(from.failure);
+    to->set_unaligned(from.unaligned);
+    to->set_in_flight_bytes(from.in_flight_bytes);
   }
 }
 

@@ -43,6 +43,11 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
                             "Trigger to durable, of the newest durable checkpoint");
     m.last_bytes = gauge("_job_last_checkpoint_bytes", "Bytes written for it");
     m.last_full_bytes = gauge("_job_last_checkpoint_full_bytes", "Bytes it refers to");
+    m.last_in_flight_bytes =
+        gauge("_job_last_checkpoint_in_flight_bytes",
+              "Of them, rows that were on their way when it was cut; 0: its barriers were aligned");
+    m.unaligned = gauge("_job_checkpoints_unaligned",
+                        "Of those made durable, the ones whose barriers overtook rows");
     m.failures = gauge("_job_failures", "Failures since this JobManager leads");
     auto histogram = [&](const char* name, const char* help, std::vector<double> bounds) {
       return registry_->AddHistogram(scope_ + name, help, std::move(bounds), labels);
@@ -68,13 +73,16 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
     m.duration->Observe(std::chrono::duration<double>(record.durable - record.triggered).count());
     m.bytes->Observe(static_cast<double>(record.state_bytes));
     m.alignment->Observe(static_cast<double>(record.max_alignment_us) / 1e6);
+    m.unaligned_count += record.unaligned ? 1 : 0;
   }
   m.observed = newest;
+  m.unaligned->Set(static_cast<double>(m.unaligned_count));
   for (const CheckpointRecord& record : job.checkpoints().history()) {
     if (record.durable.count() == 0) continue;
     m.last_duration->Set(std::chrono::duration<double>(record.durable - record.triggered).count());
     m.last_bytes->Set(static_cast<double>(record.state_bytes));
     m.last_full_bytes->Set(static_cast<double>(record.full_state_bytes));
+    m.last_in_flight_bytes->Set(static_cast<double>(record.in_flight_bytes));
     break;
   }
 }

@@ -184,6 +184,7 @@ absl::Status CheckSettings(const proto::JobSettings& settings) {
   for (const auto& [name, value] : {std::pair{"interval", checkpoint.interval_ms()},
                                     {"timeout", checkpoint.timeout_ms()},
                                     {"min_pause", checkpoint.min_pause_ms()},
+                                    {"aligned_timeout", checkpoint.aligned_timeout_ms()},
                                     {"delay", settings.restart().delay_ms()},
                                     {"failure_interval", settings.restart().failure_interval_ms()},
                                     {"max_backoff", settings.restart().max_backoff_ms()},
@@ -310,6 +311,11 @@ JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
   to.min_pause = milliseconds(from.min_pause_ms());
   to.mode = from.mode() == proto::CHECKPOINT_MODE_AT_LEAST_ONCE ? CheckpointMode::kAtLeastOnce
                                                                 : CheckpointMode::kExactlyOnce;
+  if (!from.always_aligned()) {
+    constexpr uint64_t kAlignedMs = 30'000;
+    to.aligned_timeout =
+        milliseconds(from.has_aligned_timeout_ms() ? from.aligned_timeout_ms() : kAlignedMs);
+  }
   if (from.has_tolerable_failures()) to.tolerable_failures = from.tolerable_failures();
   to.retained = Or(from.retained(), to.retained);
   to.retain_on_cancel = from.retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL;
@@ -344,6 +350,7 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
       for (const auto& handle : subtask.keyed_state()) stateful.insert(handle.operator_uid());
       for (const auto& state : subtask.operator_state()) stateful.insert(state.operator_uid());
       for (const auto& handle : subtask.epoch_output()) stateful.insert(handle.operator_uid());
+      for (const auto& handle : subtask.channel_state()) stateful.insert(handle.operator_uid());
       keyed |= !subtask.keyed_state().empty();
     }
     if (keyed && vertex.max_parallelism() != graph.max_parallelism()) {

@@ -78,7 +78,9 @@ void ControlLoop::OnMessage(const std::shared_ptr<ControlStream>& stream,
                        .full_state_bytes = subtask.full_state_bytes(),
                        .sync_us = subtask.sync_duration_us(),
                        .alignment_us = subtask.alignment_duration_us(),
-                       .at_end = subtask.at_end_of_data()};
+                       .at_end = subtask.at_end_of_data(),
+                       .unaligned = subtask.unaligned(),
+                       .in_flight_bytes = subtask.in_flight_bytes()};
         for_job(m.attempt(), SubtaskAcknowledged{CheckpointId(m.checkpoint_id()),
                                                  FromProto(subtask.subtask()), std::move(ack)});
       }

@@ -45,6 +45,9 @@ struct CheckpointPolicy {
   milliseconds interval{0};  ///< 0: no periodic checkpoints
   milliseconds timeout{600'000};
   milliseconds min_pause{0};
+  /// A periodic checkpoint that is not complete so long after its trigger turns unaligned; 0: at
+  /// once; empty: never. Exactly-once only.
+  std::optional<milliseconds> aligned_timeout;
   CheckpointMode mode = CheckpointMode::kExactlyOnce;
   /// Checkpoints in a row that may fail before the attempt fails. Three: a slow store or one late
   /// TaskManager must not restart a healthy job, while a store that is gone must not go unnoticed
@@ -129,6 +132,8 @@ struct SubtaskAck {
   uint64_t sync_us = 0;
   uint64_t alignment_us = 0;
   bool at_end = false;
+  bool unaligned = false;        ///< taken ahead of its barriers
+  uint64_t in_flight_bytes = 0;  ///< of rows on their way to it
 };
 
 }  // namespace weir::jobmanager

@@ -49,6 +49,8 @@ class CheckpointWriter {
     /// What each operator's changes may take in memory before they are spilled; as much again may
     /// be on its way to the sorting thread and to the store.
     size_t operator_bytes = SegmentBuilder::kDefaultMemoryLimit;
+    /// What the handle of rows in flight says of their edge, by its number.
+    std::map<uint32_t, proto::StateHandle> edges;
   };
   /// What is durable of the subtasks of this process, by subtask.
   using Result = std::map<SubtaskId, proto::SubtaskSnapshot>;
@@ -81,7 +83,8 @@ class CheckpointWriter {
   /// Any thread. Its on_done follows with the reason, unless it had finished.
   void Cancel(CheckpointId id, const std::string& reason);
 
-  /// Slot thread: the subtask has handed everything over.
+  /// Slot thread: the subtask has handed everything over. It may be earlier than Begin, of a
+  /// process whose word from the coordinator comes later than barriers from others.
   void Deliver(SubtaskId subtask, SubtaskSnapshot snapshot);
 
   /// Slot thread: see Subtask::Options. When the stored chain of a memory backend cannot be merged
@@ -103,6 +106,8 @@ class CheckpointWriter {
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
   absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,
                             CheckpointId id);
+  absl::Status WriteInFlight(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
+  absl::Status Append(Running& running, uint32_t section, std::string& slice, bool last);
   void Finish(const std::shared_ptr<Running>& running,
               absl::StatusOr<std::vector<proto::StateHandle>> handles);
 
@@ -120,6 +125,9 @@ class CheckpointWriter {
   /// The first is in the hands of the writing thread, and the only one that is written into: what
   /// the next has to hold depends on what becomes of it. All but the last are cancelled.
   std::deque<std::shared_ptr<Running>> running_;
+  /// Of the newest checkpoint that was delivered to and has not begun.
+  std::map<SubtaskId, SubtaskSnapshot> early_;
+  CheckpointId begun_;  // the newest
   std::thread sort_thread_;
   std::thread write_thread_;
   std::thread merge_thread_;

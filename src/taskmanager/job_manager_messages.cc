@@ -118,6 +118,11 @@ void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message
         attempt->TriggerCheckpoint(message.trigger_checkpoint());
       }
       break;
+    case M::kTurnUnaligned:
+      if (auto* attempt = Find(message.turn_unaligned().attempt())) {
+        attempt->TurnUnaligned(CheckpointId(message.turn_unaligned().checkpoint_id()));
+      }
+      break;
     case M::kSetSourceRate:
       if (auto* attempt = Find(message.set_source_rate().attempt())) {
         attempt->SetSourceRate(message.set_source_rate().rate());

@@ -21,6 +21,10 @@ constexpr uint64_t kLeastConnectorBytes = uint64_t{1} << 20;
 constexpr uint64_t kMostConnectorBytes = uint64_t{64} << 20;
 // Of one operator: below, sorting makes very many small files.
 constexpr size_t kLeastSnapshotBytes = size_t{1} << 20;
+// Of one subtask: below, a few buffers that are full of large records would not fit; above, the
+// checkpoint takes longer to write than it saves.
+constexpr size_t kLeastInFlightBytes = size_t{4} << 20;
+constexpr size_t kMostInFlightBytes = size_t{64} << 20;
 // Of an attempt with keyed operators: with less it would fail at its first windows.
 constexpr size_t kLeastStateBytes = size_t{4} << 20;
 
@@ -195,7 +199,8 @@ void LocalAttempt::Deploy() {
           .attempt = AttemptId(deploy_.attempt().attempt()),
           .spill_directory = directory_ + "/spill",
           .operator_bytes = std::clamp(env_.snapshot_bytes / (2 * keyed), kLeastSnapshotBytes,
-                                       SegmentBuilder::kDefaultMemoryLimit)},
+                                       SegmentBuilder::kDefaultMemoryLimit),
+          .edges = InFlightHandles(*prepared_.graph)},
       CheckpointWriter::Events{
           .on_done =
               [this](CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result) {
@@ -231,6 +236,15 @@ void LocalAttempt::Deploy() {
   options.note_latency = [this](SubtaskId sink, VertexId source, std::chrono::milliseconds age) {
     latencies_.Note(sink, source, age);
   };
+  options.in_flight = [this](SubtaskId subtask) {
+    const auto restored = prepared_.in_flight.find(subtask);
+    return restored == prepared_.in_flight.end() ? std::vector<InFlightRows>()
+                                                 : std::move(restored->second);
+  };
+  options.in_flight_limits = {
+      .pulled_bytes = std::clamp(env_.snapshot_bytes / (4 * std::max<size_t>(local_.size(), 1)),
+                                 kLeastInFlightBytes, kMostInFlightBytes)};
+  options.in_flight_limits.recorded_bytes = 4 * options.in_flight_limits.pulled_bytes;
   deployment_ = std::make_unique<Deployment>(std::move(options));
   AddSinksOfKeyedOperators();
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
@@ -443,6 +457,10 @@ void LocalAttempt::TriggerCheckpoint(const proto::TriggerCheckpoint& trigger) {
   deployment_->Trigger(barrier, drain);
 }
 
+void LocalAttempt::TurnUnaligned(CheckpointId id) {
+  if (deployment_ != nullptr && !releasing_) deployment_->TurnUnaligned(id);
+}
+
 void LocalAttempt::SetSourceRate(const proto::SourceRate& rate) {
   source_rates_[rate.vertex()] = rate;
   if (deployment_ != nullptr && !releasing_) ApplySourceRate(rate);
@@ -490,10 +508,13 @@ void LocalAttempt::OnCheckpointDone(CheckpointId id,
     uint64_t total = 0;
     for (const proto::StateHandle& handle : snapshot.keyed_state()) total += handle.length();
     for (const proto::StateHandle& handle : snapshot.epoch_output()) total += handle.length();
+    for (const proto::StateHandle& handle : snapshot.channel_state()) total += handle.length();
     one.set_full_state_bytes(total);
     one.set_sync_duration_us(snapshot.statistics().synchronous_us());
     one.set_alignment_duration_us(snapshot.statistics().alignment_us());
     one.set_at_end_of_data(snapshot.at_end_of_data());
+    one.set_unaligned(snapshot.statistics().unaligned());
+    one.set_in_flight_bytes(snapshot.statistics().in_flight_bytes());
   }
   env_.send(std::move(message));
 }
@@ -521,6 +542,10 @@ void LocalAttempt::OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKin
 
 void LocalAttempt::OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) {
   writer_->Deliver(subtask, std::move(snapshot));
+}
+
+void LocalAttempt::OnSnapshotFailed(SubtaskId, CheckpointId id, const std::string& reason) {
+  writer_->Cancel(id, reason);
 }
 
 void LocalAttempt::OnPublished(SubtaskId subtask, CheckpointId id) {

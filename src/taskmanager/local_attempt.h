@@ -83,6 +83,7 @@ class LocalAttempt final : private SubtaskListener {
 
   void Start();
   void TriggerCheckpoint(const proto::TriggerCheckpoint& trigger);
+  void TurnUnaligned(CheckpointId id);
   void SetSourceRate(const proto::SourceRate& rate);
   void CheckpointCompleted(CheckpointId id);
   void CheckpointAborted(CheckpointId id, const std::string& reason);
@@ -122,6 +123,7 @@ class LocalAttempt final : private SubtaskListener {
   void OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
                 const std::string& message) override;
   void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) override;
+  void OnSnapshotFailed(SubtaskId subtask, CheckpointId id, const std::string& reason) override;
   void OnPublished(SubtaskId subtask, CheckpointId id) override;
 
   void OnCheckpointDone(CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result);

@@ -117,6 +117,9 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
       }
       prepared.restored[{subtask, op}] = *std::move(restored);
     }
+    auto in_flight = (*plan)->InFlight(subtask);
+    if (!in_flight.ok()) return in_flight.status();
+    if (!in_flight->empty()) prepared.in_flight[subtask] = *std::move(in_flight);
   }
   return prepared;
 }

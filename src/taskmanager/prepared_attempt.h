@@ -31,6 +31,7 @@ struct PreparedAttempt {
   std::unique_ptr<DirectoryStorage> restore_storage;  ///< null: the same, or no restore
   std::unique_ptr<StoppableStorage> restore_from;     ///< one of both; null without a restore
   std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
+  std::map<SubtaskId, std::vector<InFlightRows>> in_flight;
   std::string lineage;
   std::map<std::pair<SubtaskId, uint32_t>, std::unique_ptr<StateStore>> stores;
 };

@@ -27,7 +27,7 @@ DEFAULTS = {
     "pace": "healthy", "rounds": 1, "order": "as written", "fault": [], "expect": {},
     "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
-            "timeout_ms": 10000},
+            "timeout_ms": 10000, "aligned_timeout": "30s"},
     "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
                 "broker": {}},
     "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
@@ -36,7 +36,7 @@ DEFAULTS = {
 # job: (how the verifier reads it, order of a key's records, input topics)
 JOBS = {"echo": ("echo", "strict", ["in"]), "totals": ("totals", "strict", ["in"]),
         "union": ("totals", "topic", ["in", "in2"]), "chain": ("totals", "none", ["in"]),
-        "windows": ("windows", "none", ["in"])}
+        "windows": ("windows", "none", ["in"]), "behind": ("totals", "strict", ["in"])}
 
 
 def names():

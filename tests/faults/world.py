@@ -97,7 +97,8 @@ class World:
         job = schedule["job"]
         self.job = self.cluster.run(
             "run", self.build / "tests" / "faults" / f"libfaults_{self.job_name}_job.so", "-p",
-            job["parallelism"], "--state-backend", job["backend"], "--detached", "--",
+            job["parallelism"], "--state-backend", job["backend"], "--aligned-timeout",
+            job.get("aligned_timeout", "30s"), "--detached", "--",
             "--brokers", self.broker.address, "--interval", job["interval_ms"], "--timeout",
             job["timeout_ms"]).strip()
         return self

@@ -83,6 +83,85 @@ TEST_F(CheckpointCoordinatorTest, TriggersAtTheIntervalAndTellsSinksOnlyAfterThe
   EXPECT_EQ(coordinator_->history().front().status, CheckpointRecord::Status::kPublished);
 }
 
+CheckpointPolicy Unaligned(int64_t after_ms) {
+  return {.interval = milliseconds(1'000), .aligned_timeout = milliseconds(after_ms)};
+}
+
+TEST_F(CheckpointCoordinatorTest, ACheckpointThatIsNotCompleteInTimeTurnsUnalignedOnce) {
+  Start(Unaligned(300));
+  Advance(1'000);
+  const CheckpointId id = Take<SendTrigger>().id;
+  EXPECT_EQ(coordinator_->NextDeadline(), now_ + milliseconds(300));
+  Advance(299);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u);
+  Send(SubtaskAcknowledged{id, kSource, {}});
+  Advance(1);
+  EXPECT_EQ(Take<SendTurnUnaligned>().id, id);
+  EXPECT_EQ(coordinator_->NextDeadline(), now_ - milliseconds(300) + milliseconds(600'000));
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u);
+  Send(SubtaskAcknowledged{id, kSink, {.unaligned = true, .in_flight_bytes = 77}});
+  EXPECT_EQ(Take<CommitManifest>().id, id);
+  EXPECT_TRUE(coordinator_->history().front().unaligned);
+  EXPECT_EQ(coordinator_->history().front().in_flight_bytes, 77u);
+}
+
+TEST_F(CheckpointCoordinatorTest, WithoutPatienceItTurnsAtOnce) {
+  Start(Unaligned(0));
+  Advance(1'000);
+  ASSERT_EQ(actions_.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<SendTrigger>(actions_[0])) << "the order of one stream";
+  EXPECT_TRUE(std::holds_alternative<SendTurnUnaligned>(actions_[1]));
+}
+
+TEST_F(CheckpointCoordinatorTest, ACheckpointThatIsCompleteInTimeStaysAligned) {
+  Start(Unaligned(300));
+  Advance(1'000);
+  Complete();
+  actions_.clear();
+  Advance(300);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u);
+  EXPECT_FALSE(coordinator_->history().front().unaligned);
+}
+
+TEST_F(CheckpointCoordinatorTest, ACheckpointThatIsBeingCommittedIsNotTurned) {
+  Start(Unaligned(300));
+  Advance(1'000);
+  AckAll(Take<SendTrigger>().id);
+  Advance(300);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, SavepointsAndStopsStayAligned) {
+  for (const CheckpointKind kind : {CheckpointKind::kSavepoint, CheckpointKind::kStop}) {
+    actions_.clear();
+    Start(Unaligned(0));
+    Send(SavepointWanted{.request = RequestId(1), .kind = kind, .directory = "/sp"});
+    EXPECT_EQ(Count<SendTrigger>(), 1u);
+    Advance(1'000);
+    EXPECT_EQ(Count<SendTurnUnaligned>(), 0u) << ToString(kind);
+  }
+}
+
+TEST_F(CheckpointCoordinatorTest, AtLeastOnceNobodyWaitsForBarriersAnyway) {
+  CheckpointPolicy policy = Unaligned(0);
+  policy.mode = CheckpointMode::kAtLeastOnce;
+  Start(policy);
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 1u);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, WhenTheTimeOutComesFirstTheCheckpointFailsAligned) {
+  CheckpointPolicy policy = Unaligned(500);
+  policy.timeout = milliseconds(400);
+  Start(policy);
+  Advance(1'000);
+  Advance(500);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u);
+  EXPECT_EQ(Count<SendAborted>(), 1u);
+}
+
 TEST_F(CheckpointCoordinatorTest, IdsOfFailedCheckpointsAreNotUsedAgain) {
   Start(Every(1'000));
   Advance(1'000);

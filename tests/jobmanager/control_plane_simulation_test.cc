@@ -36,7 +36,8 @@ TEST(ControlPlaneSimulationTest, InvariantsHoldInEveryHistory) {
   // A run in which a fault never landed proves nothing about it.
   for (const char* what : {"worker killed", "worker hung", "stream broken", "leader killed",
                            "task failed", "recycled", "restored", "committed", "checkpoint aborted",
-                           "savepoint", "ended FINISHED", "ended CANCELED", "ended FAILED"}) {
+                           "turned unaligned", "taken ahead of barriers", "savepoint",
+                           "ended FINISHED", "ended CANCELED", "ended FAILED"}) {
     EXPECT_GT(coverage[what], 0u) << what;
   }
 }

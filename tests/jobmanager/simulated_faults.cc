@@ -16,6 +16,7 @@ void Simulation::Submit(const JobId& id) {
   if (Chance(0.8)) plan.checkpoint.interval = milliseconds(200 + Below(2'000));
   plan.checkpoint.timeout = milliseconds(2'000 + Below(5'000));
   plan.checkpoint.min_pause = milliseconds(Below(300));
+  if (Chance(0.7)) plan.checkpoint.aligned_timeout = milliseconds(Below(1'500));
   plan.restart = {.kind = RestartKind::kExponentialDelay};
   plan.restart.max_user_failures = 30;
   if (Chance(0.1)) plan.restart = {.kind = RestartKind::kFixedDelay, .attempts = 3};

@@ -216,10 +216,30 @@ void Simulation::Do(const JobId& job, AttemptId attempt, SendTrigger& a) {
          std::to_string(chronicle.last_triggered));
   }
   chronicle.last_triggered = a.id.value;
+  chronicle.last_kind = a.kind;
   if (a.id.value > durable_[job].id_limit) Fail("an id that is not reserved was used");
   ForWorkersOf(job, attempt, [&](Worker* w) {
     Down(w,
          [this, job, attempt, id = a.id](Worker* worker) { OnTrigger(worker, job, attempt, id); });
+  });
+}
+
+void Simulation::Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& a) {
+  Chronicle& chronicle = chronicles_[job];
+  const CheckpointPolicy& policy = durable_[job].plan.checkpoint;
+  if (a.id.value != chronicle.last_triggered || a.id.value <= chronicle.last_turned) {
+    Fail("checkpoint " + std::to_string(a.id.value) + " turns unaligned out of its turn");
+  }
+  if (chronicle.last_kind != CheckpointKind::kCheckpoint || !policy.aligned_timeout ||
+      policy.mode != CheckpointMode::kExactlyOnce) {
+    Fail("checkpoint " + std::to_string(a.id.value) + " has to stay aligned");
+  }
+  chronicle.last_turned = a.id.value;
+  ++coverage["turned unaligned"];
+  ForWorkersOf(job, attempt, [&](Worker* w) {
+    Down(w, [this, job, attempt, id = a.id](Worker* worker) {
+      OnTurnUnaligned(worker, job, attempt, id);
+    });
   });
 }
 

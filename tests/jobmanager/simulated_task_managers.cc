@@ -186,24 +186,44 @@ void Simulation::FailTask(Worker* worker, SubtaskId subtask) {
 }
 
 void Simulation::OnTrigger(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id) {
-  for (const Task& task : worker->tasks) {
+  for (Task& task : worker->tasks) {
     if (task.job != job || task.attempt != attempt) continue;
-    const bool declines = Chaotic() && Chance(0.01);
+    task.waits_for.reset();
     const bool silent = Chaotic() && Chance(0.005);
     if (silent) continue;
-    const uint32_t i = IndexOf(worker);
-    Up(
-        worker, job,
-        [this, i, attempt, id, subtask = task.subtask, job, declines](SessionId) -> JobEvent {
-          if (declines) return OfCheckpoints{attempt, SubtaskDeclined{id, subtask, "busy"}};
-          SubtaskAck ack{.at_end = false};
-          for (const Task& t : workers_[i].tasks) {
-            if (t.job == job && t.attempt == attempt && t.subtask == subtask) ack.at_end = t.at_end;
-          }
-          return OfCheckpoints{attempt, SubtaskAcknowledged{id, subtask, ack}};
-        },
-        Delay(100));
+    if (Chaotic() && Chance(0.02)) {
+      task.waits_for = id;
+      continue;
+    }
+    Acknowledge(worker, task, id, /*unaligned=*/false);
   }
+}
+
+void Simulation::OnTurnUnaligned(Worker* worker, const JobId& job, AttemptId attempt,
+                                 CheckpointId id) {
+  for (Task& task : worker->tasks) {
+    if (task.job != job || task.attempt != attempt || task.waits_for != id) continue;
+    task.waits_for.reset();
+    ++coverage["taken ahead of barriers"];
+    Acknowledge(worker, task, id, /*unaligned=*/true);
+  }
+}
+
+void Simulation::Acknowledge(Worker* worker, const Task& task, CheckpointId id, bool unaligned) {
+  const bool declines = Chaotic() && Chance(0.01);
+  const uint32_t i = IndexOf(worker);
+  Up(
+      worker, task.job,
+      [this, i, attempt = task.attempt, id, subtask = task.subtask, job = task.job, declines,
+       unaligned](SessionId) -> JobEvent {
+        if (declines) return OfCheckpoints{attempt, SubtaskDeclined{id, subtask, "busy"}};
+        SubtaskAck ack{.at_end = false, .unaligned = unaligned};
+        for (const Task& t : workers_[i].tasks) {
+          if (t.job == job && t.attempt == attempt && t.subtask == subtask) ack.at_end = t.at_end;
+        }
+        return OfCheckpoints{attempt, SubtaskAcknowledged{id, subtask, ack}};
+      },
+      Delay(100));
 }
 
 void Simulation::OnCompleted(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id) {

@@ -44,6 +44,8 @@ struct DurableJob {
 /// What happened to a job, whoever the leader was: the invariants speak of this.
 struct Chronicle {
   uint64_t last_triggered = 0;
+  CheckpointKind last_kind = CheckpointKind::kCheckpoint;
+  uint64_t last_turned = 0;  // unaligned
   std::set<uint32_t> deployed;
   std::map<SubtaskId, uint64_t> published;  // newest checkpoint published by each transactional one
   std::map<uint32_t, uint64_t> restored;    // by attempt
@@ -79,6 +81,7 @@ class Simulation {
     AttemptId attempt;
     SubtaskId subtask;
     bool at_end = false;
+    std::optional<CheckpointId> waits_for;  // its barriers are behind rows that nobody takes
   };
   struct Worker {
     TaskManagerId id;
@@ -138,6 +141,7 @@ class Simulation {
   void Do(const JobId&, Reply& a);
   void Do(const JobId& job, CheckpointWork& work);
   void Do(const JobId& job, AttemptId attempt, SendTrigger& a);
+  void Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& a);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& a);
   void Do(const JobId& job, AttemptId attempt, SendCompleted& a);
   void Do(const JobId&, AttemptId, SendAborted&);
@@ -186,6 +190,8 @@ class Simulation {
                   TaskState state, Instant delay, Failure failure = {});
   void FailTask(Worker* worker, SubtaskId subtask);
   void OnTrigger(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id);
+  void OnTurnUnaligned(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id);
+  void Acknowledge(Worker* worker, const Task& task, CheckpointId id, bool unaligned);
   void OnCompleted(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id);
 
   // simulated_faults.cc: what clients and chance do.

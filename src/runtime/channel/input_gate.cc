@@ -5,10 +5,23 @@
 
 namespace weir {
 
-InputGate::InputGate(std::vector<Channel> channels)
-    : channels_(std::move(channels)), states_(channels_.size()) {}
+InputGate::InputGate(std::vector<Channel> channels, InFlightLimits limits)
+    : channels_(std::move(channels)), limits_(limits), states_(channels_.size()) {}
+
+void InputGate::Restore(std::vector<InFlightRows> rows) {
+  for (InFlightRows& one : rows) restored_.Add(std::move(one));
+}
 
 InputGate::Input InputGate::Next() {
+  if (!restored_.empty()) [[unlikely]] {
+    Input input{.event = Event::kBatch};
+    ControlElement none;
+    const auto of_edge = [this](const Channel& c) { return c.edge == restored_.front_edge(); };
+    input.input = std::ranges::find_if(channels_, of_edge)->input;
+    restored_.Peek(input.batch, none);
+    current_restored_ = true;
+    return input;
+  }
   const auto n = static_cast<uint32_t>(channels_.size());
   uint32_t empty = 0;
   while (empty < n) {
@@ -20,7 +33,7 @@ InputGate::Input InputGate::Next() {
     }
     Batch* batch = nullptr;
     ControlElement control;
-    switch (channels_[c].channel->Peek(batch, control)) {
+    switch (Peek(c, batch, control)) {
       case InputChannel::Next::kNothing:
         turn_ = c + 1 == n ? 0 : c + 1;
         ++empty;
@@ -33,7 +46,7 @@ InputGate::Input InputGate::Next() {
         return {.event = Event::kBatch, .batch = batch, .input = channels_[c].input};
       }
       case InputChannel::Next::kControl: {
-        channels_[c].channel->Pop();
+        Pop(c);
         empty = 0;
         if (auto input = OnControl(c, control)) return *input;
         break;
@@ -44,21 +57,83 @@ InputGate::Input InputGate::Next() {
 }
 
 std::optional<Barrier> InputGate::TakeBarriers() {
+  if (!restored_.empty()) return std::nullopt;
   for (uint32_t c = 0; c < channels_.size(); ++c) {
     Batch* batch = nullptr;
     ControlElement control;
-    while (!states_[c].blocked &&
-           channels_[c].channel->Peek(batch, control) == InputChannel::Next::kControl &&
+    while (!states_[c].blocked && Peek(c, batch, control) == InputChannel::Next::kControl &&
            control.kind == ControlElement::Kind::kBarrier &&
            control.barrier.kind != CheckpointKind::kStop) {
-      channels_[c].channel->Pop();
+      Pop(c);
       if (const auto input = OnBarrier(c, control.barrier)) return input->barrier;
     }
   }
   return std::nullopt;
 }
 
-void InputGate::Release() { channels_[current_].channel->Pop(); }
+void InputGate::Release() {
+  if (current_restored_) [[unlikely]] {
+    restored_.Pop();
+    current_restored_ = false;
+    return;
+  }
+  Pop(current_);
+}
+
+void InputGate::PutBack(uint32_t used) {
+  Batch* batch = nullptr;
+  ControlElement none;
+  const RecordType* type = channels_[current_].type;
+  uint32_t edge = channels_[current_].edge;
+  if (current_restored_) {
+    restored_.Peek(batch, none);
+    type = &restored_.front_type();
+    edge = restored_.front_edge();
+  } else {
+    Peek(current_, batch, none);
+  }
+  batch->SetView(used, batch->total() - used);
+  InFlightRows rest = EncodeInFlight(edge, *type, *batch);
+  InFlightQueue& queue = current_restored_ ? restored_ : PulledOf(current_);
+  Release();
+  if (rest.rows > 0) queue.PutFront(std::move(rest));
+}
+
+InputChannel::Next InputGate::Peek(uint32_t c, Batch*& batch, ControlElement& control) {
+  if (states_[c].detour) [[unlikely]]
+    return PeekOnDetour(c, batch, control);
+  return channels_[c].channel->Peek(batch, control);
+}
+
+InputChannel::Next InputGate::PeekOnDetour(uint32_t c, Batch*& batch, ControlElement& control) {
+  State& state = states_[c];
+  // What was not pulled yet (it has only come, or too much is pulled already) is recorded before it
+  // is read.
+  while (state.recorded && state.pulled->empty()) {
+    if (!PullOne(c)) break;
+  }
+  if (!state.pulled->empty()) return state.pulled->Peek(batch, control);
+  if (state.recorded) return InputChannel::Next::kNothing;
+  state.detour = false;
+  state.pulled.reset();
+  return channels_[c].channel->Peek(batch, control);
+}
+
+void InputGate::Pop(uint32_t c) {
+  State& state = states_[c];
+  if (state.pulled != nullptr && !state.pulled->empty()) [[unlikely]] {
+    state.pulled->Pop();
+  } else {
+    channels_[c].channel->Pop();
+  }
+}
+
+InFlightQueue& InputGate::PulledOf(uint32_t c) {
+  State& state = states_[c];
+  if (state.pulled == nullptr) state.pulled = std::make_unique<InFlightQueue>();
+  state.detour = true;
+  return *state.pulled;
+}
 
 std::optional<InputGate::Input> InputGate::OnControl(uint32_t c, const ControlElement& element) {
   State& state = states_[c];
@@ -116,6 +191,7 @@ std::optional<InputGate::Input> InputGate::MergeWatermarks() {
 std::optional<InputGate::Input> InputGate::OnBarrier(uint32_t c, const Barrier& barrier) {
   if (barrier.id <= last_barrier_ && barrier.id != aligning_.id) return std::nullopt;  // given up
   if (barrier.id != aligning_.id) {
+    GiveUpRecording();
     EndAlignment();  // a newer checkpoint: the one before cannot complete any more
     aligning_ = barrier;
     last_barrier_ = barrier.id;
@@ -128,6 +204,99 @@ std::optional<InputGate::Input> InputGate::OnBarrier(uint32_t c, const Barrier& 
   return Input{.event = Event::kBarrier, .barrier = complete};
 }
 
+bool InputGate::MayTurnUnaligned(CheckpointId id) const {
+  return id > last_barrier_ || (id == aligning_.id && id.value != 0);
+}
+
+void InputGate::TurnUnaligned(CheckpointId id) {
+  GiveUpRecording();
+  recording_ = Recording{.id = id};
+  const bool begun = aligning_.id == id;
+  restored_.ForEachRows([this](const InFlightRows& rows) { Record(rows); });
+  for (uint32_t c = 0; c < channels_.size(); ++c) {
+    if (begun && states_[c].blocked) continue;  // what it holds comes after its barrier
+    PulledOf(c).ForEachRows([this](const InFlightRows& rows) { Record(rows); });
+    states_[c].recorded = true;
+    ++recording_->missing;
+  }
+  EndAlignment();
+  last_barrier_ = id;
+}
+
+void InputGate::Record(const InFlightRows& rows) {
+  if (recording_->overran) return;
+  recording_->bytes += rows.bytes->size();
+  recording_->rows.push_back(rows);
+  if (recording_->bytes <= limits_.recorded_bytes) return;
+  recording_->overran = true;
+  recording_->rows.clear();
+}
+
+void InputGate::GiveUpRecording() {
+  for (State& state : states_) state.recorded = false;
+  recording_.reset();
+}
+
+bool InputGate::Pull() {
+  size_t pulled = 0;
+  for (const State& state : states_) pulled += state.pulled != nullptr ? state.pulled->bytes() : 0;
+  if (pulled >= limits_.pulled_bytes) return false;
+  bool any = false;
+  for (uint32_t c = 0; c < channels_.size() && recording_; ++c) {
+    if (states_[c].recorded) any = PullOne(c) || any;
+  }
+  return any;
+}
+
+bool InputGate::PullOne(uint32_t c) {
+  InputChannel& channel = *channels_[c].channel;
+  State& state = states_[c];
+  Batch* batch = nullptr;
+  ControlElement control;
+  switch (channel.Peek(batch, control)) {
+    case InputChannel::Next::kNothing:
+      return false;
+    case InputChannel::Next::kBatch: {
+      InFlightRows rows = EncodeInFlight(channels_[c].edge, *channels_[c].type, *batch);
+      channel.Pop();
+      if (rows.rows == 0) return true;
+      Record(rows);
+      state.pulled->Add(std::move(rows));
+      return true;
+    }
+    case InputChannel::Next::kControl:
+      break;
+  }
+  if (control.kind != ControlElement::Kind::kBarrier) {
+    channel.Pop();
+    state.pulled->Add(control);
+    return true;
+  }
+  if (control.barrier.id > recording_->id) {
+    // Its turn comes when it is first in its channel; the checkpoint before cannot complete.
+    GiveUpRecording();
+    return false;
+  }
+  channel.Pop();
+  if (control.barrier.id < recording_->id) return true;  // given up
+  state.recorded = false;
+  --recording_->missing;
+  return true;
+}
+
+std::optional<std::vector<InFlightRows>> InputGate::TakeRecorded(CheckpointId id) {
+  if (!recording_ || recording_->id != id || recording_->missing > 0 || recording_->overran) {
+    return std::nullopt;
+  }
+  std::vector<InFlightRows> rows = std::move(recording_->rows);
+  recording_.reset();
+  return rows;
+}
+
+bool InputGate::RecordingOverran(CheckpointId id) const {
+  return recording_ && recording_->id == id && recording_->overran;
+}
+
 void InputGate::EndAlignment() {
   for (State& state : states_) state.blocked = false;
   delivered_ = 0;
@@ -136,6 +305,7 @@ void InputGate::EndAlignment() {
 
 void InputGate::Abort(CheckpointId id) {
   if (aligning_.id == id && id.value != 0) EndAlignment();
+  if (recording_ && recording_->id == id) GiveUpRecording();
   last_barrier_ = std::max(last_barrier_, id);
 }
 
@@ -145,8 +315,11 @@ std::optional<CheckpointId> InputGate::aligning() const {
 }
 
 uint32_t InputGate::queued() const {
-  uint32_t sum = 0;
+  auto sum = static_cast<uint32_t>(restored_.size());
   for (const Channel& c : channels_) sum += c.channel->queued();
+  for (const State& state : states_) {
+    if (state.pulled != nullptr) sum += static_cast<uint32_t>(state.pulled->size());
+  }
   return sum;
 }
 

@@ -60,6 +60,10 @@ struct CheckpointSettings {
   std::chrono::milliseconds interval{1000};
   std::chrono::milliseconds timeout{600'000};
   std::chrono::milliseconds min_pause{0};
+  /// Exactly once: barriers may overtake rows, which then become part of the checkpoint, when they
+  /// have waited for `aligned_timeout` since the checkpoint began (zero: at once).
+  bool unaligned = true;
+  std::chrono::milliseconds aligned_timeout{30'000};
   uint32_t max_concurrent = 1;
   /// Checkpoints that may fail in a row before the job is restarted.
   uint32_t tolerable_failures = 3;

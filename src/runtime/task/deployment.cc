@@ -57,7 +57,7 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
 
   std::vector<InputGate::Channel> inputs;
   std::vector<RemoteChannels::Input> remote;
-  std::vector<uint32_t> remote_inputs;
+  std::vector<InputGate::Channel> remote_inputs;
   std::vector<std::unique_ptr<EdgeOutput>> outputs;
   std::vector<OperatorChain::Edge> chain_edges;
   for (const JobEdge& edge : graph.edges) {
@@ -67,11 +67,13 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
         const auto consumers = ConsumersOf(edge.partitioning, p, producers, vertex.parallelism);
         if (std::ranges::find(consumers, index) == consumers.end()) continue;
         const ChannelId id{.edge = edge.id, .producer = p, .consumer = index};
+        InputGate::Channel input{.input = edge.target_input, .edge = edge.id, .type = edge.type};
         if (IsHere({edge.source, p})) {
-          inputs.push_back({inputs_.at(id), edge.target_input});
+          input.channel = inputs_.at(id);
+          inputs.push_back(input);
         } else {
           remote.push_back({id, edge.type});
-          remote_inputs.push_back(edge.target_input);
+          remote_inputs.push_back(input);
         }
       }
     }
@@ -125,11 +127,15 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
   if (!remote.empty()) {
     options.remote_gate = options_.remote->NewGate(remote, slot->parker());
     for (size_t i = 0; i < remote.size(); ++i) {
-      inputs.push_back({options.remote_gate->channel(i), remote_inputs[i]});
+      remote_inputs[i].channel = options.remote_gate->channel(i);
+      inputs.push_back(remote_inputs[i]);
     }
   }
   std::unique_ptr<InputGate> gate;
-  if (!inputs.empty()) gate = std::make_unique<InputGate>(std::move(inputs));
+  if (!inputs.empty()) {
+    gate = std::make_unique<InputGate>(std::move(inputs), options_.in_flight_limits);
+    if (options_.in_flight) gate->Restore(options_.in_flight(placement.subtask));
+  }
   auto subtask = std::make_unique<Subtask>(std::move(options), vertex, std::move(gate),
                                            std::move(outputs), std::move(chain_edges));
   subtasks_.push_back({.id = placement.subtask,
@@ -167,6 +173,10 @@ void Deployment::SetSourceRate(VertexId vertex, std::optional<double> per_second
     if (local.id.vertex != vertex) continue;
     local.slot->Post([subtask = local.subtask, per_second] { subtask->SetSourceRate(per_second); });
   }
+}
+
+void Deployment::TurnUnaligned(CheckpointId id) {
+  OnEach([=](Subtask& subtask) { subtask.TurnUnaligned(id); });
 }
 
 void Deployment::NotifyCheckpointComplete(CheckpointId id) {

@@ -12,7 +12,9 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "runtime/channel/channel_writer.h"
+#include "runtime/channel/in_flight.h"
 #include "runtime/channel/input_channel.h"
+#include "runtime/channel/input_gate.h"
 #include "runtime/channel/remote_channels.h"
 #include "runtime/graph/channel_ends.h"
 #include "runtime/graph/job_graph.h"
@@ -53,6 +55,9 @@ class Deployment {
     /// May be null.
     std::function<void(SubtaskId sink, VertexId source, std::chrono::milliseconds age)>
         note_latency;
+    /// What was on its way to the subtask in the checkpoint that it begins from. May be null.
+    std::function<std::vector<InFlightRows>(SubtaskId)> in_flight;
+    InputGate::InFlightLimits in_flight_limits;
     /// Where a subtask notes that it runs. The cells outlive the deployment. May be null.
     std::function<RunningMark(SubtaskId, uint32_t slot)> mark_of;
   };
@@ -68,6 +73,8 @@ class Deployment {
   /// Rows per second of the source that is this vertex's head, of all its subtasks wherever they
   /// run; empty: no limit. From construction on.
   void SetSourceRate(VertexId vertex, std::optional<double> per_second);
+  /// See Subtask::TurnUnaligned.
+  void TurnUnaligned(CheckpointId id);
   void NotifyCheckpointComplete(CheckpointId id);
   void NotifyCheckpointAborted(CheckpointId id);
   /// What the tables of each keyed operator may take when they lie in front of a store.

@@ -133,11 +133,16 @@ bool Subtask::ShouldYield() { return options_.clock->Monotonic() >= deadline_ ||
 SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
   chain_.CheckFailure();
   if (completed_ > published_) CheckPublished();
+  nanoseconds began = step_began_;
   for (;;) {
+    const bool recording = gate_ != nullptr && gate_->recording();
+    const bool more_to_pull = recording && PullInFlight();
     if (pending_) ContinueSnapshot();
     const Step step = OneStep();
     NoteRoom(step != Step::kNoRoom);
     const nanoseconds now = options_.clock->Monotonic();
+    if (now - began > kLongestStep) step_ = std::max(step_ / 4, 1u);
+    began = now;
     if (pending_) PaceSnapshot(step, now);
     if (step == Step::kDone && now < deadline) continue;
     FlushIfDue();
@@ -147,7 +152,8 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     counters_->records_out.store(records_out, std::memory_order_relaxed);
     counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
     CountState(now);
-    if (step == Step::kDone || SnapshotGoesOn()) return Progress::kBusy;
+    const bool recorded = recording && !gate_->recording();
+    if (step == Step::kDone || SnapshotGoesOn() || more_to_pull || recorded) return Progress::kBusy;
     if (step == Step::kNoRoom) return Progress::kBlocked;
     return Progress::kIdle;
   }
@@ -423,6 +429,45 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
   step_began_ = now;
 }
 
+void Subtask::TurnUnaligned(CheckpointId id) {
+  if (!running_ || gate_ == nullptr) return;
+  const RunningNow running(options_.mark);
+  Guard([&] {
+    if (!gate_->MayTurnUnaligned(id)) return;
+    if (batch_ != nullptr) gate_->PutBack(cursor_);
+    batch_ = nullptr;
+    gate_->TurnUnaligned(id);
+    OnBarrier({.id = id}, EndAlignment());
+    pending_->snapshot.unaligned = true;
+  });
+}
+
+// True when there is more.
+bool Subtask::PullInFlight() {
+  while (gate_->Pull()) {
+    if (options_.clock->Monotonic() >= deadline_) return true;
+  }
+  return false;
+}
+
+// True when the snapshot has all of it.
+bool Subtask::TakeInFlight() {
+  SubtaskSnapshot& snapshot = pending_->snapshot;
+  if (gate_->RecordingOverran(snapshot.id)) {
+    const CheckpointId id = snapshot.id;
+    NotifyCheckpointAborted(id);
+    options_.listener->OnSnapshotFailed(
+        options_.id, id,
+        "more rows are on their way to one subtask than an unaligned checkpoint may hold; "
+        "emit less per record, or give the TaskManager more memory");
+    return false;
+  }
+  std::optional<std::vector<InFlightRows>> rows = gate_->TakeRecorded(snapshot.id);
+  if (!rows) return false;
+  snapshot.in_flight = *std::move(rows);
+  return true;
+}
+
 // True when the snapshot thread has all of it.
 bool Subtask::WriteKeyed() {
   if (had_input_ && snapshot_credit_.count() < 0) return false;
@@ -464,6 +509,7 @@ void Subtask::ContinueSnapshot() {
     chain_.Enter(i, [&](Operator& op) { ready = op.ReadyToAcknowledge(id); });
     if (!ready) return;
   }
+  if (pending_->snapshot.unaligned && !TakeInFlight()) return;
   SubtaskSnapshot snapshot = std::move(pending_->snapshot);
   pending_.reset();
   options_.listener->OnSnapshot(options_.id, std::move(snapshot));

@@ -43,6 +43,9 @@ struct SubtaskSnapshot {
   bool at_end_of_data = false;
   std::chrono::nanoseconds sync_duration{};
   std::chrono::nanoseconds alignment_duration{};
+  /// Taken ahead of its barriers; then these rows were on their way to the subtask.
+  bool unaligned = false;
+  std::vector<InFlightRows> in_flight;
 };
 
 /// Hears what happens to a subtask. Called on its slot's thread; must not block.
@@ -55,6 +58,8 @@ class SubtaskListener {
                         const std::string& message) = 0;
   /// Everything of the snapshot has been handed over.
   virtual void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) = 0;
+  /// There will be none: the checkpoint fails.
+  virtual void OnSnapshotFailed(SubtaskId subtask, CheckpointId id, const std::string& reason) = 0;
   /// The subtask's sinks have published everything up to `id`.
   virtual void OnPublished(SubtaskId subtask, CheckpointId id) = 0;
 };
@@ -128,6 +133,10 @@ class Subtask final : public SlotTask {
   /// Source subtasks: begin this checkpoint at the next record boundary. With `drain` event time
   /// ends first. Ignored by others (their barriers come through the gate).
   void Trigger(const Barrier& barrier, bool drain);
+  /// The checkpoint turns unaligned: a subtask that reads a gate and waits for its barriers takes
+  /// its snapshot now, and what is on its way to it becomes part of that. Ignored by sources, and
+  /// when the snapshot is taken or the checkpoint given up.
+  void TurnUnaligned(CheckpointId id);
   /// Source subtasks: rows per second of the whole source; empty: no limit.
   void SetSourceRate(std::optional<double> per_second);
   void NotifyCheckpointComplete(CheckpointId id);
@@ -160,6 +169,9 @@ class Subtask final : public SlotTask {
   static constexpr size_t kIdleSliceBytes = 64 << 10;
   /// What a step or slice counts for at most: a thread that lost its core was not at work.
   static constexpr std::chrono::nanoseconds kLongestCounted = std::chrono::milliseconds(1);
+  /// Rows that take longer together are fed in smaller steps: between two steps the subtask hears
+  /// the control plane. Long enough that no batch worth looking up together is taken apart.
+  static constexpr std::chrono::nanoseconds kLongestStep = std::chrono::milliseconds(50);
 
   template <class F>
   void Guard(F&& f);
@@ -181,7 +193,9 @@ class Subtask final : public SlotTask {
   void NoteAlignment();
   std::chrono::nanoseconds EndAlignment();
   void OnBarrier(const Barrier& barrier, std::chrono::nanoseconds alignment);
+  bool PullInFlight();
   void ContinueSnapshot();
+  bool TakeInFlight();
   bool WriteKeyed();
   bool SnapshotGoesOn() const;
   void PaceSnapshot(Step step, std::chrono::nanoseconds now);

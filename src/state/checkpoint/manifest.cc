@@ -44,6 +44,15 @@ absl::Status CheckHandle(const proto::StateHandle& handle) {
   return CheckStoragePath(handle.file());
 }
 
+uint32_t FeaturesOf(const proto::Manifest& manifest) {
+  for (const proto::VertexSnapshot& vertex : manifest.vertices()) {
+    for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
+      if (!subtask.channel_state().empty()) return kInFlightFeature;
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string EncodeLogEntry(const proto::LogEntry& entry) {
@@ -51,7 +60,7 @@ std::string EncodeLogEntry(const proto::LogEntry& entry) {
   ByteWriter out;
   out.PutBytes(kMagic);
   out.Put(kManifestVersion);
-  out.Put(kKnownManifestFeatures);
+  out.Put(FeaturesOf(entry.manifest()));
   out.Put(static_cast<uint64_t>(body.size()));
   out.PutBytes(body);
   out.Put(StableHash(std::string_view(out.bytes())));

@@ -21,7 +21,9 @@ namespace weir {
 ///   body                     proto::LogEntry
 ///   checksum       u64       XXH3-64 of everything before
 inline constexpr uint32_t kManifestVersion = 1;
-inline constexpr uint32_t kKnownManifestFeatures = 0;
+/// It holds rows in flight, without which the checkpoint is not whole.
+inline constexpr uint32_t kInFlightFeature = 1;
+inline constexpr uint32_t kKnownManifestFeatures = kInFlightFeature;
 
 /// A manifest names files and never contains state: above this it is not one.
 inline constexpr uint64_t kMaxManifestBytes = uint64_t{256} << 20;

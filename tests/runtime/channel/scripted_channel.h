@@ -3,6 +3,7 @@
 #include <deque>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "runtime/channel/input_channel.h"
 
@@ -16,6 +17,11 @@ class ScriptedChannel final : public InputChannel {
   void Rows(int count) {
     auto batch = std::make_unique<RecordBatch<int>>();
     for (int i = 0; i < count; ++i) batch->Append(i, Timestamp{i});
+    elements_.push_back({std::move(batch), {}});
+  }
+  void Values(const std::vector<int>& values) {
+    auto batch = std::make_unique<RecordBatch<int>>();
+    for (const int value : values) batch->Append(value, Timestamp{value});
     elements_.push_back({std::move(batch), {}});
   }
   void Watermark(int64_t ms) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <numeric>
 #include <semaphore>
+#include <thread>
 
 #include "api/environment.h"
 #include "api/keyed_stream.h"
@@ -23,12 +24,15 @@ using testing::HasSubstr;
 using testing::UnorderedElementsAreArray;
 using namespace std::chrono_literals;
 
+using Snapshots = std::map<SubtaskId, SubtaskSnapshot>;
+
 /// Runs a whole job in this process, over real slots, and keeps what its subtasks report.
 class LocalJob final : public SubtaskListener {
  public:
   /// `on_open` is called on the slot's thread before an operator is opened.
   explicit LocalJob(
-      const Environment& env, uint32_t slots = 2, std::function<void()> on_open = [] {})
+      const Environment& env, uint32_t slots = 2, std::function<void()> on_open = [] {},
+      const Snapshots* restore = nullptr)
       : graph_(BuildJobGraph(env.graph())) {
     graph_.settings.max_parallelism = 128;
     Deployment::Options options;
@@ -45,12 +49,23 @@ class LocalJob final : public SubtaskListener {
     }
     options.clock = &Clock::System();
     options.listener = this;
-    options.context_of = [this, on_open](SubtaskId id, uint32_t) {
+    if (restore != nullptr) {
+      options.in_flight = [restore](SubtaskId id) { return restore->at(id).in_flight; };
+    }
+    options.context_of = [this, on_open, restore](SubtaskId id, uint32_t index) {
       on_open();
       OperatorContext context;
       context.runtime.subtask_index = id.index;
       context.runtime.parallelism = graph_.vertex(id.vertex).parallelism;
       context.runtime.clock = &Clock::System();
+      if (restore != nullptr) {
+        const OperatorSnapshot& of = restore->at(id).operators[index];
+        context.runtime.restored = true;
+        context.runtime.restored_state = {{.former_subtask = id.index,
+                                           .former_parallelism = context.runtime.parallelism,
+                                           .values = of.state.values,
+                                           .files = {}}};
+      }
       context.runtime.wake = [parker = slots_[id.index % slots_.size()]->shared_parker()] {
         parker->Wake();
       };
@@ -95,7 +110,31 @@ class LocalJob final : public SubtaskListener {
   }
   void Checkpoint(uint64_t id) {
     deployment_->Trigger({.id = CheckpointId(id)}, false);
+    WaitFor(id);
+  }
+  Snapshots UnalignedCheckpoint(uint64_t id) {
+    deployment_->Trigger({.id = CheckpointId(id)}, false);
+    deployment_->TurnUnaligned(CheckpointId(id));
+    WaitFor(id);
+    std::lock_guard lock(mutex_);
+    return snapshots_[id];
+  }
+  void WaitFor(uint64_t id) {
     Wait([&] { return snapshots_[id].size() == subtasks_ || !failure_.empty(); });
+  }
+
+  /// Until rows wait before every subtask that reads a gate, and before its output.
+  void WaitUntilFull() {
+    const auto full = [](const Deployment::LocalSubtask& local) {
+      return local.counters->input_queued > 2;
+    };
+    const auto reads_a_gate = [](const Deployment::LocalSubtask& local) {
+      return local.id.vertex.value > 0;
+    };
+    const auto& all = deployment_->subtasks();
+    while (!std::ranges::all_of(all, [&](auto& one) { return !reads_a_gate(one) || full(one); })) {
+      std::this_thread::yield();
+    }
   }
 
   size_t running() {
@@ -108,7 +147,8 @@ class LocalJob final : public SubtaskListener {
   }
   bool AllAtEnd(uint64_t checkpoint) {
     std::lock_guard lock(mutex_);
-    return std::ranges::all_of(snapshots_[checkpoint], [](auto& s) { return s.at_end_of_data; });
+    return std::ranges::all_of(snapshots_[checkpoint],
+                               [](auto& s) { return s.second.at_end_of_data; });
   }
 
  private:
@@ -135,9 +175,10 @@ class LocalJob final : public SubtaskListener {
                  ": " + text;
     });
   }
-  void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
-    Note([&] { snapshots_[snapshot.id.value].push_back(std::move(snapshot)); });
+  void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) override {
+    Note([&] { snapshots_[snapshot.id.value].emplace(subtask, std::move(snapshot)); });
   }
+  void OnSnapshotFailed(SubtaskId, CheckpointId, const std::string&) override {}
   void OnPublished(SubtaskId, CheckpointId) override {}
 
   JobGraph graph_;
@@ -150,7 +191,7 @@ class LocalJob final : public SubtaskListener {
   bool gone_ = false;
   std::string failure_;
   std::map<std::pair<SubtaskId, VertexId>, int> markers_;
-  std::map<uint64_t, std::vector<SubtaskSnapshot>> snapshots_;
+  std::map<uint64_t, Snapshots> snapshots_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<Deployment> deployment_;
 };
@@ -333,6 +374,112 @@ TEST(Deployment, ManyRowsOfOneRecordAreHeldWithoutLoss) {
   job.RunToEnd();
   EXPECT_EQ(job.failure(), "");
   EXPECT_EQ(out->size(), 1'000'000u);
+}
+
+/// A sink that takes so many rows in each subtask, and notes what came before a checkpoint.
+struct Throttled {
+  explicit Throttled(size_t limit) : limit(limit) {}
+  const size_t limit;
+  std::mutex mutex;
+  std::map<uint32_t, std::vector<int>> rows;  // by subtask
+  std::map<CheckpointId, std::vector<int>> before_cut;
+};
+
+class ThrottledWriter final : public SinkWriter<int> {
+ public:
+  explicit ThrottledWriter(std::shared_ptr<Throttled> to) : to_(std::move(to)) {}
+  void Open(const RuntimeContext& context) override { subtask_ = context.subtask_index; }
+  void Write(RecordBatch<int>& batch) override {
+    std::lock_guard lock(to_->mutex);
+    batch.ForEach([&](int row, Timestamp) { to_->rows[subtask_].push_back(row); });
+  }
+  bool HasRoom() override {
+    std::lock_guard lock(to_->mutex);
+    return to_->rows[subtask_].size() < to_->limit;
+  }
+  void Snapshot(CheckpointId id, OperatorStateSnapshot&) override {
+    std::lock_guard lock(to_->mutex);
+    const std::vector<int>& rows = to_->rows[subtask_];
+    std::vector<int>& cut = to_->before_cut[id];
+    cut.insert(cut.end(), rows.begin(), rows.end());
+  }
+
+ private:
+  const std::shared_ptr<Throttled> to_;
+  uint32_t subtask_ = 0;
+};
+
+void AcrossTwoEdges(Environment& env, const std::shared_ptr<Throttled>& to) {
+  env.settings().parallelism = 2;
+  Sink<int> sink;
+  sink.name = "sink";
+  sink.make_writer = [to] { return std::make_unique<ThrottledWriter>(to); };
+  env.From(FromCollection(Numbers(200'000)))
+      .Rebalance()
+      .Map([](int x) { return x; })
+      .PartitionCustom([](int x, uint32_t channels) { return static_cast<uint32_t>(x) % channels; })
+      .To(sink);
+}
+
+TEST(Deployment, ACheckpointThatTurnsUnalignedPassesFullChannelsAndHasEveryRowOnce) {
+  auto stuck = std::make_shared<Throttled>(1'500);
+  Snapshots cut;
+  {
+    Environment env;
+    AcrossTwoEdges(env, stuck);
+    LocalJob job(env, /*slots=*/3);
+    job.WaitUntilFull();
+    cut = job.UnalignedCheckpoint(1);
+    ASSERT_EQ(job.failure(), "");
+  }
+  size_t in_flight = 0;
+  for (const auto& [subtask, snapshot] : cut) {
+    for (const InFlightRows& rows : snapshot.in_flight) in_flight += rows.rows;
+    EXPECT_EQ(snapshot.unaligned, subtask.vertex.value > 0);
+  }
+  EXPECT_GT(in_flight, 10'000u) << "several batches before each of four subtasks";
+
+  auto open = std::make_shared<Throttled>(SIZE_MAX);
+  Environment env;
+  AcrossTwoEdges(env, open);
+  LocalJob job(
+      env, /*slots=*/3, [] {}, &cut);
+  job.RunToEnd();
+  ASSERT_EQ(job.failure(), "");
+  std::vector<int> all = stuck->before_cut.at(CheckpointId(1));
+  for (const auto& [subtask, rows] : open->rows) all.insert(all.end(), rows.begin(), rows.end());
+  std::ranges::sort(all);
+  EXPECT_EQ(all, Numbers(200'000));
+}
+
+TEST(Deployment, WhatIsRestoredInFlightPassesThroughFurtherUnalignedCheckpoints) {
+  Snapshots cut;
+  std::vector<int> all;
+  for (uint64_t id = 1; id <= 4; ++id) {
+    auto slow = std::make_shared<Throttled>(1'500);
+    Environment env;
+    AcrossTwoEdges(env, slow);
+    LocalJob job(
+        env, /*slots=*/2, [] {}, id == 1 ? nullptr : &cut);
+    job.WaitUntilFull();
+    Snapshots next = job.UnalignedCheckpoint(id);
+    ASSERT_EQ(job.failure(), "");
+    const std::vector<int>& before = slow->before_cut.at(CheckpointId(id));
+    EXPECT_GE(before.size(), 3'000u);
+    all.insert(all.end(), before.begin(), before.end());
+    job.Stop();
+    job.WaitUntilGone();
+    cut = std::move(next);
+  }
+  auto open = std::make_shared<Throttled>(SIZE_MAX);
+  Environment env;
+  AcrossTwoEdges(env, open);
+  LocalJob job(
+      env, /*slots=*/2, [] {}, &cut);
+  job.RunToEnd();
+  for (const auto& [subtask, rows] : open->rows) all.insert(all.end(), rows.begin(), rows.end());
+  std::ranges::sort(all);
+  EXPECT_EQ(all, Numbers(200'000));
 }
 
 TEST(ConsumersOf, RescaleGivesEveryConsumerAProducerAndViceVersa) {

@@ -98,6 +98,7 @@ class LatencyMarkerTest : public testing::Test, private SubtaskListener {
     ADD_FAILURE() << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot) override {}
+  void OnSnapshotFailed(SubtaskId, CheckpointId, const std::string&) override {}
   void OnPublished(SubtaskId, CheckpointId) override {}
 
   ManualClock clock_;

@@ -167,6 +167,7 @@ class WindowSubtask final : public SubtaskListener {
   void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
     snapshots.push_back(std::move(snapshot));
   }
+  void OnSnapshotFailed(SubtaskId, CheckpointId, const std::string&) override {}
   void OnPublished(SubtaskId, CheckpointId) override {}
 
   JobGraph graph_;
@@ -417,6 +418,7 @@ class SourceSubtask final : public SubtaskListener {
     ADD_FAILURE() << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot) override {}
+  void OnSnapshotFailed(SubtaskId, CheckpointId, const std::string&) override {}
   void OnPublished(SubtaskId, CheckpointId) override {}
 
   JobGraph graph_;
