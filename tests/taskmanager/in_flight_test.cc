@@ -18,6 +18,7 @@
 #include "base/failpoint.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
+#include "state/checkpoint/state_file.h"
 #include "taskmanager/checkpoint_writer.h"
 #include "taskmanager/prepared_attempt.h"
 #include "taskmanager/restore.h"
@@ -252,6 +253,27 @@ TEST_F(InFlightTest, DamagedRowsAreDamage) {
   std::fputc(0x66, file);
   std::fclose(file);
   EXPECT_EQ(Restored(graph_, 0).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// What a checkpoint of an earlier Weir holds must stay readable.
+TEST_F(InFlightTest, TheBytesAreThoseOfVersion1) {
+  Write({{7, 8}, {}});
+  const auto entry = DecodeLogEntry(bytes_, "log/1");
+  ASSERT_TRUE(entry.ok()) << entry.status();
+  const proto::StateHandle& handle = entry->manifest().vertices(0).subtasks(0).channel_state(0);
+  EXPECT_EQ(handle.kind(), proto::StateHandle::CHANNEL);
+  EXPECT_EQ(handle.format_version(), 1u);
+  EXPECT_EQ(handle.entries(), 2u);
+  const std::string expected(
+      "\x18\0\0\0"
+      "\x02\0\0\0"
+      "\x01\0\0\0"
+      "\x07\0\0\0\0\0\0\0"
+      "\x07\0\0\0"
+      "\x08\0\0\0\0\0\0\0"
+      "\x08\0\0\0",
+      36);
+  EXPECT_EQ(*ReadState(*storage_, handle, 1'000), expected);
 }
 
 TEST_F(InFlightTest, AManifestWithRowsInFlightSaysSoToReadersThatKnowNoneOfThem) {
