@@ -2,9 +2,11 @@
 
 #include <elf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <vector>
 
 #include "base/error.h"
@@ -21,6 +23,11 @@ class FileReader {
  public:
   explicit FileReader(const std::string& path) : file_(path, std::ios::binary) {}
   bool ok() const { return file_.is_open(); }
+  uint64_t size() {
+    file_.clear();
+    file_.seekg(0, std::ios::end);
+    return static_cast<uint64_t>(std::max<std::streamoff>(file_.tellg(), 0));
+  }
 
   bool Read(uint64_t offset, size_t size, std::string& out) {
     out.resize(size);
@@ -41,6 +48,31 @@ class FileReader {
  private:
   std::ifstream file_;
 };
+
+/// The first byte behind all that the file's headers promise. The loader maps
+/// the segments without asking whether the file reaches so far, and dies of SIGBUS at the first
+/// touch of what does not. Sections lie behind the segments: what is missing at the end is theirs.
+uint64_t PromisedBytes(FileReader& file, const Elf64_Ehdr& head) {
+  uint64_t end = sizeof head;
+  auto promise = [&end](uint64_t offset, uint64_t size) {
+    uint64_t stop = 0;
+    const bool sound = !__builtin_add_overflow(offset, size, &stop);
+    end = std::max(end, sound ? stop : std::numeric_limits<uint64_t>::max());
+  };
+  promise(head.e_phoff, uint64_t{head.e_phnum} * sizeof(Elf64_Phdr));
+  promise(head.e_shoff, uint64_t{head.e_shnum} * head.e_shentsize);
+  for (size_t i = 0; i < head.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    if (!file.Read(head.e_phoff + i * sizeof segment, segment)) return end;
+    promise(segment.p_offset, segment.p_filesz);
+  }
+  for (size_t i = 0; i < head.e_shnum && head.e_shentsize == sizeof(Elf64_Shdr); ++i) {
+    Elf64_Shdr section;
+    if (!file.Read(head.e_shoff + i * sizeof section, section)) return end;
+    if (section.sh_type != SHT_NOBITS) promise(section.sh_offset, section.sh_size);
+  }
+  return end;
+}
 
 /// The text of the note named "Weir", or empty.
 std::string FindStamp(const std::string& notes) {
@@ -78,6 +110,11 @@ std::string ReadAbiStamp(const std::string& path) {
                                      "' is not a shared library for this machine (x86-64 ELF); "
                                      "build the job with weir_add_job()");
   }
+  if (const uint64_t has = file.size(), promised = PromisedBytes(file, head); has < promised) {
+    ThrowError(ErrorKind::kUser, "job library '" + path + "' is cut short: it has " +
+                                     std::to_string(has) + " bytes, and its headers tell of " +
+                                     std::to_string(promised) + "; copy it or build it again");
+  }
   for (size_t i = 0; i < head.e_phnum; ++i) {
     Elf64_Phdr segment;
     std::string notes;
@@ -87,9 +124,8 @@ std::string ReadAbiStamp(const std::string& path) {
     std::string stamp = FindStamp(notes);
     if (!stamp.empty()) return stamp;
   }
-  ThrowError(ErrorKind::kUser, "'" + path +
-                                   "' is a library but not a Weir job: no WEIR_JOB in it was "
-                                   "compiled, or the file was cut short");
+  ThrowError(ErrorKind::kUser,
+             "'" + path + "' is a library but not a Weir job: no WEIR_JOB in it was compiled");
 }
 
 void CheckAbiStamp(const std::string& path) {

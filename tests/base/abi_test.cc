@@ -60,6 +60,14 @@ TEST(AbiStamp, ACutOrDamagedLibraryIsRefusedAndNeverCrashes) {
     write(bytes.substr(0, size));
     EXPECT_NE(ErrorOf(path), "") << size << " bytes";
   }
+  // Enough of it for the note, and not for the loader: to map that is to die of SIGBUS.
+  for (size_t cut : {size_t{1}, bytes.size() / 8, bytes.size() / 2, bytes.size() * 7 / 8}) {
+    write(bytes.substr(0, bytes.size() - cut));
+    EXPECT_NE(ErrorOf(path).find("is cut short: it has " + std::to_string(bytes.size() - cut) +
+                                 " bytes, and its headers tell of " + std::to_string(bytes.size())),
+              std::string::npos)
+        << ErrorOf(path);
+  }
   for (size_t at = 16; at < 64; ++at) {  // every byte of the ELF header past its magic
     std::string damaged = bytes;
     damaged[at] = static_cast<char>(0xff);
