@@ -10,7 +10,7 @@
 namespace weir::black_box {
 
 inline constexpr uint64_t kMagic = 0x584f424b434c4257;  // "WBLCKBOX"
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 inline constexpr uint32_t kMaxSubtasks = 512;  ///< more run without a name
 inline constexpr uint32_t kMaxOperators = 16;  ///< of one chain; later ones are counted only
 inline constexpr uint32_t kMaxFrames = 48;
@@ -19,6 +19,7 @@ enum class Ending : uint32_t {
   kNone,    ///< it runs, or was killed without a word
   kSignal,  ///< the signal handler wrote
   kStuck,   ///< it ended itself: a cancel did not come back
+  kExit,    ///< somebody called exit, quick_exit or _exit
 };
 
 struct OperatorRecord {
@@ -50,6 +51,7 @@ struct SlotRecord {
 struct LastWords {
   std::atomic<Ending> ending;
   int32_t signal;
+  int32_t exit_code;
   int32_t sender;    ///< the process that sent it, when it came from outside; else 0
   uint32_t subtask;  ///< as SlotRecord.subtask, without kOpening
   uint32_t op;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <iterator>
@@ -74,6 +75,19 @@ class Line {
   size_t size_ = 0;
 };
 
+// Notes who runs on this thread.
+void NoteThread(const black_box::View& view, LastWords& last) {
+  const pid_t thread = ThreadId();
+  prctl(PR_GET_NAME, last.thread_name);
+  for (uint32_t i = 0; i < view.header->slots; ++i) {
+    if (view.slots[i].thread.load(std::memory_order_relaxed) != thread) continue;
+    last.subtask = view.slots[i].subtask.load(std::memory_order_relaxed) & ~RunningMark::kOpening;
+    if (last.subtask != 0) {
+      last.op = view.subtasks[last.subtask - 1].op.load(std::memory_order_relaxed);
+    }
+  }
+}
+
 void CopyMaps(int to) {
   const int from = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (from < 0) return;
@@ -116,7 +130,6 @@ void Say(const black_box::View& view, const LastWords& last) {
 void Record(BlackBox& crashed, int signal, const siginfo_t& info, const void* context) {
   const black_box::View& view = Access::View(crashed);
   LastWords& last = view.header->last;
-  const pid_t thread = ThreadId();
   last.signal = signal;
   // Somebody else's kill hits whichever thread: nothing that runs here is to blame.
   const bool foreign = info.si_code <= 0 && info.si_pid != getpid();
@@ -125,13 +138,10 @@ void Record(BlackBox& crashed, int signal, const siginfo_t& info, const void* co
     last.has_address = 1;
     last.address = reinterpret_cast<uint64_t>(info.si_addr);
   }
-  prctl(PR_GET_NAME, last.thread_name);
-  for (uint32_t i = 0; i < view.header->slots && !foreign; ++i) {
-    if (view.slots[i].thread.load(std::memory_order_relaxed) != thread) continue;
-    last.subtask = view.slots[i].subtask.load(std::memory_order_relaxed) & ~RunningMark::kOpening;
-    if (last.subtask != 0) {
-      last.op = view.subtasks[last.subtask - 1].op.load(std::memory_order_relaxed);
-    }
+  if (foreign) {
+    prctl(PR_GET_NAME, last.thread_name);
+  } else {
+    NoteThread(view, last);
   }
   last.pc = ProgramCounter(context);
   last.ending.store(black_box::Ending::kSignal, std::memory_order_release);
@@ -156,6 +166,34 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
   Pass(signal);
   errno = error;
 }
+
+// Whoever calls exit, quick_exit or _exit, while the TaskManager is in the midst of its life, ends
+// it for all jobs.
+void NoteExit(int code) {
+  BlackBox* left = box.load();
+  if (left == nullptr) return;
+  const black_box::View& view = Access::View(*left);
+  LastWords& last = view.header->last;
+  // A child that user code has forked writes nothing; nor does who has said already why it ends.
+  if (view.header->pid != getpid() || last.ending.load() != black_box::Ending::kNone) return;
+  last.exit_code = code;
+  NoteThread(view, last);
+  last.ending.store(black_box::Ending::kExit, std::memory_order_release);
+}
+
+[[noreturn]] void Leave(int code) {
+  syscall(SYS_exit_group, code);
+  __builtin_unreachable();
+}
+
+// What follows in exit() would take apart what other threads still use.
+void OnExit(int code, void*) {
+  if (box.load() == nullptr) return;
+  NoteExit(code);
+  Leave(code);
+}
+
+void OnQuickExit() { NoteExit(0); }  // it does not say with which code
 
 // Still an ordinary context: what the exception says is noted before abort() raises the signal.
 [[noreturn]] void OnTerminate() {
@@ -188,6 +226,8 @@ void CrashHandler::Install(BlackBox* installed) {
     sigaction(kSignals[i], &action, &former[i]);
   }
   former_terminate = std::set_terminate(OnTerminate);
+  static const bool registered = on_exit(OnExit, nullptr) == 0 && at_quick_exit(OnQuickExit) == 0;
+  (void)registered;
 }
 
 void CrashHandler::Uninstall() {
@@ -197,3 +237,14 @@ void CrashHandler::Uninstall() {
 }
 
 }  // namespace weir
+
+// _exit asks nobody. A job's library finds this one before the C library's own.
+extern "C" void _exit(int code) {
+  weir::NoteExit(code);
+  weir::Leave(code);
+}
+
+extern "C" void _Exit(int code) noexcept {
+  weir::NoteExit(code);
+  weir::Leave(code);
+}

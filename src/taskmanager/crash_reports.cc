@@ -189,6 +189,11 @@ class DeadBox {
     if (words.ending.load() == Ending::kStuck) {
       return absl::StrCat("made TaskManager '", task_manager, "' end itself: ", words.message);
     }
+    if (words.ending.load() == Ending::kExit) {
+      return absl::StrCat("ended the process of its TaskManager '", task_manager,
+                          "': it called exit or _exit, with exit code ", words.exit_code,
+                          "; let it throw an exception instead");
+    }
     std::string what =
         absl::StrCat("crashed its TaskManager '", task_manager, "': ", NameOf(words.signal));
     if (words.sender != 0) {

@@ -18,6 +18,12 @@ constexpr uint64_t kLeastRocksDb = 8 * kMiB;
 
 std::string Mebibytes(uint64_t bytes) { return absl::StrCat((bytes + kMiB - 1) / kMiB, "mb"); }
 
+/// A size that somebody set: as whole units, never rounded.
+std::string AsSet(uint64_t bytes) {
+  if (bytes % kMiB == 0) return Mebibytes(bytes);
+  return bytes % 1024 == 0 ? absl::StrCat(bytes / 1024, "kb") : absl::StrCat(bytes, "b");
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, uint64_t>> MemoryPlan::Parts() const {
@@ -50,7 +56,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemorySettings& settings) {
     const uint64_t fixed = kProcess + kLeastTables + settings.network + settings.rocksdb;
     const auto needed = static_cast<uint64_t>(static_cast<double>(fixed) / share) + kMiB;
     return absl::InvalidArgumentError(absl::StrCat(
-        "taskmanager.memory is ", Mebibytes(budget), ", and does not hold ", parts, "and at least ",
+        "taskmanager.memory is ", AsSet(budget), ", and does not hold ", parts, "and at least ",
         Mebibytes(kLeastTables), " for state; raise it to ", Mebibytes(needed), mend));
   }
   plan.tables = budget - taken;
@@ -59,7 +65,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemorySettings& settings) {
   if (settings.write_buffer != 0) {
     if (2 * settings.write_buffer > plan.rocksdb) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "state.rocksdb.write-buffer-size is ", Mebibytes(settings.write_buffer),
+          "state.rocksdb.write-buffer-size is ", AsSet(settings.write_buffer),
           ", and two of them do not fit into RocksDB's ", Mebibytes(plan.rocksdb),
           "; lower it, or raise ",
           settings.rocksdb != 0 ? "state.rocksdb.cache-size" : "taskmanager.memory", " to ",

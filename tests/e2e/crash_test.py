@@ -84,6 +84,19 @@ class Crash(unittest.TestCase):
         self.cluster.run("run", JOB, "--", "--wrong", "null", "--restart", "none", code=1)
         self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
 
+    def test_an_operator_that_ends_the_process_is_named(self):
+        for way, code in (("exit", 0), ("_exit", 3)):
+            self.cluster.run("run", JOB, "--", "--wrong", way, code=1)
+            self.assertIn("operator 'map' (subtask 0) ended the process of its TaskManager",
+                          self.cluster.stderr)
+            self.assertIn(f"with exit code {code}", self.cluster.stderr)
+            eventually(lambda: len(self.cluster.task_managers()) == 2, "it is started again")
+
+    def test_a_thread_of_user_code_that_throws_is_told(self):
+        self.cluster.run("run", JOB, "--", "--wrong", "thread", code=1)
+        self.assertIn("which ran no operator, crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("SIGABRT, uncaught: row 500", self.cluster.stderr)
+
     def test_an_exception_ends_the_job_and_no_process(self):
         pids = sorted(tm["pid"] for tm in self.cluster.task_managers().values())
         self.cluster.run("run", JOB, "--", "--wrong", "exception", code=1)

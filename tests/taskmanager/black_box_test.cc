@@ -226,6 +226,40 @@ TEST_F(BlackBoxTest, WhoCrashesInOpenIsBlamed) {
   EXPECT_EQ(crashes.reports[0].operator_uid(), "parse-uid");
 }
 
+TEST_F(BlackBoxTest, WhoEndsTheProcessIsNamedHoweverItDoesThat) {
+  void (*const ways[])(int) = {exit, _exit, _Exit, quick_exit};
+  for (void (*end)(int) : ways) {
+    const int status = RunElsewhere([end](BlackBox&) { end(0); });
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+    const CrashReports crashes = Read();
+    ASSERT_EQ(crashes.reports.size(), 1u);
+    EXPECT_EQ(crashes.reports[0].signal(), 0);
+    EXPECT_EQ(crashes.reports[0].operator_uid(), "totals-uid");
+    EXPECT_TRUE(crashes.reports[0].message().starts_with(
+        "operator 'totals' (subtask 1) ended the process of its TaskManager 'tm-1'"))
+        << crashes.reports[0].message();
+    RemoveFiles(crashes.files);
+  }
+}
+
+TEST_F(BlackBoxTest, AChildThatUserCodeForksMayEnd) {
+  EXPECT_EQ(RunElsewhere([](BlackBox&) {
+              const pid_t child = fork();
+              if (child == 0) _exit(0);
+              waitpid(child, nullptr, 0);
+            }),
+            0);
+  EXPECT_EQ(Files(), 0u);
+  RunElsewhere([](BlackBox&) {
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    waitpid(child, nullptr, 0);
+    kill(getpid(), SIGKILL);
+  });
+  EXPECT_TRUE(Read().reports.empty());
+}
+
 TEST_F(BlackBoxTest, AnOrderlyEndLeavesNothing) {
   EXPECT_EQ(RunElsewhere([](BlackBox&) {}), 0);
   EXPECT_EQ(Files(), 0u);

@@ -49,6 +49,7 @@ TEST(MemoryPlan, WhatDoesNotFitIsRefusedByNameWithWhatWould) {
               AllOf(HasSubstr("taskmanager.memory is 64mb"), HasSubstr("process 64mb"),
                     HasSubstr("raise it to 190mb")));
   EXPECT_EQ(ErrorOf({.budget = 190 * kMiB}), "");
+  EXPECT_THAT(ErrorOf({.budget = 1024}), HasSubstr("taskmanager.memory is 1kb"));
   EXPECT_THAT(ErrorOf({.budget = 256 * kMiB, .network = 128 * kMiB}),
               AllOf(HasSubstr("network 128mb"), HasSubstr("raise it to 398mb"),
                     HasSubstr("or lower network.buffers")));

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 // A compiler that saw the null would do without the write.
 volatile int* Nowhere() {
@@ -47,6 +48,11 @@ WEIR_JOB(env, args) {
                       if (row == 500 && wrong == "abort") std::abort();
                       if (row == 500 && wrong == "segfault") raise(SIGSEGV);
                       if (row == 500 && wrong == "null") *Nowhere() = 1;
+                      if (row == 500 && wrong == "exit") std::exit(0);
+                      if (row == 500 && wrong == "_exit") _exit(3);
+                      if (row == 500 && wrong == "thread") {
+                        std::thread([] { throw std::runtime_error("row 500"); }).join();
+                      }
                       if (row == 500 && wrong == "hang") {
                         for (;;) pause();
                       }
