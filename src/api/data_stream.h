@@ -27,6 +27,7 @@ namespace internal {
 StreamNode& NewNode(Environment* env, std::string kind, std::string name);
 StreamNode& NodeOf(Environment* env, uint32_t id);
 void SetRateLimit(StreamNode& node, double per_second);
+void CheckUid(const std::string& uid);
 }  // namespace internal
 
 /// What can be said of the operator that a stream comes from, or that a sink is. `Self` is returned
@@ -41,6 +42,7 @@ class OperatorSettings {
   /// The identity of the operator's state across versions of the job. Give one to every operator
   /// with state; without it the state is bound to the operator's place in the job.
   Self& Uid(std::string uid) {
+    internal::CheckUid(uid);
     return Set([&](StreamNode& n) { n.uid = std::move(uid); });
   }
   Self& Parallelism(uint32_t p) {

@@ -23,6 +23,14 @@ StreamNode& NewNode(Environment* env, std::string kind, std::string name) {
 
 StreamNode& NodeOf(Environment* env, uint32_t id) { return env->node(id); }
 
+void CheckUid(const std::string& uid) {
+  if (uid.empty()) {
+    ThrowError(ErrorKind::kUser,
+               "Uid(\"\") gives no uid; give a text, or leave Uid out: the state is then bound to "
+               "the operator's place in the job");
+  }
+}
+
 void SetRateLimit(StreamNode& node, double per_second) {
   if (!node.is_source) {
     ThrowError(ErrorKind::kUser, "RateLimit on '" + node.name +

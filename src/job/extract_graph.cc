@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <exception>
@@ -21,13 +22,33 @@
 namespace weir {
 namespace {
 
-// A job function only describes; one that runs longer than this hangs.
-constexpr std::chrono::seconds kTimeLimit(60);
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
-// What a child writes: u8 ok, then the graph and its warnings, or the error's text.
+// A child that takes longer is told of, so often.
+constexpr milliseconds kQuiet(2000);
+constexpr milliseconds kSlice(250);
+// The child's first byte: the job function has returned.
+constexpr char kReturned = 'r';
+
+void WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n <= 0) _exit(1);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+// What a child writes behind kReturned: u8 ok, then the graph and its warnings, or the error's
+// text.
 std::string DescribeJob(const std::string& library, const std::vector<std::string>& arguments,
-                        const JobOverrides& overrides, bool validate) {
+                        const JobOverrides& overrides, bool validate, int progress) {
   ByteWriter out;
+  bool returned = false;
+  auto tell_returned = [&] {
+    if (!returned) WriteAll(progress, {&kReturned, 1});
+    returned = true;
+  };
   try {
     // Secrets may be known on the TaskManagers alone. Then the references stand for themselves, and
     // servers cannot be asked here.
@@ -39,6 +60,7 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
     if (resolved.ok()) args = Args(*resolved);
     args.WatchReads();
     const JobGraph graph = JobLibrary::Load(library).BuildGraph(args, overrides);
+    tell_returned();
     if (const std::string unread = args.Unread(); !unread.empty()) {
       ThrowError(ErrorKind::kUser, unread);
     }
@@ -64,30 +86,38 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
     out.Put<uint8_t>(0);
     out.PutString(e.what());
   }
+  tell_returned();
   return std::move(out.bytes());
 }
 
-void WriteAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n <= 0) _exit(1);
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-}
-
-absl::StatusOr<std::string> ReadUntilEnd(int fd) {
-  const auto deadline = std::chrono::steady_clock::now() + kTimeLimit;
+absl::StatusOr<std::string> ReadUntilEnd(int fd, const std::string& library,
+                                         const ExtractOptions& options) {
+  const auto start = steady_clock::now();
   std::string bytes;
   char buffer[65536];
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
     pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
-    const int ready = left.count() > 0 ? poll(&p, 1, static_cast<int>(left.count())) : 0;
+    const auto slice = std::min(kSlice, options.limit - elapsed);
+    const int ready = slice.count() > 0 ? poll(&p, 1, static_cast<int>(slice.count())) : 0;
     if (ready == 0) {
-      return absl::DeadlineExceededError(
-          "the job function did not return within 60 s; it must only describe the job: no reading, "
-          "no waiting");
+      const bool returned = !bytes.empty();
+      if (elapsed >= options.limit) {
+        const std::string limit =
+            std::to_string(options.limit.count()) + " ms (job.function.timeout)";
+        return absl::InvalidArgumentError(
+            returned ? "the sources and sinks of " + library +
+                           " had not found what they connect to within " + limit
+                     : "the job function of " + library + " did not return within " + limit +
+                           "; it must only describe the job: no reading, no waiting");
+      }
+      if (elapsed >= kQuiet && options.waiting) {
+        options.waiting(returned
+                            ? "the sources and sinks have been looking for what they connect to"
+                            : "the job function has been running",
+                        elapsed);
+      }
+      continue;
     }
     if (ready < 0) continue;
     const ssize_t n = read(fd, buffer, sizeof buffer);
@@ -99,9 +129,13 @@ absl::StatusOr<std::string> ReadUntilEnd(int fd) {
 
 absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::string& bytes) {
   ByteReader in(bytes);
+  in.Get<char>();  // kReturned
   const bool ok = in.Get<uint8_t>() == 1;
   const std::string text(in.GetString());
-  if (!in.ok()) return absl::InternalError("the job function of " + library + " gave no result");
+  if (!in.ok()) {
+    return absl::InvalidArgumentError("the job function of " + library +
+                                      " ended the process with exit code 0; it must return");
+  }
   if (!ok) return absl::InvalidArgumentError(text);
   ExtractedGraph result;
   if (!result.graph.ParseFromString(text)) return absl::InternalError("graph does not parse");
@@ -115,7 +149,8 @@ absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::stri
 
 absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
                                           const std::vector<std::string>& arguments,
-                                          const JobOverrides& overrides, bool validate) {
+                                          const JobOverrides& overrides,
+                                          const ExtractOptions& options, bool validate) {
   int ends[2];
   if (pipe(ends) != 0) return absl::InternalError(std::string("pipe: ") + std::strerror(errno));
   const pid_t child = fork();
@@ -123,11 +158,11 @@ absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(ends[0]);
-    WriteAll(ends[1], DescribeJob(library, arguments, overrides, validate));
+    WriteAll(ends[1], DescribeJob(library, arguments, overrides, validate, ends[1]));
     _exit(0);
   }
   close(ends[1]);
-  absl::StatusOr<std::string> bytes = ReadUntilEnd(ends[0]);
+  absl::StatusOr<std::string> bytes = ReadUntilEnd(ends[0], library, options);
   close(ends[0]);
   if (!bytes.ok()) kill(child, SIGKILL);
   int status = 0;
@@ -137,12 +172,12 @@ absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
   if (WIFSIGNALED(status)) {
     return absl::InvalidArgumentError("the job function of " + library +
                                       " crashed: " + strsignal(WTERMSIG(status)) +
-                                      "; run it in a debugger with: weir run --in-process");
+                                      "; run it in a debugger with: " + options.debugger);
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
     return absl::InvalidArgumentError("the job function of " + library +
                                       " ended the process with exit code " +
-                                      std::to_string(WEXITSTATUS(status)));
+                                      std::to_string(WEXITSTATUS(status)) + "; it must return");
   }
   return Parse(library, *bytes);
 }
@@ -151,10 +186,11 @@ absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
 
 absl::StatusOr<ExtractedGraph> ExtractGraph(const std::string& library,
                                             const std::vector<std::string>& arguments,
-                                            const JobOverrides& overrides) {
-  absl::StatusOr<ExtractedGraph> first = RunInChild(library, arguments, overrides, true);
+                                            const JobOverrides& overrides,
+                                            const ExtractOptions& options) {
+  absl::StatusOr<ExtractedGraph> first = RunInChild(library, arguments, overrides, options, true);
   if (!first.ok()) return first;
-  absl::StatusOr<ExtractedGraph> second = RunInChild(library, arguments, overrides, false);
+  absl::StatusOr<ExtractedGraph> second = RunInChild(library, arguments, overrides, options, false);
   if (!second.ok()) return second;
   if (first->graph.SerializeAsString() != second->graph.SerializeAsString()) {
     return absl::InvalidArgumentError(

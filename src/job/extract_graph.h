@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -8,6 +10,16 @@
 #include "proto/graph.pb.h"
 
 namespace weir {
+
+struct ExtractOptions {
+  /// A job function only describes; one that runs longer than this hangs.
+  std::chrono::milliseconds limit{60'000};
+  /// Called now and then while a child takes longer than two seconds: what it does ("the job
+  /// function has been running", ...), and for how long.
+  std::function<void(const std::string& what, std::chrono::milliseconds elapsed)> waiting;
+  /// What to do when the job function crashes.
+  std::string debugger = "weir run --in-process";
+};
 
 struct ExtractedGraph {
   proto::JobGraph graph;  ///< abi_stamp filled in
@@ -25,6 +37,7 @@ struct ExtractedGraph {
 /// is wrong and the mend.
 absl::StatusOr<ExtractedGraph> ExtractGraph(const std::string& library,
                                             const std::vector<std::string>& arguments,
-                                            const JobOverrides& overrides);
+                                            const JobOverrides& overrides,
+                                            const ExtractOptions& options = {});
 
 }  // namespace weir

@@ -335,6 +335,20 @@ bool WasDrained(const proto::Manifest& savepoint) {
   return false;
 }
 
+/// Keyed state keeps its number of key groups for good, so it bounds the parallelism.
+std::string HowToFit(uint32_t max_parallelism, const proto::JobGraph& graph) {
+  const proto::Vertex* widest = nullptr;
+  for (const proto::Vertex& vertex : graph.vertices()) {
+    if (widest == nullptr || vertex.parallelism() > widest->parallelism()) widest = &vertex;
+  }
+  if (widest == nullptr || widest->parallelism() <= max_parallelism) {
+    return absl::StrCat("start it with --max-parallelism ", max_parallelism);
+  }
+  return absl::StrCat("its state can be spread over ", max_parallelism, " subtasks at most, and ",
+                      NameOf(*widest), " has ", widest->parallelism(), ": start it with -p ",
+                      max_parallelism, " or less, and --max-parallelism ", max_parallelism);
+}
+
 }  // namespace
 
 absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::JobGraph& graph,
@@ -356,8 +370,8 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
     if (keyed && vertex.max_parallelism() != graph.max_parallelism()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the savepoint was taken with max parallelism ", vertex.max_parallelism(),
-                       ", the job has ", graph.max_parallelism(),
-                       "; start it with --max-parallelism ", vertex.max_parallelism()));
+                       ", the job has ", graph.max_parallelism(), "; ",
+                       HowToFit(vertex.max_parallelism(), graph)));
     }
   }
   if (WasDrained(savepoint)) {

@@ -48,9 +48,12 @@ class Library(Refusals):
         path.write_text("not a library")
         self.refused(path, says=[str(path), "not a shared library"])
         whole = pathlib.Path(JOB).read_bytes()
-        for length in (0, 64, 1000, 100_000):  # the last is amid what is loaded
+        for length in (0, 64, 1000):
             path.write_bytes(whole[:length])
             self.refused(path, says=[str(path)])
+        for length in (100_000, len(whole) // 2, len(whole) - 1):  # amid what is loaded, and behind
+            path.write_bytes(whole[:length])
+            self.refused(path, says=[str(path), f"is cut short: it has {length} bytes"])
         self.refused(self.cluster.dir, says=[self.cluster.dir])
         shutil.copy(pathlib.Path(OneCluster.WEIR), path)  # a program; not of Weir's jobs
         self.refused(path, says=[str(path), "not a Weir job"])
@@ -133,6 +136,9 @@ class Savepoints(Refusals):
         savepoint = self.savepoint("--max-parallelism", "64")
         self.refused(JOB, "--from-savepoint", savepoint, "--max-parallelism", "128",
                      says=["max parallelism 64", "the job has 128", "--max-parallelism 64"])
+        # No max parallelism helps a job that is wider than the state can be spread.
+        self.refused(JOB, "--from-savepoint", savepoint, "-p", "100",
+                     says=["over 64 subtasks at most", "has 100: start it with -p 64 or less"])
 
 
 class Kafka(Refusals):

@@ -99,6 +99,40 @@ TEST(ExtractGraph, ReportsWhatTheJobFunctionThrew) {
 TEST(ExtractGraph, SurvivesACrashAndAnExit) {
   EXPECT_THAT(Extract({"--mode", "crash"}).status().ToString(), HasSubstr("Aborted"));
   EXPECT_THAT(Extract({"--mode", "exit"}).status().ToString(), HasSubstr("exit code 7"));
+  const absl::Status ended = Extract({"--mode", "exit in good order"}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(ended)) << ended;
+  EXPECT_THAT(ended.ToString(), HasSubstr("ended the process with exit code 0; it must return"));
+}
+
+TEST(ExtractGraph, SaysWhoMayDebugACrash) {
+  EXPECT_THAT(Extract({"--mode", "crash"}).status().ToString(),
+              HasSubstr("with: weir run --in-process"));
+  EXPECT_THAT(ExtractGraph(SAMPLE_JOB, {"--mode", "crash"}, {}, {.debugger = "gdb this"})
+                  .status()
+                  .ToString(),
+              HasSubstr("with: gdb this"));
+}
+
+TEST(ExtractGraph, AJobFunctionThatDoesNotReturnIsToldOfAndEnded) {
+  std::vector<std::string> told;
+  ExtractOptions options{.limit = std::chrono::milliseconds(2600)};
+  options.waiting = [&](const std::string& what, std::chrono::milliseconds elapsed) {
+    EXPECT_GE(elapsed.count(), 2000);
+    told.push_back(what);
+  };
+  const absl::Status ended = ExtractGraph(SAMPLE_JOB, {"--mode", "loop"}, {}, options).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(ended)) << ended;
+  EXPECT_THAT(ended.ToString(), HasSubstr("did not return within 2600 ms (job.function.timeout)"));
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told[0], "the job function has been running");
+}
+
+TEST(ExtractGraph, RefusesWhatTheContractCannotHoldByNameAndValue) {
+  const absl::Status name = Extract({"--name", "n", "--mode", "name"}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(name)) << name;
+  EXPECT_THAT(name.ToString(), HasSubstr("the job's name '\uFFFD\uFFFD' is not UTF-8 (byte 0)"));
+  EXPECT_THAT(Extract({"--name", "n", "--mode", "interval"}).status().ToString(),
+              HasSubstr("the job's checkpoints.interval is -1000 ms"));
 }
 
 TEST(ExtractGraph, RefusesAGraphThatDependsOnMoreThanTheArguments) {

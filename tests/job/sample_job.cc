@@ -12,6 +12,12 @@ WEIR_JOB(env, args) {
   if (mode == "crash") std::abort();
   if (mode == "throw") throw std::runtime_error("cannot read the price list");
   if (mode == "exit") std::exit(7);
+  if (mode == "exit in good order") std::exit(0);
+  if (mode == "loop") {
+    for (;;) pause();
+  }
+  if (mode == "name") env.settings().name = "\xff\xfe";
+  if (mode == "interval") env.settings().checkpoints.interval = std::chrono::seconds(-1);
   if (mode == "lenient") args.AllowUnread();
   if (mode == "pass on") env.settings().name = args.all().begin()->first;
   if (mode == "limited")

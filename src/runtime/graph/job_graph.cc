@@ -4,6 +4,7 @@
 #include <bit>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -22,6 +23,10 @@ constexpr size_t kMaxNameBytes = 1024;
 std::string Describe(const StreamNode& node) {
   return "operator '" + node.name + "' (" + node.kind + ")";
 }
+
+/// A number of subtasks. What a user wrote as -1 stands in an unsigned field.
+bool IsCount(uint32_t n) { return static_cast<int32_t>(n) > 0; }
+std::string AsWritten(uint32_t n) { return std::to_string(static_cast<int32_t>(n)); }
 
 class Builder {
  public:
@@ -58,11 +63,16 @@ class Builder {
 
   void CheckSettings() {
     const JobSettings& settings = graph_.settings;
-    if (settings.parallelism == 0) Refuse("parallelism is 0; use at least 1");
-    if (settings.max_parallelism > kMaxParallelism) {
-      Refuse("max parallelism is " + std::to_string(settings.max_parallelism) + "; the most is " +
-             std::to_string(kMaxParallelism));
+    CheckText("the job's name", settings.name);
+    if (!IsCount(settings.parallelism)) {
+      Refuse("the job's parallelism is " + AsWritten(settings.parallelism) + "; use at least 1");
     }
+    if (settings.max_parallelism > kMaxParallelism) {
+      Refuse("the job's max_parallelism is " + AsWritten(settings.max_parallelism) +
+             "; it must be 1 to " + std::to_string(kMaxParallelism) +
+             ", or 0: derived from the parallelism");
+    }
+    CheckDurations();
     if (graph_.nodes.empty()) Refuse("the job has no operators; begin with env.From(source)");
     if (graph_.nodes.size() > kMaxNodes) {
       Refuse("the job has " + std::to_string(graph_.nodes.size()) + " operators; the most is " +
@@ -75,26 +85,53 @@ class Builder {
     }
   }
 
+  void CheckDurations() {
+    const JobSettings& settings = graph_.settings;
+    const std::pair<const char*, std::chrono::milliseconds> durations[] = {
+        {"checkpoints.interval", settings.checkpoints.interval},
+        {"checkpoints.timeout", settings.checkpoints.timeout},
+        {"checkpoints.min_pause", settings.checkpoints.min_pause},
+        {"restart.delay", settings.restart.delay},
+        {"restart.failure_interval", settings.restart.failure_interval},
+        {"restart.initial_delay", settings.restart.initial_delay},
+        {"restart.max_delay", settings.restart.max_delay},
+        {"restart.reset_after", settings.restart.reset_after},
+        {"watermark_interval", settings.watermark_interval}};
+    for (const auto& [name, value] : durations) {
+      if (value.count() >= 0) continue;
+      Refuse("the job's " + std::string(name) + " is " + std::to_string(value.count()) +
+             " ms; a duration is not negative");
+    }
+  }
+
+  static void CheckText(const std::string& what, const std::string& text) {
+    if (text.size() > kMaxNameBytes) {
+      Refuse(what + " has " + std::to_string(text.size()) + " bytes; at most " +
+             std::to_string(kMaxNameBytes) + " are allowed");
+    }
+    if (const size_t at = FirstInvalidUtf8(text); at != text.size()) {
+      Refuse(what + " '" + ToUtf8(text) + "' is not UTF-8 (byte " + std::to_string(at) + ")");
+    }
+  }
+
   void CheckNodes() {
     bool any_source = false;
     for (const StreamNode& node : graph_.nodes) {
-      if (node.name.size() > kMaxNameBytes || node.uid.size() > kMaxNameBytes) {
-        Refuse("the name or uid of a " + node.kind + " is longer than " +
-               std::to_string(kMaxNameBytes) + " bytes");
-      }
-      for (const std::string* text : {&node.name, &node.uid}) {
-        if (*text != ToUtf8(*text)) {
-          Refuse("the name or uid '" + ToUtf8(*text) + "' of a " + node.kind + " is not UTF-8");
-        }
-      }
+      CheckText("the name of a " + node.kind, node.name);
+      CheckText("the uid of " + Describe(node), node.uid);
+      CheckText("the slot sharing group of " + Describe(node), node.slot_sharing_group);
       any_source = any_source || node.is_source;
       if (!node.is_source && node.inputs.empty()) Refuse(Describe(node) + " has no input");
       for (const StreamInput& input : node.inputs) {
         // The API can only refer backwards; a graph from elsewhere could hold a cycle.
         if (input.node >= node.id) Refuse(Describe(node) + " is part of a cycle");
+        CheckText("the tag of a side output that " + Describe(node) + " reads", input.tag);
       }
       const uint32_t parallelism = ParallelismOf(node);
-      if (parallelism == 0) Refuse("parallelism of " + Describe(node) + " is 0; use at least 1");
+      if (!IsCount(parallelism)) {
+        Refuse("parallelism of " + Describe(node) + " is " + AsWritten(parallelism) +
+               "; use at least 1");
+      }
       const uint32_t max =
           graph_.settings.max_parallelism != 0 ? graph_.settings.max_parallelism : kMaxParallelism;
       if (parallelism > max) {
@@ -185,7 +222,7 @@ class Builder {
       if (!vertex.name.empty()) vertex.name += " -> ";
       vertex.name += op.node.name;
       if (vertex.name.size() > kMaxNameBytes) {
-        vertex.name.resize(kMaxNameBytes);
+        vertex.name = ToUtf8(vertex.name, kMaxNameBytes);
         return;
       }
     }

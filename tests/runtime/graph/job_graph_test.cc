@@ -6,6 +6,7 @@
 #include "api/environment.h"
 #include "api/keyed_stream.h"
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace weir {
 namespace {
@@ -97,6 +98,41 @@ TEST(JobGraph, RefusesParallelismZeroAndAboveTheMaximum) {
   wide.settings().parallelism = 9;
   wide.From(Numbers()).To(Nowhere());
   EXPECT_THAT(RefusalOf(wide.graph()), HasSubstr("max parallelism 8"));
+}
+
+TEST(JobGraph, ANegativeNumberIsToldAsItWasWritten) {
+  Environment env;
+  env.From(Numbers())
+      .Map([](int x) { return x; })
+      .Parallelism(static_cast<uint32_t>(-1))
+      .To(Nowhere());
+  EXPECT_THAT(RefusalOf(env.graph()), HasSubstr("is -1; use at least 1"));
+  Environment wide;
+  wide.settings().max_parallelism = static_cast<uint32_t>(-5);
+  wide.From(Numbers()).To(Nowhere());
+  EXPECT_THAT(RefusalOf(wide.graph()), HasSubstr("the job's max_parallelism is -5"));
+  Environment hasty;
+  hasty.settings().restart.delay = std::chrono::milliseconds(-1);
+  hasty.From(Numbers()).To(Nowhere());
+  EXPECT_THAT(RefusalOf(hasty.graph()), HasSubstr("the job's restart.delay is -1 ms"));
+}
+
+TEST(JobGraph, RefusesAnEmptyUid) {
+  Environment env;
+  EXPECT_THROW(env.From(Numbers()).Uid(""), Error);
+}
+
+TEST(JobGraph, ALongChainsNameIsCutBetweenCharacters) {
+  Environment env;
+  auto stream = env.From(Numbers());
+  for (int i = 0; i < 3; ++i) {
+    std::string name;
+    for (int n = 0; n < 250; ++n) name += "\u00e4";
+    stream = stream.Map([](int x) { return x; }).Name(name);
+  }
+  stream.To(Nowhere());
+  const JobGraph graph = BuildJobGraph(env.graph());
+  EXPECT_EQ(FirstInvalidUtf8(graph.vertices[0].name), graph.vertices[0].name.size());
 }
 
 TEST(JobGraph, RefusesAnEmptyJob) {
