@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/abi.h"
 #include "base/error.h"
+#include "base/nearest.h"
+#include "base/utf8.h"
 #include "cli/child.h"
 #include "cli/context.h"
 #include "cli/daemons.h"
@@ -17,6 +19,7 @@
 #include "cli/run.h"
 #include "cli/settings.h"
 #include "config/markdown.h"
+#include "config/value.h"
 
 namespace weir::cli {
 namespace {
@@ -25,6 +28,8 @@ constexpr const char* kExitCodes = R"(
 Exit codes: 0 done; 1 it did not succeed (a job failed, a savepoint was aborted or is damaged);
 2 wrong usage, configuration or job library, or a savepoint that does not fit; 3 no JobManager
 answers; 4 no such job or savepoint; 5 the job that one was attached to was cancelled.)";
+
+constexpr const char* kEmpty = "it is empty; give a value, or leave it out";
 
 /// What may stand on every command.
 struct Globals {
@@ -48,6 +53,7 @@ class Program {
     app_.add_option("--set", globals_.overrides, "Set one setting; may be given again")
         ->type_name("KEY=VALUE")
         ->expected(1)
+        ->allow_extra_args(false)  // the word after it is not another setting
         ->take_all();
     app_.add_option("-m,--jobmanager", globals_.address, "The JobManager to talk to")
         ->type_name("HOST:PORT");
@@ -56,6 +62,8 @@ class Program {
     AddJobs();
     AddCluster();
     AddDaemons();
+    RefuseEmptyValues(app_);
+    for (CLI::App* command : app_.get_subcommands({})) RefuseEmptyValues(*command);
   }
 
   int Run(const std::vector<std::string>& arguments) {
@@ -68,9 +76,22 @@ class Program {
       own.erase(it, own.end());
       break;
     }
+    for (const std::string& word : own) {
+      if (const size_t at = FirstInvalidUtf8(word); at != word.size()) {
+        return RefuseUsage(absl::StrCat("'", ToUtf8(word), "' is not UTF-8 (byte ", at, ")"));
+      }
+      // CLI11 would take the next word for the value.
+      if (word.starts_with("--") && word.find('=') == word.size() - 1) {
+        return RefuseUsage(absl::StrCat(word.substr(0, word.size() - 1), ": ", kEmpty));
+      }
+    }
     std::reverse(own.begin(), own.end());  // as CLI11 wants it
     try {
       app_.parse(own);
+    } catch (const CLI::RequiredError& e) {
+      const std::vector<std::string> words = app_.remaining();
+      if (!app_.get_subcommands().empty() || words.empty()) return app_.exit(e, out_, err_), kUsage;
+      return RefuseUsage(NoSuchCommand(words.front()));
     } catch (const CLI::ParseError& e) {
       const int code = app_.exit(e, out_, err_);
       return code == 0 ? kDone : kUsage;
@@ -79,6 +100,33 @@ class Program {
   }
 
  private:
+  /// A script's variable that was never set must not mean "as if it were not said". What a job is
+  /// given behind `--` is its own, and KEY= gives a setting the empty text.
+  static void RefuseEmptyValues(CLI::App& command) {
+    for (CLI::Option* option : command.get_options()) {
+      if (option->get_expected_max() == 0) continue;  // a flag
+      option->check([](const std::string& value) {
+        return value.empty() ? std::string(kEmpty) : std::string();
+      });
+    }
+  }
+
+  std::string NoSuchCommand(const std::string& word) const {
+    std::vector<std::string> commands;
+    for (const CLI::App* command : app_.get_subcommands({})) {
+      if (!command->get_group().empty()) commands.push_back(command->get_name());
+    }
+    const std::string nearest = Nearest(word, commands);
+    return absl::StrCat("there is no command '", word, "'",
+                        nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?"),
+                        "\n`weir --help` lists the commands");
+  }
+
+  int RefuseUsage(const std::string& message) const {
+    const Context context{.config = {}, .json = globals_.json, .out = &out_, .err = &err_};
+    return context.Fail(absl::InvalidArgumentError(message));
+  }
+
   CLI::App* Command(const char* name, const char* doc, std::function<ExitCode(Context&)> run) {
     CLI::App* command = app_.add_subcommand(name, doc);
     command->callback([this, run = std::move(run)] { code_ = WithContext(run); });
@@ -101,6 +149,11 @@ class Program {
       input.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
     }
     if (!globals_.address.empty()) {
+      const auto address = config::ReadAddress(globals_.address);
+      if (!address.ok()) {
+        return context.Fail(absl::InvalidArgumentError(absl::StrCat(
+            "--jobmanager ", globals_.address, ": ", std::string(address.status().message()))));
+      }
       input.overrides.emplace_back("jobmanager.address", globals_.address);
     }
     if (insecure_) input.overrides.emplace_back("security.insecure", "true");
@@ -187,7 +240,10 @@ class Program {
   }
 
   CLI::App* AddJobArgument(CLI::App* command) {
-    command->add_option("job", job_, "Id, its beginning, or the name of a running job")->required();
+    command
+        ->add_option("job", job_,
+                     "Its name while it runs, its id, or six digits or more of the id's beginning")
+        ->required();
     return command;
   }
 
@@ -245,7 +301,10 @@ class Program {
     broker->add_option("directory", directory_)->required();
     broker->add_option("--parent-pid", parent_pid_)->required();
     CLI::App* daemons[] = {Command("jobmanager", "Run a JobManager",
-                                   [this](Context& c) { return ServeJobManager(c, parent_pid_); }),
+                                   [this](Context& c) {
+                                     launched_.parent_pid = parent_pid_;
+                                     return ServeJobManager(c, launched_);
+                                   }),
                            Command("taskmanager", "Run a TaskManager", [this](Context& c) {
                              return ServeTaskManager(c, parent_pid_);
                            })};
@@ -257,6 +316,9 @@ class Program {
     for (CLI::App* daemon : daemons) {
       daemon->add_option("--parent-pid", parent_pid_)->group("");  // for `weir local`
     }
+    daemons[0]->add_option("--ready-file", launched_.ready_file)->group("");
+    daemons[0]->add_flag("--other-rpc-port", launched_.other_rpc_port)->group("");
+    daemons[0]->add_flag("--other-metrics-port", launched_.other_metrics_port)->group("");
   }
 
   std::vector<std::string> Inherited() const {
@@ -279,6 +341,7 @@ class Program {
   ExitCode code_ = kDone;
   RunOptions run_;
   LocalOptions local_;
+  Launched launched_;
   std::string job_, directory_, path_, process_, source_, rate_;
   bool running_only_ = false, drain_ = false, follow_ = false, only_set_ = false, markdown_ = false;
   int lines_ = 100;

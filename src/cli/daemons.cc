@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/child.h"
 #include "cli/local_files.h"
+#include "cli/ready_file.h"
 #include "jobmanager/options.h"
 #include "log/log.h"
 #include "taskmanager/identity.h"
@@ -87,8 +88,8 @@ std::string HostName() {
 
 }  // namespace
 
-ExitCode ServeJobManager(const Context& context, int parent_pid) {
-  if (parent_pid != 0) DieWithParent(parent_pid);
+ExitCode ServeJobManager(const Context& context, const Launched& launched) {
+  if (launched.parent_pid != 0) DieWithParent(launched.parent_pid);
   RaiseDescriptorLimit();
   const config::Options& o = context.config.options();
   JobManagerOptions options;
@@ -104,12 +105,15 @@ ExitCode ServeJobManager(const Context& context, int parent_pid) {
   options.metrics_interval = kReportInterval;
   options.metrics_scope = o.metrics.scope_job_manager;
   options.insecure = o.security.insecure;
-  options.on_ready = [&](int rpc_port, int metrics_port) {
-    log::Info("JobManager ready", {{"rpc", absl::StrCat(options.bind_host, ":", rpc_port)},
-                                   {"metrics_port", metrics_port},
+  options.other_rpc_port = launched.other_rpc_port;
+  options.other_metrics_port = launched.other_metrics_port;
+  options.on_ready = [&](const JobManagerOptions::Ready& ready) {
+    log::Info("JobManager ready", {{"rpc", absl::StrCat(options.bind_host, ":", ready.rpc_port)},
+                                   {"metrics_port", ready.metrics_port},
                                    {"dir", options.directory}});
+    if (!launched.ready_file.empty()) WriteReadyFile(launched.ready_file, ready);
   };
-  SetUpLogs(o.log, "jobmanager", parent_pid != 0);
+  SetUpLogs(o.log, "jobmanager", launched.parent_pid != 0);
   return RunJobManager(options) == 0 ? kDone : kFailed;
 }
 

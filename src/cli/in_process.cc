@@ -1,21 +1,21 @@
 #include "cli/in_process.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "cli/child.h"
 #include "cli/daemons.h"
-#include "cli/ports.h"
+#include "cli/ready_file.h"
+#include "cli/scratch_directory.h"
 #include "job/extract_graph.h"
 #include "log/log.h"
 
@@ -26,23 +26,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kPoll{10};
 constexpr milliseconds kStartLimit{15'000};
-
-/// A directory that goes with its owner.
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    char pattern[] = "/tmp/weir-run-XXXXXX";
-    if (mkdtemp(pattern) != nullptr) path_ = pattern;
-  }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// Slots that the job needs: each sharing group as many as its widest vertex.
 uint32_t SlotsFor(const proto::JobGraph& graph) {
@@ -70,21 +53,29 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
   }
   auto overrides = OverridesOf(options, context.config.options().run);
   if (!overrides.ok()) return context.Fail(overrides.status());
-  auto extracted = ExtractGraph(options.library, options.arguments, *overrides);
+  ExtractOptions extract = ExtractOptionsOf(context);
+  // The job function runs in a child here, too: to harm nobody, and twice.
+  extract.debugger = "gdb -ex 'set follow-fork-mode child' -ex run --args weir run --in-process " +
+                     options.library + " ...";
+  auto extracted = ExtractGraph(options.library, options.arguments, *overrides, extract);
   if (!extracted.ok()) return context.Fail(extracted.status());
 
-  const ScratchDirectory scratch;
+  const ScratchDirectory scratch("run");
+  if (scratch.path().empty()) {
+    return context.Fail(absl::InternalError("no directory can be made in /tmp"));
+  }
   const std::string host = "127.0.0.1";
-  const int64_t port = TryPort(host, 0);
+  const std::string ready_file = scratch.path() + "/jobmanager.json";
   auto job_manager =
-      Child::Spawn({"jobmanager", "--set", absl::StrCat("jobmanager.rpc-port=", port), "--set",
-                    "metrics.enabled=false", "--set",
+      Child::Spawn({"jobmanager", "--ready-file", ready_file, "--set", "jobmanager.rpc-port=0",
+                    "--set", "metrics.enabled=false", "--set",
                     absl::StrCat("jobmanager.dir=", scratch.path(), "/jobmanager"), "--set",
                     absl::StrCat("log.dir=", scratch.path())},
                    scratch.path() + "/jobmanager.out");
   if (!job_manager.ok()) return context.Fail(job_manager.status());
   const auto limit = std::chrono::steady_clock::now() + kStartLimit;
-  while (!Answers(host, port)) {
+  std::optional<JobManagerOptions::Ready> ready;
+  while (!(ready = ReadReadyFile(ready_file, job_manager->pid()))) {
     const auto ending = job_manager->Poll();
     if (ending || std::chrono::steady_clock::now() > limit) {
       return context.Fail(absl::InternalError(
@@ -92,17 +83,17 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
     }
     std::this_thread::sleep_for(kPoll);
   }
+  const std::string address = absl::StrCat(host, ":", ready->rpc_port);
 
   std::vector<std::string> words = options.words;
   std::erase(words, "--in-process");
-  words.insert(std::find(words.begin(), words.end(), "--"),
-               absl::StrCat("--jobmanager=", host, ":", port));
+  words.insert(std::find(words.begin(), words.end(), "--"), "--jobmanager=" + address);
   auto command = Child::Spawn(words, "");
   if (!command.ok()) return context.Fail(command.status());
 
   TaskManagerOptions task_manager = TaskManagerOptionsOf(context.config.options());
   task_manager.id = "in-process";
-  task_manager.job_manager = absl::StrCat(host, ":", port);
+  task_manager.job_manager = address;
   task_manager.rpc_port = task_manager.data_port = 0;
   task_manager.metrics_port = -1;
   task_manager.slots = std::max(task_manager.slots, SlotsFor(extracted->graph));

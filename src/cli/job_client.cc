@@ -25,6 +25,8 @@ constexpr milliseconds kSubmitDeadline{300'000};
 constexpr milliseconds kUnavailablePatience{1500};
 constexpr milliseconds kRetryPause{100};
 constexpr size_t kChunkBytes = 256 << 10;
+// A shorter word that looks like the beginning of an id is rather a name, mistyped.
+constexpr size_t kLeastIdDigits = 6;
 
 void SetDeadline(grpc::ClientContext& context, milliseconds deadline) {
   context.set_deadline(std::chrono::system_clock::now() + deadline);
@@ -187,29 +189,36 @@ absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
   return reply;
 }
 
-absl::StatusOr<std::string> JobClient::Resolve(const std::string& text) {
+absl::StatusOr<std::string> JobClient::Resolve(const std::string& text, Which which) {
   auto jobs = List(false);
   if (!jobs.ok()) return jobs.status();
-  std::vector<std::string> by_prefix, by_name, live;
+  const bool beginning = text.size() >= kLeastIdDigits &&
+                         text.find_first_not_of("0123456789abcdef") == std::string::npos;
+  std::vector<std::string> by_name, by_prefix, ended, live;
   for (const proto::JobStatus& job : jobs->jobs()) {
     if (job.job_id() == text) return text;
-    if (!text.empty() && job.job_id().compare(0, text.size(), text) == 0) {
-      by_prefix.push_back(job.job_id());
-    }
+    const bool begins = beginning && job.job_id().compare(0, text.size(), text) == 0;
+    const std::string shown = absl::StrCat(job.job_id(), " (", job.name(), ")");
     if (!Ended(job.state())) {
-      live.push_back(absl::StrCat(job.job_id(), " (", job.name(), ")"));
+      live.push_back(shown);
       if (job.name() == text) by_name.push_back(job.job_id());
+    } else if (begins && which == Which::kRunning) {
+      ended.push_back(shown);
+      continue;
     }
+    if (begins) by_prefix.push_back(job.job_id());
   }
-  if (by_name.size() == 1) return by_name[0];
-  if (by_name.empty() && by_prefix.size() == 1) return by_prefix[0];
-  const auto& several = by_name.empty() ? by_prefix : by_name;
-  if (!several.empty()) {
+  const auto& found = by_name.empty() ? by_prefix : by_name;
+  if (found.size() == 1) return found[0];
+  if (!found.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'", text, "' means more than one job: ", absl::StrJoin(several, ", ")));
+        absl::StrCat("'", text, "' means more than one job: ", absl::StrJoin(found, ", "),
+                     by_name.empty() ? "; give more of the id" : "; name one by its id"));
   }
   return absl::NotFoundError(absl::StrCat(
-      "there is no job '", text, "'; ",
+      ended.empty() ? absl::StrCat("there is no job '", text, "'")
+                    : absl::StrCat("'", text, "' has ended: ", absl::StrJoin(ended, ", ")),
+      "; ",
       live.empty() ? "no job is running" : absl::StrCat("running: ", absl::StrJoin(live, ", ")),
       "; `weir list` shows those that have ended, too"));
 }

@@ -39,9 +39,11 @@ class JobClient {
       proto::SubmitJobHeader header, const std::string& library,
       const std::function<void(uint64_t, uint64_t)>& progress);
 
-  /// The id of the job meant by an id, the beginning of one, or the name of a single job that has
-  /// not ended. NOT_FOUND says which there are.
-  absl::StatusOr<std::string> Resolve(const std::string& text);
+  enum class Which { kAny, kRunning };
+  /// The id of the job meant by an id, the name of a single job that has not ended, or the
+  /// beginning of an id, six digits or more; with kRunning an id is only cut short of jobs that
+  /// have not ended. NOT_FOUND says which there are, InvalidArgument which of several may be meant.
+  absl::StatusOr<std::string> Resolve(const std::string& text, Which which);
 
  private:
   template <class Reply, class Request, class Method>

@@ -140,13 +140,15 @@ std::string Absolute(const std::string& path) {
   return path.empty() ? "" : std::filesystem::absolute(path).lexically_normal().string();
 }
 
+using Which = JobClient::Which;
+
 /// Runs `call` on the job that `text` means.
 template <class Call>
-ExitCode WithJob(const Context& context, const std::string& text, Call call) {
+ExitCode WithJob(const Context& context, const std::string& text, Which which, Call call) {
   const auto address = context.Address();
   if (!address.ok()) return context.Fail(address.status());
   JobClient client(*address);
-  auto id = client.Resolve(text);
+  auto id = client.Resolve(text, which);
   if (!id.ok()) return context.Fail(id.status());
   return call(client, *id);
 }
@@ -211,7 +213,7 @@ ExitCode ListJobs(const Context& context, bool running_only) {
 }
 
 ExitCode DescribeJob(const Context& context, const std::string& job) {
-  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+  return WithJob(context, job, Which::kAny, [&](JobClient& client, const std::string& id) {
     auto details = client.Describe(id);
     if (!details.ok()) return context.Fail(details.status());
     if (context.json) {
@@ -305,7 +307,7 @@ ExitCode ShowStatus(const Context& context) {
 }
 
 ExitCode CancelJob(const Context& context, const std::string& job) {
-  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+  return WithJob(context, job, Which::kRunning, [&](JobClient& client, const std::string& id) {
     const absl::Status accepted = client.Cancel(id);
     if (!accepted.ok()) return context.Fail(accepted);
     absl::StatusOr<proto::JobStatus> end;
@@ -325,7 +327,7 @@ ExitCode CancelJob(const Context& context, const std::string& job) {
 
 ExitCode TakeSavepoint(const Context& context, const std::string& job,
                        const std::string& directory) {
-  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+  return WithJob(context, job, Which::kRunning, [&](JobClient& client, const std::string& id) {
     proto::TriggerSavepointRequest request;
     request.set_job_id(id);
     request.set_savepoint_directory(Absolute(directory));
@@ -340,7 +342,7 @@ ExitCode TakeSavepoint(const Context& context, const std::string& job,
 
 ExitCode StopJob(const Context& context, const std::string& job, const std::string& directory,
                  bool drain) {
-  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+  return WithJob(context, job, Which::kRunning, [&](JobClient& client, const std::string& id) {
     proto::StopJobRequest request;
     request.set_job_id(id);
     request.set_savepoint_directory(Absolute(directory));
@@ -377,7 +379,7 @@ ExitCode SetSourceRate(const Context& context, const std::string& job, const std
     }
     request.set_records_per_second(per_second);
   }
-  return WithJob(context, job, [&](JobClient& client, const std::string& id) {
+  return WithJob(context, job, Which::kRunning, [&](JobClient& client, const std::string& id) {
     request.set_job_id(id);
     const absl::Status set = client.SetSourceRate(request);
     if (!set.ok()) return context.Fail(set);

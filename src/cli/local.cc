@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -12,15 +13,20 @@
 #include <fstream>
 #include <memory>
 #include <ostream>
+#include <thread>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/file/durable_file.h"
 #include "cli/child.h"
 #include "cli/job_client.h"
 #include "cli/local_files.h"
 #include "cli/output.h"
 #include "cli/ports.h"
+#include "cli/ready_file.h"
 #include "cli/respawn.h"
 
 namespace weir::cli {
@@ -32,6 +38,7 @@ namespace fs = std::filesystem;
 
 constexpr milliseconds kStartPoll{5};
 constexpr milliseconds kCalmPoll{100};
+constexpr int kLockTries = 20;
 // How often the JobManager is asked whether jobs wait for slots.
 constexpr milliseconds kDemandInterval{500};
 // How often it is asked before it has answered.
@@ -82,6 +89,8 @@ struct Daemon {
   steady_clock::time_point start_at;  // when child is empty
   RespawnBackoff backoff;
   bool was_ready = false;  // it answered, or was registered, once
+  bool surplus = false;    // a TaskManager that was started because a job needed it
+  steady_clock::time_point idle_since = steady_clock::now();  // of a surplus one
   milliseconds start_limit = kStartLimit;
 };
 
@@ -105,7 +114,10 @@ class LocalCluster {
   absl::Status TakeDirectory();
   void Sweep() const;
   absl::Status Launch(Daemon& daemon);
-  absl::Status AddTaskManager();
+  absl::Status MeetJobManager();
+  std::vector<std::string> JobManagerArguments() const;
+  std::string FreeName() const;
+  absl::Status AddTaskManager(bool surplus);
   absl::Status AddBroker();
   std::string BrokerAddress() const;
   void WatchBroker();
@@ -114,14 +126,15 @@ class LocalCluster {
   std::string LastWords(const Daemon& daemon) const;
   void Announce(const proto::ClusterStatusReply& status);
   void MeetDemand(const proto::ClusterStatusReply& status);
-  int64_t PortFor(const char* key, const std::string& host, int64_t port);
+  void DismissIdle(const proto::ClusterStatusReply& status);
   void Say(const std::string& text) const {
     if (!context_.json) *context_.err << text << std::endl;
   }
   std::string Address() const {
-    return absl::StrCat(context_.config.options().jobmanager.bind_host, ":", rpc_port_);
+    return absl::StrCat(context_.config.options().jobmanager.bind_host, ":", listens_->rpc_port);
   }
-  std::vector<Daemon*> All() {
+  /// All that are started again when they die.
+  std::vector<Daemon*> Kept() {
     std::vector<Daemon*> all = {&job_manager_};
     for (auto& tm : task_managers_) all.push_back(tm.get());
     if (broker_ != nullptr) all.push_back(broker_.get());
@@ -131,14 +144,15 @@ class LocalCluster {
   const Context& context_;
   const LocalOptions& options_;
   const LocalFiles files_;
-  int lock_ = -1;
+  UniqueFd lock_;  // held from TakeDirectory to Stop
   Daemon job_manager_;
   std::vector<std::unique_ptr<Daemon>> task_managers_;
-  std::unique_ptr<Daemon> broker_;  // null: none is wanted
-  std::string broker_address_;      // where it answered last
-  pid_t broker_answered_ = 0;       // its process then
-  int64_t rpc_port_ = 0;
-  int64_t metrics_port_ = 0;  // the JobManager's; 0: off
+  std::unique_ptr<Daemon> broker_;                   // null: none is wanted
+  std::string broker_address_;                       // where it answered last
+  pid_t broker_answered_ = 0;                        // its process then
+  std::vector<std::unique_ptr<Daemon>> leaving_;     // TaskManagers that were told to end
+  std::optional<JobManagerOptions::Ready> listens_;  // since the JobManager led first
+  bool leads_ = false;                               // the one that was started last
   bool announced_ = false;
   Json cluster_;  // what was announced
   steady_clock::time_point begun_ = steady_clock::now();
@@ -146,6 +160,7 @@ class LocalCluster {
   std::unique_ptr<JobClient> client_;  // while the JobManager answers
 };
 
+/// Until the lock is held, everything here may be a running cluster's.
 absl::Status LocalCluster::TakeDirectory() {
   std::error_code error;
   for (const std::string& dir : {files_.TaskManagers(), files_.Logs(), files_.JobManager()}) {
@@ -155,8 +170,18 @@ absl::Status LocalCluster::TakeDirectory() {
                                                      error.message(), "); set local.dir"));
     }
   }
-  lock_ = open(files_.Lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ < 0 || flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  UniqueFd lock(open(files_.Lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (lock.get() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("'", files_.Lock(), "' cannot be opened (",
+                                                   strerror(errno), "); set local.dir"));
+  }
+  bool taken = flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+  // A command that looks whether a cluster runs holds it for a moment (IsTaken).
+  for (int i = 0; !taken && i < kLockTries; ++i) {
+    std::this_thread::sleep_for(kStartPoll);
+    taken = flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+  }
+  if (!taken) {
     const auto running = ReadRunningCluster(files_);
     return absl::FailedPreconditionError(absl::StrCat(
         "a local cluster runs in '", files_.dir, "' already",
@@ -164,6 +189,7 @@ absl::Status LocalCluster::TakeDirectory() {
                 : "",
         "; use it, stop it, or set local.dir to another directory"));
   }
+  lock_ = std::move(lock);
   return absl::OkStatus();
 }
 
@@ -172,6 +198,7 @@ absl::Status LocalCluster::TakeDirectory() {
 void LocalCluster::Sweep() const {
   std::error_code ignored;
   fs::remove(files_.Cluster(), ignored);
+  fs::remove(files_.Ready(), ignored);
   for (const auto& entry : fs::directory_iterator(files_.TaskManagers(), ignored)) {
     fs::remove_all(entry.path(), ignored);
   }
@@ -184,39 +211,60 @@ void LocalCluster::Sweep() const {
   }
 }
 
-/// The port that a key asks for; where only the default is taken, another. The daemon itself binds
-/// it a moment later, and says so if somebody was quicker.
-int64_t LocalCluster::PortFor(const char* key, const std::string& host, int64_t port) {
-  if (port != 0 && (context_.config.IsSet(key) || TryPort(host, port) != 0)) return port;
-  const int64_t other = TryPort(host, 0);
-  if (port != 0) Say(absl::StrCat("Port ", port, " (", key, ") is taken; using ", other));
-  return other;
-}
-
 absl::Status LocalCluster::Start() {
   absl::Status taken = TakeDirectory();
   if (!taken.ok()) return taken;
   Sweep();
-  const config::Options& o = context_.config.options();
-  const std::string& host = o.jobmanager.bind_host;
   job_manager_.name = "jobmanager";
-  job_manager_.arguments = {"jobmanager"};
-  auto& arguments = job_manager_.arguments;
+  job_manager_.arguments = JobManagerArguments();
+  absl::Status launched = options_.broker ? AddBroker() : absl::OkStatus();
+  if (launched.ok()) launched = Launch(job_manager_);
+  return launched;
+}
+
+/// The JobManager binds its ports itself and tells them; where only a default is taken, it takes
+/// another. From then on it keeps them: TaskManagers and people know them.
+std::vector<std::string> LocalCluster::JobManagerArguments() const {
+  const config::Options& o = context_.config.options();
+  std::vector<std::string> arguments = {"jobmanager", "--ready-file", files_.Ready()};
   arguments.insert(arguments.end(), options_.inherited.begin(), options_.inherited.end());
   auto set = [&arguments](const std::string& key, const auto& value) {
     arguments.push_back("--set");
     arguments.push_back(absl::StrCat(key, "=", value));
   };
-  rpc_port_ = PortFor("jobmanager.rpc-port", host, o.jobmanager.rpc_port);
-  set("jobmanager.rpc-port", rpc_port_);
-  metrics_port_ = o.metrics.enabled ? PortFor("metrics.port", host, o.metrics.port) : 0;
-  set("metrics.port", metrics_port_);
+  if (listens_) {
+    set("jobmanager.rpc-port", listens_->rpc_port);
+    if (listens_->metrics_port != 0) set("metrics.port", listens_->metrics_port);
+  } else {
+    if (!context_.config.IsSet("jobmanager.rpc-port")) arguments.push_back("--other-rpc-port");
+    if (!context_.config.IsSet("metrics.port")) arguments.push_back("--other-metrics-port");
+  }
   if (o.jobmanager.dir.empty()) set("jobmanager.dir", files_.JobManager());
   if (o.log.dir.empty()) set("log.dir", files_.Logs());
-  absl::Status launched = options_.broker ? AddBroker() : absl::OkStatus();
-  if (launched.ok()) launched = Launch(job_manager_);
+  return arguments;
+}
+
+/// Looks whether the JobManager that was started last leads. At its first time the TaskManagers are
+/// started: it is known now where they find it.
+absl::Status LocalCluster::MeetJobManager() {
+  if (leads_ || !job_manager_.child) return absl::OkStatus();
+  const auto ready = ReadReadyFile(files_.Ready(), job_manager_.child->pid());
+  if (!ready) return absl::OkStatus();
+  leads_ = true;
+  if (listens_) return absl::OkStatus();
+  listens_ = *ready;
+  const config::Options& o = context_.config.options();
+  const std::tuple<const char*, int64_t, int64_t> ports[] = {
+      {"jobmanager.rpc-port", o.jobmanager.rpc_port, listens_->rpc_port},
+      {"metrics.port", o.metrics.enabled ? o.metrics.port : 0, listens_->metrics_port}};
+  for (const auto& [key, wanted, got] : ports) {
+    if (wanted == 0 || wanted == got) continue;
+    Say(absl::StrCat("Port ", wanted, " (", key, ") is taken; using ", got));
+  }
+  job_manager_.arguments = JobManagerArguments();
   const int64_t wanted = options_.task_managers.value_or(o.taskmanager.min_instances);
-  for (int64_t i = 0; i < wanted && launched.ok(); ++i) launched = AddTaskManager();
+  absl::Status launched;
+  for (int64_t i = 0; i < wanted && launched.ok(); ++i) launched = AddTaskManager(false);
   return launched;
 }
 
@@ -229,10 +277,23 @@ absl::Status LocalCluster::Launch(Daemon& daemon) {
   return absl::OkStatus();
 }
 
-absl::Status LocalCluster::AddTaskManager() {
+/// The first name that none of them has, nor one that is still ending.
+std::string LocalCluster::FreeName() const {
+  for (size_t i = 1;; ++i) {
+    const std::string name = absl::StrCat("tm-", i);
+    auto has_it = [&name](const auto& daemon) { return daemon->name == name; };
+    if (std::none_of(task_managers_.begin(), task_managers_.end(), has_it) &&
+        std::none_of(leaving_.begin(), leaving_.end(), has_it)) {
+      return name;
+    }
+  }
+}
+
+absl::Status LocalCluster::AddTaskManager(bool surplus) {
   auto daemon = std::make_unique<Daemon>();
   const config::Options& o = context_.config.options();
-  daemon->name = absl::StrCat("tm-", task_managers_.size() + 1);
+  daemon->name = FreeName();
+  daemon->surplus = surplus;
   auto& arguments = daemon->arguments;
   arguments = {"taskmanager"};
   arguments.insert(arguments.end(), options_.inherited.begin(), options_.inherited.end());
@@ -314,6 +375,7 @@ std::string LocalCluster::LastWords(const Daemon& daemon) const {
 
 absl::Status LocalCluster::OnDeath(Daemon& daemon, const Ending& ending) {
   daemon.child.reset();
+  if (&daemon == &job_manager_) leads_ = false;
   const auto now = steady_clock::now();
   if (!daemon.was_ready) {
     return absl::InternalError(
@@ -329,7 +391,9 @@ absl::Status LocalCluster::OnDeath(Daemon& daemon, const Ending& ending) {
 
 absl::Status LocalCluster::Step() {
   const auto now = steady_clock::now();
-  for (Daemon* daemon : All()) {
+  std::erase_if(leaving_, [](const auto& tm) { return !tm->child || tm->child->Poll(); });
+  if (absl::Status met = MeetJobManager(); !met.ok()) return met;
+  for (Daemon* daemon : Kept()) {
     absl::Status status;
     if (!daemon->child) {
       if (now >= daemon->start_at) status = Launch(*daemon);
@@ -348,14 +412,11 @@ absl::Status LocalCluster::Step() {
   WatchBroker();
   // A channel that has failed once looks up only every few seconds while nobody calls on it: one is
   // made when the JobManager listens, and another when it has failed.
-  if (client_ == nullptr) {
-    if (!Answers(context_.config.options().jobmanager.bind_host, rpc_port_)) {
-      return absl::OkStatus();  // starting, or dead and about to be started again
-    }
-    client_ = std::make_unique<JobClient>(Address());
-  }
+  if (!leads_) return absl::OkStatus();  // starting, or dead and about to be started again
+  if (client_ == nullptr) client_ = std::make_unique<JobClient>(Address());
   const auto answer = client_->StatusNow();
-  if (!answer.ok()) {
+  // Another cluster's JobManager may have got the port of ours that died.
+  if (!answer.ok() || answer->cluster_id() != listens_->cluster_id) {
     client_.reset();
     return absl::OkStatus();
   }
@@ -367,6 +428,7 @@ absl::Status LocalCluster::Step() {
   }
   if (announced_) {
     MeetDemand(*answer);
+    DismissIdle(*answer);
   } else {
     Announce(*answer);
   }
@@ -384,8 +446,8 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
   const std::string& host = context_.config.options().jobmanager.bind_host;
   cluster_ = {
       {"pid", getpid()}, {"address", Address()}, {"dir", files_.dir}, {"logs", files_.Logs()}};
-  if (metrics_port_ != 0)
-    cluster_["metrics"] = absl::StrCat("http://", host, ":", metrics_port_, "/metrics");
+  if (listens_->metrics_port != 0)
+    cluster_["metrics"] = absl::StrCat("http://", host, ":", listens_->metrics_port, "/metrics");
   if (broker_ != nullptr) cluster_["broker"] = broker_address_;
   cluster_["task_managers"] = Json::array();
   for (const auto& tm : status.task_managers()) {
@@ -403,8 +465,8 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
   std::ostream& out = *context_.out;
   out << "Cluster ready in " << FormatDuration(took) << ": JobManager at " << Address() << ", "
       << task_managers_.size() << " TaskManagers with " << status.slots_total() << " slots\n";
-  if (metrics_port_ != 0)
-    out << "Metrics      http://" << host << ':' << metrics_port_ << "/metrics\n";
+  if (listens_->metrics_port != 0)
+    out << "Metrics      http://" << host << ':' << listens_->metrics_port << "/metrics\n";
   if (broker_ != nullptr) {
     out << "Broker       " << broker_address_ << ", its files in " << files_.Broker() << "\n";
   }
@@ -427,15 +489,35 @@ void LocalCluster::MeetDemand(const proto::ClusterStatusReply& status) {
   Say(absl::StrCat("A job waits for ", status.slots_wanted(), " slots: starting ", more,
                    " more TaskManager", more == 1 ? "" : "s"));
   for (int64_t i = 0; i < more; ++i) {
-    const absl::Status added = AddTaskManager();
+    const absl::Status added = AddTaskManager(true);
     if (!added.ok()) Say(std::string(added.message()));
   }
 }
 
+/// TaskManagers that came for a job go when none has needed them for a while.
+void LocalCluster::DismissIdle(const proto::ClusterStatusReply& status) {
+  const auto now = steady_clock::now();
+  const milliseconds limit = context_.config.options().taskmanager.idle_timeout;
+  for (auto& tm : task_managers_) {
+    bool idle = false;
+    for (const auto& registered : status.task_managers()) {
+      idle = idle || (registered.tm_id() == tm->name && registered.job_ids().empty() &&
+                      registered.free_slots() == registered.slots());
+    }
+    if (!idle || status.slots_wanted() > 0) tm->idle_since = now;
+    if (!tm->surplus || now - tm->idle_since < limit || !tm->child) continue;
+    Say(absl::StrCat(tm->name, " has run no job for ", FormatDuration(limit), ": ending it"));
+    tm->child->Signal(SIGTERM);
+    leaving_.push_back(std::move(tm));
+  }
+  std::erase(task_managers_, nullptr);
+}
+
 void LocalCluster::Stop() {
   std::error_code ignored;
-  if (lock_ < 0) return;
+  if (lock_.get() < 0) return;  // nothing here is ours
   fs::remove(files_.Cluster(), ignored);
+  fs::remove(files_.Ready(), ignored);
   client_.reset();  // the JobManager waits for connections to end
   auto end = [](std::vector<Daemon*> daemons) {
     for (Daemon* daemon : daemons) {
@@ -456,14 +538,15 @@ void LocalCluster::Stop() {
   };
   end({&job_manager_});
   std::vector<Daemon*> rest;
-  for (auto& tm : task_managers_) rest.push_back(tm.get());
+  for (auto* tms : {&task_managers_, &leaving_}) {
+    for (auto& tm : *tms) rest.push_back(tm.get());
+  }
   end(rest);
   if (broker_ != nullptr) end({broker_.get()});
   for (const auto& entry : fs::directory_iterator(files_.TaskManagers(), ignored)) {
     fs::remove_all(entry.path(), ignored);
   }
-  close(lock_);
-  lock_ = -1;
+  lock_ = UniqueFd();
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ namespace weir::cli {
 ///
 ///   lock            held (flock) by `weir local` as long as the cluster stands
 ///   cluster.json    where it can be found: written when it is ready, gone when it stops
+///   jobmanager.json where its JobManager listens: written by that when it leads (ready_file.h)
 ///   jobmanager/     metadata, job libraries, checkpoints
 ///   taskmanagers/   one directory for each TaskManager
 ///   broker/         of `weir local --broker`: the topics, settings and log of the broker
@@ -19,6 +20,7 @@ struct LocalFiles {
   std::string dir;
   std::string Lock() const { return dir + "/lock"; }
   std::string Cluster() const { return dir + "/cluster.json"; }
+  std::string Ready() const { return dir + "/jobmanager.json"; }
   std::string JobManager() const { return dir + "/jobmanager"; }
   std::string TaskManagers() const { return dir + "/taskmanagers"; }
   std::string Broker() const { return dir + "/broker"; }

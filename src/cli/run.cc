@@ -1,6 +1,7 @@
 #include "cli/run.h"
 
 #include <filesystem>
+#include <memory>
 #include <ostream>
 #include <random>
 
@@ -20,6 +21,7 @@ namespace weir::cli {
 namespace {
 
 constexpr uint64_t kMaxArtifactBytes = uint64_t{1} << 30;
+constexpr std::chrono::seconds kTellAgain{10};
 
 std::string RandomToken() {
   std::random_device device;
@@ -80,6 +82,20 @@ absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
   return overrides;
 }
 
+ExtractOptions ExtractOptionsOf(const Context& context) {
+  ExtractOptions options{.limit = context.config.options().run.job_function_timeout};
+  if (context.json) return options;
+  // No thread draws this: the next child is yet to be forked.
+  auto told = std::make_shared<std::chrono::milliseconds>(0);
+  options.waiting = [&context, told](const std::string& what, std::chrono::milliseconds elapsed) {
+    if (elapsed < *told) *told = std::chrono::milliseconds(0);  // the second child
+    if (*told > std::chrono::milliseconds(0) && elapsed - *told < kTellAgain) return;
+    *told = elapsed;
+    *context.err << "weir: " << what << " for " << elapsed.count() / 1000 << " s" << std::endl;
+  };
+  return options;
+}
+
 ExitCode RunJob(const Context& context, const RunOptions& options) {
   for (const std::string& argument : options.arguments) {
     if (const size_t at = FirstInvalidUtf8(argument); at != argument.size()) {
@@ -103,7 +119,8 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
                      kMaxArtifactBytes, ": strip it (strip --strip-debug)")));
   }
 
-  auto extracted = ExtractGraph(options.library, options.arguments, *overrides);
+  auto extracted =
+      ExtractGraph(options.library, options.arguments, *overrides, ExtractOptionsOf(context));
   if (!extracted.ok()) return context.Fail(extracted.status());
   BlockTerminalSignals();  // no thread before here: ExtractGraph forks
 

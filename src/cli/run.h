@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "cli/context.h"
+#include "job/extract_graph.h"
 #include "job/job_library.h"
 
 namespace weir::cli {
@@ -34,6 +35,9 @@ struct RunOptions {
 /// Builds the job's graph in child processes, submits it, and stays attached unless told otherwise.
 /// Forks: called before the process has threads.
 ExitCode RunJob(const Context& context, const RunOptions& options);
+
+/// The time limit of the job function, and what people are told while it runs.
+ExtractOptions ExtractOptionsOf(const Context& context);
 
 absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
                                          const config::RunSection& defaults);

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "base/loopback.h"
 #include "base/nearest.h"
+#include "base/utf8.h"
 #include "config/keys.h"
 #include "config/later.h"
 
@@ -146,8 +147,17 @@ void Loader::File(const std::string& path) {
   if (text.size() > kMaxFileBytes) {
     return Problem(path, absl::StrCat("is larger than ", kMaxFileBytes, " bytes"));
   }
+  if (const size_t at = FirstInvalidUtf8(text); at != text.size()) {
+    return Problem(path, absl::StrCat("is not UTF-8 text (byte ", at, "); write it anew as UTF-8"));
+  }
   try {
-    const YAML::Node root = YAML::Load(text);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    if (documents.size() > 1) {
+      return Problem(path, absl::StrCat("holds ", documents.size(),
+                                        " YAML documents; only one is read: take out the '---' "
+                                        "between them"));
+    }
+    const YAML::Node root = documents.empty() ? YAML::Node() : documents.front();
     if (root.IsNull()) return;
     if (!root.IsMap()) return Problem(path, "is not a list of `key: value` lines");
     Flatten(root, "", path);
@@ -172,6 +182,10 @@ void Loader::Flatten(const YAML::Node& node, const std::string& prefix, const st
     }
     if (auto [seen, fresh] = lines_.emplace(key, line); !fresh) {
       Problem(place, absl::StrCat("'", key, "' was given already in line ", seen->second));
+      continue;
+    }
+    if (value.IsSequence() && FindKey(key) != nullptr) {
+      Problem(place, absl::StrCat("'", key, "' is a list; give one value"));
       continue;
     }
     std::string text;

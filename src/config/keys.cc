@@ -64,6 +64,12 @@ class Table {
   }
 
   template <class Field>
+  Key& Address(const char* name, Field field, const char* doc) {
+    return Add(name, "host:port", doc, Into(field, ReadAddress),
+               [field](const Options& o) { return field(o); });
+  }
+
+  template <class Field>
   Key& Bool(const char* name, Field field, const char* doc) {
     return Add(name, "true or false", doc, Into(field, ReadBool),
                [field](const Options& o) { return field(o) ? "true" : "false"; });
@@ -134,8 +140,8 @@ constexpr milliseconds kHour{3'600'000};
 std::vector<Key> MakeKeys() {
   Table t;
   t.Section("JobManager");
-  t.Text("jobmanager.address", WEIR_FIELD(jobmanager.address),
-         "Where TaskManagers and the command line find the JobManager: host:port.");
+  t.Address("jobmanager.address", WEIR_FIELD(jobmanager.address),
+            "Where TaskManagers and the command line find the JobManager.");
   t.Text("jobmanager.bind-host", WEIR_FIELD(jobmanager.bind_host),
          "Address the JobManager listens on. Another than this machine's own needs "
          "security.insecure.");
@@ -182,6 +188,10 @@ std::vector<Key> MakeKeys() {
   t.Integer("taskmanager.max-instances", WEIR_FIELD(taskmanager.max_instances), 1, 10000,
             "TaskManagers that `weir local` starts at most, when jobs need them.")
       .environment.push_back("TASKMANAGER_MAX_INSTANCES");
+  t.Duration("taskmanager.idle-timeout", WEIR_FIELD(taskmanager.idle_timeout), milliseconds(100),
+             24 * kHour,
+             "A TaskManager that `weir local` started because jobs needed it ends when it has run "
+             "none for so long.");
 
   t.Section("Tasks");
   t.Duration("task.cancellation.timeout", WEIR_FIELD(task.cancellation_timeout), milliseconds(100),
@@ -219,6 +229,10 @@ std::vector<Key> MakeKeys() {
             "Parallelism of `weir run` without --parallelism. 0: as the job says.");
   t.Choice("state.backend", WEIR_FIELD(run.state_backend), {"job", "rocksdb", "memory"},
            "State backend of `weir run` without --state-backend; job: as the job says.");
+  t.Duration("job.function.timeout", WEIR_FIELD(run.job_function_timeout), milliseconds(100),
+             24 * kHour,
+             "Time in which the job function of `weir run` returns, and its sources and sinks have "
+             "found what they connect to.");
 
   t.Section("RocksDB");
   t.Size("state.rocksdb.write-buffer-size", WEIR_FIELD(rocksdb.write_buffer_size), 0,

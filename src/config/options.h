@@ -30,6 +30,7 @@ struct TaskManagerSection {
   std::string deployment_type = "process";
   int64_t min_instances = 2;
   int64_t max_instances = 10;
+  std::chrono::milliseconds idle_timeout{60'000};
 };
 
 struct TaskSection {
@@ -56,6 +57,7 @@ struct CheckpointSection {
 struct RunSection {
   int64_t parallelism = 0;
   std::string state_backend = "job";
+  std::chrono::milliseconds job_function_timeout{60'000};
 };
 
 /// Of the RocksDB stores of a TaskManager.

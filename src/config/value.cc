@@ -97,6 +97,27 @@ absl::StatusOr<int64_t> ReadSize(std::string_view text) {
   return static_cast<int64_t>(value);
 }
 
+absl::StatusOr<std::string> ReadAddress(std::string_view text) {
+  constexpr const char* kExpected = "HOST:PORT, as 127.0.0.1:6123";
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return Unlike(absl::StrCat(kExpected, "; no port is given"));
+  const std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  if (host.empty()) return Unlike(absl::StrCat(kExpected, "; the host is missing"));
+  const bool bracketed = host.front() == '[' && host.back() == ']' && host.size() > 2;
+  if (!bracketed && host.find_first_of(":/[] \t") != std::string_view::npos) {
+    return Unlike(absl::StrCat(kExpected, " or [::1]:6123; '", std::string(host), "' is no host"));
+  }
+  const bool number =
+      !digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos;
+  uint32_t port = 0;
+  if (!number || !ParseWhole(digits, port) || port < 1 || port > 65535) {
+    return Unlike(absl::StrCat(kExpected, "; the port '", std::string(digits),
+                               "' is not a number from 1 to 65535"));
+  }
+  return std::string(text);
+}
+
 std::string WriteSize(int64_t bytes) { return WriteWithUnit(bytes, kSizeUnits); }
 
 absl::StatusOr<int64_t> ReadInteger(std::string_view text) {

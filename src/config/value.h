@@ -24,6 +24,9 @@ std::string WriteSize(int64_t bytes);
 
 absl::StatusOr<int64_t> ReadInteger(std::string_view text);
 
+/// "host:port", "[::1]:port"; the port is one that can be connected to.
+absl::StatusOr<std::string> ReadAddress(std::string_view text);
+
 /// true, false, yes, no, on, off, 1, 0.
 absl::StatusOr<bool> ReadBool(std::string_view text);
 

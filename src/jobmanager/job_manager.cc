@@ -1,9 +1,12 @@
 #include "jobmanager/job_manager.h"
 
+#include <arpa/inet.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -40,6 +43,9 @@ constexpr int kGreetingTimeoutMs = 5'000;
 constexpr int kMaxCallsPerConnection = 256;
 constexpr size_t kIoThreads = 4;
 constexpr milliseconds kDrain{2'000};
+// Ports above a taken one that are tried before any.
+constexpr int kNeighbours = 20;
+constexpr int kLastPort = 65535;
 constexpr char kClusterIdKey[] = "cluster/id";
 
 absl::Status CheckOptions(const JobManagerOptions& options) {
@@ -106,11 +112,13 @@ class Assembly final : public JobManager {
   void Stop() override;
   int rpc_port() const override { return rpc_port_; }
   int metrics_port() const override { return metrics_port_; }
+  const std::string& cluster_id() const override { return cluster_id_; }
   bool fenced() const override { return fenced_; }
 
  private:
   absl::Status OpenDirectories();
   absl::Status StartServer();
+  absl::Status Listen(int port);
   absl::Status Lead();
   absl::Status StartMetrics();
   absl::StatusOr<std::string> ClusterId(LeaderEpoch epoch);
@@ -134,6 +142,7 @@ class Assembly final : public JobManager {
   std::unique_ptr<metrics::HttpServer> http_;
   int rpc_port_ = 0;
   int metrics_port_ = 0;
+  std::string cluster_id_;
   std::atomic<bool> leading_{false};
   bool stopped_ = false;
 };
@@ -163,9 +172,48 @@ absl::Status Assembly::OpenDirectories() {
   return absl::OkStatus();
 }
 
+/// The port that is wanted; where another will do, those that follow it, and then any. One that is
+/// not of the ephemeral range is still free when the JobManager is started again.
+std::vector<int> PortsToTry(int wanted, bool others) {
+  std::vector<int> ports = {wanted};
+  if (wanted == 0 || !others) return ports;
+  for (int i = 1; i <= kNeighbours && wanted + i <= kLastPort; ++i) ports.push_back(wanted + i);
+  ports.push_back(0);
+  return ports;
+}
+
+/// Whether somebody listens there: only so that gRPC need not fail in many words. It is gRPC's own
+/// bind that counts.
+bool SurelyTaken(const std::string& host, int port) {
+  if (port == 0) return false;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) return false;
+  const UniqueFd probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  return bind(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
+         errno == EADDRINUSE;
+}
+
 absl::Status Assembly::StartServer() {
+  absl::Status status;
+  for (const int port : PortsToTry(options_.rpc_port, options_.other_rpc_port)) {
+    status = Listen(port);
+    if (status.ok()) break;
+  }
+  return status;
+}
+
+absl::Status Assembly::Listen(int port) {
+  const absl::Status failed = absl::UnavailableError(
+      absl::StrCat("cannot listen on ", options_.bind_host, ":", port,
+                   "; is the port taken? Choose another by jobmanager.rpc-port (0: any free one)"));
+  if (SurelyTaken(options_.bind_host, port)) return failed;
+  rpc_port_ = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(absl::StrCat(options_.bind_host, ":", options_.rpc_port),
+  builder.AddListeningPort(absl::StrCat(options_.bind_host, ":", port),
                            grpc::InsecureServerCredentials(), &rpc_port_);
   // Else a second JobManager could share the port and steal every other connection.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -176,10 +224,7 @@ absl::Status Assembly::StartServer() {
   builder.RegisterService(&job_service_);
   builder.RegisterService(&gateway_);
   server_ = builder.BuildAndStart();
-  if (server_ != nullptr && rpc_port_ > 0) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat("cannot listen on ", options_.bind_host, ":", options_.rpc_port,
-                   "; is the port taken? Choose another by jobmanager.rpc-port (0: any free one)"));
+  return server_ != nullptr && rpc_port_ > 0 ? absl::OkStatus() : failed;
 }
 
 absl::StatusOr<std::string> Assembly::ClusterId(LeaderEpoch epoch) {
@@ -216,6 +261,7 @@ absl::Status Assembly::Lead() {
   log::SetLeaderEpoch(epoch->value);
   const absl::StatusOr<std::string> cluster = ClusterId(*epoch);
   if (!cluster.ok()) return cluster.status();
+  cluster_id_ = *cluster;
   absl::StatusOr<std::vector<StoredJob>> jobs = ReadJobs(*metadata_);
   if (!jobs.ok()) return jobs.status();
   std::set<std::string> needed;
@@ -260,19 +306,23 @@ absl::Status Assembly::Lead() {
 absl::Status Assembly::StartMetrics() {
   if (options_.metrics_port < 0) return absl::OkStatus();
   process_metrics_ = metrics::AddProcessMetrics(registry_);
-  try {
-    http_ = metrics::HttpServer::Start(
-        {.host = options_.bind_host, .port = options_.metrics_port}, registry_, [this] {
-          metrics::Health health{.alive = !fenced_, .ready = leading_};
-          health.reason = health.ready ? "" : "not leading";
-          health.details = {{"role", "jobmanager"}, {"address", Address()}};
-          return health;
-        });
-    metrics_port_ = http_->port();
-  } catch (const weir::Error& error) {
-    return absl::UnavailableError(error.what());
+  std::string failed;
+  for (const int port : PortsToTry(options_.metrics_port, options_.other_metrics_port)) {
+    try {
+      http_ =
+          metrics::HttpServer::Start({.host = options_.bind_host, .port = port}, registry_, [this] {
+            metrics::Health health{.alive = !fenced_, .ready = leading_};
+            health.reason = health.ready ? "" : "not leading";
+            health.details = {{"role", "jobmanager"}, {"address", Address()}};
+            return health;
+          });
+      metrics_port_ = http_->port();
+      return absl::OkStatus();
+    } catch (const weir::Error& error) {
+      failed = error.what();
+    }
   }
-  return absl::OkStatus();
+  return absl::UnavailableError(failed);
 }
 
 absl::Status Assembly::Init() {
@@ -322,7 +372,10 @@ int RunJobManager(const JobManagerOptions& options) {
                {{"reason", std::string(manager.status().message())}});
     return 1;
   }
-  if (options.on_ready) options.on_ready((*manager)->rpc_port(), (*manager)->metrics_port());
+  if (options.on_ready) {
+    options.on_ready(
+        {(*manager)->rpc_port(), (*manager)->metrics_port(), (*manager)->cluster_id()});
+  }
   // Looks once in a while whether another leader has taken over.
   constexpr timespec kLook{.tv_sec = 0, .tv_nsec = 200'000'000};
   while (!(*manager)->fenced()) {

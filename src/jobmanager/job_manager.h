@@ -25,7 +25,8 @@ class JobManager {
   virtual void Stop() = 0;
 
   virtual int rpc_port() const = 0;
-  virtual int metrics_port() const = 0;  ///< 0: off
+  virtual int metrics_port() const = 0;
+  virtual const std::string& cluster_id() const = 0;  ///< 0: off
 
   /// Set when another leader has taken over, or could have, and this process must stop. It does
   /// nothing that is visible outside from then on.

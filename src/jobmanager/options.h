@@ -13,6 +13,9 @@ struct JobManagerOptions {
   std::string bind_host = "127.0.0.1";
   int rpc_port = 6123;      ///< 0: any free port
   int metrics_port = 9249;  ///< 0: any free port; -1: off
+  /// Where a port is taken: listen on another instead of giving up.
+  bool other_rpc_port = false;
+  bool other_metrics_port = false;
   /// Metadata store, leader lock, artifacts. One running JobManager per directory.
   std::string directory;
   /// Where jobs' checkpoints go unless they say otherwise; must be reachable by all TaskManagers
@@ -29,8 +32,13 @@ struct JobManagerOptions {
   /// How long to wait at the start for a former JobManager's leadership to end.
   std::chrono::milliseconds leadership_wait{10'000};
   bool insecure = false;
-  /// Called once, when the ports are known and jobs are recovered.
-  std::function<void(int rpc_port, int metrics_port)> on_ready;
+  struct Ready {
+    int rpc_port = 0;
+    int metrics_port = 0;    ///< 0: off
+    std::string cluster_id;  ///< whoever asks at the port for it knows that this JobManager answers
+  };
+  /// Called once, when it leads and jobs are recovered.
+  std::function<void(const Ready&)> on_ready;
 };
 
 /// Runs a JobManager until SIGTERM or SIGINT. Returns the process's exit code: 0 after a signal, 1

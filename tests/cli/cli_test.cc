@@ -61,8 +61,9 @@ class FakeJobManager final : public proto::JobService::Service {
 
   grpc::Status ListJobs(grpc::ServerContext*, const proto::ListJobsRequest* request,
                         proto::ListJobsReply* reply) override {
-    *reply->add_jobs() = Job("aa11", "orders", proto::JOB_STATE_RUNNING);
-    if (!request->running_only()) *reply->add_jobs() = Job("aa22", "old", proto::JOB_STATE_FAILED);
+    *reply->add_jobs() = Job("aa1100220033", "orders", proto::JOB_STATE_RUNNING);
+    if (!request->running_only())
+      *reply->add_jobs() = Job("aa1100220044", "old", proto::JOB_STATE_FAILED);
     return grpc::Status::OK;
   }
   grpc::Status DescribeJob(grpc::ServerContext*, const proto::DescribeJobRequest* request,
@@ -129,6 +130,71 @@ TEST(Cli, WrongUsageIsTold) {
   EXPECT_EQ(Weir({"list"}, {{"WEIR_LOG_LEVEL", "loud"}}).code, kUsage);
 }
 
+TEST(Cli, AWordThatIsNoCommandIsToldWithTheNearest) {
+  const Result near = Weir({"--json", "rnu"});
+  EXPECT_EQ(near.code, kUsage);
+  EXPECT_THAT(near.err, HasSubstr("there is no command 'rnu'; did you mean 'run'?"));
+  const Result far = Weir({"nonsense", "-t", "3"});
+  EXPECT_EQ(far.code, kUsage);
+  EXPECT_THAT(far.err, HasSubstr("there is no command 'nonsense'\n"));
+}
+
+TEST(Cli, AnEmptyValueIsNotTakenForNone) {
+  const std::vector<std::vector<std::string>> lines = {
+      {"run", "--from-savepoint", "", "/nowhere/libjob.so"},
+      {"run", "--from-savepoint=", "/nowhere/libjob.so"},
+      {"run", "--name", "", "/nowhere/libjob.so"},
+      {"run", "--state-backend", "", "/nowhere/libjob.so"},
+      {"run", "-p", "", "/nowhere/libjob.so"},
+      {"run", ""},
+      {"list", "-m", ""},
+      {"list", "--config", ""},
+      {"list", "--set", ""},
+      {"describe", ""},
+      {"savepoint", "orders", "--directory", ""},
+      {"stop", "orders", "--directory", ""},
+      {"rate", "orders", "rows", ""},
+      {"dispose", ""},
+      {"logs", ""},
+  };
+  for (const auto& line : lines) {
+    const Result result = Weir(line);
+    EXPECT_EQ(result.code, kUsage) << line[0] << ' ' << line[1];
+    EXPECT_THAT(result.err, HasSubstr("it is empty; give a value, or leave it out")) << line[0];
+  }
+  EXPECT_EQ(Weir({"config", "--set", "checkpoint.dir="}).code, kDone) << "a setting's own text";
+}
+
+TEST(Cli, ASettingTakesOneWord) {
+  const Result result = Weir(
+      {"run", "--set", "state.backend=memory", "/nowhere/libjob.so", "--set", "log.level=off"});
+  EXPECT_THAT(result.err, HasSubstr("job library '/nowhere/libjob.so'"));
+}
+
+TEST(Cli, AnAddressThatIsNoneIsAWrongUse) {
+  for (const auto& [address, says] : std::map<std::string, std::string>{
+           {"127.0.0.1:71659", "the port '71659' is not a number from 1 to 65535"},
+           {"127.0.0.1:0", "the port '0'"},
+           {"127.0.0.1:-6123", "the port '-6123'"},
+           {"foo:bar", "the port 'bar'"},
+           {"foo:", "the port ''"},
+           {"foo", "no port is given"},
+           {":6123", "the host is missing"},
+           {"http://foo:6123", "is no host"}}) {
+    const Result result = Weir({"list", "-m", address});
+    EXPECT_EQ(result.code, kUsage) << address;
+    EXPECT_THAT(result.err, HasSubstr("--jobmanager " + address + ": expected HOST:PORT"));
+    EXPECT_THAT(result.err, HasSubstr(says));
+  }
+  EXPECT_EQ(Weir({"list"}, {{"WEIR_JOBMANAGER_ADDRESS", "foo"}}).code, kUsage);
+}
+
+TEST(Cli, AWordThatIsNotUtf8IsRefused) {
+  const Result result = Weir({"cancel", "\xff\xfe"});
+  EXPECT_EQ(result.code, kUsage);
+  EXPECT_THAT(result.err, HasSubstr("is not UTF-8 (byte 0)"));
+}
+
 TEST(Cli, AJobManagerThatIsNotThereIsNamedWithWhatToDo) {
   const Result result = Weir({"list", "--jobmanager", "127.0.0.1:1"});
   EXPECT_EQ(result.code, kUnreachable);
@@ -147,9 +213,9 @@ TEST(Cli, JobsAreListedForPeopleAndForScripts) {
   FakeJobManager jm;
   const Result people = Weir({"list", "-m", jm.address()});
   EXPECT_EQ(people.code, kDone) << people.err;
-  EXPECT_THAT(people.out, HasSubstr("aa11  orders  RUNNING"));
+  EXPECT_THAT(people.out, HasSubstr("aa1100220033  orders  RUNNING"));
   EXPECT_THAT(people.out, HasSubstr("1 min 5 s"));
-  EXPECT_THAT(Weir({"list", "--running", "-m", jm.address()}).out, Not(HasSubstr("aa22")));
+  EXPECT_THAT(Weir({"list", "--running", "-m", jm.address()}).out, Not(HasSubstr("aa1100220044")));
   const auto json = nlohmann::json::parse(Weir({"list", "--json", "-m", jm.address()}).out);
   ASSERT_EQ(json.size(), 2u);
   EXPECT_EQ(json[1]["state"], "FAILED");
@@ -157,27 +223,45 @@ TEST(Cli, JobsAreListedForPeopleAndForScripts) {
 
 TEST(Cli, AJobIsFoundByIdBeginningOrNameAndConfusionIsTold) {
   FakeJobManager jm;
-  for (const char* name : {"aa11", "aa1", "orders"}) {
+  for (const char* name : {"aa1100220033", "aa110022003", "orders"}) {
     const Result result = Weir({"describe", name, "-m", jm.address()});
     EXPECT_EQ(result.code, kDone) << name << result.err;
-    EXPECT_THAT(result.out, HasSubstr("Job          aa11"));
+    EXPECT_THAT(result.out, HasSubstr("Job          aa1100220033"));
     EXPECT_THAT(result.out, HasSubstr("12.3 k"));
     EXPECT_THAT(result.out, HasSubstr("75%"));
     EXPECT_THAT(result.out, HasSubstr("map: bad record"));
   }
-  const Result two = Weir({"describe", "aa", "-m", jm.address()});
+  const Result two = Weir({"describe", "aa1100", "-m", jm.address()});
   EXPECT_EQ(two.code, kUsage);
-  EXPECT_THAT(two.err, HasSubstr("aa11, aa22"));
+  EXPECT_THAT(two.err, HasSubstr("aa1100220033, aa1100220044"));
   const Result none = Weir({"describe", "old", "-m", jm.address()});
   EXPECT_EQ(none.code, kNotFound) << "a name means a job that runs";
-  EXPECT_THAT(none.err, HasSubstr("running: aa11 (orders)"));
+  EXPECT_THAT(none.err, HasSubstr("running: aa1100220033 (orders)"));
+}
+
+TEST(Cli, AWordThatLooksLikeTheBeginningOfAnIdHitsNoUnrelatedJob) {
+  FakeJobManager jm;
+  for (const char* command : {"cancel", "stop", "savepoint", "describe"}) {
+    const Result result = Weir({command, "aa110", "-m", jm.address()});
+    EXPECT_EQ(result.code, kNotFound) << command << ": shorter than six digits, it is a name";
+    EXPECT_THAT(result.err, HasSubstr("there is no job 'aa110'"));
+  }
+  for (const char* command : {"cancel", "stop", "savepoint"}) {
+    const Result result = Weir({command, "aa110022004", "-m", jm.address()});
+    EXPECT_EQ(result.code, kNotFound) << command;
+    EXPECT_THAT(result.err, HasSubstr("'aa110022004' has ended: aa1100220044 (old)"));
+  }
+  EXPECT_EQ(jm.canceled, "");
+  EXPECT_EQ(Weir({"cancel", "aa1100", "-m", jm.address()}).code, kDone);
+  EXPECT_EQ(jm.canceled, "aa1100220033") << "the other one has ended";
 }
 
 TEST(Cli, ActingOnJobs) {
   FakeJobManager jm;
   EXPECT_THAT(Weir({"cancel", "orders", "-m", jm.address()}).out, HasSubstr("is CANCELED"));
-  EXPECT_EQ(jm.canceled, "aa11");
-  const Result stop = Weir({"stop", "aa1", "--drain", "--directory", "/sp", "-m", jm.address()});
+  EXPECT_EQ(jm.canceled, "aa1100220033");
+  const Result stop =
+      Weir({"stop", "aa110022003", "--drain", "--directory", "/sp", "-m", jm.address()});
   EXPECT_THAT(stop.out, HasSubstr("/savepoints/sp-1"));
   EXPECT_TRUE(jm.stopped.drain());
   EXPECT_EQ(jm.stopped.savepoint_directory(), "/sp");

@@ -97,6 +97,12 @@ TEST_F(ConfigTest, AFileThatIsNotOneIsRefusedByLine) {
   EXPECT_THAT(ErrorOf({.file = File("log.level: info\nlog:\n  level: warn\n")}),
               HasSubstr("weir.yaml:3: 'log.level' was given already in line 1"));
   EXPECT_EQ(ErrorOf({.file = File("# nothing yet\n")}), "");
+  EXPECT_EQ(ErrorOf({.file = File("---\nlog.level: info\n")}), "");
+  EXPECT_THAT(ErrorOf({.file = File("log.level: info\n---\nlog.level: warn\n")}),
+              HasSubstr("weir.yaml: holds 2 YAML documents; only one is read"));
+  EXPECT_THAT(ErrorOf({.file = File("\xff\xfe")}), HasSubstr("is not UTF-8 text (byte 0)"));
+  EXPECT_THAT(ErrorOf({.file = File("jobmanager:\n  rpc-port: [1]\n")}),
+              HasSubstr("weir.yaml:2: 'jobmanager.rpc-port' is a list; give one value"));
 }
 
 TEST_F(ConfigTest, TheNamesOfOtherDeploymentsAreHonoured) {

@@ -40,6 +40,16 @@ TEST(Value, WhatIsWrittenReadsBackAsTheSame) {
   }
 }
 
+TEST(Value, AnAddressIsAHostAndAPortThatCanBeConnectedTo) {
+  for (const char* good : {"127.0.0.1:6123", "weir-jobmanager:1", "[::1]:65535", "a.b_c:6123"}) {
+    EXPECT_TRUE(ReadAddress(good).ok()) << good;
+  }
+  for (const char* bad : {"", "host", ":6123", "host:", "host:0", "host:65536", "host:71659",
+                          "host:+1", "host: 1", "host:1 ", "::1:6123", "[]:1", "a b:1", "a/b:1"}) {
+    EXPECT_FALSE(ReadAddress(bad).ok()) << bad;
+  }
+}
+
 TEST(Value, AWrongChoiceIsToldTheNearest) {
   EXPECT_EQ(*ReadChoice("Memory", {"rocksdb", "memory"}), "memory");
   const auto wrong = ReadChoice("memroy", {"rocksdb", "memory"});

@@ -4,10 +4,15 @@
     local_test.py WEIR ROWS_JOB
 """
 
+import concurrent.futures
+import contextlib
 import os
 import pathlib
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
 import unittest
 import urllib.request
 
@@ -37,10 +42,56 @@ class Local(unittest.TestCase):
             self.assertEqual(os.listdir(os.path.join(cluster.dir, "taskmanagers")), [])
             cluster.run("status", "-m", cluster.ready["address"], code=3)
 
-    def test_the_directory_is_taken_once(self):
+    def test_the_directory_is_taken_once_and_a_second_one_touches_nothing(self):
         with Cluster(WEIR, "-t", "1") as cluster:
-            cluster.run("local", code=1)
-            self.assertIn(str(cluster.launcher.pid), cluster.stderr)
+            job = cluster.run("run", JOB, "--detached", "--checkpoint-interval", "100ms").strip()
+
+            def checkpoints():
+                return int(cluster.json("describe", job).get("checkpoints_completed", 0))
+            eventually(checkpoints, "the job runs")
+            files = {path for path in cluster.files() if path.startswith("taskmanagers/")}
+            for fresh in ((), ("--fresh",)):
+                cluster.run("local", *fresh, code=1)
+                self.assertIn(f"runs in '{cluster.dir}' already (pid {cluster.launcher.pid}",
+                              cluster.stderr)
+                self.assertTrue(pathlib.Path(cluster.dir, "cluster.json").exists())
+                # Of the running job new ones come and old ones go, but not all at once.
+                left = files & set(cluster.files())
+                self.assertTrue(any(path.endswith(".box") for path in left), left)
+                before = checkpoints()
+                eventually(lambda: checkpoints() > before + 1, "the job goes on")
+            self.assertEqual(cluster.json("describe", job)["status"]["attempt"], 1)
+
+    def test_two_that_start_at_once_where_the_default_ports_are_get_ports_of_their_own(self):
+        clusters = [Cluster(WEIR, "-t", "1") for _ in range(3)]
+        for cluster in clusters:  # the defaults, as a user has them
+            del cluster.env["WEIR_JOBMANAGER_RPC_PORT"], cluster.env["WEIR_METRICS_PORT"]
+        with contextlib.ExitStack() as stack:
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                for started in [pool.submit(stack.enter_context, c) for c in clusters]:
+                    started.result()
+            for what in ("address", "metrics"):
+                self.assertEqual(len({c.ready[what] for c in clusters}), len(clusters), what)
+            ids = {c.json("status")["cluster_id"] for c in clusters}
+            self.assertEqual(len(ids), len(clusters), "each answers for itself")
+            for cluster in clusters:
+                self.assertEqual(list(cluster.task_managers()), ["tm-1"])
+                self.assertEqual({tm["pid"] for tm in cluster.task_managers().values()} -
+                                 set(cluster.pids()), set(), "its own TaskManagers")
+
+    def test_a_port_that_was_asked_for_is_had_or_refused(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            with tempfile.TemporaryDirectory(prefix="weir_e2e_") as directory:
+                done = subprocess.run(
+                    [WEIR, "local", "--set", f"jobmanager.rpc-port={port}", "--set",
+                     f"local.dir={directory}", "--set", "metrics.port=0"],
+                    text=True, capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}", done.stderr)
+        self.assertNotIn("gRPC:", done.stderr)
 
     def test_a_dead_task_manager_is_started_again(self):
         with Cluster(WEIR, "-t", "1") as cluster:
@@ -80,6 +131,16 @@ class Local(unittest.TestCase):
             out = cluster.run("run", JOB, "--parallelism", "3", "--", "--count", "30")
             self.assertEqual(len(out.splitlines()), 30)
             self.assertEqual(len(cluster.task_managers()), 3)
+
+    def test_those_that_came_for_a_job_go_when_none_needs_them(self):
+        with Cluster(WEIR, "-t", "1", "-s", "1", "--set", "taskmanager.idle-timeout=1s") as cluster:
+            job = cluster.run("run", JOB, "--detached", "--parallelism", "3").strip()
+            eventually(lambda: cluster.json("describe", job)["status"]["state"] == "RUNNING",
+                       "it runs on three")
+            cluster.run("cancel", job)
+            eventually(lambda: list(cluster.task_managers()) == ["tm-1"], "two of them go")
+            out = cluster.run("run", JOB, "--parallelism", "2", "--", "--count", "30")
+            self.assertEqual(len(out.splitlines()), 30)
 
 
 if __name__ == "__main__":

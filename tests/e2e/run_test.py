@@ -5,6 +5,8 @@
 """
 
 import json
+import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -85,6 +87,24 @@ class Run(unittest.TestCase):
         self.cluster.run("run", "--in-process", JOB, "--", "--count", "100", "--fail-at", "50",
                          code=1)
         self.assertIn("row 50 is bad", self.cluster.stderr)
+
+    def test_in_process_nothing_is_warned_of_and_what_dead_ones_left_is_swept(self):
+        for _ in range(3):
+            self.cluster.run("run", JOB, "--in-process", "--", "--count", "10")
+            self.assertNotIn("JobManager cannot be reached", self.cluster.stderr)
+        killed = subprocess.Popen([WEIR, "run", JOB, "--in-process"], env=self.cluster.env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        killed.stdout.readline()
+        # The scratch directory that this process has open.
+        files = {os.readlink(link) for link in
+                 pathlib.Path(f"/proc/{killed.pid}/fd").iterdir() if link.is_symlink()}
+        scratch = {pathlib.Path(*pathlib.Path(file).parts[:3]) for file in files
+                   if file.startswith("/tmp/weir-run-")}
+        killed.kill()
+        killed.communicate()
+        self.assertEqual(len(scratch), 1)
+        self.cluster.run("run", JOB, "--in-process", "--", "--count", "10")
+        self.assertFalse(scratch.pop().exists(), "it was swept")
 
     def test_parameters_that_the_job_does_not_read_are_refused_by_name(self):
         before = self.cluster.json("list")
