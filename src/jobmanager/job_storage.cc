@@ -244,7 +244,7 @@ void JobStorage::Prune() {
   const std::chrono::nanoseconds now = leadership_.clock->Monotonic();
   if (report.ok() && (!last_sweep_ || now - *last_sweep_ > kSweepEvery)) {
     last_sweep_ = now;
-    report = garbage_->Sweep(leadership_.clock->Now());
+    report = garbage_->Sweep(now);
   }
   if (report.ok()) return;
   (void)Note(report.status());

@@ -279,7 +279,16 @@ absl::Status DirectoryStorage::GetFile(const std::string& path, const std::strin
   return copied;
 }
 
-absl::StatusOr<uint64_t> DirectoryStorage::RemoveAbandoned(Timestamp before) {
+absl::StatusOr<uint64_t> DirectoryStorage::RemoveAbandoned(std::chrono::milliseconds untouched) {
+  // What time it is to whoever dates the files.
+  const std::string probe = NewTemporary();
+  const absl::StatusOr<UniqueFd> fd = CreateNewFile(probe, kPoint);
+  if (!fd.ok()) return fd.status();
+  struct stat fresh;
+  const bool dated = fstat(fd->get(), &fresh) == 0;
+  unlink(probe.c_str());
+  if (!dated) return FileError(errno, "cannot look at", probe);
+  const Timestamp before = ModifiedAt(fresh) - untouched;
   uint64_t removed = 0;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(temporary_, error)) {

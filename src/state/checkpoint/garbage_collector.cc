@@ -47,7 +47,7 @@ absl::StatusOr<GarbageReport> GarbageCollector::AfterCommit() {
   return report;
 }
 
-absl::StatusOr<GarbageReport> GarbageCollector::Sweep(Timestamp now) {
+absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds now) {
   // Mark from what the storage says, not from what this leader remembers.
   const absl::StatusOr<CheckpointLogContents> contents = ReadCheckpointLog(log_.storage());
   if (!contents.ok()) return contents.status();
@@ -70,20 +70,27 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(Timestamp now) {
   const absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
   if (!files.ok()) return files.status();
   GarbageReport report;
+  const auto seen_before = std::exchange(orphans_, {});
   for (const StoredFile& file : *files) {
     if (marked.contains(file.path) || released_.contains(file.path)) continue;
     const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
-    const bool old = file.modified < now - options_.grace;
     const bool in_flight = !name.ok() || name->epoch > log_.epoch() ||
                            (name->epoch == log_.epoch() && name->checkpoint.value > newest);
-    if (in_flight || !old || !log_.storage().Delete(file.path).ok()) {
+    if (in_flight) {
+      ++report.kept_in_doubt;
+      continue;
+    }
+    const auto before = seen_before.find(file.path);
+    const std::chrono::nanoseconds since = before == seen_before.end() ? now : before->second;
+    if (now - since < options_.grace || !log_.storage().Delete(file.path).ok()) {
+      orphans_[file.path] = since;
       ++report.kept_in_doubt;
       continue;
     }
     ++report.deleted_files;
     report.deleted_bytes += file.size;
   }
-  const absl::StatusOr<uint64_t> abandoned = log_.storage().RemoveAbandoned(now - options_.grace);
+  const absl::StatusOr<uint64_t> abandoned = log_.storage().RemoveAbandoned(options_.grace);
   if (!abandoned.ok()) return abandoned.status();
   report.deleted_files += *abandoned;
   return report;

@@ -2,11 +2,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "base/timestamp.h"
 #include "state/checkpoint/checkpoint_log.h"
 
 namespace weir {
@@ -14,7 +14,8 @@ namespace weir {
 struct GarbageOptions {
   /// Checkpoints kept, at least 1.
   uint32_t retained = 1;
-  /// How long a file that no manifest ever named is left alone: longer than any checkpoint takes.
+  /// How long a file that no manifest names is left alone from when this leader first saw it:
+  /// longer than any checkpoint takes.
   std::chrono::milliseconds grace = std::chrono::hours(1);
 };
 
@@ -30,8 +31,10 @@ struct GarbageReport {
 /// - it was named by a manifest that was dropped before the newest checkpoint was committed: a
 ///   checkpoint in flight at the drop, which may refer to it, has then ended or is marked; or
 /// - no manifest names it, its name says that it was written by this leader or an earlier one and
-///   not for a checkpoint still to come, and it is older than the grace.
-/// In any doubt (an unreadable entry, an unknown name, a time in the future) it stays.
+///   not for a checkpoint still to come, and it was so already at a sweep that is longer ago than
+///   the grace. Times of day, ours or the storage's, have no say: a clock that jumps would make
+///   orphans of what writers have just finished.
+/// In any doubt (an unreadable entry, an unknown name) it stays.
 ///
 /// A writer may refer to its own files of the last completed checkpoint that it knows of, and to
 /// those that it has written since, aborted checkpoints included. Should it refer to another all
@@ -49,8 +52,8 @@ class GarbageCollector {
   absl::StatusOr<GarbageReport> AfterCommit();
 
   /// Looks at every file: for what crashes and aborted checkpoints left. At the start of a leader
-  /// and about once an hour.
-  absl::StatusOr<GarbageReport> Sweep(Timestamp now);
+  /// and about once an hour. `now`: Clock::Monotonic.
+  absl::StatusOr<GarbageReport> Sweep(std::chrono::nanoseconds now);
 
   /// The job is over and nothing of it is to stay: deletes all manifests, then all files. Entries
   /// of leaders remain, so that an earlier leader still finds its slot taken.
@@ -62,6 +65,7 @@ class GarbageCollector {
   CheckpointLog& log_;
   const GarbageOptions options_;
   std::set<std::string> released_;
+  std::map<std::string, std::chrono::nanoseconds> orphans_;  // and when they were seen first
 };
 
 /// Files that a manifest names.

@@ -77,9 +77,9 @@ absl::Status StoppableStorage::GetFile(const std::string& path, const std::strin
   return going.ok() ? below_.GetFile(path, local_path, transfer) : going;
 }
 
-absl::StatusOr<uint64_t> StoppableStorage::RemoveAbandoned(Timestamp before) {
+absl::StatusOr<uint64_t> StoppableStorage::RemoveAbandoned(std::chrono::milliseconds untouched) {
   if (absl::Status s = Going(*stop_, below_); !s.ok()) return s;
-  return below_.RemoveAbandoned(before);
+  return below_.RemoveAbandoned(untouched);
 }
 
 absl::Status StoppableStorage::RemoveEmptyFolders() {

@@ -29,7 +29,7 @@ class StoppableStorage final : public CheckpointStorage {
                        Transfer transfer) override;
   absl::Status GetFile(const std::string& path, const std::string& local_path,
                        Transfer transfer) override;
-  absl::StatusOr<uint64_t> RemoveAbandoned(Timestamp before) override;
+  absl::StatusOr<uint64_t> RemoveAbandoned(std::chrono::milliseconds untouched) override;
   absl::Status RemoveEmptyFolders() override;
 
  private:

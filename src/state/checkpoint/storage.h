@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -95,9 +96,9 @@ class CheckpointStorage {
   [[nodiscard]] virtual absl::Status GetFile(const std::string& path, const std::string& local_path,
                                              Transfer transfer) = 0;
 
-  /// Removes what crashed writers left half-written and did not touch since `before`.
-  /// Returns how many files.
-  virtual absl::StatusOr<uint64_t> RemoveAbandoned(Timestamp before) = 0;
+  /// Removes what crashed writers left half-written and did not touch for so long, by the storage's
+  /// own clock; a writer that was only slow fails. Returns how many files.
+  virtual absl::StatusOr<uint64_t> RemoveAbandoned(std::chrono::milliseconds untouched) = 0;
 
   /// Removes folders that hold no file, the root included, where a storage has such a thing.
   [[nodiscard]] virtual absl::Status RemoveEmptyFolders() = 0;

@@ -56,8 +56,8 @@ class FaultyStorage final : public CheckpointStorage {
   absl::Status GetFile(const std::string& path, const std::string& local, Transfer t) override {
     return below_.GetFile(path, local, t);
   }
-  absl::StatusOr<uint64_t> RemoveAbandoned(Timestamp before) override {
-    return below_.RemoveAbandoned(before);
+  absl::StatusOr<uint64_t> RemoveAbandoned(std::chrono::milliseconds untouched) override {
+    return below_.RemoveAbandoned(untouched);
   }
   absl::Status RemoveEmptyFolders() override { return below_.RemoveEmptyFolders(); }
 

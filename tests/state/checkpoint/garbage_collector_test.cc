@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
-#include "base/clock.h"
 #include "base/failpoint.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
@@ -34,7 +34,11 @@ class GarbageCollectorTest : public testing::Test {
     return WriteData(*storage_, id, epoch, "state");
   }
   bool Exists(const proto::StateHandle& handle) { return storage_->Stat(handle.file()).ok(); }
-  Timestamp Later() { return Clock::System().Now() + std::chrono::hours(2); }
+  /// Two sweeps that are longer apart than the grace; what the second says.
+  absl::StatusOr<GarbageReport> SweepTwice(GarbageCollector& gc) {
+    const absl::StatusOr<GarbageReport> first = gc.Sweep(std::chrono::hours(1));
+    return first.ok() ? gc.Sweep(std::chrono::hours(3)) : first;
+  }
 
   TemporaryDirectory directory_;
   std::unique_ptr<DirectoryStorage> storage_;
@@ -109,8 +113,9 @@ TEST_F(GarbageCollectorTest, TheSweepTakesOldOrphansAndNothingElse) {
   ASSERT_TRUE(storage_->CreateIfAbsent("data/notes.txt", "mine").ok());
   Commit(5, {kept});
 
-  EXPECT_EQ(gc.Sweep(Clock::System().Now())->deleted_files, 0u) << "all are younger than the grace";
-  const auto report = gc.Sweep(Later());
+  EXPECT_EQ(gc.Sweep(std::chrono::hours(5))->deleted_files, 0u) << "seen for the first time";
+  EXPECT_EQ(gc.Sweep(std::chrono::minutes(359))->deleted_files, 0u) << "within the grace";
+  const auto report = gc.Sweep(std::chrono::minutes(360));
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->deleted_files, 2u);
   EXPECT_EQ(report->kept_in_doubt, 3u);
@@ -122,6 +127,24 @@ TEST_F(GarbageCollectorTest, TheSweepTakesOldOrphansAndNothingElse) {
   EXPECT_TRUE(storage_->Stat("data/notes.txt").ok());
 }
 
+// A writer merges segments into a file that is called after the newest checkpoint, and that the
+// next one names: nobody's until then, but no orphan, whatever time of day it is called by its
+// clock.
+TEST_F(GarbageCollectorTest, WhatTheNextCheckpointNamesIsNoOrphanWhateverItsDate) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto segment = Data(1), merged = Data(1);
+  for (const auto& file : std::filesystem::directory_iterator(directory_ / "job/data")) {
+    std::filesystem::last_write_time(
+        file, std::filesystem::file_time_type::clock::now() - std::chrono::hours(9));
+  }
+  Commit(1, {segment});
+  ASSERT_TRUE(gc.Sweep(std::chrono::hours(1)).ok());
+  EXPECT_TRUE(Exists(merged));
+  Commit(2, {merged});
+  ASSERT_TRUE(gc.Sweep(std::chrono::hours(3)).ok());
+  EXPECT_TRUE(Exists(merged));
+}
+
 TEST_F(GarbageCollectorTest, TheSweepStopsWhenItCannotReadAnEntryOrIsReplaced) {
   GarbageCollector gc(*log_, {.retained = 2});
   const auto orphan = Data(1);
@@ -129,10 +152,10 @@ TEST_F(GarbageCollectorTest, TheSweepStopsWhenItCannotReadAnEntryOrIsReplaced) {
   Commit(3, {});
   std::fstream(directory_ / "job/" + log_->checkpoints().front().path, std::ios::in | std::ios::out)
       << "?";
-  EXPECT_TRUE(absl::IsFailedPrecondition(gc.Sweep(Later()).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(SweepTwice(gc).status()));
   ASSERT_TRUE(storage_->Delete(log_->checkpoints().front().path).ok());
   TakeOver(3);
-  EXPECT_TRUE(IsFenced(gc.Sweep(Later()).status()));
+  EXPECT_TRUE(IsFenced(SweepTwice(gc).status()));
   EXPECT_TRUE(Exists(orphan));
 }
 
@@ -166,7 +189,7 @@ TEST_F(GarbageCollectorTest, ACrashAtAnyDeletionLeavesTheNewestCheckpointWhole) 
     GarbageCollector gc(**log, {.retained = 1});
     ASSERT_TRUE((*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value, 2, {})).ok());
     ASSERT_TRUE(gc.AfterCommit().ok());
-    ASSERT_TRUE(gc.Sweep(Later()).ok());
+    ASSERT_TRUE(SweepTwice(gc).ok());
     ASSERT_TRUE((*log)->Commit(MakeManifest((*log)->first_checkpoint_id().value + 1, 2, {})).ok());
     ASSERT_TRUE(gc.AfterCommit().ok());
     EXPECT_TRUE(storage->List("data")->empty());
