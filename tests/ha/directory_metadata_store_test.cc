@@ -162,8 +162,8 @@ TEST_F(MetadataStoreTest, ADamagedFenceStopsEveryChange) {
 
 TEST_F(MetadataStoreTest, ACrashAtAnyStepLeavesTheOldOrTheNewValue) {
   uint64_t version = *store_->Put("k", kAbsent, "old", kEpoch);
-  for (const char* point : {"metadata.create", "metadata.write", "metadata.sync",
-                            "metadata.before_rename", "metadata.after_rename"}) {
+  for (const char* point : {"metadata.create", "metadata.write", "metadata.half_written",
+                            "metadata.sync", "metadata.before_rename", "metadata.after_rename"}) {
     EXPECT_EXIT(
         {
           SetFailpoint(point, "crash");
@@ -191,8 +191,8 @@ TEST_F(MetadataStoreTest, ACrashAtAnyStepLeavesTheOldOrTheNewValue) {
 
 TEST_F(MetadataStoreTest, AFailureIsDefiniteBeforeTheRenameAndDoubtfulAfterIt) {
   uint64_t version = *store_->Put("k", kAbsent, "0", kEpoch);
-  for (const char* point :
-       {"metadata.create", "metadata.write", "metadata.sync", "metadata.before_rename"}) {
+  for (const char* point : {"metadata.create", "metadata.write", "metadata.half_written",
+                            "metadata.sync", "metadata.before_rename"}) {
     SetFailpoint(point, "error");
     const auto put = store_->Put("k", version, "x", kEpoch);
     SetFailpoint(point, "");

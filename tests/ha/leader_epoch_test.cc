@@ -51,8 +51,8 @@ TEST_F(LeaderEpochTest, NoTwoContendersGetTheSame) {
 
 TEST_F(LeaderEpochTest, ACrashAtAnyStepNeverGivesANumberTwice) {
   LeaderEpoch last{0};
-  for (const char* point :
-       {"epoch.create", "epoch.write", "epoch.sync", "epoch.before_link", "epoch.after_link"}) {
+  for (const char* point : {"epoch.create", "epoch.write", "epoch.half_written", "epoch.sync",
+                            "epoch.before_link", "epoch.after_link"}) {
     ASSERT_TRUE(RaiseLeaderEpoch(epochs_, "me").ok());
     last = *HighestLeaderEpoch(epochs_);
     EXPECT_EXIT(

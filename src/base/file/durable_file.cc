@@ -54,6 +54,16 @@ absl::Status Doubtful(int error, std::string_view doing, const std::string& path
   return absl::UnknownError(FileError(error, doing, path).message());
 }
 
+absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FileError(errno, "cannot write", path);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PublishByLink(const std::string& temp, const std::string& path,
                            std::string_view point) {
   if (WEIR_FAILPOINT(absl::StrCat(std::string(point), ".before_link"))) {
@@ -117,17 +127,21 @@ absl::StatusOr<UniqueFd> CreateNewFile(const std::string& path, std::string_view
 absl::Status AppendFully(int fd, std::string_view bytes, const std::string& path,
                          std::string_view point) {
   if (WEIR_FAILPOINT(absl::StrCat(std::string(point), ".write"))) return Injected("write", path);
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return FileError(errno, "cannot write", path);
-    bytes.remove_prefix(static_cast<size_t>(n));
+#ifdef WEIR_FAILPOINTS
+  // What fails between two halves leaves a torn file.
+  const std::string_view half = bytes.substr(0, bytes.size() / 2);
+  if (absl::Status s = WriteAll(fd, half, path); !s.ok()) return s;
+  if (WEIR_FAILPOINT(absl::StrCat(std::string(point), ".half_written"))) {
+    return Injected("write all of", path);
   }
-  return absl::OkStatus();
+  bytes.remove_prefix(half.size());
+#endif
+  return WriteAll(fd, bytes, path);
 }
 
 absl::Status SyncFile(int fd, const std::string& path, std::string_view point) {
   if (WEIR_FAILPOINT(absl::StrCat(std::string(point), ".sync"))) return Injected("sync", path);
+  if (point == "storage" && WEIR_PLANTED_BUG("ack_before_sync")) return absl::OkStatus();
   if (fsync(fd) != 0) return FileError(errno, "cannot sync", path);
   return absl::OkStatus();
 }
@@ -144,12 +158,17 @@ absl::Status SyncDirectory(const std::string& path, std::string_view point) {
 
 absl::Status MakeDirectories(const std::string& path, std::string_view point) {
   struct stat s;
+  const std::string parent = ParentDirectory(path);
   if (stat(path.c_str(), &s) == 0) {
-    if (S_ISDIR(s.st_mode)) return absl::OkStatus();
-    return absl::FailedPreconditionError(absl::StrCat(path, " is not a directory"));
+    if (!S_ISDIR(s.st_mode)) {
+      return absl::FailedPreconditionError(absl::StrCat(path, " is not a directory"));
+    }
+    // Whoever created it may have died, or not yet come to this. A parent that we may not read is
+    // none in which one of ours created it.
+    const absl::Status synced = SyncDirectory(parent, point);
+    return absl::IsPermissionDenied(synced) ? absl::OkStatus() : synced;
   }
   if (errno != ENOENT) return FileError(errno, "cannot look at", path);
-  const std::string parent = ParentDirectory(path);
   if (const absl::Status made = MakeDirectories(parent, point); !made.ok()) return made;
   if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
     return FileError(errno, "cannot create directory", path);

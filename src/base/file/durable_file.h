@@ -51,7 +51,7 @@ absl::Status SyncFile(int fd, const std::string& path, std::string_view point);
 /// fsync of a directory: names created in it survive.
 absl::Status SyncDirectory(const std::string& path, std::string_view point);
 
-/// Creates the directory and what is missing above it, durably.
+/// Creates the directory and what is missing above it, durably; one that is there is made durable.
 absl::Status MakeDirectories(const std::string& path, std::string_view point);
 
 /// Gives the finished and synced file `temp` its name, durably, unless the name is taken

@@ -234,8 +234,8 @@ TEST_F(CheckpointLogTest, ALeaderInDoubtThatWasReplacedIsFenced) {
 
 TEST_F(CheckpointLogTest, AFailedCommitDoesNotExistAndTheNextOneWorks) {
   const auto log = *TakeOver(1);
-  for (const char* point :
-       {"storage.create", "storage.write", "storage.sync", "storage.before_link"}) {
+  for (const char* point : {"storage.create", "storage.write", "storage.half_written",
+                            "storage.sync", "storage.before_link"}) {
     SetFailpoint(point, "error");
     const absl::Status s = log->Commit(MakeManifest(1, 1, {}));
     SetFailpoint(point, "");
@@ -248,8 +248,8 @@ TEST_F(CheckpointLogTest, AFailedCommitDoesNotExistAndTheNextOneWorks) {
 TEST_F(CheckpointLogTest, ACrashAtAnyStepLeavesTheCheckpointWholeOrAbsent) {
   uint64_t epoch = 1;
   for (const char* point :
-       {"storage.create", "storage.write", "storage.sync", "storage.before_link",
-        "storage.after_link", "storage.sync_directory"}) {
+       {"storage.create", "storage.write", "storage.half_written", "storage.sync",
+        "storage.before_link", "storage.after_link", "storage.sync_directory"}) {
     const size_t before = Found().size();
     const uint64_t crashing = epoch++;
     EXPECT_EXIT(

@@ -159,8 +159,8 @@ TEST_F(SnapshotFileWriterTest, CancellingLeavesNothing) {
 }
 
 TEST_F(SnapshotFileWriterTest, AFailureAtAnyStepIsReportedAndSlotsGoOn) {
-  for (const char* point : {"storage.create", "storage.write", "storage.sync",
-                            "storage.before_link", "storage.after_link"}) {
+  for (const char* point : {"storage.create", "storage.write", "storage.half_written",
+                            "storage.sync", "storage.before_link", "storage.after_link"}) {
     SetFailpoint(point, "error");
     SnapshotFileWriter writer(*storage_, std::string("data/") + point, {.max_pending_bytes = 1});
     const auto section = writer.Open(Handle("a"));
