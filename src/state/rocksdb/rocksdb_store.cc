@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/failpoint.h"
+#include "state/rocksdb/local_file_system.h"
 #include "state/rocksdb/rocksdb_resources.h"
 #include "state/rocksdb/rocksdb_status.h"
 
@@ -138,6 +139,8 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(RocksDbResource
 
 RocksDbStore::~RocksDbStore() {
   CloseDatabase();
+  ForgetWriteFailure(database_path_);
+  ForgetWriteFailure(ingest_path_);
   std::error_code ignored;
   fs::remove_all(options_.directory, ignored);
 }
@@ -190,9 +193,19 @@ absl::Status RocksDbStore::OpenDatabase() {
   options.create_if_missing = true;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = rocksdb::DB::Open(options, database_path_, &db);
-  if (!opened.ok()) return FromRocksDb(opened, "opening the state store in " + database_path_);
   db_.reset(db);
-  return absl::OkStatus();
+  return Outcome(opened, "opening the state store in " + database_path_);
+}
+
+// A write that failed counts, and says more than what RocksDB makes of it later.
+absl::Status RocksDbStore::Outcome(const rocksdb::Status& status, const std::string& doing) const {
+  for (const std::string& directory : {database_path_, ingest_path_}) {
+    const absl::Status failed = WriteFailureIn(directory);
+    if (!failed.ok()) {
+      return absl::Status(failed.code(), absl::StrCat(doing, ": ", failed.message()));
+    }
+  }
+  return FromRocksDb(status, doing);
 }
 
 void RocksDbStore::CloseDatabase() {
@@ -210,7 +223,11 @@ absl::StatusOr<RocksDbStore::Handle*> RocksDbStore::HandleFor(const std::string&
   if (found != by_name_.end()) return found->second;
   Handle* handle = nullptr;
   const rocksdb::Status created = db_->CreateColumnFamily(StateOptions(), name, &handle);
-  if (!created.ok()) return FromRocksDb(created, "creating state " + name + " in the store");
+  const absl::Status outcome = Outcome(created, "creating state " + name + " in the store");
+  if (!outcome.ok()) {
+    if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
+    return outcome;
+  }
   std::lock_guard lock(opening_);
   by_name_[name] = handle;
   return handle;
@@ -239,7 +256,7 @@ absl::StatusOr<bool> RocksDbStore::Get(const StoreKey& key, std::string* value) 
       db_->Get(rocksdb::ReadOptions(), HandleOf(key.state), key_buffer_, value);
   if (status.ok()) return true;
   if (status.IsNotFound()) return false;
-  return FromRocksDb(status, "reading the state store in " + database_path_);
+  return Outcome(status, "reading the state store in " + database_path_);
 }
 
 // In the order of the keys, which RocksDB needs: sorting numbers costs less than its own sort,
@@ -283,7 +300,8 @@ absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const StoreF
     }
     read_->values[i].Reset();
   }
-  return FromRocksDb(failed, "reading the state store in " + database_path_);
+  if (failed.ok()) return absl::OkStatus();
+  return Outcome(failed, "reading the state store in " + database_path_);
 }
 
 std::unique_ptr<StoreScan> RocksDbStore::Scan(uint16_t state, uint16_t key_group,
@@ -330,7 +348,7 @@ absl::Status RocksDbStore::ApplyToMemtable(std::span<const StoreEntry> entries) 
   }
   rocksdb::WriteOptions options;
   options.disableWAL = true;
-  return FromRocksDb(db_->Write(options, &batch), "writing the state store in " + database_path_);
+  return Outcome(db_->Write(options, &batch), "writing the state store in " + database_path_);
 }
 
 std::string RocksDbStore::NewIngestFile() {
@@ -366,7 +384,7 @@ absl::Status RocksDbStore::ApplyByIngesting(std::span<const StoreEntry> entries)
       }
     }
     if (status.ok()) status = writer.Finish();
-    if (!status.ok()) return FromRocksDb(status, "writing " + path);
+    if (!status.ok()) return Outcome(status, "writing " + path);
     rocksdb::IngestExternalFileArg& file = files.emplace_back();
     file.column_family = state;
     file.external_files = {path};
@@ -375,8 +393,8 @@ absl::Status RocksDbStore::ApplyByIngesting(std::span<const StoreEntry> entries)
     file.options.write_global_seqno = false;
     entries = entries.subspan(n);
   }
-  return FromRocksDb(db_->IngestExternalFiles(files),
-                     "adding files to the state store in " + database_path_);
+  return Outcome(db_->IngestExternalFiles(files),
+                 "adding files to the state store in " + database_path_);
 }
 
 std::vector<std::pair<std::string, double>> RocksDbStore::Metrics() const {

@@ -19,6 +19,7 @@ class ColumnFamilyHandle;
 class DB;
 class Iterator;
 class Slice;
+class Status;
 struct ColumnFamilyOptions;
 struct Options;
 }  // namespace rocksdb
@@ -63,6 +64,7 @@ class RocksDbStore final : public StateStore {
   rocksdb::Options DatabaseOptions() const;
   rocksdb::ColumnFamilyOptions StateOptions() const;
   absl::Status OpenDatabase();
+  absl::Status Outcome(const rocksdb::Status& status, const std::string& doing) const;
   void CloseDatabase();
   absl::StatusOr<Handle*> HandleFor(const std::string& name);
   Handle* HandleOf(uint16_t state) const { return by_id_[state].second; }

@@ -174,6 +174,33 @@ TEST_F(RocksDbStoreOnDiskTest, FailuresAreReported) {
   EXPECT_TRUE(store->Apply(entry).ok());
 }
 
+// RocksDB as Debian builds it aborts the process when it writes on behind a write that failed.
+TEST_F(RocksDbStoreOnDiskTest, AFullDiskIsReportedAndEndsNothingElse) {
+  const std::unique_ptr<RocksDbStore> bystander = NewStore();
+  SetFailpoint("rocksdb.write", "error");
+  const auto unopened = RocksDbStore::Open(&resources_, {.directory = NewDirectory()});
+  EXPECT_TRUE(absl::IsResourceExhausted(unopened.status())) << unopened.status();
+  SetFailpoint("rocksdb.write", "");
+
+  for (const uint64_t ingest_from : {uint64_t{1}, uint64_t{1} << 30}) {
+    const std::unique_ptr<RocksDbStore> store = NewStore(ingest_from);
+    SetFailpoint("rocksdb.write", "error");
+    const std::string value(64 << 10, 'v');
+    absl::Status status;
+    // Memtables go to the disk beside the calls: the one that fails comes some calls later.
+    for (int i = 0; status.ok() && i < 10'000; ++i) {
+      const std::string key = "k" + std::to_string(i % 50);
+      const StoreEntry entry{0, 1, EntryKind::kValue, key, value};
+      status = store->Apply({&entry, 1});
+    }
+    EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+    EXPECT_FALSE(store->OpenState(2, "more").ok());
+    SetFailpoint("rocksdb.write", "");
+  }
+  Apply(*bystander, {{0, 1, "k", "v"}});
+  EXPECT_EQ(ReadAll(*bystander, {{0, 1, "k"}})[0], "v");
+}
+
 TEST_F(RocksDbStoreOnDiskTest, StateLargerThanTheMemoryBudgetIsReadWhileItChanges) {
   // 24 MB of state under a budget of 16 MB. One thread applies rounds of changes, the other reads:
   // each key's value is the number of the round that wrote it and never goes back.
