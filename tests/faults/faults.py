@@ -6,19 +6,31 @@
     cut        target, other, for_s, direction = "both" | "to" | "from", share = 1.0
                packets between the two are dropped, or that share of them
     failpoint  target, set, for_s   e.g. set = "kafka.publish.committed=crash"; a process that it
-                                    kills is started again
+                                    kills is started again; kill = "worker": that is killed first
     relay      link, mode, with     what relay.py does to the link "tm-1>broker" for for_s
-    fill       target, for_s        the file system below that directory of the run is filled
+    fill       path, for_s          the file system of that directory of the run is filled;
+                                    kill = true: a TaskManager is killed meanwhile
+    power_cut  survives, for_s      everything but the broker is killed in one moment, and what was
+                                    not synced is gone (power.py says what survives of it)
+    clock      target, step_s, for_s    the wall clock is wrong by so much
+    damage     of, how              everything is killed, a file is damaged, everything is started;
+                                    of = "segment" | "base" | "epoch" | "manifest" | "record" |
+                                    "fence", how = "flip" | "zero" | "truncate" |
+                                    "swap" | "remove"
 """
 
 import errno
 import os
+import pathlib
 import random
+import re
 import signal
 import time
 
-from cluster import eventually
+from cluster import alive, eventually
 from daemons import stopped
+from power import SURVIVES
+from world import JobEnded
 
 
 class Fault:
@@ -39,7 +51,8 @@ class Fault:
 
     def describe(self):
         return " ".join([self.step["kind"]] + [str(self.step[key]) for key in
-                        ("target", "other", "direction", "link", "mode", "set", "for_s")
+                        ("target", "other", "direction", "link", "mode", "set", "path", "step_s",
+                         "of", "how", "for_s")
                         if key in self.step])
 
 
@@ -52,17 +65,20 @@ class Kill(Fault):
             process = self.world.process(name)
             if process.poll() is not None:
                 raise AssertionError(f"{name} had died by itself, code {process.returncode}")
-            process.kill()
+        self.strike()
         codes = {name: self.world.process(name).wait() for name in targets}
         self.evidence["exit_codes"] = codes
         self.landed = all(code == -signal.SIGKILL for code in codes.values())
+
+    def strike(self):
+        for name in self.targets:
+            self.world.process(name).kill()
 
     def end(self):
         for name in self.targets:
             self.world.start(name)
         if "broker" in self.targets:
             self.world.broker.wait()
-
 
     def afterwards(self):
         if set(self.targets) != {"broker"}:
@@ -112,6 +128,9 @@ class Failpoint(Fault):
         self.name = self.step["set"].split("=")[0]
         self.before = self.world.said(self.target).count(f"failpoint {self.name}:")
         self.world.failpoint(self.target, self.step["set"])
+        if "kill" in self.step:  # what is written at the start of an attempt
+            self.world.cluster.kill(self.step["kill"])
+            self.world.start(self.step["kill"])
 
     def fired(self):
         return self.world.said(self.target).count(f"failpoint {self.name}:") > self.before
@@ -143,26 +162,204 @@ class RelayRule(Fault):
 
 
 class Fill(Fault):
+    """No room is left on the disk, and what becomes free is taken at once. With `kill`, the job
+    loses a TaskManager meanwhile: it has to go on from a checkpoint that was complete before."""
+
     def begin(self):
-        self.path = self.world.dir / self.target / ".filled-by-a-fault"
-        with open(self.path, "wb", buffering=0) as file:
-            try:
-                for size in (1 << 20, 1 << 12, 1):
-                    while True:
-                        try:
-                            file.write(b"x" * size)
-                        except OSError as error:
-                            if error.errno != errno.ENOSPC:
-                                raise
-                            break
-            finally:
-                self.evidence["filled_bytes"] = file.tell()
+        world = self.world
+        self.path = world.dir / self.step["path"].format(target=self.target) / ".taken"
+        self.attempt, (self.failures, _) = world.attempt(), world.failed_checkpoints()
+        self.file = open(self.path, "wb", buffering=0)  # pylint: disable=consider-using-with
+        self.fill()
+        self.evidence["filled_bytes"] = self.file.tell()
         self.evidence["free_bytes"] = os.statvfs(self.path.parent).f_bavail
-        self.landed = self.evidence["free_bytes"] == 0
+
+    def fill(self):
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    self.file.write(b"x" * size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def hold(self):
+        begun = time.monotonic()
+        killed = not self.step.get("kill")
+        while time.monotonic() < begun + self.step["for_s"]:
+            self.fill()
+            time.sleep(0.05)
+            if not killed and time.monotonic() > begun + self.step["for_s"] / 3:
+                killed = True
+                self.restart()
+        failures, reasons = self.world.failed_checkpoints()
+        self.evidence |= {"failed_checkpoints": failures - self.failures,
+                          "told": next((why for why in reasons if "No space left" in why), ""),
+                          "attempts": [self.attempt, self.world.attempt()]}
+
+    def restart(self):
+        name = self.world.workers()[0]
+        attempt = self.world.attempt()
+        self.world.cluster.kill(name)
+        self.world.start(name)
+
+        def runs():
+            self.fill()
+            details = self.world.check()
+            return details and details["status"]["state"] == "RUNNING" and \
+                details["status"]["attempt"] > attempt and details["restored_from"]
+        self.evidence["restored_while_full"] = \
+            os.path.basename(eventually(runs, "it runs again while the disk is full", 30))
 
     def end(self):
+        self.file.close()
         self.path.unlink()
+        self.landed = self.evidence["free_bytes"] == 0 and \
+            (self.evidence["failed_checkpoints"] > 0 or
+             self.evidence["attempts"][1] > self.attempt)
+        for name in self.world.cluster.names:
+            code = self.world.process(name).poll()
+            if code is not None:
+                raise AssertionError(f"{name} died of a full disk, code {code}")
+
+
+class PowerCut(KillAll):
+    """Everything but the broker stops in one moment, and what was not synced is gone."""
+
+    def strike(self):
+        self.family = [pid for name in self.targets for pid in self.world.family(name)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in self.family:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+
+    def begin(self):
+        super().begin()
+        eventually(lambda: not any(alive(pid) for pid in self.family), "all are dead", 10)
+        survives = self.step.get("survives") or self.dice.choice(SURVIVES)
+        gone = self.world.power.cut(self.dice, survives)
+        self.evidence |= {"survives": survives, "gone": gone}
+        self.landed = self.landed and sum(gone.values()) > 0
+
+
+class Clock(Fault):
+    """The wall clock of a process is wrong for a while."""
+
+    def begin(self):
+        self.attempt = self.world.attempt()
+        self.world.step_clock(self.target, round(float(self.step["step_s"]) * 1e9))
+
+    def end(self):
+        self.evidence["asked"] = self.world.step_clock(self.target, 0)
+        self.landed = self.evidence["asked"] > 0
+
+    def afterwards(self):
+        self.evidence["attempts"] = [self.attempt, self.world.attempt()]
+        if self.world.attempt() != self.attempt:
+            raise AssertionError(f"{self.describe()}: the job was restarted because of the time of "
+                                 "day")
+
+
+def flip(content, _, dice):
+    spot = dice.randrange(len(content))
+    return content[:spot] + bytes([content[spot] ^ (1 << dice.randrange(8))]) + content[spot + 1:]
+
+
+def zero(content, _, dice):
+    """A block that was never written; a flipped bit where it is zero already."""
+    at = dice.randrange(len(content)) // 4096 * 4096
+    zeroed = content[:at] + bytes(len(content[at:at + 4096])) + content[at + 4096:]
+    return zeroed if zeroed != content else flip(content, None, dice)
+
+
+def truncate(content, _, dice):
+    return content[:dice.randrange(len(content))]
+
+
+DAMAGES = {"flip": flip, "zero": zero, "truncate": truncate, "swap": None, "remove": None}
+
+
+class Damage(Fault):
+    """Everything is killed, one file is damaged, everything is started. What needs the file says
+    its name and does nothing else; with the file put back it goes on."""
+
+    def begin(self):
+        world = self.world
+        self.attempt = world.attempt()
+        details = eventually(world.check, "a JobManager answers", 30)
+        self.directory = pathlib.Path(details["checkpoint_directory"])
+        for name in world.cluster.names:
+            if not world.cluster.kill(name):
+                raise AssertionError(f"{name} had died by itself")
+        self.path, others = self.find()
+        self.whole = self.path.read_bytes()
+        how = self.step["how"]
+        if how == "swap":  # the other one of two that were exchanged is in no use
+            other = max(others, key=lambda path: path.stat().st_mtime, default=None)
+            self.path.write_bytes(other.read_bytes() if other else self.whole[::-1])
+        elif how == "remove":
+            self.path.unlink()
+        else:
+            self.path.write_bytes(DAMAGES[how](self.whole, None, self.dice))
+        self.evidence |= {"file": self.path.name, "bytes": len(self.whole)}
+        self.said = len(world.said("jobmanager"))
+        for name in world.cluster.names:
+            world.start(name)
+
+    def find(self):
+        """The file, and others of its kind."""
+        of = self.step["of"]
+        if of in ("record", "fence"):
+            metadata = pathlib.Path(self.world.cluster.dir, "jobmanager")
+            pattern = {"record": f"*{self.world.job}*", "fence": "fence"}[of]
+            path = next(path for path in metadata.rglob(pattern) if path.is_file())
+            return path, [p for p in path.parent.iterdir() if p != path and p.is_file()]
+        for entry in sorted((self.directory / "log").iterdir(), reverse=True):
+            names = {name.decode() for name in re.findall(rb"data/[-.\w/]+", entry.read_bytes())}
+            files = [self.directory / name for name in sorted(names)
+                     if (self.directory / name).exists()]
+            if not files:
+                continue
+            if of == "manifest":
+                return entry, [p for p in entry.parent.iterdir() if p != entry]
+            kinds = {"segment": lambda n: not re.search(r"\.(base|delta|epoch)-", n),
+                     "base": lambda n: ".base-" in n, "epoch": lambda n: ".epoch-" in n}
+            # There is no merged base while the state is small.
+            path = self.dice.choice([path for path in files if kinds[of](path.name)] or files)
+            return path, [p for p in path.parent.iterdir() if p != path]
+        raise AssertionError(f"no checkpoint in {self.directory}")
+
+    def hold(self):
+        """Until it is told."""
+        self.ended = None
+
+        def told():
+            try:
+                self.world.check()
+            except JobEnded as ended:
+                self.ended = str(ended)
+                return True
+            return self.step["of"] in ("record", "fence") and \
+                str(self.path) in self.world.said("jobmanager")[self.said:]
+        eventually(told, f"the damage to {self.path} is told", self.world.schedule["limits"]
+                   ["healthy_s"])
+        self.evidence["told"] = self.ended or "by the JobManager's log"
+
+    def end(self):
+        world = self.world
+        self.landed = True
+        if self.ended is not None and self.path.name not in self.ended:
+            raise AssertionError(f"{self.path.name} was damaged, and not named: {self.ended}")
+        self.path.write_bytes(self.whole)
+        if self.ended is None:
+            world.cluster.kill("jobmanager")
+            world.start("jobmanager")
+            return
+        eventually(world.cluster.ready_now, "all TaskManagers are registered", 60)
+        world.job = world.submit("--from-savepoint", self.directory)
 
 
 KINDS = {"kill": Kill, "kill_all": KillAll, "pause": Pause, "cut": Cut, "failpoint": Failpoint,
-         "relay": RelayRule, "fill": Fill}
+         "relay": RelayRule, "fill": Fill, "power_cut": PowerCut, "clock": Clock, "damage": Damage}

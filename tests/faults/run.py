@@ -119,6 +119,7 @@ class Run:
             time.sleep(1)
             world.check()
             return "fail", "the job should have failed, saying " + self.schedule["expect"]["failed"]
+        world.check_neighbour()
         world.drain(60)
         world.stop_job()
         self.judge = world.verify()
@@ -141,7 +142,7 @@ class Run:
         """The step with "worker" and "other-worker" replaced by TaskManagers that have work."""
         dice = random.Random(step["seed"])
         step = dict(step)
-        for key in ("target", "other"):
+        for key in ("target", "other", "kill"):
             if step.get(key) in ("worker", "other-worker"):
                 fitting = [name for name in world.workers() if name != step.get("target")]
                 if not fitting:
@@ -237,11 +238,12 @@ def main():
                 results.passed(name, seed, build):
             continue
         result = run_one(options.build, schedule, keep)
-        if wanted_fail:
+        if wanted_fail and not schedule["expect"].get("failed"):
             # Caught means that the judge saw it in the output, not that the run got stuck.
             seen = result["judge"] is not None and not result["judge"]["ok"]
             result["verdict"] = {"fail": "pass" if seen else "inconclusive", "pass": "fail"}.get(
                 result["verdict"], result["verdict"])
+        if wanted_fail:
             print(f"  the planted bug was {'caught' if result['verdict'] == 'pass' else 'MISSED'}",
                   flush=True)
         # The quick selection proves this build; the page is about what was run on purpose.

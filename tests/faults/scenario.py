@@ -7,6 +7,10 @@
     order = "shuffled"                        # or "as written"
     [job]      name = "totals"  parallelism = 2  backend = "memory"  interval_ms = 500
     [cluster]  task_managers = 2  slots = 2  network = false  relay = ["tm-*>broker"]
+               power = false                  # it can be cut; clocks: they can be set wrong
+               disks = { "weir/work/tm-1" = "96m" }     # file systems of their own
+               settings = { "checkpoint.dir" = "{dir}/checkpoints" }    # {dir}: the run's weir/
+               neighbour = false              # a second job, which must not notice any fault
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
     [expect]   failed = "words"               # the job must fail, and say so
@@ -29,7 +33,7 @@ DEFAULTS = {
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
             "timeout_ms": 10000, "aligned_timeout": "30s"},
     "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
-                "broker": {}},
+                "broker": {}, "disks": {}, "power": False, "clocks": False, "neighbour": False},
     "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
     "limits": {"healthy_s": 30},
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import threading
 import time
@@ -10,6 +11,7 @@ import time
 from cluster import eventually
 from daemons import Broker, Daemons, ThisMachine, spawn
 from network import Network
+from power import Power
 from relay import Relay
 from scenario import JOBS
 
@@ -58,7 +60,9 @@ class World:
         self.dir = pathlib.Path(directory)
         self.log = log
         self.job_name = schedule["job"]["name"]
-        self.job = self.generator = self.reader = self.network = self.relay = None
+        self.job = self.generator = self.reader = self.network = self.relay = self.power = None
+        self.neighbour = None
+        self.disks = []
         self.observed = []  # ids of completed checkpoints as they were seen, each once
 
     # ------------------------------------------------------------------ life
@@ -75,11 +79,19 @@ class World:
             f"{key}={value}\n" for key, value in cluster["broker"].items()))
         self.broker.start()
         self.cluster = Daemons(self.build / "bin" / "weir", task_managers=cluster["task_managers"],
-                               slots=cluster["slots"], place=place, settings=cluster["settings"],
+                               slots=cluster["slots"], place=place, settings={
+                                   key: value.format(dir=self.dir / "weir")
+                                   for key, value in cluster["settings"].items()},
                                directory=str(self.dir / "weir"))
         os.makedirs(f"{self.cluster.dir}/logs", exist_ok=True)
+        for disk, size in cluster["disks"].items():
+            self._mount(self.dir / disk, size)
+        if cluster["power"]:
+            self.power = Power(self._shim("synced"), self.cluster.dir, self.dir / "synced",
+                               spared=["logs"])
         for name in self.cluster.names:
             self.failpoint(name, "")
+            self.step_clock(name, 0)
             self.start(name)
         self.broker.wait()
         self._lead()
@@ -94,14 +106,31 @@ class World:
         self.reader = Reader(self._program("follow"), brokers=self.broker.address, topic="out",
                              seen=self.dir / "seen")
         eventually(self.cluster.ready_now, "all TaskManagers are registered", 60)
-        job = schedule["job"]
-        self.job = self.cluster.run(
-            "run", self.build / "tests" / "faults" / f"libfaults_{self.job_name}_job.so", "-p",
-            job["parallelism"], "--state-backend", job["backend"], "--aligned-timeout",
-            job.get("aligned_timeout", "30s"), "--detached", "--",
-            "--brokers", self.broker.address, "--interval", job["interval_ms"], "--timeout",
-            job["timeout_ms"]).strip()
+        if cluster["neighbour"]:
+            self.neighbour = self.cluster.run("run", self._job("neighbour"), "--detached").strip()
+        self.job = self.submit()
         return self
+
+    def submit(self, *options):
+        """Starts the job; gives its id."""
+        job = self.schedule["job"]
+        return self.cluster.run(
+            "run", self._job(self.job_name), "-p", job["parallelism"], "--state-backend",
+            job["backend"], "--aligned-timeout", job.get("aligned_timeout", "30s"), "--detached",
+            *options, "--", "--brokers", self.broker.address,
+            "--interval", job["interval_ms"], "--timeout", job["timeout_ms"]).strip()
+
+    def _job(self, name):
+        return self.build / "tests" / "faults" / f"libfaults_{name}_job.so"
+
+    def _shim(self, name):
+        return self.build / "tests" / "faults" / f"libfaults_{name}.so"
+
+    def _mount(self, path, size):
+        """A file system of its own, in this run's namespace alone."""
+        path.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], check=True)
+        self.disks.append(path)
 
     def __exit__(self, *_):
         for program in (self.generator, self.reader):
@@ -110,6 +139,8 @@ class World:
                 program.process.wait()
         self.cluster.stop()
         self.broker.kill()
+        for disk in self.disks:
+            subprocess.run(["umount", "--lazy", disk], check=True)
         if self.network is not None:
             self.network.close()
 
@@ -136,7 +167,40 @@ class World:
         if name == "broker":
             self.broker.start()
         else:
-            self.cluster.start(name, env={"WEIR_FAILPOINTS": f"@{self.dir}/failpoints/{name}"})
+            env = {"WEIR_FAILPOINTS": f"@{self.dir}/failpoints/{name}"}
+            if self.power is not None:
+                env |= self.power.env
+            if self.schedule["cluster"]["clocks"]:
+                env |= {"LD_PRELOAD": str(self._shim("clock")),
+                        "FAULTS_CLOCK": str(self._clock(name))}
+            self.cluster.start(name, env=env)
+
+    def family(self, name):
+        """The ids of the process and of all that it started."""
+        parents = {}
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            parents[int(stat.parent.name)] = int(fields[1])
+        found = [self.process(name).pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def _clock(self, name):
+        return self.dir / "clocks" / name
+
+    def step_clock(self, name, nanoseconds):
+        """By how much the wall clock of the process is wrong from now on; gives how often it was
+        looked at since the last step."""
+        path = self._clock(name)
+        path.parent.mkdir(exist_ok=True)
+        asked = struct.unpack("=qq", path.read_bytes())[1] if path.exists() else 0
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.write(struct.pack("=qq", nanoseconds, 0))
+        return asked
 
     def failpoint(self, name, setting):
         """What is set in the process from now on, beside the planted bugs."""
@@ -173,6 +237,12 @@ class World:
             raise JobEnded(f"{status['state']}: {status.get('reason', '')}")
         return details
 
+    def failed_checkpoints(self):
+        """How many, and why the newest of them failed, newest first."""
+        details = eventually(self.check, "a JobManager answers", 30)
+        reasons = [c["failure"] for c in details.get("checkpoints", []) if c.get("failure")]
+        return int(details.get("checkpoints_failed", 0)), reasons
+
     def attempt(self):
         """The number of the job's attempt; waits for a JobManager."""
         return eventually(self.check, "a JobManager answers", 30)["status"]["attempt"]
@@ -182,6 +252,21 @@ class World:
         details = eventually(self.check, "a JobManager answers", 30)
         return sorted({subtask["tm_id"] for vertex in details["vertices"]
                        for subtask in vertex["subtasks"] if subtask.get("tm_id")})
+
+    def check_neighbour(self):
+        """A job that shares the cluster has noticed nothing, and takes checkpoints."""
+        if self.neighbour is None:
+            return
+        before = self.cluster.json("describe", self.neighbour)
+
+        def goes_on():
+            now = self.cluster.json("describe", self.neighbour)
+            return now.get("checkpoints_completed", 0) != before.get("checkpoints_completed", 0)
+        eventually(goes_on, "the neighbour takes checkpoints", 10)
+        status = before["status"]
+        if (status["state"], status["attempt"], int(before.get("checkpoints_failed", 0))) != \
+                ("RUNNING", 1, 0):
+            raise AssertionError(f"the job beside it was affected: {before}")
 
     def mark(self):
         self.check()
