@@ -294,7 +294,7 @@ absl::StatusOr<uint64_t> DirectoryStorage::RemoveAbandoned(std::chrono::millisec
   for (const auto& entry : std::filesystem::directory_iterator(temporary_, error)) {
     struct stat s;
     if (stat(entry.path().c_str(), &s) != 0 || !S_ISREG(s.st_mode)) continue;
-    if (ModifiedAt(s) < before && unlink(entry.path().c_str()) == 0) ++removed;
+    if (ModifiedAt(s) <= before && unlink(entry.path().c_str()) == 0) ++removed;
   }
   if (error) return FileError(error.value(), "cannot list", temporary_);
   return removed;

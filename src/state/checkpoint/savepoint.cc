@@ -1,6 +1,6 @@
 #include "state/checkpoint/savepoint.h"
 
-#include <limits>
+#include <chrono>
 #include <set>
 #include <string>
 #include <utility>
@@ -122,7 +122,7 @@ absl::StatusOr<SweptExport> SweepExport(CheckpointStorage& storage, const std::s
   for (const StoredFile& file : *data) {
     if (absl::Status s = storage.Delete(file.path); !s.ok()) return s;
   }
-  (void)storage.RemoveAbandoned(Timestamp{std::numeric_limits<int64_t>::max()});
+  (void)storage.RemoveAbandoned(std::chrono::milliseconds(0));
   // Last: what a crash leaves of this sweep is still known to be ours.
   if (absl::Status s = storage.Delete(kExporting); !s.ok()) return s;
   if (absl::Status s = storage.RemoveEmptyFolders(); !s.ok()) return s;

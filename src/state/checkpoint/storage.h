@@ -96,8 +96,8 @@ class CheckpointStorage {
   [[nodiscard]] virtual absl::Status GetFile(const std::string& path, const std::string& local_path,
                                              Transfer transfer) = 0;
 
-  /// Removes what crashed writers left half-written and did not touch for so long, by the storage's
-  /// own clock; a writer that was only slow fails. Returns how many files.
+  /// Removes what crashed writers left half-written and did not touch for so long, 0: all of it, by
+  /// the storage's own clock; a writer that was only slow fails. Returns how many files.
   virtual absl::StatusOr<uint64_t> RemoveAbandoned(std::chrono::milliseconds untouched) = 0;
 
   /// Removes folders that hold no file, the root included, where a storage has such a thing.
