@@ -134,6 +134,12 @@ class UnsyncedFileSystem final : public rocksdb::FileSystemWrapper {
     if (status.ok()) *file = std::make_unique<LocalFile>(name, std::move(*file));
     return status;
   }
+  // The wrapper's own would write its file past ours.
+  rocksdb::IOStatus NewLogger(const std::string& name, const rocksdb::IOOptions& options,
+                              std::shared_ptr<rocksdb::Logger>* logger,
+                              rocksdb::IODebugContext* debug) override {
+    return FileSystem::NewLogger(name, options, logger, debug);
+  }
   rocksdb::IOStatus NewDirectory(const std::string&, const rocksdb::IOOptions&,
                                  std::unique_ptr<rocksdb::FSDirectory>* directory,
                                  rocksdb::IODebugContext*) override {
