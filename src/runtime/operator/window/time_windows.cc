@@ -13,6 +13,13 @@ TimeWindows::TimeWindows(std::chrono::milliseconds size, std::chrono::millisecon
                                      std::to_string(slide_) +
                                      " ms: size and slide are at least one millisecond");
   }
+  if (size_ > kLongest || slide_ > kLongest) {
+    ThrowError(ErrorKind::kUser, "a window of " + std::to_string(size_) + " ms every " +
+                                     std::to_string(slide_) + " ms: the longest is " +
+                                     std::to_string(kLongest) +
+                                     " ms, a thousand years; what never ends is an aggregate of "
+                                     "the keyed stream itself, without Window");
+  }
   // With gaps between windows the cut is the window's end, too.
   inner_cut_ = slide_ > size_ ? size_ : size_ % slide_;
 }

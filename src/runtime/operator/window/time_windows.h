@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 
 #include "base/timestamp.h"
 #include "runtime/operator/time_domain.h"
@@ -25,7 +27,13 @@ struct TimeWindow {
 /// start and its end. A slice is known by its end, as a window is.
 class TimeWindows {
  public:
-  /// Throws weir::Error unless size and slide are at least a millisecond.
+  /// The longest size and slide: a thousand years.
+  static constexpr int64_t kLongest = int64_t{365'250} * 24 * 3'600'000;
+  /// Times beyond this, in the year 146 million, are taken for it: so that nothing here overflows.
+  static constexpr int64_t kFarthest = std::numeric_limits<int64_t>::max() / 2;
+  static int64_t Within(int64_t time) { return std::clamp(time, -kFarthest, kFarthest); }
+
+  /// Throws weir::Error unless size and slide are at least a millisecond and at most kLongest.
   TimeWindows(std::chrono::milliseconds size, std::chrono::milliseconds slide);
 
   /// Windows begin at `offset` plus multiples of the slide; without, at multiples of it since 1970
@@ -48,7 +56,7 @@ class TimeWindows {
   /// False in a gap between windows (when the slide is longer than the size).
   bool InSomeWindow(int64_t t) const { return SinceStart(t) < size_; }
 
-  /// The slice of t, [SliceStart, SliceEnd).
+  /// The slice of t, [SliceStart, SliceEnd). t is Within.
   int64_t SliceStart(int64_t t) const {
     const int64_t since = SinceStart(t);
     return t - since + (since < inner_cut_ ? 0 : inner_cut_);
@@ -58,8 +66,11 @@ class TimeWindows {
     return t - since + (since < inner_cut_ ? inner_cut_ : slide_);
   }
 
-  /// The end of the first window that ends at or after t.
-  int64_t WindowEndFrom(int64_t t) const { return LastStart(t - size_ + slide_ - 1) + size_; }
+  /// The end of the first window that ends at or after t; the end of time where no row's does.
+  int64_t WindowEndFrom(int64_t t) const {
+    if (t > kFarthest + 2 * kLongest) return std::numeric_limits<int64_t>::max();
+    return LastStart(std::max(t, -kFarthest) - size_ + slide_ - 1) + size_;
+  }
   /// The end of the last window that a slice belongs to.
   int64_t LastWindowEndOf(int64_t slice_end) const { return LastStart(slice_end - 1) + size_; }
 

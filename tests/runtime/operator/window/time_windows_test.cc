@@ -89,5 +89,29 @@ TEST(TimeWindows, NothingShorterThanAMillisecond) {
   EXPECT_THROW(Tumbling(-5ms), Error);
 }
 
+TEST(TimeWindows, NothingLongerThanAThousandYears) {
+  EXPECT_NO_THROW(Tumbling(milliseconds(TimeWindows::kLongest)));
+  EXPECT_THROW(Tumbling(milliseconds(TimeWindows::kLongest + 1)), Error);
+  EXPECT_THROW(Tumbling(milliseconds(INT64_MAX)), Error);
+  EXPECT_THROW(Sliding(10ms, milliseconds(INT64_MAX)), Error);
+}
+
+TEST(TimeWindows, AtTheEndsOfTimeNothingOverflows) {
+  for (const TimeWindows& windows :
+       {Tumbling(milliseconds(TimeWindows::kLongest)),
+        Sliding(milliseconds(TimeWindows::kLongest), milliseconds(TimeWindows::kLongest - 1))
+            .Offset(-1ms),
+        Tumbling(1ms)}) {
+    for (const int64_t given : {INT64_MIN, INT64_MIN + 1, INT64_MAX - 1, INT64_MAX}) {
+      const int64_t t = TimeWindows::Within(given);
+      EXPECT_LE(windows.SliceStart(t), t);
+      EXPECT_GT(windows.SliceEnd(t), t);
+      EXPECT_GE(windows.LastWindowEndOf(windows.SliceEnd(t)), windows.SliceEnd(t));
+      EXPECT_GE(windows.WindowEndFrom(windows.SliceEnd(t)), windows.SliceEnd(t));
+      EXPECT_GE(windows.WindowEndFrom(given), t);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace weir
