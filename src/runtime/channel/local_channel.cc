@@ -10,6 +10,7 @@ namespace weir {
 
 LocalChannel::LocalChannel(const RecordType& type, Parker* producer, Parker* consumer)
     : type_(type),
+      measures_(type.RowsVary()),
       producer_(producer),
       consumer_(consumer),
       ring_(kRingElements),
@@ -26,23 +27,28 @@ Batch& LocalChannel::Open() {
 void LocalChannel::Append(Batch& from, const uint16_t* rows, uint32_t count, bool take) {
   while (count > 0) {
     Batch& open = Open();
-    const uint32_t n = std::min(count, Batch::kCapacity - open.total());
+    const uint32_t first = open.total();
+    const uint32_t n = std::min(count, Batch::kCapacity - first);
     if (take) {
       type_.TakeRows(from, rows, n, open);
     } else {
       type_.CopyRows(from, rows, n, open);
     }
+    if (measures_) open_bytes_ += type_.BytesOf(open, first, n);
     rows += n;
     count -= n;
-    if (open.full()) Flush();
+    if (open.full() || open_bytes_ >= kFullBatchBytes) Flush();
   }
 }
 
 bool LocalChannel::Flush() {
-  if (open_ != nullptr && !open_->empty()) Push({.batch = std::move(open_), .control = {}});
+  if (open_ != nullptr && !open_->empty()) {
+    Push({.batch = std::move(open_), .control = {}, .bytes = std::exchange(open_bytes_, 0)});
+  }
   if (marker_) {
     Push({.batch = nullptr,
-          .control = {.kind = ControlElement::Kind::kLatencyMarker, .marker = *marker_}});
+          .control = {.kind = ControlElement::Kind::kLatencyMarker, .marker = *marker_},
+          .bytes = 0});
     marker_.reset();
   }
   return true;
@@ -54,10 +60,15 @@ void LocalChannel::EmitMarker(const LatencyMarker& marker) {
 
 void LocalChannel::EmitControl(const ControlElement& element) {
   Flush();
-  Push({.batch = nullptr, .control = element});
+  Push({.batch = nullptr, .control = element, .bytes = 0});
 }
 
 void LocalChannel::Push(Element element) {
+  if (element.bytes > 0 && bytes_.fetch_add(element.bytes, std::memory_order_relaxed) > kMaxBytes) {
+    ThrowError(ErrorKind::kUser, "one step emitted more than " + std::to_string(kMaxBytes) +
+                                     " bytes into one channel; emit less per record or fired "
+                                     "timer, or smaller records");
+  }
   if (DrainOverdraft() && ring_.TryPush(std::move(element))) {
     Pushed();
     return;
@@ -92,11 +103,11 @@ void LocalChannel::Kick() {
 }
 
 bool LocalChannel::HasRoom() {
-  if (DrainOverdraft() && ring_.HasRoom()) return true;
+  if (RoomInside()) return true;
   // Say that we wait, then look again: the consumer pops, then looks whether somebody waits.
   producer_waits_.store(true, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return DrainOverdraft() && ring_.HasRoom();
+  return RoomInside();
 }
 
 InputChannel::Next LocalChannel::Peek(Batch*& batch, ControlElement& control) {
@@ -112,9 +123,12 @@ InputChannel::Next LocalChannel::Peek(Batch*& batch, ControlElement& control) {
 
 void LocalChannel::Pop() {
   Element* front = ring_.Front();
-  // A batch that does not fit into the way back is simply freed.
-  if (front->batch != nullptr) returned_.TryPush(std::move(front->batch));
+  // A batch that does not fit into the way back is simply freed, and so is a large one.
+  if (front->batch != nullptr && front->bytes <= kLargestKeptBatchBytes) {
+    returned_.TryPush(std::move(front->batch));
+  }
   front->batch.reset();
+  if (front->bytes > 0) bytes_.fetch_sub(front->bytes, std::memory_order_relaxed);
   ring_.Pop();
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (producer_waits_.load(std::memory_order_relaxed) &&

@@ -27,6 +27,10 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   /// A sleeping consumer is woken for this many elements, or when the producer's slice ends: a wake
   /// costs a system call, as much as the copying of hundreds of rows.
   static constexpr uint32_t kWakeAt = kRingElements / 2;
+  /// Bytes on their way (of rows that differ in size) from which on the producer is told to wait.
+  static constexpr size_t kRoomBytes = 4 * kFullBatchBytes;
+  /// What one step may bring on its way all the same: the room is looked at between two steps.
+  static constexpr size_t kMaxBytes = 4 * kMaxRecordBytes;
   /// Elements beyond the ring that one record (or one fired key) may cause: 4 M rows.
   static constexpr uint32_t kMaxOverdraftElements = 4096;
 
@@ -47,22 +51,30 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   struct Element {
     std::unique_ptr<Batch> batch;  // null: a control element
     ControlElement control;
+    size_t bytes = 0;  // of the batch, if its rows differ in size
   };
 
   Batch& Open();
   void Push(Element element);
   bool DrainOverdraft();
   void Pushed();
+  bool RoomInside() {
+    return DrainOverdraft() && ring_.HasRoom() &&
+           bytes_.load(std::memory_order_relaxed) < kRoomBytes;
+  }
 
   const RecordType& type_;
+  const bool measures_;
   Parker* const producer_;
   Parker* const consumer_;
   SpscRing<Element> ring_;
   SpscRing<std::unique_ptr<Batch>> returned_;
   std::atomic<bool> producer_waits_{false};
+  std::atomic<size_t> bytes_{0};  // pushed and not popped
 
   // Producer's thread.
   std::unique_ptr<Batch> open_;
+  size_t open_bytes_ = 0;
   std::optional<LatencyMarker> marker_;  // goes behind open_
   std::deque<Element> overdraft_;
   bool kick_ = false;  // pushed since the last wake

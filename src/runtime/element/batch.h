@@ -125,9 +125,9 @@ class Batch {
     dense_ = all_dense_;
     return first;
   }
-  void DropLastRow() {
-    --used_;
-    view_size_ = --total_;
+  void DropLastRows(uint32_t count) {
+    used_ -= count;
+    view_size_ = total_ -= count;
   }
   void EnsureSelection() {
     if (selection_ == nullptr) selection_ = std::make_unique_for_overwrite<uint16_t[]>(kCapacity);
@@ -175,8 +175,16 @@ class RecordBatch final : public Batch {
     const uint32_t first = AddRows(count);
     return {&rows_[first], &timestamps_[first]};
   }
-  /// Takes back the row that Append just gave (a decoder that found it bad).
-  void DropLast() { DropLastRow(); }
+  /// Takes back the last rows that Append or Extend just gave (a decoder that found them bad).
+  void DropLast(uint32_t count = 1) { DropLastRows(count); }
+
+  /// Empties the batch and gives its memory back.
+  void Release() {
+    Clear();
+    rows_.reset();
+    timestamps_.reset();
+    capacity_ = 0;
+  }
 
   /// Calls f(T& row, Timestamp) for every selected row in view.
   template <class F>

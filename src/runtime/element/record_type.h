@@ -6,11 +6,14 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include "base/bytes.h"
 #include "base/serde/serde.h"
+#include "base/serde/type_name.h"
 #include "runtime/element/batch.h"
+#include "runtime/element/record_limit.h"
 
 namespace weir {
 
@@ -48,8 +51,23 @@ class RecordType {
   /// bytes consumed, or -1 when they are damaged.
   virtual int64_t Decode(std::string_view bytes, Batch& batch) const = 0;
 
+  /// Whether rows differ in size, so that it is worth asking for it.
+  virtual bool RowsVary() const = 0;
+  /// Encoded bytes of `count` rows from `first` on, selected or not. Throws when one of them is
+  /// above kMaxRecordBytes.
+  virtual size_t BytesOf(const Batch& batch, uint32_t first, uint32_t count) const = 0;
+
   virtual std::string SchemaName() const = 0;
   virtual uint64_t SchemaHash() const = 0;
+
+  /// Which C++ type the rows have.
+  virtual const std::type_info& Identity() const = 0;
+  /// Its name as the compiler prints it: for people.
+  virtual std::string_view TypeName() const = 0;
+  /// Each library has objects of its own for a type.
+  bool Is(const RecordType& other) const {
+    return this == &other || Identity() == other.Identity();
+  }
 };
 
 template <class T>
@@ -115,8 +133,18 @@ class TypedRecordType final : public RecordType {
     return reader.ok() ? reader.position() - bytes.data() : -1;
   }
 
+  bool RowsVary() const override { return kRowsVary<T>; }
+  size_t BytesOf(const Batch& batch, uint32_t first, uint32_t count) const override {
+    const T* const rows = static_cast<const RecordBatch<T>&>(batch).rows() + first;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; ++i) bytes += RowBytes(rows[i]);
+    return bytes;
+  }
+
   std::string SchemaName() const override { return Serde<T>::SchemaName(); }
   uint64_t SchemaHash() const override { return Serde<T>::SchemaHash(); }
+  const std::type_info& Identity() const override { return typeid(T); }
+  std::string_view TypeName() const override { return weir::TypeName<T>(); }
 };
 
 /// The record type of T.

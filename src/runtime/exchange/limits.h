@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/element/record_limit.h"
+
 namespace weir {
 
 /// Everything in the exchange is bounded; the bounds stand here together with their relations.
@@ -33,7 +35,7 @@ inline constexpr size_t kMaxBytesPerGate = size_t{2} << 20;
 /// Opaque bytes of one control element (watermark, barrier ...).
 inline constexpr size_t kMaxControlBytes = 1024;
 /// One record, serialised. Larger ones are refused by name.
-inline constexpr size_t kDefaultRecordLimitBytes = size_t{64} << 20;
+inline constexpr size_t kDefaultRecordLimitBytes = kMaxRecordBytes;
 /// What one channel may hold beyond its room: what a single record or fired key still emits after
 /// HasRoom() turned false.
 inline constexpr size_t kDefaultOverdraftLimitBytes = 2 * kDefaultRecordLimitBytes;

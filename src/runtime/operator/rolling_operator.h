@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/operator/aggregation.h"
+#include "runtime/operator/collector.h"
 #include "runtime/operator/keyed_operator.h"
 #include "runtime/operator/keyed_rows.h"
 #include "state/value_table.h"
@@ -29,22 +30,22 @@ class RollingOperator final : public KeyedOperator<typename KeyedRows<T, KeySele
         [this](size_t index, Stored& stored) {
           const auto i = static_cast<uint32_t>(index);
           aggregate_.Add(std::as_const(rows_.row(i)), stored);
-          emit_(rows_.key(i), aggregate_.GetResult(stored), out_.Append(rows_.timestamp(i)));
+          emit_(rows_.key(i), aggregate_.GetResult(stored), out_.Next(rows_.timestamp(i)));
         });
-    this->output_->Emit(out_);
-    out_.Clear();
+    out_.Flush();
   }
 
  private:
   void OpenKeyed(OperatorContext&) override {
     table_ = ValueTable<K, Stored>::Open(this->state(), "accumulator");
+    out_.Open(this->output_);
   }
 
   KeyedRows<T, KeySelector> rows_;
   const Aggregation<A> aggregate_;
   Emit emit_;
   ValueTable<K, Stored> table_;
-  RecordBatch<Out> out_;
+  Collector<Out> out_;
 };
 
 }  // namespace weir

@@ -23,25 +23,43 @@ class MapOperator final : public StatelessOperator {
   }
   void ProcessBatch(uint32_t, Batch& batch) override {
     auto& in = static_cast<RecordBatch<In>&>(batch);
-    const uint32_t n = in.size();
-    out_.Clear();
-    const auto out = out_.Extend(n);
-    if (in.dense()) {
-      const In* const rows = in.rows() + in.first_row();
-      for (uint32_t i = 0; i < n; ++i) Apply(rows[i], out.rows[i]);
-      std::copy_n(in.timestamps() + in.first_row(), n, out.timestamps);
-    } else {
-      const uint16_t* const selected = in.selection();
-      for (uint32_t i = 0; i < n; ++i) {
-        Apply(in.Row(selected[i]), out.rows[i]);
-        out.timestamps[i] = in.TimestampOf(selected[i]);
+    uint32_t made = 0;
+    for (uint32_t left = in.size(); left > 0; left -= made) {
+      const uint32_t begin = in.size() - left;
+      out_.Clear();
+      const auto out = out_.Extend(left);
+      if (in.dense()) {
+        const uint32_t first = in.first_row() + begin;
+        const In* const rows = in.rows() + first;
+        made = Fill(left, out.rows, [rows](uint32_t i) -> const In& { return rows[i]; });
+        std::copy_n(in.timestamps() + first, made, out.timestamps);
+      } else {
+        const uint16_t* const selected = in.selection() + begin;
+        made = Fill(left, out.rows,
+                    [&](uint32_t i) -> const In& { return std::as_const(in).Row(selected[i]); });
+        for (uint32_t i = 0; i < made; ++i) out.timestamps[i] = in.TimestampOf(selected[i]);
       }
+      out_.DropLast(left - made);
+      output_->Emit(out_);
+      if (bytes_ > kLargestKeptBatchBytes) out_.Release();
     }
-    output_->Emit(out_);
   }
   void Close() override { CloseFunction(f_); }
 
  private:
+  // How many rows were made: all, unless they are so large that they fill a batch.
+  template <class RowAt>
+  uint32_t Fill(uint32_t count, Out* out, RowAt&& row_at) {
+    bytes_ = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      Apply(row_at(i), out[i]);
+      if constexpr (kRowsVary<Out>) {
+        bytes_ += RowBytes(std::as_const(out[i]));
+        if (bytes_ >= kFullBatchBytes) return i + 1;
+      }
+    }
+    return count;
+  }
   void Apply(const In& in, Out& out) {
     if constexpr (std::is_invocable_v<F&, const In&, Out&>) {
       f_(in, out);
@@ -52,6 +70,7 @@ class MapOperator final : public StatelessOperator {
 
   F f_;
   RecordBatch<Out> out_;
+  size_t bytes_ = 0;  // of the rows made last
 };
 
 /// Keeps the rows for which f is true; narrows the selection and copies nothing.

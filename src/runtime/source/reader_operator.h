@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/element/record_limit.h"
 #include "runtime/source/rate_limit.h"
 #include "runtime/source/source_operator.h"
 #include "runtime/source/watermark_strategy.h"
@@ -42,6 +43,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   }
 
   PollResult Poll(Batch*& batch) override {
+    if (bytes_ > kLargestKeptBatchBytes) batch_.Release();
     batch_.Clear();
     batch = &batch_;
     PassReadingTime();
@@ -52,10 +54,11 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     const uint32_t allowed = limit_->Allowed();
     held_ = allowed == 0;
     if (held_) return PollResult::kNothing;
-    batch_.SetLimit(allowed);
+    batch_.SetLimit(std::min(allowed, FullAt()));
     SplitIndex split = 0;
     const PollResult result = reader_->Poll(batch_, split);
     limit_->Spend(batch_.total());
+    Measure();
     if (!batch_.empty()) Stamp(split);
     next_poll_ = result == PollResult::kNothing ? reader_->NextPoll() : Timestamp::Max();
     if (strategy_.idle_after) {
@@ -105,6 +108,20 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     bool idle = false;
     std::chrono::nanoseconds heard{0};  // in reading time
   };
+
+  // Rows as large as the last ones were fill a batch when there are so many.
+  uint32_t FullAt() const {
+    if (bytes_ == 0) return Batch::kCapacity;
+    return static_cast<uint32_t>(
+        std::clamp(measured_ * kFullBatchBytes / bytes_, size_t{1}, size_t{Batch::kCapacity}));
+  }
+  void Measure() {
+    if constexpr (kRowsVary<T>) {
+      measured_ = batch_.total();
+      bytes_ = 0;
+      batch_.ForEach([this](const T& row, Timestamp) { bytes_ += RowBytes(row); });
+    }
+  }
 
   double Share() const { return reader_->ShareOfRate().value_or(1.0 / context_->parallelism); }
 
@@ -163,6 +180,8 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   const Clock* clock_ = nullptr;
   const RuntimeContext* context_ = nullptr;
   RecordBatch<T> batch_;
+  size_t measured_ = 0;  // rows of the last poll
+  size_t bytes_ = 0;     // what they took
   std::vector<Split> splits_;
   std::optional<double> rate_;
   double share_ = 1;

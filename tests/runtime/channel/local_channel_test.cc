@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -153,6 +154,56 @@ TEST_F(LocalChannelTest, TwoThreadsExchangeEveryRowOnce) {
     }
   }
   EXPECT_EQ(expected, kRows);
+}
+
+class LargeRowsTest : public testing::Test {
+ protected:
+  void Send(size_t bytes) {
+    RecordBatch<std::string> batch;
+    batch.Append(std::string(bytes, 'x'), Timestamp{1});
+    const uint16_t row = 0;
+    channel_.Append(batch, &row, 1, true);
+  }
+  bool Pop() {
+    Batch* batch = nullptr;
+    ControlElement control;
+    if (channel_.Peek(batch, control) == InputChannel::Next::kNothing) return false;
+    channel_.Pop();
+    return true;
+  }
+
+  Parker producer_, consumer_;
+  LocalChannel channel_{RecordTypeOf<std::string>(), &producer_, &consumer_};
+};
+
+TEST_F(LargeRowsTest, FewFillABatchAndTakeTheRoom) {
+  Send(kFullBatchBytes / 2);
+  EXPECT_FALSE(Pop()) << "half a batch waits for more";
+  Send(kFullBatchBytes / 2);
+  EXPECT_TRUE(channel_.HasRoom());
+  for (int i = 0; i < 3; ++i) Send(kFullBatchBytes);
+  EXPECT_FALSE(channel_.HasRoom());
+  EXPECT_TRUE(Pop());
+  EXPECT_TRUE(channel_.HasRoom());
+}
+
+TEST_F(LargeRowsTest, AStepThatEmitsTooManyBytesFailsByNumber) {
+  try {
+    for (size_t sent = 0; sent <= LocalChannel::kMaxBytes; sent += size_t{32} << 20) {
+      Send(size_t{32} << 20);
+    }
+    Send(size_t{32} << 20);
+    FAIL() << "all of it is on its way";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find(std::to_string(LocalChannel::kMaxBytes)),
+              std::string::npos)
+        << e.what();
+  }
+}
+
+TEST_F(LargeRowsTest, ARecordAboveTheLimitIsRefused) {
+  EXPECT_NO_THROW(Send(kMaxRecordBytes - 64));
+  EXPECT_THROW(Send(kMaxRecordBytes + 1), Error);
 }
 
 }  // namespace
