@@ -27,7 +27,13 @@ class KeyedState final : public KeyedStateBackend {
     hash_ = hash;
     key_group_ = KeyGroupFor(hash);
   }
-  const K& current_key() const { return *key_; }
+  /// No key is at hand any more: until the next one is set, whoever uses a state is told so.
+  void ClearCurrentKey() { key_ = nullptr; }
+  const K& current_key() const {
+    if (key_ == nullptr) [[unlikely]]
+      ThrowNoKey({});
+    return *key_;
+  }
   uint64_t current_hash() const { return hash_; }
   uint32_t current_key_group() const { return key_group_; }
 
@@ -64,6 +70,7 @@ class KeyedState final : public KeyedStateBackend {
     void* FindOrInsert() override { return Table().FindOrInsert(Key(), Hash()); }
     void Erase() override { Table().Erase(Key(), Hash()); }
     std::string Prefix() const override {
+      CheckKey();
       decltype(auto) key = Key();
       std::string bytes(StateKeyCodec<TableKey>::Size(key), '\0');
       StateKeyCodec<TableKey>::Write(key, bytes.data());
@@ -87,7 +94,15 @@ class KeyedState final : public KeyedStateBackend {
         return owner_->hash_;
       }
     }
-    auto& Table() const { return tables_->Of(owner_->key_group_); }
+    // The first that every access asks for.
+    auto& Table() const {
+      CheckKey();
+      return tables_->Of(owner_->key_group_);
+    }
+    void CheckKey() const {
+      if (owner_->key_ == nullptr) [[unlikely]]
+        ThrowNoKey(tables_->schema().name);
+    }
 
     KeyedState* const owner_;
     Tables* const tables_;

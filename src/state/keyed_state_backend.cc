@@ -288,6 +288,40 @@ KeyedStateMetrics KeyedStateBackend::Metrics() const {
   return metrics;
 }
 
+void KeyedStateBackend::ThrowNoKey(const std::string& state) {
+  ThrowError(ErrorKind::kUser,
+             "no key here" + (state.empty() ? "" : " for state '" + state + "'") +
+                 ": state and timers belong to the key of the row or timer at hand. Use them in "
+                 "ProcessElement, OnTimer or Process, not in Open or Close");
+}
+
+namespace {
+
+class Unopened final : public ErasedState {
+ public:
+  void* Find() override { Throw(); }
+  void* FindForUpdate() override { Throw(); }
+  void* FindOrInsert() override { Throw(); }
+  void Erase() override { Throw(); }
+  std::string Prefix() const override { Throw(); }
+  const TableContext* context() const override { Throw(); }
+  uint16_t key_group() const override { Throw(); }
+
+ private:
+  [[noreturn]] static void Throw() {
+    ThrowError(ErrorKind::kUser,
+               "a state was used that was not opened: assign it in the function's Open, for "
+               "example `count_ = context.GetValueState<int64_t>(\"count\")`");
+  }
+};
+
+}  // namespace
+
+ErasedState* UnopenedState() {
+  static Unopened state;
+  return &state;
+}
+
 void KeyedStateBackend::ThrowForeignKeyGroup(uint32_t key_group) const {
   ThrowError(ErrorKind::kInternal,
              "operator " + options_.operator_uid + ": a record of key group " +

@@ -92,6 +92,9 @@ class ErasedState {
   virtual uint16_t key_group() const = 0;
 };
 
+/// The state of a handle that was not opened: every call throws and says so.
+ErasedState* UnopenedState();
+
 /// Keyed state of one operator of one subtask: its states, its snapshots. The part that does not
 /// know the type of the key; KeyedState<K> is the rest.
 ///
@@ -156,6 +159,9 @@ class KeyedStateBackend {
                                   bool namespaced) = 0;
 
   TableDirectory& directory() { return directory_; }
+
+  /// State was used where no row or timer is at hand. `state` may be empty.
+  [[noreturn]] static void ThrowNoKey(const std::string& state);
 
  private:
   [[noreturn]] void ThrowForeignKeyGroup(uint32_t key_group) const;

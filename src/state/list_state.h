@@ -130,7 +130,7 @@ class ListState {
     return &type;
   }
 
-  ErasedState* state_ = nullptr;
+  ErasedState* state_ = UnopenedState();
 };
 
 }  // namespace weir

@@ -163,7 +163,7 @@ class MapState {
     return &type;
   }
 
-  ErasedState* state_ = nullptr;
+  ErasedState* state_ = UnopenedState();
 };
 
 }  // namespace weir

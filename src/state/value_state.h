@@ -41,7 +41,7 @@ class ValueState {
   void Clear() { state_->Erase(); }
 
  private:
-  ErasedState* state_ = nullptr;
+  ErasedState* state_ = UnopenedState();
 };
 
 /// A value that grows by `reduce(old, added)`; the first one is taken as it is.
