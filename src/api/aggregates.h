@@ -149,7 +149,7 @@ class CombinedAggregate {
   explicit CombinedAggregate(As... aggregates) : aggregates_(std::move(aggregates)...) {}
 
   template <class T>
-  void Add(const T& row, Accumulator& into) const {
+  requires(AggregateFunction<As, T>&&...) void Add(const T& row, Accumulator& into) const {
     Each([&](auto i) { std::get<i>(aggregates_).Add(row, std::get<i>(into)); });
   }
   std::tuple<AggregateResult<As>...> GetResult(const Accumulator& done) const {

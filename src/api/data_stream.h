@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/function.h"
+#include "runtime/element/record_type.h"
 #include "runtime/graph/stream_graph.h"
 #include "runtime/operator/process_operator.h"
 #include "runtime/operator/stateless.h"
@@ -28,6 +29,11 @@ StreamNode& NewNode(Environment* env, std::string kind, std::string name);
 StreamNode& NodeOf(Environment* env, uint32_t id);
 void SetRateLimit(StreamNode& node, double per_second);
 void CheckUid(const std::string& uid);
+/// Throws unless `node` may have a side output `tag` with rows of `type`, and remembers that it is
+/// read as such.
+void CheckSideOutput(StreamNode& node, const std::string& tag, const RecordType& type);
+[[noreturn]] void ThrowSideOutputOfUnion();
+[[noreturn]] void ThrowOtherEnvironment();
 }  // namespace internal
 
 /// What can be said of the operator that a stream comes from, or that a sink is. `Self` is returned
@@ -84,6 +90,10 @@ class DataStream : public OperatorSettings<DataStream<T>> {
 
  public:
   DataStream(Environment* env, uint32_t node, std::string tag = {}) : Base(env, node) {
+    static_assert(std::is_default_constructible_v<T> && std::is_copy_constructible_v<T> &&
+                      std::is_copy_assignable_v<T>,
+                  "a row type has a default constructor and can be copied and assigned: rows are "
+                  "made empty and then filled, again and again");
     StreamInput port;
     port.node = node;
     port.tag = std::move(tag);
@@ -101,59 +111,90 @@ class DataStream : public OperatorSettings<DataStream<T>> {
   /// assigns into a reused row (name Out explicitly then) and so allocates nothing.
   template <class Out = void, class F>
   auto Map(F f) const {
-    if constexpr (std::is_void_v<Out>) {
+    if constexpr (!internal::MapFits<T, Out, F>()) {
+      return *this;  // refused
+    } else if constexpr (std::is_void_v<Out>) {
       using Result = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
-      return Then<Result>("map", [f] { return std::make_unique<MapOperator<T, Result, F>>(f); });
+      return ThenOwn<Result>("map", [f] { return std::make_unique<MapOperator<T, Result, F>>(f); });
     } else {
-      return Then<Out>("map", [f] { return std::make_unique<MapOperator<T, Out, F>>(f); });
+      return ThenOwn<Out>("map", [f] { return std::make_unique<MapOperator<T, Out, F>>(f); });
     }
   }
 
   /// The rows for which `f(const T&)` is true.
   template <class F>
   DataStream<T> Filter(F f) const {
-    return Then<T>("filter", [f] { return std::make_unique<FilterOperator<T, F>>(f); });
+    if constexpr (internal::FilterFits<T, F>()) {
+      return ThenOwn<T>("filter", [f] { return std::make_unique<FilterOperator<T, F>>(f); });
+    } else {
+      return *this;
+    }
   }
 
-  /// Any number of rows for each: `void f(const T&, Collector<Out>&)`.
-  template <class F>
+  /// Any number of rows for each: `void f(const T&, Collector<Out>&)`. Out is named explicitly for
+  /// a function with `auto` among its parameters.
+  template <class Out = void, class F>
   auto FlatMap(F f) const {
-    using Out = typename internal::CollectedOf<F>::type;
-    return Then<Out>("flat-map", [f] { return std::make_unique<FlatMapOperator<T, Out, F>>(f); });
+    using Rows = internal::FlatMapRows<Out, F>;
+    if constexpr (internal::FlatMapFits<T, Rows, F>()) {
+      return ThenOwn<Rows>("flat-map",
+                           [f] { return std::make_unique<FlatMapOperator<T, Rows, F>>(f); });
+    } else {
+      return *this;
+    }
   }
 
   /// A class derived from ProcessFunction<T, Out>: side outputs, open and close, timestamps.
   template <class F>
   auto Process(F f) const {
-    using Out = typename F::OutType;
-    return Then<Out>("process", [f] { return std::make_unique<ProcessOperator<F>>(f); });
+    if constexpr (internal::ProcessFits<T, F>()) {
+      using Out = typename F::OutType;
+      return Then<Out>("process", [f] { return std::make_unique<ProcessOperator<F>>(f); });
+    } else {
+      return *this;
+    }
   }
 
   /// Rows with the same key reach the same subtask, in the order their producers sent them. `key`
   /// is a member pointer or `K f(const T&)`. Floating-point keys are refused at compile time.
   template <class F>
   auto KeyBy(F key) const {
-    using K = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
-    DataStream<T> keyed = Partitioned(Partitioning::kHash, [key](uint32_t max_parallelism) {
-      return std::make_unique<HashRouter<T, F>>(key, max_parallelism);
-    });
-    return KeyedStream<K, T, F>(std::move(keyed), std::move(key));
+    if constexpr (internal::KeyByFits<T, F>()) {
+      using K = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
+      DataStream<T> keyed = Partitioned(Partitioning::kHash, [key](uint32_t max_parallelism) {
+        return std::make_unique<HashRouter<T, F>>(key, max_parallelism);
+      });
+      return KeyedStream<K, T, F>(std::move(keyed), std::move(key));
+    } else {
+      return *this;
+    }
   }
 
   /// Cuts the whole stream into windows, in one subtask. See windowed_stream.h.
   AllWindowedStream<T> WindowAll(TimeWindows windows) const;
 
-  /// Rows of several streams, in no particular order between them.
+  /// Rows of several streams of one row type, in no particular order between them.
   template <class... Others>
   DataStream<T> Union(const Others&... others) const {
+    constexpr bool kOneType = (std::is_same_v<Others, DataStream<T>> && ...);
+    static_assert(kOneType,
+                  "Union joins streams of one row type: bring the others to the row type of this "
+                  "one first, by Map");
     DataStream<T> all = *this;
-    (all.ports_.insert(all.ports_.end(), others.ports_.begin(), others.ports_.end()), ...);
+    if constexpr (kOneType) {
+      if (((others.env_ != this->env_) || ...)) internal::ThrowOtherEnvironment();
+      (all.ports_.insert(all.ports_.end(), others.ports_.begin(), others.ports_.end()), ...);
+    }
     return all;
   }
 
-  /// What the operator put into the side output `tag`.
+  /// What the operator puts into the side output `tag`. Throws where it is known that the operator
+  /// has no such side output, or one with rows of another type.
   template <class U>
   DataStream<U> SideOutput(const OutputTag<U>& tag) const {
+    if (ports_.size() > 1) internal::ThrowSideOutputOfUnion();
+    internal::CheckSideOutput(internal::NodeOf(this->env_, this->node_), tag.name,
+                              RecordTypeOf<U>());
     return DataStream<U>(this->env_, this->node_, tag.name);
   }
 
@@ -171,8 +212,13 @@ class DataStream : public OperatorSettings<DataStream<T>> {
   /// `uint32_t choose(const T&, uint32_t channels)`, below `channels`.
   template <class F>
   DataStream<T> PartitionCustom(F choose) const {
-    return Partitioned(Partitioning::kCustom,
-                       [choose](uint32_t) { return std::make_unique<CustomRouter<T, F>>(choose); });
+    if constexpr (internal::PartitionFits<T, F>()) {
+      return Partitioned(Partitioning::kCustom, [choose](uint32_t) {
+        return std::make_unique<CustomRouter<T, F>>(choose);
+      });
+    } else {
+      return *this;
+    }
   }
 
   SinkStream To(Sink<T> sink) const {
@@ -192,6 +238,7 @@ class DataStream : public OperatorSettings<DataStream<T>> {
   DataStream<Out> Then(std::string kind, OperatorFactory make) const {
     StreamNode& node = internal::NewNode(this->env_, std::move(kind), "");
     node.inputs = ports_;
+    node.type = &RecordTypeOf<Out>();
     node.make_operator = std::move(make);
     return DataStream<Out>(this->env_, node.id);
   }
@@ -204,6 +251,14 @@ class DataStream : public OperatorSettings<DataStream<T>> {
  private:
   template <class U>
   friend class DataStream;
+
+  // An operator that has no side outputs.
+  template <class Out>
+  DataStream<Out> ThenOwn(std::string kind, OperatorFactory make) const {
+    DataStream<Out> stream = Then<Out>(std::move(kind), std::move(make));
+    internal::NodeOf(this->env_, stream.node()).any_side_output = false;
+    return stream;
+  }
 
   DataStream<T> Partitioned(Partitioning partitioning, RouterFactory router = {}) const {
     DataStream<T> stream = *this;

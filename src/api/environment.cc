@@ -44,5 +44,42 @@ void SetRateLimit(StreamNode& node, double per_second) {
   node.rate_per_second = per_second;
 }
 
+void CheckSideOutput(StreamNode& node, const std::string& tag, const RecordType& type) {
+  const std::string op = "operator '" + node.name + "' (" + node.kind + ")";
+  if (tag.empty()) {
+    ThrowError(ErrorKind::kUser, "a side output of " + op + " is read by a tag without a name; " +
+                                     "name it: OutputTag<T>{\"late\"}");
+  }
+  const auto known = node.side_outputs.find(tag);
+  if (known != node.side_outputs.end()) {
+    if (known->second->Is(type)) return;
+    ThrowError(ErrorKind::kUser, "side output '" + tag + "' of " + op + " has rows of " +
+                                     std::string(known->second->TypeName()) +
+                                     ", but is read as rows of " + std::string(type.TypeName()) +
+                                     "; use the same OutputTag for both");
+  }
+  if (!node.any_side_output) {
+    std::string has;
+    for (const auto& [name, unused] : node.side_outputs) {
+      has += (has.empty() ? "; it has '" : ", '") + name + "'";
+    }
+    if (has.empty()) {
+      has = "; side outputs are emitted by process functions, and by windows with SideOutputLate";
+    }
+    ThrowError(ErrorKind::kUser, op + " has no side output '" + tag + "'" + has);
+  }
+  node.side_outputs[tag] = &type;
+}
+
+void ThrowSideOutputOfUnion() {
+  ThrowError(ErrorKind::kUser,
+             "SideOutput of a union: call it on the stream of the operator that emits it");
+}
+
+void ThrowOtherEnvironment() {
+  ThrowError(ErrorKind::kUser,
+             "Union of streams of two environments: a job's streams begin at its own `env`");
+}
+
 }  // namespace internal
 }  // namespace weir

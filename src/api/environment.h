@@ -33,6 +33,7 @@ class Environment {
     node.bounded = source.bounded;
     node.max_operator_parallelism = source.max_parallelism;
     node.rate_per_second = source.rate_per_second;
+    node.type = &RecordTypeOf<T>();
     node.validate = source.validate;
     node.make_operator = [make = std::move(source.make_reader), strategy = std::move(strategy)] {
       return std::make_unique<ReaderOperator<T>>(make(), strategy);

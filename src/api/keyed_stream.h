@@ -33,37 +33,54 @@ class KeyedStream {
   /// which changes it in place.
   template <class F>
   DataStream<T> Reduce(F f) const {
-    const auto emit = [](const K&, const T& row, T& out) { out = row; };
-    return Rolling<T>("reduce", Reduction<T, F>(std::move(f)), emit);
+    if constexpr (internal::ReduceFits<T, F>()) {
+      const auto emit = [](const K&, const T& row, T& out) { out = row; };
+      return Rolling<T>("reduce", Reduction<T, F>(std::move(f)), emit);
+    } else {
+      return stream_;  // refused
+    }
   }
 
   /// The result of all rows of the key so far, behind every row: aggregates.h has the usual ones.
   template <class A>
   auto Aggregate(A aggregate) const {
-    using Result = AggregateResult<A>;
-    const auto emit = [](const K& key, const Result& result, Keyed<K, Result>& out) {
-      out.key = key;
-      out.value = result;
-    };
-    return Rolling<Keyed<K, Result>>("aggregate", std::move(aggregate), emit);
+    if constexpr (internal::AggregateFits<A, T>()) {
+      using Result = AggregateResult<A>;
+      const auto emit = [](const K& key, const Result& result, Keyed<K, Result>& out) {
+        out.key = key;
+        out.value = result;
+      };
+      return Rolling<Keyed<K, Result>>("aggregate", std::move(aggregate), emit);
+    } else {
+      return stream_;
+    }
   }
   /// The same as `Out f(const K&, const Result&)` makes it.
   template <class A, class F>
   auto Aggregate(A aggregate, F f) const {
-    using Result = AggregateResult<A>;
-    using Out = std::remove_cvref_t<std::invoke_result_t<F&, const K&, const Result&>>;
-    const auto emit = [f](const K& key, const Result& result, Out& out) { out = f(key, result); };
-    return Rolling<Out>("aggregate", std::move(aggregate), emit);
+    if constexpr (!internal::AggregateFits<A, T>()) {
+      return stream_;
+    } else if constexpr (!internal::ResultFits<internal::ResultOf::kKey, const F, const K&,
+                                               const AggregateResult<A>&>()) {
+      return stream_;
+    } else {
+      using Result = AggregateResult<A>;
+      using Out = std::remove_cvref_t<std::invoke_result_t<const F&, const K&, const Result&>>;
+      const auto emit = [f](const K& key, const Result& result, Out& out) { out = f(key, result); };
+      return Rolling<Out>("aggregate", std::move(aggregate), emit);
+    }
   }
 
   /// A class derived from KeyedProcessFunction<K, T, Out>: state and timers per key.
   template <class F>
   auto Process(F f) const {
-    static_assert(std::is_same_v<typename F::KeyType, K>, "F::KeyType is not the key of KeyBy");
-    static_assert(std::is_same_v<typename F::InType, T>, "F::InType is not the stream's row type");
-    return Then<typename F::OutType>("keyed-process", [key = key_, f] {
-      return std::make_unique<KeyedProcessOperator<F, KeySelector>>(key, f);
-    });
+    if constexpr (internal::KeyedProcessFits<K, T, F>()) {
+      return Then<typename F::OutType>("keyed-process", [key = key_, f] {
+        return std::make_unique<KeyedProcessOperator<F, KeySelector>>(key, f);
+      });
+    } else {
+      return stream_;
+    }
   }
 
   /// Cuts every key's rows into windows: Tumbling(1min), Sliding(10s, 2s). See windowed_stream.h.
@@ -83,12 +100,11 @@ class KeyedStream {
  private:
   template <class Out, class A, class Emit>
   DataStream<Out> Rolling(std::string kind, A aggregate, Emit emit) const {
-    static_assert(AggregateFunction<A, T>,
-                  "an aggregate has `using Accumulator`, `void Add(const Row&, Accumulator&) "
-                  "const` and `GetResult(const Accumulator&) const`");
-    return Then<Out>(std::move(kind), [key = key_, aggregate, emit] {
+    DataStream<Out> stream = Then<Out>(std::move(kind), [key = key_, aggregate, emit] {
       return std::make_unique<RollingOperator<T, KeySelector, A, Out, Emit>>(key, aggregate, emit);
     });
+    internal::NodeOf(stream.environment(), stream.node()).any_side_output = false;
+    return stream;
   }
 
   DataStream<T> stream_;

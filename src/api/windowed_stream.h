@@ -55,70 +55,107 @@ class WindowedStream {
   /// The rows of key and window reduced to one. `f` as in KeyedStream::Reduce.
   template <class F>
   DataStream<T> Reduce(F f) const {
-    return Sliced<T>(Reduction<T, F>(std::move(f)),
-                     [](const K&, const TimeWindow&, const T& row, T& out) { out = row; });
+    if constexpr (internal::ReduceFits<T, F>()) {
+      return Sliced<T>(Reduction<T, F>(std::move(f)),
+                       [](const K&, const TimeWindow&, const T& row, T& out) { out = row; });
+    } else {
+      return stream_.stream();  // refused
+    }
   }
   /// The same as `Out make(const K&, const TimeWindow&, const T& reduced)` makes it.
   template <class F, class G>
   auto Reduce(F f, G make) const {
-    return Made(Reduction<T, F>(std::move(f)), std::move(make));
+    if constexpr (internal::ReduceFits<T, F>()) {
+      return Made(Reduction<T, F>(std::move(f)), std::move(make));
+    } else {
+      return stream_.stream();
+    }
   }
 
   /// The result for key and window: aggregates.h has the usual aggregates.
   template <class A>
   auto Aggregate(A aggregate) const {
-    using Result = AggregateResult<A>;
-    return Sliced<Keyed<K, Result>>(
-        std::move(aggregate),
-        [](const K& key, const TimeWindow&, const Result& result, Keyed<K, Result>& out) {
-          out.key = key;
-          out.value = result;
-        });
+    if constexpr (internal::AggregateFits<A, T>()) {
+      using Result = AggregateResult<A>;
+      return Sliced<Keyed<K, Result>>(
+          std::move(aggregate),
+          [](const K& key, const TimeWindow&, const Result& result, Keyed<K, Result>& out) {
+            out.key = key;
+            out.value = result;
+          });
+    } else {
+      return stream_.stream();
+    }
   }
   /// The same as `Out make(const K&, const TimeWindow&, const Result&)` makes it.
   template <class A, class G>
   auto Aggregate(A aggregate, G make) const {
-    return Made(std::move(aggregate), std::move(make));
+    if constexpr (internal::AggregateFits<A, T>()) {
+      return Made(std::move(aggregate), std::move(make));
+    } else {
+      return stream_.stream();
+    }
   }
 
   /// A class derived from ProcessWindowFunction<K, T, Out>: all rows of key and window at once.
   template <class F>
   auto Process(F f) const {
-    static_assert(std::is_same_v<typename F::KeyType, K>, "F::KeyType is not the key of KeyBy");
-    static_assert(std::is_same_v<typename F::InType, T>, "F::InType is not the stream's row type");
-    return stream_.template Then<typename F::OutType>(
-        "window", [key = stream_.key(), windows = windows_, options = options_, f] {
-          return std::make_unique<WindowProcessOperator<F, KeySelector>>(key, windows, options, f);
-        });
+    if constexpr (internal::WindowProcessFits<K, T, F>()) {
+      return WithLate(stream_.template Then<typename F::OutType>(
+          "window", [key = stream_.key(), windows = windows_, options = options_, f] {
+            return std::make_unique<WindowProcessOperator<F, KeySelector>>(key, windows, options,
+                                                                           f);
+          }));
+    } else {
+      return stream_.stream();
+    }
   }
 
  private:
   template <class A, class G>
   auto Made(A aggregate, G make) const {
     using Result = AggregateResult<A>;
-    using Out =
-        std::remove_cvref_t<std::invoke_result_t<G&, const K&, const TimeWindow&, const Result&>>;
-    return Sliced<Out>(std::move(aggregate),
-                       [make](const K& key, const TimeWindow& window, const Result& result,
-                              Out& out) { out = make(key, window, result); });
+    if constexpr (internal::ResultFits<internal::ResultOf::kKeyAndWindow, const G, const K&,
+                                       const TimeWindow&, const Result&>()) {
+      using Out = std::remove_cvref_t<
+          std::invoke_result_t<const G&, const K&, const TimeWindow&, const Result&>>;
+      return Sliced<Out>(std::move(aggregate),
+                         [make](const K& key, const TimeWindow& window, const Result& result,
+                                Out& out) { out = make(key, window, result); });
+    } else {
+      return stream_.stream();
+    }
   }
 
   template <class Out, class A, class Emit>
   DataStream<Out> Sliced(A aggregate, Emit emit) const {
-    static_assert(AggregateFunction<A, T>,
-                  "an aggregate has `using Accumulator`, `void Add(const Row&, Accumulator&) "
-                  "const` and `GetResult(const Accumulator&) const`");
     if (windows_.overlap() && !MergingAggregate<A>) {
       ThrowError(ErrorKind::kUser,
                  "overlapping windows share what they aggregate: give the aggregate a `void "
                  "Merge(const Accumulator& from, Accumulator& into) const`");
     }
     using Operator = SlicedWindowOperator<T, KeySelector, A, Out, Emit>;
-    return stream_.template Then<Out>(
+    DataStream<Out> stream = WithLate(stream_.template Then<Out>(
         "window", [key = stream_.key(), windows = windows_, options = options_, aggregate, emit] {
           return std::make_unique<Operator>(key, windows, options, aggregate, emit);
-        });
+        }));
+    internal::NodeOf(stream.environment(), stream.node()).any_side_output = false;
+    return stream;
   }
+
+  // The window operator has a side output for late rows.
+  template <class Out>
+  DataStream<Out> WithLate(DataStream<Out> stream) const {
+    if (options_.late) {
+      internal::CheckSideOutput(internal::NodeOf(stream.environment(), stream.node()),
+                                options_.late->name, RecordTypeOf<T>());
+    }
+    return stream;
+  }
+
+  template <class U>
+  friend class AllWindowedStream;
+  const DataStream<T>& stream() const { return stream_.stream(); }
 
   KeyedStream<K, T, KeySelector> stream_;
   TimeWindows windows_;
@@ -158,17 +195,28 @@ class AllWindowedStream {
   /// The result of each window.
   template <class A>
   auto Aggregate(A aggregate) const {
-    using Result = AggregateResult<A>;
-    return Aggregate(std::move(aggregate),
-                     [](const TimeWindow&, const Result& result) { return result; });
+    if constexpr (internal::AggregateFits<A, T>()) {
+      using Result = AggregateResult<A>;
+      return Aggregate(std::move(aggregate),
+                       [](const TimeWindow&, const Result& result) { return result; });
+    } else {
+      return windowed_.stream();
+    }
   }
   /// The same as `Out make(const TimeWindow&, const Result&)` makes it.
   template <class A, class G>
   auto Aggregate(A aggregate, G make) const {
-    using Result = AggregateResult<A>;
-    return InOneSubtask(windowed_.Aggregate(
-        std::move(aggregate), [make](std::monostate, const TimeWindow& window,
-                                     const Result& result) { return make(window, result); }));
+    if constexpr (!internal::AggregateFits<A, T>()) {
+      return windowed_.stream();
+    } else if constexpr (!internal::ResultFits<internal::ResultOf::kWindow, const G,
+                                               const TimeWindow&, const AggregateResult<A>&>()) {
+      return windowed_.stream();
+    } else {
+      using Result = AggregateResult<A>;
+      return InOneSubtask(windowed_.Aggregate(
+          std::move(aggregate), [make](std::monostate, const TimeWindow& window,
+                                       const Result& result) { return make(window, result); }));
+    }
   }
   /// A class derived from ProcessWindowFunction<std::monostate, T, Out>.
   template <class F>

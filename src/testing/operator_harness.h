@@ -93,6 +93,7 @@ class OperatorHarness {
   template <class U>
   void Listen(const OutputTag<U>& tag) {
     if (opened_) ThrowError(ErrorKind::kUser, "listen to side outputs before the first row");
+    internal::CheckSideOutput(env_.node(node_), tag.name, RecordTypeOf<U>());
     for (auto& subtask : subtasks_) {
       subtask->sides[tag.name] = std::make_unique<Capture<U>>();
     }
@@ -189,7 +190,14 @@ class OperatorHarness {
   std::vector<Stamped<U>> TakeSide(const OutputTag<U>& tag) {
     std::vector<Stamped<U>> all;
     for (auto& subtask : subtasks_) {
-      dynamic_cast<Capture<U>&>(*subtask->sides.at(tag.name)).MoveTo(all);
+      const auto side = subtask->sides.find(tag.name);
+      auto* capture =
+          side == subtask->sides.end() ? nullptr : dynamic_cast<Capture<U>*>(side->second.get());
+      if (capture == nullptr) {
+        ThrowError(ErrorKind::kUser, "TakeSide of '" + tag.name +
+                                         "': call Listen with the same tag before the first row");
+      }
+      capture->MoveTo(all);
     }
     return all;
   }
@@ -251,9 +259,11 @@ class OperatorHarness {
     void EmitWatermark(Timestamp watermark) override { watermarks.push_back(watermark); }
     void EmitIdle() override {}
     std::vector<Timestamp> watermarks;
+    const RecordType* type = nullptr;  // of the rows that it takes
   };
   template <class U>
   struct Capture final : CaptureBase {
+    Capture() { this->type = &RecordTypeOf<U>(); }
     void Emit(Batch& batch) override {
       static_cast<RecordBatch<U>&>(batch).ForEach([this](U& row, Timestamp t) {
         rows.push_back({row, t});
@@ -310,7 +320,9 @@ class OperatorHarness {
     };
     context.runtime.set_gauge = [](const std::string&, const std::string&, double) {};
     context.output = &subtask.output;
-    for (auto& [tag, side] : subtask.sides) context.side_outputs[tag] = side.get();
+    for (auto& [tag, side] : subtask.sides) {
+      context.side_outputs[tag] = {.output = side.get(), .type = side->type};
+    }
     context.keyed_state = subtask.snapshots.Options();
     context.should_yield = [this] { return yielding_; };
     subtask.op->Open(context);

@@ -34,6 +34,13 @@ struct Serde {
                 "Weir cannot serialise this type. Make it an aggregate (no constructors, private "
                 "members, virtual functions or bases, at most 32 members), or name its fields "
                 "with WEIR_FIELDS(Type, a, b, ...), or specialise weir::Serde<Type>");
+
+  // Not defined: here so that the assertion is the only error.
+  static size_t Size(const T&);
+  static char* Write(const T&, char* out);
+  static bool Read(ByteReader&, T&);
+  static std::string SchemaName();
+  static uint64_t SchemaHash();
 };
 
 /// kFixedSize of a type whose values differ in size.

@@ -71,7 +71,7 @@ class KafkaSourceReader final : public SourceReader<T> {
                     std::unique_ptr<SourceBackend> backend)
       : format_(std::move(format)), side_output_(side_output), backend_(std::move(backend)) {}
 
-  void OpenSideOutputs(const std::map<std::string, Output*>& outputs) override {
+  void OpenSideOutputs(const SidePorts& outputs) override {
     if (side_output_ && !outputs.contains(BadRecords.name)) {
       ThrowError(ErrorKind::kFatal,
                  "the source has .on_bad_record = kafka::SideOutput, but nothing reads "

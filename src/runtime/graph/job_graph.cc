@@ -126,6 +126,7 @@ class Builder {
         // The API can only refer backwards; a graph from elsewhere could hold a cycle.
         if (input.node >= node.id) Refuse(Describe(node) + " is part of a cycle");
         CheckText("the tag of a side output that " + Describe(node) + " reads", input.tag);
+        CheckType(node, input);
       }
       const uint32_t parallelism = ParallelismOf(node);
       if (!IsCount(parallelism)) {
@@ -146,6 +147,27 @@ class Builder {
       }
     }
     if (!any_source) Refuse("the job has no source; begin with env.From(source)");
+  }
+
+  // Types are checked where the job is compiled, but a graph's edges do not know them any more:
+  // what has come past the compiler all the same must not be read as something else.
+  void CheckType(const StreamNode& node, const StreamInput& input) const {
+    const StreamNode& from = graph_.nodes[input.node];
+    const RecordType* given = from.type;
+    if (!input.tag.empty()) {
+      const auto side = from.side_outputs.find(input.tag);
+      if (side == from.side_outputs.end() && !from.any_side_output) {
+        Refuse(Describe(from) + " has no side output '" + input.tag + "', which " + Describe(node) +
+               " reads");
+      }
+      given = side == from.side_outputs.end() ? nullptr : side->second;
+    }
+    for (const RecordType* other : {given, node.inputs[0].type}) {
+      if (other == nullptr || input.type == nullptr || other->Is(*input.type)) continue;
+      Refuse(Describe(node) + " reads rows of " + std::string(input.type->TypeName()) + " from " +
+             Describe(from) + (input.tag.empty() ? "" : ", side output '" + input.tag + "'") +
+             ", which are rows of " + std::string(other->TypeName()));
+    }
   }
 
   void AssignUids() {

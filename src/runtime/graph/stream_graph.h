@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,12 @@ struct StreamNode {
   bool keyed = false;
   bool chaining = true;  ///< false: never merged with its input
   std::vector<StreamInput> inputs;
+  /// Of the rows that it emits; null for a sink.
+  const RecordType* type = nullptr;
+  /// Side outputs that it is known to have, by tag: declared, or read somewhere.
+  std::map<std::string, const RecordType*> side_outputs;
+  /// User code may emit into tags that are not in `side_outputs`.
+  bool any_side_output = true;
   OperatorFactory make_operator;
   /// See Source::validate.
   std::function<std::string(uint32_t parallelism)> validate;
@@ -91,6 +98,7 @@ struct RestartSettings {
   /// Running this long without a failure starts the back-off anew.
   std::chrono::milliseconds reset_after{3'600'000};
 };
+using RestartKind = RestartSettings::Kind;
 
 enum class StateBackendKind { kRocksDb, kMemory };
 

@@ -86,7 +86,7 @@ class KeyedProcessFunction {
     }
 
     template <class U>
-    void Output(const OutputTag<U>& tag, U row) {
+    void Output(const OutputTag<U>& tag, std::type_identity_t<U> row) {
       sides_.Collect(tag, std::move(row), timestamp_);
     }
 
@@ -134,6 +134,7 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
       SetTimestamp(rows_.timestamp(i));
       f_.ProcessElement(std::as_const(rows_.row(i)), context_, out_);
     }
+    this->state().ClearCurrentKey();
     Flush();
   }
 
@@ -154,7 +155,7 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
     context_.clock_ = context.runtime.clock;
     context_.event_timers_ = TimerService<K>::Open(this->state(), "weir.event-timers");
     context_.processing_timers_ = TimerService<K>::Open(this->state(), "weir.processing-timers");
-    context_.sides_.Open(context.side_outputs);
+    context_.sides_.Open(context.side_outputs, context.runtime.log_warning);
     out_.Open(context.output);
     KeyedContext keyed(context.runtime, this->state());
     f_.Open(keyed);
@@ -167,13 +168,15 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
     return done;
   }
   bool Fire(TimerService<K>& timers, Timestamp now, TimeDomain domain) {
-    return timers.Fire(now, [&](const TimerKey<K>& timer, uint64_t hash) {
+    const bool done = timers.Fire(now, [&](const TimerKey<K>& timer, uint64_t hash) {
       const Timestamp time{timer.time_ms};
       this->state().SetCurrentKey(timer.key, hash);
       SetTimestamp(domain == TimeDomain::kEventTime ? time : kNoTimestamp);
       f_.OnTimer(time, domain, context_, out_);
       return !this->yield_();
     });
+    this->state().ClearCurrentKey();
+    return done;
   }
   void SetTimestamp(Timestamp t) {
     context_.timestamp_ = t;

@@ -22,7 +22,7 @@ struct OperatorContext {
   RuntimeContext runtime;
   /// Never null. Side outputs by tag; a tag nobody consumes is absent.
   Output* output = nullptr;
-  std::map<std::string, Output*> side_outputs;
+  SidePorts side_outputs;
   /// For a keyed operator: how to build its backend, and what to restore it from.
   KeyedStateOptions keyed_state;
   /// True when the operator should return as soon as it stands between two records: output room or

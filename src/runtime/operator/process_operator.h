@@ -1,58 +1,13 @@
 #pragma once
 
-#include <map>
-#include <memory>
-#include <string>
+#include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "runtime/operator/collector.h"
 #include "runtime/operator/operator.h"
+#include "runtime/operator/side_outputs.h"
 
 namespace weir {
-
-/// Names a side output and its row type. Two tags of one name are the same output.
-template <class T>
-struct OutputTag {
-  std::string name;
-};
-
-/// The side outputs of one operator; collectors are made at the first use of a tag. Slot thread.
-class SideOutputs {
- public:
-  void Open(const std::map<std::string, Output*>& outputs) { outputs_ = outputs; }
-
-  template <class T>
-  void Collect(const OutputTag<T>& tag, T row, Timestamp t) {
-    auto& slot = collectors_[tag.name];
-    if (slot == nullptr) {
-      const auto output = outputs_.find(tag.name);
-      auto made = std::make_unique<Typed<T>>();
-      made->collector.Open(output == outputs_.end() ? &discard_ : output->second);
-      slot = std::move(made);
-    }
-    static_cast<Typed<T>&>(*slot).collector.Collect(std::move(row), t);
-  }
-
-  void Flush() {
-    for (auto& [name, collector] : collectors_) collector->Flush();
-  }
-
- private:
-  struct Erased {
-    virtual ~Erased() = default;
-    virtual void Flush() = 0;
-  };
-  template <class T>
-  struct Typed final : Erased {
-    void Flush() override { collector.Flush(); }
-    Collector<T> collector;
-  };
-
-  std::map<std::string, Output*> outputs_;
-  std::map<std::string, std::unique_ptr<Erased>> collectors_;
-  DiscardOutput discard_;
-};
 
 /// A user's function over single rows, with side outputs. Derive from it, override ProcessElement.
 template <class InT, class OutT>
@@ -67,7 +22,7 @@ class ProcessFunction {
     Timestamp timestamp() const { return timestamp_; }
     Timestamp watermark() const { return watermark_; }
     template <class U>
-    void Output(const OutputTag<U>& tag, U row) {
+    void Output(const OutputTag<U>& tag, std::type_identity_t<U> row) {
       sides_->Collect(tag, std::move(row), timestamp_);
     }
 
@@ -97,7 +52,7 @@ class ProcessOperator final : public StatelessOperator {
   void Open(OperatorContext& context) override {
     StatelessOperator::Open(context);
     out_.Open(context.output);
-    sides_.Open(context.side_outputs);
+    sides_.Open(context.side_outputs, context.runtime.log_warning);
     context_.sides_ = &sides_;
     f_.Open(context.runtime);
   }

@@ -2,18 +2,16 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/ids.h"
 #include "runtime/element/batch.h"
+#include "runtime/operator/output.h"
 #include "runtime/operator/runtime_context.h"
 
 namespace weir {
-
-class Output;
 
 /// Outcome of SourceReader::Poll.
 enum class PollResult {
@@ -49,7 +47,7 @@ class SourceReader {
 
   /// Before Open: the side outputs that somebody consumes, by tag. What Poll emits there belongs to
   /// the same side of a barrier as the rows that it gives.
-  virtual void OpenSideOutputs(const std::map<std::string, Output*>&) {}
+  virtual void OpenSideOutputs(const SidePorts&) {}
 
   /// Positions of all former subtasks are in `context.restored_state`; the reader keeps those
   /// of the splits that it owns (a pure function of split, index and parallelism). A reader that

@@ -60,11 +60,15 @@ class OperatorChain::FanOut final : public Output {
 
 class OperatorChain::Root final : public Output {
  public:
-  void Add(const std::string& tag, Output* output) {
-    (tag.empty() ? main_ : sides_[tag]) = output;
+  void Add(const std::string& tag, Output* output, const RecordType* type) {
+    if (tag.empty()) {
+      main_ = output;
+    } else {
+      sides_[tag] = {.output = output, .type = type};
+    }
     all_.push_back(output);
   }
-  const std::map<std::string, Output*>& sides() const { return sides_; }
+  const SidePorts& sides() const { return sides_; }
 
   void Emit(Batch& batch) override {
     if (main_ != nullptr && !batch.empty()) main_->Emit(batch);
@@ -78,7 +82,7 @@ class OperatorChain::Root final : public Output {
 
  private:
   Output* main_ = nullptr;
-  std::map<std::string, Output*> sides_;
+  SidePorts sides_;
   std::vector<Output*> all_;
 };
 
@@ -113,7 +117,7 @@ OperatorChain::OperatorChain(const JobVertex& vertex, std::vector<Edge> edges,
       if (port.targets.size() > 1) {
         output = outputs_.emplace_back(std::make_unique<FanOut>(*port.type, port.targets)).get();
       }
-      operators_[i].root->Add(tag, output);
+      operators_[i].root->Add(tag, output, port.type);
     }
   }
 }

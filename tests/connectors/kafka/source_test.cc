@@ -42,7 +42,7 @@ class Subtask : private SplitObserver {
     harness_.context.restored_state = std::move(restored);
     reader_->Open(harness_.context, *this);
   }
-  Subtask(const SourceOptions<T>& options, const std::map<std::string, Output*>& side_outputs,
+  Subtask(const SourceOptions<T>& options, const SidePorts& side_outputs,
           std::vector<RestoredOperatorState> restored = {})
       : reader_(Source<T>(options).make_reader()) {
     harness_.context.restored = !restored.empty();
@@ -467,7 +467,7 @@ TEST_F(SourceTest, BadRecordsMayGoToASideOutputAsTheyCame) {
   EXPECT_THAT(ErrorOf([&] { Source<Order>(options).make_reader()->OpenSideOutputs({}); }),
               HasSubstr("kafka::BadRecords"));
   Letters letters;
-  Subtask<Order> subtask(options, {{BadRecords.name, &letters}});
+  Subtask<Order> subtask(options, {{BadRecords.name, {&letters, &RecordTypeOf<DeadLetter>()}}});
   ASSERT_TRUE(subtask.Read(2));
   EXPECT_EQ(subtask.rows[1].customer, "bob");
   ASSERT_EQ(letters.all.size(), 1u);
@@ -494,7 +494,7 @@ TEST_F(SourceTest, LargeBadRecordsGoOutInManySteps) {
       .brokers = broker_.address(), .topic = topic_, .on_bad_record = SideOutput};
   options.bounded = Latest();
   Letters letters;
-  Subtask<Order> subtask(options, {{BadRecords.name, &letters}});
+  Subtask<Order> subtask(options, {{BadRecords.name, {&letters, &RecordTypeOf<DeadLetter>()}}});
   size_t most = 0;
   std::optional<RestoredOperatorState> middle;
   size_t letters_before_middle = 0;

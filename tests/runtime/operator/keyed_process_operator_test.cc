@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
+#include <string>
 
 #include "testing/operator_harness.h"
 
@@ -12,6 +14,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using testing::HarnessSnapshot;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::OperatorHarness;
 using ::testing::SizeIs;
@@ -25,6 +28,15 @@ struct Event {
 };
 
 const OutputTag<std::string> kSide{"side"};
+
+std::string ErrorOf(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
 
 // Does what the events say.
 class Scripted : public KeyedProcessFunction<std::string, Event, std::string> {
@@ -173,6 +185,14 @@ TEST_P(KeyedProcessTest, SideOutputs) {
   EXPECT_THAT(harness_->TakeSide(kSide), ElementsAre(Stamped<std::string>{"a", Timestamp{5}}));
 }
 
+TEST_P(KeyedProcessTest, ATagHasOneRowType) {
+  harness_->Listen(OutputTag<int64_t>{"side"});
+  const std::string error = ErrorOf([&] { harness_->Push({"a", "side"}, Timestamp{5}); });
+  EXPECT_THAT(error, HasSubstr("side output 'side'"));
+  EXPECT_THAT(error, HasSubstr("string"));
+  EXPECT_THAT(error, HasSubstr("long"));
+}
+
 TEST_P(KeyedProcessTest, StateAndTimersSurviveARestoreAtOtherParallelism) {
   for (int k = 0; k < 100; ++k) {
     const std::string key = "key " + std::to_string(k);
@@ -238,6 +258,63 @@ TEST_P(KeyedProcessTest, AStateHasOneName) {
   OperatorHarness<Event, std::string> harness(
       [](DataStream<Event> events) { return events.KeyBy(&Event::key).Process(Twice()); });
   EXPECT_THROW(harness.Open(), Error);
+}
+
+enum class Misuse { kValue, kList, kMap, kReducing, kUnopened, kAfterwards };
+
+// Uses state where no row and no timer is at hand.
+class Keyless : public KeyedProcessFunction<std::string, Event, std::string> {
+ public:
+  explicit Keyless(Misuse misuse) : misuse_(misuse) {}
+  void Open(KeyedContext& context) override {
+    value_ = context.GetValueState<int64_t>("value");
+    auto list = context.GetListState<int64_t>("list");
+    auto map = context.GetMapState<int64_t, int64_t>("map");
+    auto sum = context.GetReducingState<int64_t>("sum", std::plus<>());
+    if (misuse_ == Misuse::kValue) (void)value_.Get();
+    if (misuse_ == Misuse::kList) list.Add(1);
+    if (misuse_ == Misuse::kMap) map.Put(1, 1);
+    if (misuse_ == Misuse::kReducing) sum.Add(1);
+  }
+  void ProcessElement(const Event&, Context& context, Collector<std::string>&) override {
+    if (misuse_ == Misuse::kUnopened) unopened_.Update(1);
+    context_ = &context;
+  }
+  void Close() override {
+    if (misuse_ != Misuse::kAfterwards) return;
+    error = ErrorOf([this] { (void)value_.Get(); }) +
+            ErrorOf([this] { context_->RegisterEventTimeTimer(Timestamp{1}); });
+  }
+  static inline std::string error;
+
+ private:
+  const Misuse misuse_;
+  ValueState<int64_t> value_;
+  ValueState<int64_t> unopened_;
+  Context* context_ = nullptr;
+};
+
+TEST(KeyedState, IsRefusedByNameWhereThereIsNoKey) {
+  for (const bool rocksdb : {false, true}) {
+    const auto use = [&](Misuse misuse) {
+      return ErrorOf([&] {
+        OperatorHarness<Event, std::string> harness(
+            [&](DataStream<Event> events) {
+              return events.KeyBy(&Event::key).Process(Keyless(misuse));
+            },
+            {.backend = {.rocksdb = rocksdb}});
+        harness.Push({"a", "any"});
+      });
+    };
+    EXPECT_THAT(use(Misuse::kValue), HasSubstr("no key here for state 'value'"));
+    EXPECT_THAT(use(Misuse::kList), HasSubstr("no key here for state 'list'"));
+    EXPECT_THAT(use(Misuse::kMap), HasSubstr("no key here for state 'map'"));
+    EXPECT_THAT(use(Misuse::kReducing), HasSubstr("no key here for state 'sum'"));
+    EXPECT_THAT(use(Misuse::kUnopened), HasSubstr("not opened"));
+    EXPECT_EQ(use(Misuse::kAfterwards), "no error");
+    EXPECT_THAT(Keyless::error, HasSubstr("no key here for state 'value'"));
+    EXPECT_THAT(Keyless::error, HasSubstr("no key here: state and timers"));
+  }
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "runtime/operator/aggregation.h"
+#include "runtime/operator/collector.h"
 #include "runtime/operator/keyed_operator.h"
 #include "runtime/operator/keyed_rows.h"
 #include "runtime/operator/process_operator.h"
@@ -114,10 +115,11 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
 
   void OpenKeyed(OperatorContext& context) override {
     slices_ = Slices::Open(this->state(), "slices");
+    out_.Open(this->output_);
     clock_ = context.runtime.clock;
     add_to_counter_ = context.runtime.add_to_counter;
     operator_uid_ = context.runtime.operator_uid;
-    sides_.Open(context.side_outputs);
+    sides_.Open(context.side_outputs, context.runtime.log_warning);
     if (windows_.domain() == TimeDomain::kEventTime) passed_ = this->watermark_.ms;
     const int64_t limit = windows_.domain() == TimeDomain::kEventTime
                               ? PassedEnd()
@@ -139,6 +141,7 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
 
   void Locate(int64_t time) {
     if (time == kNoTimestamp.ms) ThrowNoTimestamp(operator_uid_);
+    time = TimeWindows::Within(time);
     current_ = {.start = windows_.SliceStart(time), .end = windows_.SliceEnd(time)};
     if (!windows_.InSomeWindow(time)) return;
     const int64_t last_end = windows_.LastWindowEndOf(current_.end);
@@ -255,17 +258,11 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   }
 
   void EmitResult(const K& key, int64_t end, const Stored& stored) {
-    if (out_.full()) FlushRows();
     const TimeWindow window = windows_.WindowOf(end);
-    emit_(key, window, aggregate_.GetResult(stored), out_.Append(window.MaxTimestamp()));
-  }
-  void FlushRows() {
-    if (out_.empty()) return;
-    this->output_->Emit(out_);
-    out_.Clear();
+    emit_(key, window, aggregate_.GetResult(stored), out_.Next(window.MaxTimestamp()));
   }
   void Flush() {
-    FlushRows();
+    out_.Flush();
     sides_.Flush();
   }
 
@@ -284,7 +281,7 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   std::vector<int64_t> ends_;  // scratch: the slices of a window
   mutable std::optional<Timestamp> next_timer_;
 
-  RecordBatch<Out> out_;
+  Collector<Out> out_;
   SideOutputs sides_;
   const Clock* clock_ = nullptr;
   std::function<void(const std::string&, int64_t)> add_to_counter_;

@@ -36,7 +36,7 @@ class ProcessWindowFunction {
     Timestamp watermark() const { return *watermark_; }
     Timestamp processing_time() const { return clock_->Now(); }
     template <class U>
-    void Output(const OutputTag<U>& tag, U row) {
+    void Output(const OutputTag<U>& tag, std::type_identity_t<U> row) {
       sides_.Collect(tag, std::move(row), window_.MaxTimestamp());
     }
 
@@ -85,6 +85,7 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
       this->state().SetCurrentKey(rows_.key(i), rows_.hash(i));
       if (!Add(i)) dropped += TooLate(i);
     }
+    this->state().ClearCurrentKey();
     if (dropped > 0 && add_to_counter_)
       add_to_counter_(kLateRecordsDropped, static_cast<int64_t>(dropped));
     Flush();
@@ -109,7 +110,7 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
     timers_ = TimerService<K>::Open(this->state(), "weir.windows");
     context_.watermark_ = &this->watermark_;
     context_.clock_ = context.runtime.clock;
-    context_.sides_.Open(context.side_outputs);
+    context_.sides_.Open(context.side_outputs, context.runtime.log_warning);
     out_.Open(context.output);
     add_to_counter_ = context.runtime.add_to_counter;
     operator_uid_ = context.runtime.operator_uid;
@@ -124,8 +125,9 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
 
   // False when all of the row's windows are final.
   bool Add(uint32_t i) {
-    const int64_t time = event_time_ ? rows_.timestamp(i).ms : now_;
-    if (time == kNoTimestamp.ms) ThrowNoTimestamp(operator_uid_);
+    const int64_t given = event_time_ ? rows_.timestamp(i).ms : now_;
+    if (given == kNoTimestamp.ms) ThrowNoTimestamp(operator_uid_);
+    const int64_t time = TimeWindows::Within(given);
     const int64_t passed = event_time_ ? this->watermark_.ms : std::numeric_limits<int64_t>::min();
     bool added = false;
     for (int64_t start = windows_.LastStart(time); start > time - windows_.size();
@@ -164,6 +166,7 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
           if (timer.time_ms == AddLateness(FireTime(end), lateness_)) window_rows_.Clear();
           return !this->yield_();
         });
+    this->state().ClearCurrentKey();
     Flush();
     return done;
   }

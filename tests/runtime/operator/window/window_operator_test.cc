@@ -425,6 +425,24 @@ TEST(Windows, OverlappingWindowsNeedMerge) {
   EXPECT_THAT(tumbling.TakeRows(), ElementsAre(Keyed<std::string, int64_t>{"a", 7}));
 }
 
+TEST_P(WindowTest, TheLongestWindowFiresAtTheEndOfTime) {
+  auto harness = Make(Tumbling(std::chrono::milliseconds(TimeWindows::kLongest)));
+  harness->Push({"a", 1}, Timestamp{1});
+  harness->Watermark(Timestamp::Max());
+  EXPECT_THAT(harness->TakeRows(), SizeIs(1));
+}
+
+TEST_P(WindowTest, RowsAtTheEndsOfTimeHaveAWindow) {
+  auto harness = Make(Sliding(10ms, 5ms));
+  harness->Push({"a", 1}, Timestamp{INT64_MIN + 5});
+  harness->Push({"a", 2}, Timestamp{INT64_MAX - 5});
+  harness->Watermark(Timestamp{INT64_MAX - 1});
+  EXPECT_THAT(harness->TakeRows(), SizeIs(4));
+  harness->Watermark(Timestamp::Max());
+  EXPECT_THAT(harness->TakeRows(), IsEmpty());
+  EXPECT_EQ(harness->state_entries(), 0u);
+}
+
 TEST(Windows, WindowAllTakesAllRowsInOneSubtask) {
   OperatorHarness<Bid, std::string> harness(
       [](DataStream<Bid> bids) {
