@@ -136,6 +136,60 @@ TEST(Silence, IsReportedAnHourAfterTheLastOrder) {
   EXPECT_EQ(restored.TakeRows(), std::vector<std::string>{"ann is silent"});
 }
 
+// What an operator puts aside is another stream, of another row type if need be.
+const OutputTag<std::string> kLarge{"large"};
+
+class SplitOff : public ProcessFunction<Order, Order> {
+ public:
+  explicit SplitOff(int64_t cents) : cents_(cents) {}
+
+  void ProcessElement(const Order& order, Context& context, Collector<Order>& out) override {
+    if (order.cents < cents_) return out.Collect(order);
+    context.Output(kLarge, order.customer + " at " + std::to_string(context.timestamp().ms));
+  }
+
+ private:
+  const int64_t cents_;
+};
+
+DataStream<std::string> LargeOnes(const DataStream<Order>& orders) {
+  return orders.Process(SplitOff(100'000)).SideOutput(kLarge);
+}
+
+// Needs all rows of the window, in order.
+class Median : public ProcessWindowFunction<std::string, Order, Total> {
+ public:
+  void Process(const std::string& customer, Context& context, const std::vector<Order>& orders,
+               Collector<Total>& out) override {
+    std::vector<int64_t> cents;
+    for (const Order& order : orders) cents.push_back(order.cents);
+    std::ranges::nth_element(cents, cents.begin() + cents.size() / 2);
+    out.Collect({customer, context.window().end, cents[cents.size() / 2]});
+  }
+};
+
+DataStream<Total> Medians(const DataStream<Order>& orders) {
+  return orders.KeyBy(&Order::customer).Window(Tumbling(1h)).Process(Median());
+}
+
+void Settings(JobSettings& settings) {
+  settings.name = "orders";
+  settings.state_backend = StateBackendKind::kMemory;
+  settings.checkpoints.mode = CheckpointingMode::kAtLeastOnce;
+  settings.checkpoints.interval = 10s;
+  settings.restart.kind = RestartKind::kFixedDelay;
+  settings.restart.attempts = 5;
+}
+
+TEST(SplitOff, PutsLargeOrdersAside) {
+  weir::testing::OperatorHarness<Order, Order> harness(
+      [](DataStream<Order> orders) { return orders.Process(SplitOff(100)); });
+  harness.Listen(kLarge);
+  harness.Push({"ann", 120}, Timestamp{7});
+  EXPECT_TRUE(harness.TakeRows().empty());
+  EXPECT_EQ(harness.TakeSide(kLarge).at(0).row, "ann at 7");
+}
+
 struct Spread {
   struct Accumulator {
     int64_t low = INT64_MAX;
@@ -153,6 +207,25 @@ struct Spread {
 };
 
 namespace {
+
+TEST(Examples, Median) {
+  weir::testing::OperatorHarness<Order, Total> harness(Medians);
+  for (const int64_t cents : {30, 10, 20}) harness.Push({"ann", cents}, Timestamp{cents});
+  harness.EndOfInput();
+  EXPECT_EQ(harness.TakeRows().at(0).cents, 20);
+}
+
+TEST(Examples, LargeOnesAreAStreamOfTheirOwn) {
+  Environment env;
+  Print(LargeOnes(env.From(FromCollection<Order>({{"ann", 1}}))), "large");
+  EXPECT_EQ(BuildJobGraph(env.graph()).vertices.size(), 1u);
+}
+
+TEST(Examples, Settings) {
+  Environment env;
+  Settings(env.settings());
+  EXPECT_EQ(env.settings().restart.kind, RestartSettings::Kind::kFixedDelay);
+}
 
 TEST(Examples, WatermarksOfAGeneratorOfOnesOwn) {
   Environment env;
