@@ -146,7 +146,7 @@ class Churn {
       (void)former_collector_->Sweep(now_ + std::chrono::hours(9));
     }
     if (Chance(5)) {  // a writer that was replaced and does not know it
-      (void)WriteData(storage_, next_id_ + dice_() % 20, epoch_ - dice_() % 2, "zombie");
+      (void)WriteData(storage_, next_id_ - 1, epoch_ - dice_() % 2, "zombie");
     }
     if (Chance(15)) {  // given up before or after its file was written
       const uint64_t id = next_id_++;
