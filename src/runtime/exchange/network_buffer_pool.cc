@@ -25,10 +25,11 @@ namespace {
 
 constexpr uintptr_t kPageBytes = 4096;
 // Segments lie this much farther apart than their size, so they begin at different offsets in a
-// page. The kernel copies a frame to the socket with "rep movsb", and where the destination's offset
-// in its page is 1 to 15 bytes above the source's, that is 15 times slower on some processors
-// (measured on AMD's Zen 4). The socket's side goes on from frame to frame, by a segment less a few
-// bytes: were every segment at the start of a page, such a distance, once met, would last.
+// page. The kernel copies a frame to the socket with "rep movsb", and where the destination's
+// offset in its page is 1 to 15 bytes above the source's, that is 15 times slower on some
+// processors (measured on AMD's Zen 4). The socket's side goes on from frame to frame, by a segment
+// less a few bytes: were every segment at the start of a page, such a distance, once met, would
+// last.
 constexpr size_t kStaggerBytes = 320;
 static_assert(kStaggerBytes % 64 == 0 && kStaggerBytes / 64 % 2 == 1, "64 different offsets");
 
