@@ -11,7 +11,8 @@ class RespawnBackoff {
  public:
   using milliseconds = std::chrono::milliseconds;
   static constexpr milliseconds kFirst{500};
-  static constexpr milliseconds kLongest{30'000};
+  /// Shorter than a JobManager waits for a crash report (10 s), which the next process brings.
+  static constexpr milliseconds kLongest{5'000};
   /// Living so long forgives earlier deaths.
   static constexpr milliseconds kGrownUp{20'000};
 
