@@ -518,7 +518,8 @@ TEST_F(SourceTest, LargeBadRecordsGoOutInManySteps) {
   EXPECT_LE(most, kLetterBytesPerPoll / large.size() + 1);
   ASSERT_TRUE(middle);
   Letters rest;
-  Subtask<Order> restored(options, {{BadRecords.name, &rest}}, {*middle});
+  Subtask<Order> restored(options, {{BadRecords.name, {&rest, &RecordTypeOf<DeadLetter>()}}},
+                          {*middle});
   ASSERT_TRUE(restored.ReadToEnd());
   EXPECT_EQ(restored.rows.size(), 1u);
   EXPECT_EQ(rest.all.size(), 40 - letters_before_middle);
