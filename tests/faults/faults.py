@@ -198,7 +198,8 @@ class Fill(Fault):
                           "attempts": [self.attempt, self.world.attempt()]}
 
     def restart(self):
-        name = self.world.workers()[0]
+        # Between two attempts it runs nowhere.
+        name = eventually(self.world.workers, "the job runs somewhere", 30)[0]
         attempt = self.world.attempt()
         self.world.cluster.kill(name)
         self.world.start(name)
