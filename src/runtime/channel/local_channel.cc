@@ -89,7 +89,9 @@ bool LocalChannel::DrainOverdraft() {
     overdraft_.pop_front();
     pushed = true;
   }
-  if (pushed) Pushed();
+  // What waited for room may be the last for long: no Kick() need follow that of the step it is
+  // from.
+  if (pushed) consumer_->Wake();
   return overdraft_.empty();
 }
 

@@ -117,6 +117,25 @@ TEST_F(LocalChannelTest, RefusesToHoldMoreThanTheOverdraft) {
       Error);
 }
 
+TEST_F(LocalChannelTest, WhatWaitedForRoomWakesTheConsumerWhenItGetsIn) {
+  const auto end = [] {
+    return ControlElement{
+        .kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}};
+  };
+  for (uint32_t i = 0; i <= LocalChannel::kRingElements; ++i) channel_.EmitControl(end());
+  channel_.Kick();
+  EXPECT_FALSE(channel_.HasRoom()) << "one element waits for room";
+  Batch* batch = nullptr;
+  ControlElement control;
+  while (channel_.Peek(batch, control) != InputChannel::Next::kNothing) channel_.Pop();
+  consumer_.Park(std::chrono::nanoseconds(0));  // takes the wakes so far
+  EXPECT_TRUE(channel_.HasRoom());
+  const auto began = std::chrono::steady_clock::now();
+  consumer_.Park(std::chrono::seconds(30));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(15));
+  EXPECT_EQ(channel_.Peek(batch, control), InputChannel::Next::kControl);
+}
+
 TEST_F(LocalChannelTest, TwoThreadsExchangeEveryRowOnce) {
   constexpr int kRows = 2'000'000;
   std::jthread producer([&] {
