@@ -4,6 +4,7 @@
     run.py [--build build/dev] [--scenario NAME ...] [--seed N | --seeds 1-20] [--again]
     run.py --replay SCHEDULE.json
     run.py --quick           every planted bug, two seeds of the core rows; for `make test`
+    run.py --quick --share 1/2     every other run of these: what the other half is, runs beside it
     run.py --planted         every planted bug
 
 Without --seed each scenario runs with seeds 1 to 3; what has passed already is left out unless
@@ -14,6 +15,7 @@ passed, the logs. Exit code 0: all passed.
 import argparse
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -214,6 +216,17 @@ def chosen(options):
             yield scenarios.schedule(loaded, seed), bool(loaded["planted"])
 
 
+def share_of(text):
+    """ "2/3" is every third run, from the second on."""
+    try:
+        first, every = map(int, text.split("/"))
+    except ValueError:
+        first = every = 0
+    if not 1 <= first <= every:
+        raise argparse.ArgumentTypeError(f"'{text}' is no share such as 1/2")
+    return first, every
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -224,6 +237,7 @@ def main():
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--planted", action="store_true")
+    parser.add_argument("--share", type=share_of, default=(1, 1), metavar="K/N")
     options = parser.parse_args()
     options.build = options.build.resolve()
     isolate()
@@ -232,7 +246,8 @@ def main():
     rows = {name: scenarios.load(name)["row"] for name in scenarios.names()}
     results = Results()
     passed, failed = 0, []
-    for schedule, wanted_fail in chosen(options):
+    first, every = options.share
+    for schedule, wanted_fail in itertools.islice(chosen(options), first - 1, None, every):
         name, seed = schedule["scenario"], schedule["seed"]
         if not (options.again or options.quick or options.replay) and \
                 results.passed(name, seed, build):
