@@ -12,6 +12,7 @@
 #   for its readiness itself; DIR/port holds the port).
 # WEIR_KAFKA_HEAP     the broker's heap, default 512m
 # WEIR_KAFKA_OPTIONS  more broker settings, one name=value per line
+# WEIR_KAFKA_JVM      more options of the Java machine
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -34,6 +35,7 @@ if [ -e "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2> /dev/null; then
   exit 1
 fi
 lib=$("$here/fetch.sh")
+classes=$("$here/share-classes.sh" "$lib")
 
 listening() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 taken() { listening "$1" || listening $(($1 + 1)); }
@@ -99,7 +101,9 @@ if [ ! -e "$dir/data/meta.properties" ]; then
 fi
 
 heap=${WEIR_KAFKA_HEAP:-512m}
-broker=(java -Xms128m -Xmx"$heap" -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData
+# shellcheck disable=SC2206  # options are words
+more=(${classes:+-XX:SharedArchiveFile="$classes"} ${WEIR_KAFKA_JVM:-})
+broker=(java "${more[@]}" -Xms128m -Xmx"$heap" -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData
   -Djava.awt.headless=true -Dlog4j2.configurationFile="$dir/log4j2.yaml"
   -cp "$lib/*" kafka.Kafka "$dir/server.properties")
 if [ -n "$foreground" ]; then
