@@ -135,8 +135,15 @@ class Broker:
         self.ip = self.place.ip("broker")
         self.options = options
         self.port = None
+        self.starts_before = 0
+
+    def starts(self):
+        """How often a broker in this directory came through its start."""
+        log = pathlib.Path(self.dir, "server.log")
+        return log.read_bytes().count(b"Kafka Server started") if log.exists() else 0
 
     def start(self):
+        self.starts_before = self.starts()
         env, words = dict(os.environ), [KAFKA / "start.sh", self.dir, "--foreground"]
         if self.ip != "127.0.0.1":
             self.port = self.port or free_port()
@@ -157,6 +164,10 @@ class Broker:
             if not port.exists() or not port.read_text().strip():
                 return False
             self.address = f"{self.ip}:{port.read_text().strip()}"
+            # One that was killed answers at first by what it remembers, then leads nothing until
+            # its old session is over.
+            if self.starts() == self.starts_before:
+                return False
             listed = subprocess.run(["kcat", "-b", self.address, "-L", "-J", "-m", "1"],
                                     capture_output=True, check=False)
             return b'"brokers":[{"id":1' in listed.stdout

@@ -62,7 +62,11 @@ class Faults(unittest.TestCase):
 
     def progresses(self, job):
         before = self.checkpoints(job)
-        eventually(lambda: self.checkpoints(job) > before + 1, "checkpoints are complete", 60)
+        try:
+            eventually(lambda: self.checkpoints(job) > before + 1, "checkpoints are complete", 60)
+        except AssertionError:
+            print(json.dumps(self.describe(job), indent=1))
+            raise
 
     def produce(self, *values):
         subprocess.run(["kcat", "-b", self.broker.address, "-P", "-t", self.names["in"]],
@@ -121,6 +125,11 @@ class Faults(unittest.TestCase):
 
     def test_brokers_that_die_under_running_and_cancelled_jobs(self):
         for number in range(ROUNDS):
+            # Transactions of a job that is cancelled without its broker stay open there for a
+            # minute, and now and then the broker forgets one while it starts: markers behind them
+            # cannot be read. The next round shall not wait for that.
+            self.names["markers"] = f"markers-{number}"
+            self.broker.wait()
             job = self.start()
             self.produce(*(f'{{"key":"k","seq":{i}}}' for i in range(1000)))
             if number % 3:
@@ -143,7 +152,7 @@ class Faults(unittest.TestCase):
             self.tearDown()
             if number % 3 != 2:
                 self.broker.start()
-                self.broker.wait()
+        self.broker.wait()
 
 
 if __name__ == "__main__":

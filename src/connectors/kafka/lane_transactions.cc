@@ -20,6 +20,13 @@ constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open whe
 constexpr milliseconds kMetadataPause{50};
 constexpr int kQueueFullMs = 20;
 
+/// Brokers have lost sight of transactions that ended while they were started again; no time-out
+/// ends such a one.
+constexpr char kOpenTransaction[] =
+    "another producer's transaction is open there. One whose producer has died the broker ends "
+    "when its transaction.timeout.ms is over (60 s for Weir's); one that stays is lost to the "
+    "broker: end it with Kafka's kafka-transactions.sh (find-hanging, abort)";
+
 Settings ProducerDefaults(const PublicationOptions& options) {
   Settings defaults = QueueDefaults(options.client);
   defaults.insert({{"linger.ms", "5"},
@@ -363,22 +370,32 @@ P::Event LaneTransactions::ReadMarker() {
       return P::OutcomeUnknown{"reading " + where + ": " + rd_kafka_err2str(rd_kafka_last_error())};
     }
     const std::string key = MarkerKey(setup_.lane);
-    const auto deadline = SteadyClock::now() + options_.marker_limit;
+    const auto started = SteadyClock::now();
     bool reached = false;
+    bool told = false;
+    int64_t at = begin;
     std::string failure;
     while (!reached && failure.empty()) {
+      const auto waited = SteadyClock::now() - started;
+      const auto stuck = [&] {
+        return "offset " + std::to_string(high) + " is not reached after " +
+               std::to_string(std::chrono::duration_cast<milliseconds>(waited).count()) +
+               " ms, only offset " + std::to_string(at) + "; " + kOpenTransaction;
+      };
       if (stop_) {
         failure = "stopped";
-      } else if (SteadyClock::now() > deadline) {
-        failure = "offset " + std::to_string(high) + " cannot be reached within " +
-                  std::to_string(options_.marker_limit.count()) +
-                  " ms; does another producer hold a transaction open?";
+      } else if (waited > options_.marker_limit) {
+        failure = stuck();
+      } else if (!told && waited > options_.marker_notice) {
+        told = true;
+        log_("reading " + where + " takes long, and checkpoints wait for it: " + stuck());
       }
       const Owned<rd_kafka_message_t> message(
           rd_kafka_consume(handle.get(), marker_partition_, 100));
       if (message == nullptr) continue;
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        reached = message->offset >= high;  // the last stable offset has got there
+        at = message->offset;
+        reached = at >= high;  // the last stable offset has got there
         continue;
       }
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -31,6 +31,8 @@ struct PublicationOptions {
   std::chrono::milliseconds commit_limit{60'000};
   /// A neighbour's open transaction hides markers until its own time-out at the broker.
   std::chrono::milliseconds marker_limit{90'000};
+  /// Such a wait is told after this long.
+  std::chrono::milliseconds marker_notice{5'000};
 };
 
 /// "prefix-lineage-sink-subtask".

@@ -42,6 +42,7 @@ struct AttemptOptions {
   std::string marker_topic = "weir-output-markers";
   milliseconds commit_limit{20'000};
   milliseconds marker_limit{20'000};
+  milliseconds marker_notice{5'000};
 };
 
 /// One attempt of one sink subtask, as the sink's writer would drive it.
@@ -60,7 +61,8 @@ class Attempt {
                            .topic = options.topic,
                            .marker_topic = options.marker_topic,
                            .commit_limit = options.commit_limit,
-                           .marker_limit = options.marker_limit},
+                           .marker_limit = options.marker_limit,
+                           .marker_notice = options.marker_notice},
         lanes, std::nullopt,
         Publisher::Environment{.log = [this](const std::string& line) { Log(line); },
                                .wake = [this] { Wake(); }});
@@ -377,11 +379,14 @@ TEST_F(PublisherTest, ANeighboursOpenTransactionDelaysTheStartAndThePartitionIsN
 
   options_.attempt = 2;
   options_.marker_limit = milliseconds(1'500);
+  options_.marker_notice = milliseconds(200);
   options_.restored = P::Restored{.checkpoint = CheckpointId{1}, .run = "job", .published = {}};
   const std::string path = options_.directory + "/1-1";
   options_.epochs = {{CheckpointId{1}, {path, 0, std::filesystem::file_size(path)}}};
   Attempt second(options_);
-  EXPECT_TRUE(second.AwaitLogLine("partition " + std::to_string(partition)));
+  EXPECT_TRUE(second.AwaitLogLine("partition " + std::to_string(partition) + " takes long"));
+  EXPECT_TRUE(second.AwaitLogLine("(attempt 1): reading marker topic")) << "it is tried again";
+  EXPECT_TRUE(second.AwaitLogLine("kafka-transactions.sh")) << "the mend is told";
   EXPECT_FALSE(second.publisher().status().ready);
   ASSERT_EQ(rd_kafka_abort_transaction(neighbour.get(), 30'000), nullptr);
   ASSERT_TRUE(second.AwaitReady()) << second.AwaitFailure();

@@ -20,12 +20,14 @@ WEIR_JOB(env, args) {
   using In_ = weir::kafka::Record<In>;
   env.settings().checkpoints.interval = std::chrono::milliseconds(200);
   const std::string brokers = args["brokers"];
+  const std::string markers = args.Get("markers", "weir-output-markers");
   auto rows = env.From(weir::kafka::Source<In_>({.brokers = brokers,
                                                  .topic = args.Get("in", "in"),
                                                  .on_bad_record = weir::kafka::SideOutput}))
                   .Uid("in");
   rows.SideOutput(weir::kafka::BadRecords)
-      .To(weir::kafka::DeadLetterSink({.brokers = brokers, .topic = args.Get("bad", "bad")}))
+      .To(weir::kafka::DeadLetterSink(
+          {.brokers = brokers, .topic = args.Get("bad", "bad"), .marker_topic = markers}))
       .Uid("bad");
   rows.Rebalance()
       .Map([](const In_& row) {
@@ -34,6 +36,7 @@ WEIR_JOB(env, args) {
         out.timestamp.ms += row.value.ahead_ms.value_or(0);
         return out;
       })
-      .To(weir::kafka::Sink<In_>({.brokers = brokers, .topic = args.Get("out", "out")}))
+      .To(weir::kafka::Sink<In_>(
+          {.brokers = brokers, .topic = args.Get("out", "out"), .marker_topic = markers}))
       .Uid("out");
 }
