@@ -76,6 +76,8 @@ class Program {
       own.erase(it, own.end());
       break;
     }
+    // Known before CLI11 has got that far: what it refuses is told as everything else.
+    json_ = std::ranges::find(own, "--json") != own.end();
     for (const std::string& word : own) {
       if (const size_t at = FirstInvalidUtf8(word); at != word.size()) {
         return RefuseUsage(absl::StrCat("'", ToUtf8(word), "' is not UTF-8 (byte ", at, ")"));
@@ -90,16 +92,23 @@ class Program {
       app_.parse(own);
     } catch (const CLI::RequiredError& e) {
       const std::vector<std::string> words = app_.remaining();
-      if (!app_.get_subcommands().empty() || words.empty()) return app_.exit(e, out_, err_), kUsage;
+      if (!app_.get_subcommands().empty() || words.empty()) return Refused(e);
       return RefuseUsage(NoSuchCommand(words.front()));
+    } catch (const CLI::Success& e) {  // help
+      app_.exit(e, out_, err_);
     } catch (const CLI::ParseError& e) {
-      const int code = app_.exit(e, out_, err_);
-      return code == 0 ? kDone : kUsage;
+      return Refused(e);
     }
     return code_;
   }
 
  private:
+  int Refused(const CLI::ParseError& error) {
+    if (json_) return RefuseUsage(error.what());
+    app_.exit(error, out_, err_);
+    return kUsage;
+  }
+
   /// A script's variable that was never set must not mean "as if it were not said". What a job is
   /// given behind `--` is its own, and KEY= gives a setting the empty text.
   static void RefuseEmptyValues(CLI::App& command) {
@@ -123,7 +132,7 @@ class Program {
   }
 
   int RefuseUsage(const std::string& message) const {
-    const Context context{.config = {}, .json = globals_.json, .out = &out_, .err = &err_};
+    const Context context{.config = {}, .json = json_, .out = &out_, .err = &err_};
     return context.Fail(absl::InvalidArgumentError(message));
   }
 
@@ -338,6 +347,7 @@ class Program {
   const bool terminal_;
   CLI::App app_{"Weir, a distributed stream processor", "weir"};
   Globals globals_;
+  bool json_ = false;
   ExitCode code_ = kDone;
   RunOptions run_;
   LocalOptions local_;

@@ -130,6 +130,31 @@ TEST(Cli, WrongUsageIsTold) {
   EXPECT_EQ(Weir({"list"}, {{"WEIR_LOG_LEVEL", "loud"}}).code, kUsage);
 }
 
+TEST(Cli, WrongUsageIsJsonWhenJsonIsWanted) {
+  for (const auto& [line, says] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"list", "--frobnicate", "--json"}, "--frobnicate"},
+           {{"--json", "describe"}, "job is required"},
+           {{"--json"}, "subcommand is required"},
+           {{"list", "--json", "--config"}, "--config"},
+           {{"run", "--json", "-p", "many", "libjob.so"}, "many"},
+           {{"logs", "-n", "0", "--json"}, "0"},
+           {{"lsit", "--json"}, "there is no command 'lsit'"},
+           {{"list", "--config=", "--json"}, "it is empty"},
+           {{"cancel", "\xff", "--json"}, "is not UTF-8"}}) {
+    const Result result = Weir(line);
+    EXPECT_EQ(result.code, kUsage) << line[0];
+    EXPECT_EQ(result.out, "") << line[0];
+    const auto json = nlohmann::json::parse(result.err, nullptr, false);
+    ASSERT_TRUE(json.is_object()) << line[0] << ": " << result.err;
+    EXPECT_EQ(json["code"], "INVALID_ARGUMENT");
+    EXPECT_THAT(json["error"].get<std::string>(), HasSubstr(says));
+  }
+  EXPECT_EQ(Weir({"list", "--help", "--json"}).code, kDone);
+  EXPECT_THAT(Weir({"run", "/nowhere/libjob.so", "--frobnicate", "--", "--json"}).err,
+              Not(HasSubstr("\"code\"")))
+      << "behind -- it is the job's";
+}
+
 TEST(Cli, AWordThatIsNoCommandIsToldWithTheNearest) {
   const Result near = Weir({"--json", "rnu"});
   EXPECT_EQ(near.code, kUsage);
