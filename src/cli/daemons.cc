@@ -120,6 +120,7 @@ ExitCode ServeJobManager(const Context& context, const Launched& launched) {
 TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   TaskManagerOptions options;
   options.id = o.taskmanager.id;
+  options.cluster_id = o.taskmanager.cluster_id;
   options.job_manager = o.jobmanager.address;
   options.bind_host = o.taskmanager.bind_host;
   options.host = o.taskmanager.host;

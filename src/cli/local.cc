@@ -303,6 +303,7 @@ absl::Status LocalCluster::AddTaskManager(bool surplus) {
   };
   set("jobmanager.address", Address());
   set("taskmanager.id", daemon->name);
+  set("taskmanager.cluster-id", listens_->cluster_id);
   set("taskmanager.dir", files_.TaskManagers());
   // Several on one machine cannot share one port, whatever is configured.
   for (const char* port : {"taskmanager.rpc-port", "taskmanager.data-port", "metrics.port"}) {

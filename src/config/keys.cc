@@ -160,6 +160,10 @@ std::vector<Key> MakeKeys() {
   t.Text("taskmanager.id", WEIR_FIELD(taskmanager.id),
          "Name of the TaskManager, kept across its restarts. Empty: one that is kept in "
          "taskmanager.dir, of its own for each that runs there.");
+  t.Text("taskmanager.cluster-id", WEIR_FIELD(taskmanager.cluster_id),
+         "Cluster that the TaskManager works for (`weir status` tells it); another one at "
+         "jobmanager.address is refused. Empty: the first that it registers with, until it ends. "
+         "`weir local` sets it.");
   t.Text("taskmanager.bind-host", WEIR_FIELD(taskmanager.bind_host),
          "Address the TaskManager listens on. Another than this machine's own needs "
          "security.insecure.");

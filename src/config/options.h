@@ -19,6 +19,7 @@ struct JobManagerSection {
 
 struct TaskManagerSection {
   std::string id;
+  std::string cluster_id;
   std::string bind_host = "127.0.0.1";
   std::string host;
   int64_t rpc_port = 6122;

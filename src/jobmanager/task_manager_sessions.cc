@@ -166,6 +166,17 @@ void ControlLoop::OnRegister(const std::shared_ptr<ControlStream>& stream,
                      " slots) lacks a field; slots must be 1 "
                      "to 1024"));
   }
+  // Before the epochs: those of two clusters have nothing to do with one another.
+  if (!r.cluster_id().empty() && r.cluster_id() != options_.cluster_id) {
+    return RefuseStream(
+        *stream, Refused::REASON_OTHER_CLUSTER,
+        absl::StrCat("TaskManager '", r.tm_id(), "' belongs to cluster ", r.cluster_id(),
+                     ", but the JobManager at ", options_.rpc_address, " is that of cluster ",
+                     options_.cluster_id,
+                     ". If it is to work for this one, start it again, with "
+                     "taskmanager.cluster-id (if that is set) corrected; otherwise correct its "
+                     "jobmanager.address, and give each cluster an address of its own"));
+  }
   if (r.highest_leader_epoch_seen() > leadership_.epoch.value) {
     return RefuseStream(*stream, Refused::REASON_STALE_LEADER,
                         absl::StrCat("TaskManager '", r.tm_id(), "' has seen leader epoch ",

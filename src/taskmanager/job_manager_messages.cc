@@ -46,6 +46,7 @@ void TaskManager::Register() {
   for (const auto& [job, attempt] : attempts_) *r.add_running_attempts() = attempt->ref();
   r.set_build(kAbiStamp);
   r.set_exclusive_buffers(exchange_->exclusive_per_channel());
+  r.set_cluster_id(cluster_id_);
   for (const proto::CrashReport& report : crash_reports_.reports) *r.add_crash_reports() = report;
   stream_ = link_->Open(std::move(first));
   last_heard_ = Clock::System().Monotonic();
@@ -84,6 +85,11 @@ void TaskManager::OnBroken(uint64_t stream, const std::string& reason) {
 
 void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message) {
   if (stream != stream_ || ending_) return;
+  // Before its epoch is looked at: that is another cluster's.
+  if (message.register_refused().reason() == proto::RegisterRefused::REASON_OTHER_CLUSTER) {
+    OnRefused(message.register_refused());
+    return;
+  }
   if (message.leader_epoch() < leader_epoch_.load()) {
     log::Warn("refused a message of an earlier leader",
               {{"its_epoch", message.leader_epoch()}, {"seen", leader_epoch_.load()}});
@@ -156,6 +162,7 @@ void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message
 
 void TaskManager::OnRegistered(const proto::RegisterAck& ack) {
   registered_ = true;
+  cluster_id_ = ack.cluster_id();
   ready_.store(true);
   RemoveFiles(crash_reports_.files);
   crash_reports_ = {};
@@ -167,6 +174,7 @@ void TaskManager::OnRegistered(const proto::RegisterAck& ack) {
   metrics_interval_ = std::chrono::milliseconds(ack.metrics_interval_ms());
   log::SetLeaderEpoch(leader_epoch_.load());
   log::Info("registered", {{"job_manager", options_.job_manager},
+                           {"cluster", cluster_id_},
                            {"slots", options_.slots},
                            {"data_port", exchange_->port()},
                            {"rpc_port", worker_->port()}});

@@ -14,6 +14,8 @@ struct TaskManagerOptions {
   std::string id;
   /// host:port of the JobManager.
   std::string job_manager = "127.0.0.1:6123";
+  /// The only cluster it works for; empty: the first that it registers with.
+  std::string cluster_id;
   std::string bind_host = "127.0.0.1";
   /// Under which peers reach this process; empty: bind_host.
   std::string host;

@@ -72,7 +72,8 @@ TaskManager::TaskManager(TaskManagerOptions options)
       plan_(PlanOf(options_)),
       incarnation_(NewIncarnation()),
       watchdog_(options_.slots, options_.watchdog_timeout),
-      caches_(options_.memory_bytes) {
+      caches_(options_.memory_bytes),
+      cluster_id_(options_.cluster_id) {
   // What an earlier process left here belongs to attempts that are over.
   std::error_code error;
   std::filesystem::remove_all(options_.directory + "/attempts", error);

@@ -115,6 +115,7 @@ class TaskManager {
   CacheGovernor caches_;
   uint64_t stream_ = 0;  // the control stream in use
   bool registered_ = false;
+  std::string cluster_id_;  // that this process belongs to; empty: not known yet
   bool ending_ = false;
   Exit exit_ = Exit::kShutdown;
   std::chrono::milliseconds retry_{50};

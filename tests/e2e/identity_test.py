@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A TaskManager that is started again where one died goes on under its name, with what that left,
-while its job runs; and one that starts afresh for another job keeps its own.
+while its job runs; one that starts afresh for another job keeps its own; and none works for another
+cluster than its own.
 
     identity_test.py WEIR TOTALS_JOB ROWS_JOB
 """
@@ -143,6 +144,60 @@ class OfADirectory(unittest.TestCase):
         for daemon in ("tm-1", "tm-2"):
             log = pathlib.Path(self.cluster.dir, "logs", f"{before[self.pid(daemon)]}.log")
             self.assertEqual(log.read_text().count("TaskManager starts"), 2, "it is the same still")
+
+
+class OfAnotherCluster(unittest.TestCase):
+    """Another cluster's JobManager comes up where that of the TaskManager was."""
+
+    def setUp(self):
+        self.cluster = Daemons(WEIR, task_managers=1, slots=2)
+        self.cluster.__enter__()
+        self.addCleanup(self.cluster.__exit__, None)
+
+    def swap_job_manager(self, kept, came):
+        """The one that runs dies, and another one starts on its address, with what `came` keeps."""
+        directory = pathlib.Path(self.cluster.dir, "jobmanager")
+        self.cluster.kill("jobmanager")
+        directory.rename(kept)
+        if came.exists():
+            came.rename(directory)
+        self.cluster.start("jobmanager")
+
+    def is_refused(self, own):
+        process = self.cluster.processes["tm-1"]
+        eventually(lambda: process.poll() is not None, "the TaskManager ends")
+        self.assertEqual(process.returncode, 1)
+        status = self.cluster.json("status")
+        self.assertEqual(status.get("task_managers", []), [])
+        self.assertNotEqual(status["cluster_id"], own)
+        last = pathlib.Path(self.cluster.dir, "logs", "tm-1.log").read_text().splitlines()[-5:]
+        for words in (f"'tm-1' belongs to cluster {own}",
+                      f"{self.cluster.address} is that of cluster {status['cluster_id']}",
+                      "taskmanager.cluster-id"):
+            self.assertIn(words, "\n".join(last))
+
+    def test_a_task_manager_keeps_to_its_own(self):
+        own = self.cluster.json("status")["cluster_id"]
+        job = Job(self.cluster, "memory")
+        mine, others = (pathlib.Path(self.cluster.dir, name) for name in ("mine", "others"))
+        self.swap_job_manager(kept=mine, came=others)
+        self.is_refused(own)
+        self.assertEqual(self.cluster.json("list"), [])
+
+        # A new process knows no cluster yet.
+        self.cluster.start("tm-1")
+        eventually(self.cluster.ready_now, "it works for whom it finds")
+        self.cluster.kill("tm-1")
+
+        # Unless it is told its own.
+        self.cluster.settings["taskmanager.cluster-id"] = own
+        self.cluster.start("tm-1")
+        self.is_refused(own)
+
+        self.swap_job_manager(kept=others, came=mine)
+        self.cluster.start("tm-1")
+        job.progresses(2)
+        job.finishes(self)
 
 
 if __name__ == "__main__":

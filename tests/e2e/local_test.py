@@ -76,6 +76,9 @@ class Local(unittest.TestCase):
             self.assertEqual(len(ids), len(clusters), "each answers for itself")
             for cluster in clusters:
                 self.assertEqual(list(cluster.task_managers()), ["tm-1"])
+                pid = cluster.task_managers()["tm-1"]["pid"]
+                self.assertIn(f"taskmanager.cluster-id={cluster.json('status')['cluster_id']}",
+                              pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0"))
                 self.assertEqual({tm["pid"] for tm in cluster.task_managers().values()} -
                                  set(cluster.pids()), set(), "its own TaskManagers")
 

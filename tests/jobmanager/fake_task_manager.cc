@@ -33,6 +33,7 @@ FakeTaskManager::FakeTaskManager(int rpc_port, Script script)
   r->set_dedicated(true);
   r->set_build(script_.build.empty() ? kAbiStamp : script_.build);
   r->set_highest_leader_epoch_seen(script_.epoch_seen);
+  r->set_cluster_id(script_.cluster_id);
   for (const auto& attempt : script_.running) *r->add_running_attempts() = attempt;
   for (const auto& crash : script_.crashes) *r->add_crash_reports() = crash;
   Send(std::move(first));

@@ -32,6 +32,7 @@ class FakeTaskManager {
     uint32_t protocol = 1;
     uint64_t feature_bits = 0;
     uint64_t epoch_seen = 0;
+    std::string cluster_id;
     std::vector<proto::AttemptRef> running;
     std::vector<proto::CrashReport> crashes;
     /// Called with every message before it is acted on, by the thread that reads.

@@ -128,10 +128,17 @@ TEST_F(JobManagerTest, TaskManagersThatDoNotFitAreRefusedByName) {
   EXPECT_EQ(reason({.build = "weir 0.0.0"}), Refused::REASON_BUILD);
   EXPECT_EQ(reason({.slots = 0}), Refused::REASON_INVALID);
   EXPECT_EQ(reason({.epoch_seen = 1'000}), Refused::REASON_STALE_LEADER);
+  EXPECT_EQ(reason({.epoch_seen = 1'000, .cluster_id = "another"}), Refused::REASON_OTHER_CLUSTER)
+      << "epochs of two clusters are not compared";
   auto newest = TaskManager({.incarnation = 5});
-  newest->Await("its registration",
-                [](const proto::ToTaskManager& m) { return m.has_register_ack(); });
-  EXPECT_EQ(reason({.incarnation = 4}), Refused::REASON_STALE_INCARNATION);
+  const std::string cluster =
+      newest
+          ->Await("its registration",
+                  [](const proto::ToTaskManager& m) { return m.has_register_ack(); })
+          .register_ack()
+          .cluster_id();
+  EXPECT_EQ(cluster, Cluster().cluster_id());
+  EXPECT_EQ(reason({.incarnation = 4, .cluster_id = cluster}), Refused::REASON_STALE_INCARNATION);
 }
 
 TEST_F(JobManagerTest, NoiseOnThePortDisturbsNoJob) {
