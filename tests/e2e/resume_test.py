@@ -8,6 +8,7 @@ a savepoint in the middle, and resumed at parallelism 3; on both state backends.
 import collections
 import pathlib
 import sys
+import time
 import unittest
 
 from answers import routes, windows
@@ -17,23 +18,25 @@ WEIR = sys.argv[1]
 LIBRARIES = dict(zip(("totals", "windows", "routes"), sys.argv[2:5]))
 COUNT = 30_000
 RATE = 10_000
+ENDLESS = 10**12
+BATCH = 1024  # by which a source may overstep its rate, once
 
 
-def totals(lines):
+def totals(lines, count):
     """Every count of every key once, and the totals that the last ones carry."""
     finals, seen = {}, collections.Counter()
     for line in lines:
-        kind, key, count, *rest = line.split()
-        seen[kind, key, int(count)] += 1
-        if int(count) == COUNT // 100:
+        kind, key, n, *rest = line.split()
+        seen[kind, key, int(n)] += 1
+        if int(n) == count // 100:
             finals[kind, key] = [int(word) for word in rest]
     return seen, finals
 
 
-def expected_totals():
-    values = {f"k{k}": range(k, COUNT, 100) for k in range(100)}
+def expected_totals(count):
+    values = {f"k{k}": range(k, count, 100) for k in range(100)}
     seen = collections.Counter((kind, key, n + 1) for kind in ("agg", "own") for key in values
-                               for n in range(COUNT // 100))
+                               for n in range(count // 100))
     finals = {("agg", key): [sum(v)] for key, v in values.items()}
     for key, v in values.items():
         finals["own", key] = [sum(v), len({i // 7 % 5 for i in v}),
@@ -44,8 +47,8 @@ def expected_totals():
 # Per job: what it must give, how its lines are read, and how many lines show that it is under way.
 JOBS = {
     "totals": (expected_totals, totals, 8000),
-    "windows": (lambda: windows(COUNT), collections.Counter, 600),
-    "routes": (lambda: routes(COUNT, COUNT), collections.Counter, 3000),
+    "windows": (windows, lambda lines, _: collections.Counter(lines), 600),
+    "routes": (lambda n: routes(n, n), lambda lines, _: collections.Counter(lines), 3000),
 }
 
 
@@ -64,9 +67,9 @@ class Resume(unittest.TestCase):
     def lines(self):
         return self.out.read_text().splitlines() if self.out.exists() else []
 
-    def check(self, name):
+    def check(self, name, count):
         expected, read, _ = JOBS[name]
-        want, got = expected(), read(self.lines())
+        want, got = expected(count), read(self.lines(), count)
         if want != got:
             wants, gots = want if isinstance(want, tuple) else (want,), (
                 got if isinstance(got, tuple) else (got,))
@@ -77,19 +80,21 @@ class Resume(unittest.TestCase):
                       f"{len(extra)} too many, for instance {extra[:5]}")
             self.fail(f"{name} gives another answer; see {self.out}")
 
-    def run_job(self, name, backend, parallelism, *options, rate=None):
-        arguments = ["--count", COUNT, "--out", self.out]
+    def run_job(self, name, backend, parallelism, count, *options, rate=None):
+        arguments = ["--count", count, "--out", self.out]
         if rate:
             arguments += ["--rate", rate]
         return self.cluster.run("run", LIBRARIES[name], "-p", parallelism, "--state-backend",
                                 backend, *options, "--", *arguments).strip()
 
     def straight(self, name, backend):
-        self.run_job(name, backend, 1)
-        self.check(name)
+        self.run_job(name, backend, 1, COUNT)
+        self.check(name, COUNT)
 
     def resumed(self, name, backend):
-        job = self.run_job(name, backend, 2, "--detached", rate=RATE)
+        # Without end, so that it cannot end before it is stopped, however slow this machine is now.
+        began = time.monotonic()
+        job = self.run_job(name, backend, 2, ENDLESS, "--detached", rate=RATE)
 
         def under_way():
             details = self.cluster.json("describe", job)
@@ -100,11 +105,14 @@ class Resume(unittest.TestCase):
 
         eventually(under_way, f"{name} has checkpoints and results")
         savepoint = self.cluster.json("stop", job)["savepoint_path"]
+        # More than it can have read at its rate.
+        read = RATE * (time.monotonic() - began) + 4 * BATCH
+        count = (int(read) // COUNT + 1) * COUNT
         before = self.lines()
-        self.run_job(name, backend, 3, "--from-savepoint", savepoint)
+        self.run_job(name, backend, 3, count, "--from-savepoint", savepoint)
         after = self.lines()
         self.assertGreater(len(after), len(before), "it was not stopped in the middle")
-        self.check(name)
+        self.check(name, count)
 
 
 for job_name in JOBS:
