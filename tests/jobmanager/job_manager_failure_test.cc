@@ -119,47 +119,50 @@ TEST_F(JobManagerTest, AFinishedJobIsRememberedByTheNextJobManager) {
   EXPECT_EQ(Cluster().jobs_running(), 0u);
 }
 
-TEST_F(JobManagerTest, ADamagedCheckpointIsNamedAndNoOlderOneIsTaken) {
-  auto tm = TaskManager();
-  const std::string job = MustSubmit();
-  WaitFor(job, "some checkpoints",
-          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
-  manager_->Stop();
-  manager_.reset();
-  tm->BreakStream();
-  std::filesystem::path newest;
-  for (const auto& file :
-       std::filesystem::directory_iterator(directory_ + "/checkpoints/" + job + "/log")) {
-    newest = std::max(newest, file.path());
+/// Something happens to the newest manifest of a job while no JobManager runs. No older one is
+/// taken: results after it have been published.
+class NewestManifestTest : public JobManagerTest {
+ protected:
+  void TearDown() override {
+    again_.reset();
+    JobManagerTest::TearDown();
   }
-  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 1);
+  /// How the job ends. Its checkpoints' directory is checkpoints_ then.
+  proto::JobStatus EndsAfter(void (*harm)(const std::filesystem::path& newest)) {
+    auto tm = TaskManager();
+    const std::string job = MustSubmit();
+    WaitFor(job, "some checkpoints",
+            [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+    manager_->Stop();
+    manager_.reset();
+    tm->BreakStream();
+    checkpoints_ = directory_ + "/checkpoints/" + job;
+    for (const auto& file : std::filesystem::directory_iterator(checkpoints_ + "/log")) {
+      newest_ = std::max(newest_, file.path());
+    }
+    harm(newest_);
+    StartJobManager();
+    again_ = TaskManager();
+    return WaitForState(job, proto::JOB_STATE_FAILED);
+  }
 
-  StartJobManager();
-  auto again = TaskManager();
-  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
-  EXPECT_NE(ended.reason().find(newest.filename().string()), std::string::npos) << ended.reason();
+  std::string checkpoints_;
+  std::filesystem::path newest_;
+  std::unique_ptr<FakeTaskManager> again_;
+};
+
+TEST_F(NewestManifestTest, DamagedItIsNamedAndNoOlderOneIsTaken) {
+  const proto::JobStatus ended = EndsAfter([](const std::filesystem::path& newest) {
+    std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 1);
+  });
+  EXPECT_NE(ended.reason().find(newest_.filename().string()), std::string::npos) << ended.reason();
   EXPECT_EQ(Cluster().slots_free(), 2u);
 }
 
-TEST_F(JobManagerTest, AManifestThatIsMissingIsNotReplacedByAnOlderOne) {
-  auto tm = TaskManager();
-  const std::string job = MustSubmit();
-  WaitFor(job, "some checkpoints",
-          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
-  manager_->Stop();
-  manager_.reset();
-  tm->BreakStream();
-  const std::string directory = directory_ + "/checkpoints/" + job;
-  std::filesystem::path newest;
-  for (const auto& file : std::filesystem::directory_iterator(directory + "/log")) {
-    newest = std::max(newest, file.path());
-  }
-  std::filesystem::remove(newest);
-
-  StartJobManager();
-  auto again = TaskManager();
-  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
-  for (const std::string& part : {std::string("its manifest is missing"), directory}) {
+TEST_F(NewestManifestTest, MissingItIsNotReplacedByAnOlderOne) {
+  const proto::JobStatus ended =
+      EndsAfter([](const std::filesystem::path& newest) { std::filesystem::remove(newest); });
+  for (const std::string& part : {std::string("its manifest is missing"), checkpoints_}) {
     EXPECT_NE(ended.reason().find(part), std::string::npos) << ended.reason();
   }
 }

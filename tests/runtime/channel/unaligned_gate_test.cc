@@ -81,6 +81,16 @@ class UnalignedGateTest : public testing::Test {
     if (!rows) return std::nullopt;
     return ValuesOf(*rows);
   }
+  /// The first checkpoint turned unaligned, its row 1 is not read yet, and row 2 and the second
+  /// one's barriers came behind.
+  void SecondComesBeforeTheRowsOfTheFirstAreRead() {
+    a_.Values({1});
+    BarriersOf(1);
+    gate_.TurnUnaligned(kFirst);
+    Pull();
+    a_.Values({2});
+    BarriersOf(2);
+  }
   void BarriersOf(uint64_t id) {
     for (ScriptedChannel* channel : {&a_, &b_, &c_}) channel->BarrierOf(id);
   }
@@ -247,12 +257,7 @@ TEST_F(UnalignedGateTest, TurnedTwiceItIsTurnedOnce) {
 }
 
 TEST_F(UnalignedGateTest, RowsThatAreStillUnreadAreInFlightInTheNextCheckpointToo) {
-  a_.Values({1});
-  BarriersOf(1);
-  gate_.TurnUnaligned(kFirst);
-  Pull();
-  a_.Values({2});
-  BarriersOf(2);
+  SecondComesBeforeTheRowsOfTheFirstAreRead();
   EXPECT_THAT(Recorded(kFirst), Optional(ElementsAre(1)));
   gate_.TurnUnaligned(kSecond);
   Pull();
@@ -261,12 +266,7 @@ TEST_F(UnalignedGateTest, RowsThatAreStillUnreadAreInFlightInTheNextCheckpointTo
 }
 
 TEST_F(UnalignedGateTest, TheNextCheckpointMayBeAligned) {
-  a_.Values({1});
-  BarriersOf(1);
-  gate_.TurnUnaligned(kFirst);
-  Pull();
-  a_.Values({2});
-  BarriersOf(2);
+  SecondComesBeforeTheRowsOfTheFirstAreRead();
   EXPECT_EQ(gate_.TakeBarriers(), std::nullopt) << "rows are before a's barrier";
   EXPECT_THAT(Read(), ElementsAre(1, 2));
   EXPECT_THAT(events_, ElementsAre(Event::kBarrier));
