@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "base/timestamp.h"
 
 namespace weir::jobmanager {
 namespace {
@@ -321,79 +318,6 @@ JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
   to.retain_on_cancel = from.retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL;
   plan.restart = RestartOf(graph.settings());
   return plan;
-}
-
-namespace {
-
-/// Event time had been ended for the savepoint although its sources had not.
-bool WasDrained(const proto::Manifest& savepoint) {
-  for (const proto::VertexSnapshot& vertex : savepoint.vertices()) {
-    for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
-      if (subtask.watermark() == Timestamp::Max().ms && !subtask.at_end_of_data()) return true;
-    }
-  }
-  return false;
-}
-
-/// Keyed state keeps its number of key groups for good, so it bounds the parallelism.
-std::string HowToFit(uint32_t max_parallelism, const proto::JobGraph& graph) {
-  const proto::Vertex* widest = nullptr;
-  for (const proto::Vertex& vertex : graph.vertices()) {
-    if (widest == nullptr || vertex.parallelism() > widest->parallelism()) widest = &vertex;
-  }
-  if (widest == nullptr || widest->parallelism() <= max_parallelism) {
-    return absl::StrCat("start it with --max-parallelism ", max_parallelism);
-  }
-  return absl::StrCat("its state can be spread over ", max_parallelism, " subtasks at most, and ",
-                      NameOf(*widest), " has ", widest->parallelism(), ": start it with -p ",
-                      max_parallelism, " or less, and --max-parallelism ", max_parallelism);
-}
-
-}  // namespace
-
-absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::JobGraph& graph,
-                                bool allow_non_restored_state, std::vector<std::string>* warnings) {
-  std::set<std::string> known;
-  for (const proto::Vertex& vertex : graph.vertices()) {
-    for (const proto::Operator& op : vertex.operators()) known.insert(op.uid());
-  }
-  std::set<std::string> stateful;
-  for (const proto::VertexSnapshot& vertex : savepoint.vertices()) {
-    bool keyed = false;
-    for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
-      for (const auto& handle : subtask.keyed_state()) stateful.insert(handle.operator_uid());
-      for (const auto& state : subtask.operator_state()) stateful.insert(state.operator_uid());
-      for (const auto& handle : subtask.epoch_output()) stateful.insert(handle.operator_uid());
-      for (const auto& handle : subtask.channel_state()) stateful.insert(handle.operator_uid());
-      keyed |= !subtask.keyed_state().empty();
-    }
-    if (keyed && vertex.max_parallelism() != graph.max_parallelism()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the savepoint was taken with max parallelism ", vertex.max_parallelism(),
-                       ", the job has ", graph.max_parallelism(), "; ",
-                       HowToFit(vertex.max_parallelism(), graph)));
-    }
-  }
-  if (WasDrained(savepoint)) {
-    warnings->push_back(
-        "the savepoint is of weir stop --drain: windows that were open fired with what they had, "
-        "and "
-        "rows of theirs that come now make further results; savepoints to go on from are those of "
-        "weir stop and weir savepoint");
-  }
-  std::vector<std::string> orphans;
-  std::set_difference(stateful.begin(), stateful.end(), known.begin(), known.end(),
-                      std::back_inserter(orphans));
-  if (orphans.empty()) return absl::OkStatus();
-  const std::string list = absl::StrJoin(orphans, ", ");
-  if (allow_non_restored_state) {
-    warnings->push_back(absl::StrCat("state of these uids in the savepoint is dropped: ", list));
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("the savepoint holds state of uids that the job does not have: ", list,
-                   "; give the operators these uids, or drop the state with "
-                   "--allow-non-restored-state"));
 }
 
 }  // namespace weir::jobmanager

@@ -2,11 +2,9 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "jobmanager/values.h"
-#include "proto/checkpoint.pb.h"
 #include "proto/graph.pb.h"
 
 namespace weir::jobmanager {
@@ -30,12 +28,5 @@ struct SubmissionLimits {
 
 /// What the machines need of a graph that has passed CheckGraph; defaults filled in.
 JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash);
-
-/// Does the state in a savepoint fit the job? InvalidArgument lists the uids whose state nobody
-/// takes (unless allowed, then they go into `warnings`), or says that max parallelism differs.
-[[nodiscard]] absl::Status CheckSavepointFits(const proto::Manifest& savepoint,
-                                              const proto::JobGraph& graph,
-                                              bool allow_non_restored_state,
-                                              std::vector<std::string>* warnings);
 
 }  // namespace weir::jobmanager

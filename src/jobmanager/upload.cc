@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/abi.h"
+#include "jobmanager/savepoint_fit.h"
 #include "jobmanager/status.h"
 #include "jobmanager/submission.h"
 #include "state/checkpoint/checkpoint_log.h"

@@ -12,7 +12,8 @@
 
 namespace weir {
 
-/// How the rows of an edge choose their channel.
+/// How the rows of an edge choose their channel. The numbers stand in checkpoints with rows in
+/// flight: none changes.
 enum class Partitioning : uint8_t {
   kForward,    ///< subtask i to subtask i
   kHash,       ///< by key group of the key
