@@ -220,6 +220,36 @@ TEST_F(CheckpointCoordinatorTest, FailuresInARowBeyondTheTolerableFailTheAttempt
       << failure.message;
 }
 
+TEST_F(CheckpointCoordinatorTest, ATaskThatCannotHoldWhatIsInFlightCountsAsAnyFailure) {
+  CheckpointPolicy policy = Unaligned(100);
+  policy.tolerable_failures = 2;
+  Start(policy);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(Count<FailAttempt>(), 0u);
+    Advance(1'000);
+    const CheckpointId id = Take<SendTrigger>().id;
+    Advance(100);
+    ASSERT_EQ(Take<SendTurnUnaligned>().id, id);
+    Send(SubtaskDeclined{id, kSink, "more rows are on their way than it may hold"});
+    Send(SubtaskDeclined{id, kSource, "so are mine"});  // of one checkpoint only the first counts
+  }
+  const Failure failure = Take<FailAttempt>().failure;
+  EXPECT_NE(failure.message.find("3 checkpoints in a row failed (2 are tolerated)"),
+            std::string::npos)
+      << failure.message;
+  EXPECT_NE(failure.message.find("declined: more rows are on their way"), std::string::npos);
+}
+
+TEST_F(CheckpointCoordinatorTest, ASavepointThatIsDeclinedSaysNothingAboutTheJob) {
+  CheckpointPolicy policy;
+  policy.tolerable_failures = 0;
+  Start(policy);
+  Send(SavepointWanted{RequestId(9), CheckpointKind::kSavepoint, "/sp"});
+  Send(SubtaskDeclined{Take<SendTrigger>().id, kSink, "no"});
+  EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kAborted);
+  EXPECT_EQ(Count<FailAttempt>(), 0u);
+}
+
 TEST_F(CheckpointCoordinatorTest, ASuccessForgetsTheFailuresBeforeIt) {
   CheckpointPolicy policy = Every(1'000);
   policy.tolerable_failures = 1;
