@@ -12,8 +12,7 @@
 
 namespace weir {
 
-/// How the rows of an edge choose their channel. The numbers stand in checkpoints with rows in
-/// flight: none changes.
+/// How the rows of an edge choose their channel. The numbers stand in checkpoints: none changes.
 enum class Partitioning : uint8_t {
   kForward,    ///< subtask i to subtask i
   kHash,       ///< by key group of the key
