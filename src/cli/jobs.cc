@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <ostream>
+#include <set>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,25 @@ std::string RunTime(const proto::JobStatus& job) {
 
 std::string Plural(uint64_t n, const char* what) {
   return absl::StrCat(n, " ", what, n == 1 ? "" : "s");
+}
+
+/// Where the job is more than one slot-sharing group or region: which vertices go together.
+void PrintGroups(std::ostream& out, const proto::JobDetails& job) {
+  std::set<std::string> groups;
+  std::set<uint32_t> regions;
+  for (const proto::VertexDetails& vertex : job.vertices()) {
+    groups.insert(vertex.slot_sharing_group());
+    regions.insert(vertex.region());
+  }
+  if (groups.size() < 2 && regions.size() < 2) return;
+  Table table({{"VERTEX"}, {"SLOT GROUP"}, {"REGION", Align::kRight}, {"ATTEMPT", Align::kRight}});
+  for (const proto::VertexDetails& vertex : job.vertices()) {
+    const uint32_t attempt = vertex.subtasks().empty() ? 0 : vertex.subtasks(0).attempt();
+    table.Add({vertex.name(), vertex.slot_sharing_group(), absl::StrCat(vertex.region()),
+               attempt == 0 ? "-" : absl::StrCat(attempt)});
+  }
+  out << '\n';
+  table.Print(out);
 }
 
 void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
@@ -234,6 +254,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
         << "Checkpoints  " << details->checkpoints_completed() << " completed, "
         << details->checkpoints_failed() << " failed, in " << details->checkpoint_directory()
         << '\n';
+    if (details->slots() > 0) out << "Slots        " << details->slots() << '\n';
     out << "Keyed state  "
         << (details->settings().state_backend() == proto::STATE_BACKEND_MEMORY ? "memory"
                                                                                : "RocksDB")
@@ -246,6 +267,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
     }
     out << '\n';
     PrintVertices(out, *details);
+    PrintGroups(out, *details);
     PrintRates(out, *details);
     PrintStuck(out, *details);
     PrintCheckpoints(out, *details);

@@ -38,7 +38,7 @@ void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* 
   last_completed_ = std::max(last_completed_, e.last_completed);
   next_periodic_ = now + policy_.interval;
   any_ended_ = false;
-  early_ = at_end_ = stop_durable_ = done_ = false;
+  early_ = at_end_ = stop_durable_ = done_ = paused_ = false;
   final_id_.reset();
   stop_id_.reset();
   failures_in_a_row_ = 0;
@@ -87,6 +87,34 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   (void)now;
 }
 
+void CheckpointCoordinator::On(const RegionsLost& e, Instant now, Out* out) {
+  if (!on() || paused_) return;
+  assert(!stopping());
+  paused_ = true;
+  // What is restored says again that it stands at its end.
+  at_end_ = false;
+  final_id_.reset();
+  for (const SavepointWanted& wanted : waiting_) {
+    out->push_back(ReplySavepoint{.request = wanted.request,
+                                  .code = ReplyCode::kAborted,
+                                  .message = "a part of the job failed: " + e.reason});
+  }
+  waiting_.clear();
+  if (phase_ == Phase::kAligning) AbortPending("a part of the job failed: " + e.reason, now, out);
+}
+
+void CheckpointCoordinator::On(const RegionsBack& e, Instant now, Out* out) {
+  if (!on() || !paused_) return;
+  assert(phase_ == Phase::kIdle);
+  paused_ = false;
+  next_id_ = std::max(next_id_, e.floor.value + 1);
+  id_limit_ = std::max(id_limit_, e.id_limit.value);
+  last_completed_ = std::max(last_completed_, e.last_completed);
+  next_periodic_ = now + policy_.interval;
+  MaybeReserve(now, out);
+  MaybeTrigger(now, out);
+}
+
 // ---------------------------------------------------------------- triggering
 
 bool CheckpointCoordinator::export_in_flight() const {
@@ -95,7 +123,7 @@ bool CheckpointCoordinator::export_in_flight() const {
 }
 
 std::optional<Instant> CheckpointCoordinator::EarliestTrigger() const {
-  if (phase_ != Phase::kIdle || stopping() || done_) return std::nullopt;
+  if (phase_ != Phase::kIdle || paused_ || stopping() || done_) return std::nullopt;
   if (!waiting_.empty()) return Instant{0};
   if (final_id_) return std::nullopt;
   if (at_end_) return retry_final_at_;
@@ -181,7 +209,7 @@ void CheckpointCoordinator::On(const EarlyCheckpointWanted&, Instant now, Out* o
 }
 
 void CheckpointCoordinator::On(const AllAtEnd&, Instant now, Out* out) {
-  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  if (!on() || paused_) return;
   at_end_ = true;
   retry_final_at_ = now;
   MaybeDone(out);
@@ -193,7 +221,7 @@ void CheckpointCoordinator::On(const SavepointWanted& e, Instant now, Out* out) 
     out->push_back(
         ReplySavepoint{.request = e.request, .code = code, .message = std::move(message)});
   };
-  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) {
+  if (!on() || paused_) {
     return refuse(ReplyCode::kFailedPrecondition, "the job is not running");
   }
   if (stopping() || done_ ||
@@ -242,20 +270,27 @@ void CheckpointCoordinator::On(const SubtaskDeclined& e, Instant now, Out* out) 
               now, out);
 }
 
-void CheckpointCoordinator::FailPending(const std::string& reason, Instant now, Out* out) {
-  const Pending failed = std::move(*pending_);
+CheckpointCoordinator::Pending CheckpointCoordinator::AbortPending(const std::string& reason,
+                                                                   Instant now, Out* out) {
+  Pending failed = std::move(*pending_);
   pending_.reset();
   phase_ = Phase::kIdle;
   last_end_ = now;
   any_ended_ = true;
   next_periodic_ = std::max(failed.started + policy_.interval, now);
   RecordFailure(failed.id, reason);
-  const std::string what = Name(failed.kind, failed.id) + " failed: " + reason;
   out->push_back(SendAborted{failed.id, reason});
   if (failed.savepoint) {
-    out->push_back(ReplySavepoint{
-        .request = failed.savepoint->request, .code = ReplyCode::kAborted, .message = what});
+    out->push_back(ReplySavepoint{.request = failed.savepoint->request,
+                                  .code = ReplyCode::kAborted,
+                                  .message = Name(failed.kind, failed.id) + " failed: " + reason});
   }
+  return failed;
+}
+
+void CheckpointCoordinator::FailPending(const std::string& reason, Instant now, Out* out) {
+  const Pending failed = AbortPending(reason, now, out);
+  const std::string what = Name(failed.kind, failed.id) + " failed: " + reason;
   if (IsStop(failed.kind)) {
     done_ = true;  // nothing more is triggered in this attempt
     out->push_back(FailAttempt{{.kind = ErrorKind::kExternal, .message = what}});
@@ -308,7 +343,7 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
   last_end_ = now;
   any_ended_ = true;
   next_periodic_ = std::max(committed.started + policy_.interval, now);
-  if (committed.all_at_end) final_id_ = e.id;
+  if (committed.all_at_end && !paused_) final_id_ = e.id;
   if (IsStop(committed.kind)) stop_durable_ = true;
 
   out->push_back(SendCompleted{e.id});

@@ -24,6 +24,18 @@ struct CheckpointingStarted {
 struct CheckpointingStopped {
   std::string reason;
 };
+/// Some regions have failed, others run on: what is being aligned cannot succeed, and nothing is
+/// triggered until all subtasks run again. A commit under way is awaited as ever, and what it makes
+/// durable the others publish.
+struct RegionsLost {
+  std::string reason;
+};
+/// All subtasks run again, those that were lost from checkpoint `last_completed`.
+struct RegionsBack {
+  CheckpointId floor;
+  CheckpointId id_limit;
+  CheckpointId last_completed;
+};
 struct SubtaskAcknowledged {
   CheckpointId id;
   SubtaskId subtask;
@@ -72,10 +84,10 @@ struct IdsReserved {
 struct CheckpointTick {};
 
 using CheckpointEvent =
-    std::variant<CheckpointingStarted, CheckpointingStopped, SubtaskAcknowledged, SubtaskDeclined,
-                 EarlyCheckpointWanted, AllAtEnd, SavepointWanted, ManifestCommitted,
-                 ManifestFailed, SubtaskPublished, SavepointExported, SavepointExportFailed,
-                 IdsReserved, CheckpointTick>;
+    std::variant<CheckpointingStarted, CheckpointingStopped, RegionsLost, RegionsBack,
+                 SubtaskAcknowledged, SubtaskDeclined, EarlyCheckpointWanted, AllAtEnd,
+                 SavepointWanted, ManifestCommitted, ManifestFailed, SubtaskPublished,
+                 SavepointExported, SavepointExportFailed, IdsReserved, CheckpointTick>;
 
 // ---------------------------------------------------------------- actions
 
@@ -175,10 +187,16 @@ struct CheckpointRecord {
 ///        +---- CheckpointingStopped (from kIdle, kAligning)                         |
 ///        +<--- committed or failed --- [kDraining] <--- CheckpointingStopped -------+
 ///
+/// Between RegionsLost and RegionsBack it is paused: kIdle, or kCommitting until that has ended.
+/// Regions share no edge, so a checkpoint that is taken later, of all of them, is as consistent as
+/// one before: each region's part of it is a cut of its own stream.
+///
 /// Invariants:
 ///   - ids only grow; an id is triggered once, whatever becomes of it, across leaders too: an id
 ///     is used only below the limit that the job's record holds
 ///   - one checkpoint at a time is aligned or committed; a commit's outcome is always awaited
+///   - a checkpoint is of one deployment of each region: it is triggered when all of them run, and
+///     fails with the first that does not any more
 ///   - SendCompleted(n) only after ManifestCommitted(n), so no sink publishes what is not durable
 ///   - only periodic exactly-once checkpoints turn unaligned, once each, while they align: a
 ///     savepoint holds nothing in flight, so it restores at any parallelism
@@ -209,6 +227,9 @@ class CheckpointCoordinator {
     return phase_ == Phase::kCommitting || phase_ == Phase::kDraining;
   }
   bool export_in_flight() const;
+  /// Started and not stopped: RegionsLost may come, and after it RegionsBack.
+  bool on() const { return phase_ != Phase::kOff && phase_ != Phase::kDraining; }
+  bool paused() const { return paused_; }
   CheckpointId last_completed() const { return last_completed_; }
   uint64_t completed() const { return completed_; }
   uint64_t failed() const { return failed_; }
@@ -235,6 +256,8 @@ class CheckpointCoordinator {
   using Out = std::vector<CheckpointAction>;
   void On(const CheckpointingStarted& e, Instant now, Out* out);
   void On(const CheckpointingStopped& e, Instant now, Out* out);
+  void On(const RegionsLost& e, Instant now, Out* out);
+  void On(const RegionsBack& e, Instant now, Out* out);
   void On(const SubtaskAcknowledged& e, Instant now, Out* out);
   void On(const SubtaskDeclined& e, Instant now, Out* out);
   void On(const EarlyCheckpointWanted& e, Instant now, Out* out);
@@ -255,7 +278,9 @@ class CheckpointCoordinator {
   /// When the pending checkpoint turns unaligned, if it will.
   std::optional<Instant> TurnsAt() const;
   void MaybeReserve(Instant now, Out* out);
-  /// The pending checkpoint failed while the attempt goes on.
+  /// The pending checkpoint is over, and nobody is to publish.
+  Pending AbortPending(const std::string& reason, Instant now, Out* out);
+  /// It failed while the attempt goes on: counted against what is tolerated.
   void FailPending(const std::string& reason, Instant now, Out* out);
   void SettleExports(Out* out);
   void MaybeDone(Out* out);
@@ -295,6 +320,7 @@ class CheckpointCoordinator {
   std::optional<CheckpointId> stop_id_;   // a stop's barrier has left
   bool stop_durable_ = false;
   bool done_ = false;
+  bool paused_ = false;  // some region does not run
   uint32_t failures_in_a_row_ = 0;
 
   CheckpointId last_completed_;

@@ -59,28 +59,27 @@ void ControlLoop::Do(const JobId& job, CheckpointWork& work) {
   std::visit([&](auto& a) { Do(job, work.attempt, a); }, work.action);
 }
 
-void ControlLoop::Do(const JobId& job, AttemptId attempt, SendTrigger& action) {
+void ControlLoop::Do(const JobId& job, AttemptId, SendTrigger& action) {
   const Job* machine = control_.FindJob(job);
   proto::ToTaskManager message = NewMessage();
   proto::TriggerCheckpoint* trigger = message.mutable_trigger_checkpoint();
-  trigger->mutable_attempt()->set_job_id(job.value);
-  trigger->mutable_attempt()->set_attempt(attempt.value);
   trigger->set_checkpoint_id(action.id.value);
   trigger->set_kind(ToProto(action.kind));
   trigger->set_mode(ToProto(action.mode));
   trigger->set_timeout_ms(static_cast<uint64_t>(machine->plan().checkpoint.timeout.count()));
-  SendToAttempt(job, attempt, message);
+  SendToAttempts(job, message, [](proto::ToTaskManager* m) {
+    return m->mutable_trigger_checkpoint()->mutable_attempt();
+  });
 }
 
-void ControlLoop::Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& action) {
+void ControlLoop::Do(const JobId& job, AttemptId, SendTurnUnaligned& action) {
   log::Info("checkpoint turns unaligned",
             {{"job_id", job.value}, {"checkpoint", absl::StrCat(action.id.value)}});
   proto::ToTaskManager message = NewMessage();
-  proto::TurnUnaligned* turn = message.mutable_turn_unaligned();
-  turn->mutable_attempt()->set_job_id(job.value);
-  turn->mutable_attempt()->set_attempt(attempt.value);
-  turn->set_checkpoint_id(action.id.value);
-  SendToAttempt(job, attempt, message);
+  message.mutable_turn_unaligned()->set_checkpoint_id(action.id.value);
+  SendToAttempts(job, message, [](proto::ToTaskManager* m) {
+    return m->mutable_turn_unaligned()->mutable_attempt();
+  });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId attempt, CommitManifest& action) {
@@ -95,26 +94,25 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, CommitManifest& action
   });
 }
 
-void ControlLoop::Do(const JobId& job, AttemptId attempt, SendCompleted& action) {
+void ControlLoop::Do(const JobId& job, AttemptId, SendCompleted& action) {
   proto::ToTaskManager message = NewMessage();
-  proto::CheckpointCompleted* completed = message.mutable_checkpoint_completed();
-  completed->mutable_attempt()->set_job_id(job.value);
-  completed->mutable_attempt()->set_attempt(attempt.value);
-  completed->set_checkpoint_id(action.id.value);
-  SendToAttempt(job, attempt, message);
+  message.mutable_checkpoint_completed()->set_checkpoint_id(action.id.value);
+  SendToAttempts(job, message, [](proto::ToTaskManager* m) {
+    return m->mutable_checkpoint_completed()->mutable_attempt();
+  });
 }
 
-void ControlLoop::Do(const JobId& job, AttemptId attempt, SendAborted& action) {
+void ControlLoop::Do(const JobId& job, AttemptId, SendAborted& action) {
   log::Warn("checkpoint aborted", {{"job_id", job.value},
                                    {"checkpoint", absl::StrCat(action.id.value)},
                                    {"reason", action.reason}});
   proto::ToTaskManager message = NewMessage();
   proto::CheckpointAborted* aborted = message.mutable_checkpoint_aborted();
-  aborted->mutable_attempt()->set_job_id(job.value);
-  aborted->mutable_attempt()->set_attempt(attempt.value);
   aborted->set_checkpoint_id(action.id.value);
   aborted->set_reason(action.reason);
-  SendToAttempt(job, attempt, message);
+  SendToAttempts(job, message, [](proto::ToTaskManager* m) {
+    return m->mutable_checkpoint_aborted()->mutable_attempt();
+  });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSavepoint& action) {

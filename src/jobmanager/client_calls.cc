@@ -243,15 +243,11 @@ void ControlLoop::OnSourceRateStored(const JobId& id, const proto::SourceRate& r
   if (stored.ok() && entry != jobs_.end()) {
     // An attempt that is deployed after this has it in its deployment, one before is told now.
     entry->second.source_rates[rate.vertex()] = rate;
-    const Job* job = control_.FindJob(id);
-    if (job != nullptr && job->attempt() != nullptr && job->attempt()->deployed) {
-      proto::ToTaskManager message = NewMessage();
-      proto::SetSourceRate* set = message.mutable_set_source_rate();
-      set->mutable_attempt()->set_job_id(id.value);
-      set->mutable_attempt()->set_attempt(job->attempt()->id.value);
-      *set->mutable_rate() = rate;
-      SendToAttempt(id, job->attempt()->id, message);
-    }
+    proto::ToTaskManager message = NewMessage();
+    *message.mutable_set_source_rate()->mutable_rate() = rate;
+    SendToAttempts(id, message, [](proto::ToTaskManager* m) {
+      return m->mutable_set_source_rate()->mutable_attempt();
+    });
   }
   const auto waiting = calls_.find(call);
   if (waiting == calls_.end()) return;  // answered by the shutdown

@@ -129,8 +129,10 @@ class ControlLoop {
   void RefuseStream(ControlStream& stream, proto::RegisterRefused::Reason reason,
                     const std::string& message);
   void SendTo(SessionId session, proto::ToTaskManager message);
-  /// To every TaskManager of the job's present attempt.
-  void SendToAttempt(const JobId& job, AttemptId attempt, const proto::ToTaskManager& message);
+  /// To every TaskManager of the job, for each region's attempt that runs there; `attempt_of` is
+  /// where the message names it.
+  void SendToAttempts(const JobId& job, const proto::ToTaskManager& message,
+                      const std::function<proto::AttemptRef*(proto::ToTaskManager*)>& attempt_of);
   proto::ToTaskManager NewMessage() const;
 
   void Do(AcceptSession& action);

@@ -125,8 +125,8 @@ void ControlPlane::StepJob(const JobId& id, const JobEvent& event, Instant now, 
     if (const auto* slots = std::get_if<GiveBackSlots>(&action)) {
       TaskManagerEntry* entry = membership_.Find(slots->session);
       if (entry == nullptr) continue;
-      for (auto& owner : entry->slot_owners) {
-        if (owner == id) owner.reset();
+      for (const uint32_t slot : slots->slots) {
+        if (entry->slot_owners[slot] == id) entry->slot_owners[slot].reset();
       }
     } else if (const auto* drop = std::get_if<DropSession>(&action)) {
       Lose({drop->session, drop->reason}, now, out);
@@ -171,8 +171,12 @@ std::vector<SlotOffer> ControlPlane::OffersFor(const JobId& id, const JobPlan& p
 
 // Exclusive buffers that do not fit would leave channels without any: nothing would move.
 std::string ControlPlane::BuffersLacking(const JobPlan& plan, const Placement& placement) const {
+  std::vector<EdgeShape> edges;  // of regions that run, or are to
+  for (const EdgeShape& edge : plan.edges) {
+    if (placement.contains({edge.source, 0})) edges.push_back(edge);
+  }
   const auto ends = RemoteChannelEnds(
-      plan.edges, [&](SubtaskId subtask) { return placement.at(subtask).session.value; });
+      edges, [&](SubtaskId subtask) { return placement.at(subtask).session.value; });
   for (const auto& [session, count] : ends) {
     const Registration& r = membership_.entries().at(SessionId(session)).registration;
     const uint64_t needed = count * r.exclusive_buffers;
@@ -195,7 +199,9 @@ void ControlPlane::PlaceWaitingJobs(Instant now, Out* out) {
   std::sort(waiting.begin(), waiting.end());  // who waits longest goes first
   for (const auto& [since, id] : waiting) {
     const Job& job = *jobs_.at(id);
-    PlacementResult result = PlaceJob(job.plan(), OffersFor(id, job.plan()), job.slot_memory());
+    Placement placed = job.Placed();
+    PlacementResult result =
+        PlaceJob(job.plan(), OffersFor(id, job.plan()), job.slot_memory(), placed);
     if (!result.placed) {
       slots_wanted_ += result.slots_missing;
       for (SessionId session : result.recycle) {
@@ -205,7 +211,8 @@ void ControlPlane::PlaceWaitingJobs(Instant now, Out* out) {
       StepJob(id, StillWaiting{std::move(result.reason)}, now, out);
       continue;
     }
-    if (std::string lack = BuffersLacking(job.plan(), result.placement); !lack.empty()) {
+    placed.insert(result.placement.begin(), result.placement.end());
+    if (std::string lack = BuffersLacking(job.plan(), placed); !lack.empty()) {
       StepJob(id, PlacementRefused{std::move(lack)}, now, out);
       continue;
     }

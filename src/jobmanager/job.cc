@@ -51,6 +51,12 @@ constexpr std::array<std::pair<JobState, JobState>, 32> kTransitions = {{
   return std::find(kTransitions.begin(), kTransitions.end(), step) != kTransitions.end();
 }
 
+uint32_t CountRegions(const std::map<VertexId, uint32_t>& region_of) {
+  uint32_t count = 1;
+  for (const auto& [vertex, region] : region_of) count = std::max(count, region + 1);
+  return count;
+}
+
 }  // namespace
 
 const char* ToString(JobState state) {
@@ -89,6 +95,8 @@ bool IsTerminal(JobState state) {
 
 Job::Job(JobPlan plan, uint64_t seed)
     : plan_(std::move(plan)),
+      region_of_(plan_.Regions()),
+      regions_(CountRegions(region_of_)),
       policy_(plan_.restart, seed),
       checkpoints_(plan_.checkpoint, plan_.Subtasks(), plan_.TransactionalSubtasks()) {}
 
@@ -102,6 +110,56 @@ void Job::Enter(JobState state, Instant now) {
   state_ = state;
   state_since_ = now;
   ++version_;
+}
+
+// ---------------------------------------------------------------- regions
+
+Attempt* Job::Find(AttemptId id) {
+  for (auto& [region, attempt] : attempts_) {
+    if (attempt.id == id) return &attempt;
+  }
+  return nullptr;
+}
+
+const Attempt* Job::AttemptOf(SubtaskId subtask) const {
+  const auto region = region_of_.find(subtask.vertex);
+  if (region == region_of_.end()) return nullptr;
+  const auto found = attempts_.find(region->second);
+  return found == attempts_.end() ? nullptr : &found->second;
+}
+
+Placement Job::Placed() const {
+  Placement placed;
+  for (const auto& [region, attempt] : attempts_) {
+    if (!attempt.ending) placed.insert(attempt.placement.begin(), attempt.placement.end());
+  }
+  return placed;
+}
+
+Job::Regions Job::All() const {
+  Regions all;
+  for (uint32_t region = 0; region < regions_; ++region) all.insert(region);
+  return all;
+}
+
+Job::Regions Job::NotRunning() const {
+  Regions rest = All();
+  for (const auto& [region, attempt] : attempts_) {
+    if (attempt.running_since.count() > 0 && !attempt.ending) rest.erase(region);
+  }
+  return rest;
+}
+
+bool Job::AnyEnding() const {
+  return std::any_of(attempts_.begin(), attempts_.end(),
+                     [](const auto& a) { return a.second.ending; });
+}
+
+bool Job::FailsAlone(const Regions& failed) const {
+  if (!checkpoints_.on() || state_ == S::kStopping || doomed_) return false;
+  Regions without = NotRunning();
+  without.insert(failed.begin(), failed.end());
+  return without.size() < regions_;
 }
 
 // ---------------------------------------------------------------- slots and deployment
@@ -131,18 +189,26 @@ void Job::On(const PlacementRefused& e, Instant now, Out* out) {
     On(StillWaiting{e.reason}, now, out);
     return;
   }
-  Fail({.kind = ErrorKind::kFatal, .message = e.reason}, std::nullopt, {}, now, out);
+  Fail({.kind = ErrorKind::kFatal, .message = e.reason}, All(), std::nullopt, {}, now, out);
 }
 
 void Job::On(const SlotsGranted& e, Instant now, Out* out) {
-  assert(state_ == S::kWaitingForSlots && !attempt_);
-  last_attempt_ = AttemptId(last_attempt_.value + 1);
-  attempt_ = Attempt{.id = last_attempt_, .placement = e.placement};
+  assert(state_ == S::kWaitingForSlots && !AnyEnding());
   for (const auto& [subtask, slot] : e.placement) {
-    attempt_->tasks[subtask] = TaskState::kDeploying;
-    attempt_->holding.insert(slot.session);
+    const uint32_t region = region_of_.at(subtask.vertex);
+    Attempt& attempt = attempts_[region];
+    assert(!attempt.deployed);
+    attempt.region = region;
+    attempt.placement[subtask] = slot;
+    attempt.tasks[subtask] = TaskState::kDeploying;
+    attempt.holding.insert(slot.session);
   }
-  slot_memory_ = Remember(plan_, e.placement);
+  for (auto& [region, attempt] : attempts_) {
+    if (attempt.deployed) continue;
+    last_attempt_ = AttemptId(last_attempt_.value + 1);
+    attempt.id = last_attempt_;
+  }
+  slot_memory_ = Remember(plan_, e.placement, std::move(slot_memory_));
   silent_.clear();
   reason_.clear();
   Enter(S::kDeploying, now);
@@ -150,48 +216,56 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {
-  if (!IsCurrent(e.attempt) || attempt_->deployed || state_ != S::kDeploying) return;
-  attempt_->deployed = true;
-  attempt_->restore = e.restore;
-  attempt_->id_floor = e.id_floor;
-  attempt_->id_limit = e.id_limit;
-  attempt_->last_completed = e.last_completed;
+  const Attempt* newest = Find(e.attempt);
+  if (newest == nullptr || newest->deployed || state_ != S::kDeploying) return;
+  prepared_ = e;
   state_since_ = now;
   ++version_;
-  out->push_back(Deploy{e.attempt, attempt_->placement, e.restore, e.id_floor});
+  for (auto& [region, attempt] : attempts_) {
+    if (attempt.deployed) continue;
+    attempt.deployed = true;
+    attempt.restore = e.restore;
+    out->push_back(Deploy{attempt.id, region, attempt.placement, e.restore, e.id_floor});
+  }
 }
 
 void Job::On(const PrepareFailed& e, Instant now, Out* out) {
-  if (!IsCurrent(e.attempt) || attempt_->deployed || state_ != S::kDeploying) return;
-  Fail(e.failure, std::nullopt, {}, now, out);
+  const Attempt* newest = Find(e.attempt);
+  if (newest == nullptr || newest->deployed || state_ != S::kDeploying) return;
+  Fail(e.failure, NotRunning(), std::nullopt, {}, now, out);
 }
 
 // ---------------------------------------------------------------- tasks
 
 void Job::On(const TaskChanged& e, Instant now, Out* out) {
-  if (!IsCurrent(e.attempt) || !attempt_->deployed) return;
-  auto task = attempt_->tasks.find(e.subtask);
-  if (task == attempt_->tasks.end() || task->second == e.state) return;
+  Attempt* attempt = Find(e.attempt);
+  if (attempt == nullptr || !attempt->deployed) return;
+  auto task = attempt->tasks.find(e.subtask);
+  if (task == attempt->tasks.end() || task->second == e.state) return;
   // Gone is gone, and no task un-ends.
   if (task->second == TaskState::kCanceled || task->second == TaskState::kFailed) return;
   if (task->second == TaskState::kAtEnd && e.state == TaskState::kRunning) return;
   task->second = e.state;
   ++version_;
+  const uint32_t region = attempt->region;
   if (e.state == TaskState::kFailed) {
-    const TaskManagerId tm = attempt_->placement.at(e.subtask).task_manager;
-    Fail(e.failure, e.subtask, tm, now, out);
+    const TaskManagerId tm = attempt->placement.at(e.subtask).task_manager;
+    Fail(e.failure, {region}, e.subtask, tm, now, out);
     return;
   }
-  if (e.state == TaskState::kCanceled && !attempt_->ending) {
-    Fail({.kind = ErrorKind::kInternal, .message = "the subtask was cancelled by nobody"},
-         e.subtask, attempt_->placement.at(e.subtask).task_manager, now, out);
+  if (e.state == TaskState::kCanceled && !attempt->ending) {
+    Fail({.kind = ErrorKind::kInternal, .message = "the subtask was cancelled by nobody"}, {region},
+         e.subtask, attempt->placement.at(e.subtask).task_manager, now, out);
     return;
   }
-  if (attempt_->ending) return;
+  if (attempt->ending) return;
 
   auto all = [&](auto predicate) {
-    return std::all_of(attempt_->tasks.begin(), attempt_->tasks.end(),
-                       [&](const auto& t) { return predicate(t.second); });
+    return attempts_.size() == regions_ &&
+           std::all_of(attempts_.begin(), attempts_.end(), [&](const auto& a) {
+             return std::all_of(a.second.tasks.begin(), a.second.tasks.end(),
+                                [&](const auto& t) { return predicate(t.second); });
+           });
   };
   if (state_ == S::kDeploying && all([](TaskState s) { return s != TaskState::kDeploying; })) {
     OnAllRunning(now, out);
@@ -204,22 +278,38 @@ void Job::On(const TaskChanged& e, Instant now, Out* out) {
 
 void Job::OnAllRunning(Instant now, Out* out) {
   Enter(S::kRunning, now);
-  attempt_->running_since = now;
+  for (auto& [region, attempt] : attempts_) {
+    if (attempt.running_since.count() == 0) attempt.running_since = now;
+  }
   reason_.clear();
-  StepCheckpoints(CheckpointingStarted{.attempt = attempt_->id,
-                                       .floor = attempt_->id_floor,
-                                       .id_limit = attempt_->id_limit,
-                                       .last_completed = attempt_->last_completed},
+  if (checkpoints_.on()) {
+    StepCheckpoints(RegionsBack{.floor = prepared_.id_floor,
+                                .id_limit = prepared_.id_limit,
+                                .last_completed = prepared_.last_completed},
+                    now, out);
+    return;
+  }
+  run_ = last_attempt_;
+  StepCheckpoints(CheckpointingStarted{.attempt = run_,
+                                       .floor = prepared_.id_floor,
+                                       .id_limit = prepared_.id_limit,
+                                       .last_completed = prepared_.last_completed},
                   now, out);
 }
 
 // ---------------------------------------------------------------- failure
 
-void Job::RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm,
-                          Instant now) {
+void Job::RecordFailureOf(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
+                          TaskManagerId tm, Instant now) {
+  std::set<AttemptId> attempts;
+  for (const auto& [region, attempt] : attempts_) {
+    if (failed.contains(region)) attempts.insert(attempt.id);
+  }
+  if (attempts.empty()) attempts.insert(last_attempt_);
   ++failure_count_;
   failures_.push_front({.at = now,
-                        .attempt = last_attempt_,
+                        .attempt = *attempts.rbegin(),
+                        .attempts = attempts,
                         .failure = std::move(failure),
                         .subtask = subtask,
                         .task_manager = std::move(tm)});
@@ -227,108 +317,185 @@ void Job::RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, Tas
   ++version_;
 }
 
-void Job::Fail(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now,
-               Out* out) {
+milliseconds Job::RanFor(const Regions& regions, Instant now) const {
+  milliseconds least = milliseconds::max();
+  for (const uint32_t region : regions) {
+    const auto found = attempts_.find(region);
+    if (found == attempts_.end() || found->second.running_since.count() == 0) {
+      return milliseconds(0);
+    }
+    least = std::min(least,
+                     std::chrono::duration_cast<milliseconds>(now - found->second.running_since));
+  }
+  return least;
+}
+
+void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
+               TaskManagerId tm, Instant now, Out* out) {
   if (ending_as_) {
     // The job is over already; how its tasks go is no longer decided by it, only told.
     if (subtask && failure.kind == ErrorKind::kUser) {
-      RecordFailureOf(std::move(failure), subtask, std::move(tm), now);
+      RecordFailureOf(std::move(failure), failed, subtask, std::move(tm), now);
     }
     return;
   }
-  RecordFailureOf(failure, subtask, std::move(tm), now);
+  const bool alone = failure.kind != ErrorKind::kFatal && FailsAlone(failed);
+  RecordFailureOf(failure, failed, subtask, std::move(tm), now);
   if (!cause_ || (cause_->secondary && !failure.secondary) ||
       (cause_->kind != ErrorKind::kFatal && failure.kind == ErrorKind::kFatal)) {
     cause_ = failure;
     reason_ = failure.message;
   }
-  if (state_ == S::kRestarting) return;
-  ran_for_ = milliseconds(0);
-  if (attempt_ && attempt_->running_since.count() > 0) {
-    ran_for_ = std::chrono::duration_cast<milliseconds>(now - attempt_->running_since);
+  // With a region that has failed go those that are on their way in: none is half there.
+  Regions ending = All();
+  if (alone) {
+    ending = NotRunning();
+    ending.insert(failed.begin(), failed.end());
   }
+  const bool anything_new = std::any_of(attempts_.begin(), attempts_.end(), [&](const auto& a) {
+    return ending.contains(a.first) && !a.second.ending;
+  });
+  if (state_ == S::kRestarting && !anything_new) return;
+  ran_for_ = RanFor(failed, now);
   policy_.OnAttemptEnded(ran_for_);
-  Enter(S::kRestarting, now);
-  EndAttempt(CancelReason::kFailed, reason_, now, out);
+  restart_at_.reset();  // what has failed now is decided on as well
+  if (state_ != S::kRestarting) Enter(S::kRestarting, now);
+  if (alone) {
+    StepCheckpoints(RegionsLost{reason_}, now, out);
+    EndAttemptsOf(ending, CancelReason::kFailed, now, out);
+  } else {
+    EndAttempts(CancelReason::kFailed, reason_, now, out);
+  }
   MaybeProceed(now, out);
 }
 
-void Job::EndAttempt(CancelReason reason, const std::string& why, Instant now, Out* out) {
-  if (!attempt_ || attempt_->ending) return;
-  attempt_->ending = true;
-  StepCheckpoints(CheckpointingStopped{why}, now, out);
-  if (!attempt_->deployed) {
-    for (SessionId session : attempt_->holding) out->push_back(GiveBackSlots{session});
-    attempt_.reset();
-    return;
-  }
-  cancel_deadline_ = now + kCancelTimeout;
-  for (SessionId session : attempt_->holding) {
-    out->push_back(CancelAttempt{attempt_->id, session, reason});
+void Job::EndAttempts(CancelReason reason, const std::string& why, Instant now, Out* out) {
+  if (checkpoints_.on()) StepCheckpoints(CheckpointingStopped{why}, now, out);
+  EndAttemptsOf(All(), reason, now, out);
+}
+
+void Job::EndAttemptsOf(const Regions& regions, CancelReason reason, Instant now, Out* out) {
+  DropUndeployed(out);
+  for (auto& [region, attempt] : attempts_) {
+    if (attempt.ending || !regions.contains(region)) continue;
+    attempt.ending = true;
+    attempt.cancel_deadline = now + kCancelTimeout;
+    for (SessionId session : attempt.holding) {
+      out->push_back(CancelAttempt{attempt.id, session, reason});
+    }
   }
 }
 
-void Job::Release(SessionId session, Out* out) {
-  if (!attempt_ || attempt_->holding.erase(session) == 0) return;
-  out->push_back(GiveBackSlots{session});
-  if (!attempt_->ending || !attempt_->holding.empty()) return;
-  attempt_.reset();
-  cancel_deadline_.reset();
+void Job::DropUndeployed(Out* out) {
+  for (auto it = attempts_.begin(); it != attempts_.end();) {
+    if (it->second.deployed) {
+      ++it;
+      continue;
+    }
+    Attempt& attempt = it->second;
+    while (!attempt.holding.empty()) {
+      const SessionId session = *attempt.holding.begin();
+      GiveBack(attempt, session, out);
+      attempt.holding.erase(session);
+    }
+    it = attempts_.erase(it);
+  }
+}
+
+// Slots that another region's subtasks share stay the job's.
+void Job::GiveBack(const Attempt& attempt, SessionId session, Out* out) const {
+  std::set<uint32_t> slots;
+  for (const auto& [subtask, slot] : attempt.placement) {
+    if (slot.session == session) slots.insert(slot.slot);
+  }
+  for (const auto& [region, other] : attempts_) {
+    if (&other == &attempt || !other.holding.contains(session)) continue;
+    for (const auto& [subtask, slot] : other.placement) {
+      if (slot.session == session) slots.erase(slot.slot);
+    }
+  }
+  if (!slots.empty()) out->push_back(GiveBackSlots{session, std::move(slots)});
+}
+
+void Job::Release(AttemptId id, SessionId session, Out* out) {
+  Attempt* attempt = Find(id);
+  if (attempt == nullptr || !attempt->holding.contains(session)) return;
+  GiveBack(*attempt, session, out);
+  attempt->holding.erase(session);
+  if (!attempt->ending || !attempt->holding.empty()) return;
+  attempts_.erase(attempt->region);
   ++version_;
 }
 
 void Job::On(const AttemptReleased& e, Instant now, Out* out) {
-  if (!IsCurrent(e.attempt) || !attempt_->holding.contains(e.session)) return;
-  if (!attempt_->ending) {
+  const Attempt* attempt = Find(e.attempt);
+  if (attempt == nullptr || !attempt->holding.contains(e.session)) return;
+  if (!attempt->ending) {
     // Its process let go of tasks that nobody cancelled: it no longer runs what we think it runs.
     Fail({.kind = ErrorKind::kInternal, .message = "a TaskManager dropped the attempt unasked"},
-         std::nullopt, {}, now, out);
+         {attempt->region}, std::nullopt, {}, now, out);
   }
-  Release(e.session, out);
+  Release(e.attempt, e.session, out);
   MaybeProceed(now, out);
 }
 
 void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
-  if (!attempt_ || !attempt_->holding.contains(e.session)) return;
-  if (!attempt_->deployed) {
-    // Nothing was sent yet: no attempt has failed, so the restart policy is not asked.
-    for (SessionId session : attempt_->holding) out->push_back(GiveBackSlots{session});
-    attempt_.reset();
-    if (state_ == S::kDeploying) Enter(S::kWaitingForSlots, now);
-    MaybeProceed(now, out);
-    return;
-  }
+  Regions hit;
+  std::vector<AttemptId> held;
+  bool undeployed = false;
+  bool all_ending = true;
   TaskManagerId tm;
-  for (const auto& [subtask, slot] : attempt_->placement) {
-    if (slot.session == e.session) tm = slot.task_manager;
+  for (const auto& [region, attempt] : attempts_) {
+    if (!attempt.holding.contains(e.session)) continue;
+    if (!attempt.deployed) {
+      undeployed = true;
+      continue;
+    }
+    hit.insert(region);
+    held.push_back(attempt.id);
+    all_ending = all_ending && attempt.ending;
+    for (const auto& [subtask, slot] : attempt.placement) {
+      if (slot.session == e.session) tm = slot.task_manager;
+    }
+  }
+  if (undeployed) {
+    // Nothing was sent yet: no attempt has failed, so the restart policy is not asked.
+    DropUndeployed(out);
+    if (state_ == S::kDeploying) Enter(S::kWaitingForSlots, now);
+  }
+  if (hit.empty()) {
+    if (undeployed) MaybeProceed(now, out);
+    return;
   }
   if (!e.in_order) {
     silent_.insert(tm);
     report_deadline_ = now + kCrashReportWait;
   }
   // Its neighbours' broken channels are often seen first: the loss is the cause, they the echo.
-  if (!attempt_->ending || (state_ == S::kRestarting && cause_ && cause_->secondary)) {
+  if (!all_ending || (state_ == S::kRestarting && cause_ && cause_->secondary)) {
     Fail({.kind = ErrorKind::kExternal,
           .message = "TaskManager '" + tm.value + "' was lost: " + e.reason},
-         std::nullopt, tm, now, out);
+         hit, std::nullopt, tm, now, out);
   }
-  Release(e.session, out);
+  for (const AttemptId attempt : held) Release(attempt, e.session, out);
   MaybeProceed(now, out);
 }
 
 bool Job::RecordCrash(const CrashReported& e, const Failure& failure, Instant now) {
   FailureRecord* loss = nullptr;
   for (FailureRecord& record : failures_) {
-    if (record.attempt != e.attempt || record.task_manager != e.task_manager) continue;
+    if (!record.attempts.contains(e.attempt) || record.task_manager != e.task_manager) continue;
     if (record.failure.death) return false;  // told twice, because the answer was lost
     if (record.failure.operator_uid.empty() && !record.subtask) loss = &record;
   }
   if (loss == nullptr) {
-    RecordFailureOf(failure, e.subtask, e.task_manager, now);
+    RecordFailureOf(failure, {}, e.subtask, e.task_manager, now);
     failures_.front().attempt = e.attempt;
+    failures_.front().attempts = {e.attempt};
     return true;
   }
   loss->failure = failure;
+  loss->attempt = e.attempt;
   loss->subtask = e.subtask;
   ++version_;
   return true;
@@ -356,9 +523,9 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
     cause_->message = *doomed_;
     reason_ = *doomed_;
   }
-  if (doomed_ && state_ != S::kRestarting) {
-    Enter(S::kRestarting, now);
-    EndAttempt(CancelReason::kFailed, reason_, now, out);
+  if (doomed_) {
+    if (state_ != S::kRestarting) Enter(S::kRestarting, now);
+    EndAttempts(CancelReason::kFailed, reason_, now, out);
   }
   MaybeProceed(now, out);
 }
@@ -380,9 +547,9 @@ const FailureRecord* Job::last_failure() const {
 }
 
 void Job::MaybeProceed(Instant now, Out* out) {
-  if (attempt_ || checkpoints_.commit_in_flight() || IsTerminal(state_)) return;
+  if (AnyEnding() || checkpoints_.commit_in_flight() || IsTerminal(state_)) return;
   if (ending_as_) {
-    PersistEndOf(*ending_as_, now, out);
+    if (attempts_.empty()) PersistEndOf(*ending_as_, now, out);
     return;
   }
   if (state_ != S::kRestarting) return;
@@ -404,7 +571,8 @@ void Job::MaybeProceed(Instant now, Out* out) {
   restart_at_.reset();
   reason_ = decision.reason;
   ending_as_ = S::kFailed;
-  PersistEndOf(S::kFailed, now, out);
+  EndAttempts(CancelReason::kFailed, reason_, now, out);
+  if (attempts_.empty() && !checkpoints_.commit_in_flight()) PersistEndOf(S::kFailed, now, out);
 }
 
 // ---------------------------------------------------------------- the end
@@ -478,25 +646,24 @@ void Job::StartCancelling(Instant now, Out* out) {
   restart_at_.reset();
   reason_ = "cancelled by the user";
   Enter(S::kCancelling, now);
-  EndAttempt(CancelReason::kCanceled, reason_, now, out);
+  EndAttempts(CancelReason::kCanceled, reason_, now, out);
   MaybeProceed(now, out);
 }
 
 // ---------------------------------------------------------------- checkpoints
 
 void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
-  const AttemptId attempt = attempt_ ? attempt_->id : last_attempt_;
   std::vector<CheckpointAction> actions;
   checkpoints_.Step(event, now, &actions);
   if (!actions.empty()) ++version_;
   for (CheckpointAction& action : actions) {
     if (auto* fail = std::get_if<FailAttempt>(&action)) {
-      Fail(fail->failure, std::nullopt, {}, now, out);
+      Fail(fail->failure, All(), std::nullopt, {}, now, out);
     } else if (auto* done = std::get_if<JobDone>(&action)) {
       ending_as_ = S::kFinished;
       reason_ = done->stopped ? "stopped with a savepoint" : "";
-      EndAttempt(done->stopped ? CancelReason::kStopped : CancelReason::kFinished,
-                 "the job is done", now, out);
+      EndAttempts(done->stopped ? CancelReason::kStopped : CancelReason::kFinished,
+                  "the job is done", now, out);
       MaybeProceed(now, out);
     } else {
       if (std::get_if<SendTrigger>(&action)) {
@@ -504,9 +671,26 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
         const bool stop = kind == CheckpointKind::kStop || kind == CheckpointKind::kStopAndDrain;
         if (stop) Enter(S::kStopping, now);
       }
-      out->push_back(CheckpointWork{attempt, std::move(action)});
+      out->push_back(CheckpointWork{run_, std::move(action)});
     }
   }
+}
+
+bool Job::IsOfThisRun(const OfCheckpoints& e) const {
+  const auto current = [&](SubtaskId subtask) {
+    const Attempt* attempt = AttemptOf(subtask);
+    return attempt != nullptr && attempt->id == e.attempt;
+  };
+  if (const auto* m = std::get_if<SubtaskAcknowledged>(&e.event)) return current(m->subtask);
+  if (const auto* m = std::get_if<SubtaskDeclined>(&e.event)) return current(m->subtask);
+  if (const auto* m = std::get_if<SubtaskPublished>(&e.event)) return current(m->subtask);
+  if (std::holds_alternative<EarlyCheckpointWanted>(e.event)) {
+    return std::any_of(attempts_.begin(), attempts_.end(),
+                       [&](const auto& a) { return a.second.id == e.attempt; });
+  }
+  // An export outlives the attempts whose checkpoint it copies.
+  return e.attempt == run_ || std::holds_alternative<SavepointExported>(e.event) ||
+         std::holds_alternative<SavepointExportFailed>(e.event);
 }
 
 void Job::On(const OfCheckpoints& e, Instant now, Out* out) {
@@ -519,9 +703,8 @@ void Job::On(const OfCheckpoints& e, Instant now, Out* out) {
                                                    "; a savepoint is taken of a RUNNING one"}});
       return;
     }
-  } else if (e.attempt != last_attempt_ && !std::holds_alternative<SavepointExported>(e.event) &&
-             !std::holds_alternative<SavepointExportFailed>(e.event)) {
-    return;  // only an export outlives its attempt
+  } else if (!IsOfThisRun(e)) {
+    return;
   }
   StepCheckpoints(e.event, now, out);
   MaybeProceed(now, out);  // a commit that was awaited may have ended
@@ -539,6 +722,14 @@ void Job::On(const SuspendWanted&, Instant now, Out* out) {
   Enter(S::kSuspended, now);
 }
 
+std::optional<Instant> Job::DeploymentDue() const {
+  if (state_ != S::kDeploying) return std::nullopt;
+  const bool sent = std::all_of(attempts_.begin(), attempts_.end(),
+                                [](const auto& a) { return a.second.deployed; });
+  if (!sent) return std::nullopt;
+  return state_since_ + plan_.deployment_timeout;
+}
+
 void Job::On(const JobTick&, Instant now, Out* out) {
   if (persist_retry_at_ && now >= *persist_retry_at_) {
     persist_retry_at_.reset();
@@ -548,21 +739,21 @@ void Job::On(const JobTick&, Instant now, Out* out) {
     restart_at_.reset();
     Enter(S::kWaitingForSlots, now);
   }
-  if (state_ == S::kDeploying && attempt_ && attempt_->deployed &&
-      now >= state_since_ + plan_.deployment_timeout) {
+  if (const auto due = DeploymentDue(); due && now >= *due) {
     Fail(
         {.kind = ErrorKind::kExternal,
          .message = "not all subtasks ran within " +
                     std::to_string(plan_.deployment_timeout.count() / 1000) +
                     " s of their deployment; set task.deployment.timeout if the state takes longer "
                     "to restore"},
-        std::nullopt, {}, now, out);
+        NotRunning(), std::nullopt, {}, now, out);
   }
-  if (cancel_deadline_ && now >= *cancel_deadline_ && attempt_) {
-    cancel_deadline_ = now + kCancelTimeout;
-    for (SessionId session : attempt_->holding) {
+  for (auto& [region, attempt] : attempts_) {
+    if (!attempt.cancel_deadline || now < *attempt.cancel_deadline) continue;
+    attempt.cancel_deadline = now + kCancelTimeout;
+    for (SessionId session : attempt.holding) {
       out->push_back(DropSession{session, "it did not confirm the end of attempt " +
-                                              std::to_string(attempt_->id.value) + " of job '" +
+                                              std::to_string(attempt.id.value) + " of job '" +
                                               plan_.name + "'"});
     }
   }
@@ -580,15 +771,13 @@ std::optional<Instant> Job::NextDeadline() const {
   if (state_ == S::kRestarting) {
     consider(restart_at_);
     // Beside a commit or the storing of the end there is nothing to wait for here.
-    if (!attempt_ && !restart_at_ && !ending_as_ && !checkpoints_.commit_in_flight() &&
+    if (!AnyEnding() && !restart_at_ && !ending_as_ && !checkpoints_.commit_in_flight() &&
         !silent_.empty()) {
       consider(report_deadline_);
     }
   }
-  if (state_ == S::kDeploying && attempt_ && attempt_->deployed) {
-    consider(state_since_ + plan_.deployment_timeout);
-  }
-  if (attempt_) consider(cancel_deadline_);
+  consider(DeploymentDue());
+  for (const auto& [region, attempt] : attempts_) consider(attempt.cancel_deadline);
   return next;
 }
 

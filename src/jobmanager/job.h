@@ -123,14 +123,15 @@ using JobEvent = std::variant<JobStarted, SlotsGranted, StillWaiting, PlacementR
 // ---------------------------------------------------------------- actions
 
 /// Make the attempt's number, the restarts so far and the id reservation durable, then find the
-/// newest manifest.
+/// newest manifest. `attempt` is the highest of those that are to be deployed.
 struct PrepareAttempt {
   AttemptId attempt;
   uint32_t restarts = 0;
 };
-/// Send each TaskManager of the placement its part.
+/// Send each TaskManager of the placement its part of one region.
 struct Deploy {
   AttemptId attempt;
+  uint32_t region = 0;
   Placement placement;
   std::optional<RestorePoint> restore;
   CheckpointId id_floor;
@@ -147,6 +148,7 @@ struct DropSession {
 };
 struct GiveBackSlots {
   SessionId session;
+  std::set<uint32_t> slots;
 };
 /// Put the wish to cancel into the job's record.
 struct PersistCancel {};
@@ -161,7 +163,7 @@ struct Reply {
   ReplyCode code = ReplyCode::kOk;
   std::string message;
 };
-/// From the coordinator, of this attempt.
+/// From the coordinator. `attempt` names its run: the newest when it was started.
 struct CheckpointWork {
   AttemptId attempt;
   CheckpointAction action;
@@ -174,25 +176,26 @@ using JobAction = std::variant<PrepareAttempt, Deploy, CancelAttempt, DropSessio
 
 struct FailureRecord {
   Instant at{0};
-  AttemptId attempt;
+  AttemptId attempt;             ///< the newest of `attempts`
+  std::set<AttemptId> attempts;  ///< of the regions that it took
   Failure failure;
   std::optional<SubtaskId> subtask;
   TaskManagerId task_manager;
 };
 
-/// One deployment: from the grant of its slots until every TaskManager has let go of it.
+/// One deployment of one region: from the grant of its slots until every TaskManager has let go of
+/// it.
 struct Attempt {
   AttemptId id;
+  uint32_t region = 0;
   Placement placement;
   std::map<SubtaskId, TaskState> tasks;
   std::set<SessionId> holding;  ///< sessions whose slots are not given back
   bool deployed = false;        ///< Deploy has been sent; before, nobody knows of the attempt
   bool ending = false;          ///< CancelAttempt has been sent
-  Instant running_since{0};
+  Instant running_since{0};     ///< since all subtasks of the job ran; 0: they have not yet
   std::optional<RestorePoint> restore;
-  CheckpointId id_floor;
-  CheckpointId id_limit;
-  CheckpointId last_completed;
+  std::optional<Instant> cancel_deadline;  ///< for the TaskManagers that hold it
 };
 
 /// The life of one job.
@@ -206,12 +209,16 @@ struct Attempt {
 ///   any of the above -> kCancelling -> kCanceled    (by the user)
 ///   any that is not terminal -> kSuspended          (this JobManager stops)
 ///
-/// The failure of one subtask or TaskManager ends the attempt everywhere; when every TaskManager
-/// has confirmed or is gone, and no manifest commit is under way, the restart policy decides. What
-/// a TaskManager died of it tells when it is back. A restart does not wait for that; the end of the
-/// job does, for a while, so that it names the operator.
-/// A terminal state is entered only when the job's record says so durably, and holds no slot.
-/// The legal transitions stand in one table in job.cc and are asserted.
+/// The failure of a subtask ends its region's attempt everywhere, that of a TaskManager the
+/// attempts of the regions it had a part of; when every TaskManager has confirmed or is gone, and
+/// no manifest commit is under way, the restart policy decides. Other regions run on meanwhile: the
+/// job is kRestarting, kWaitingForSlots, kDeploying for those that failed. All regions restart
+/// together when none is left that runs, when the job is being stopped (its sources are silent),
+/// when too many checkpoints failed, and when the job ends. Each deployment has an attempt's number
+/// of its own. What a TaskManager died of it tells when it is back. A restart does not wait for
+/// that; the end of the job does, for a while, so that it names the operator. A terminal state is
+/// entered only when the job's record says so durably, and holds no slot. The legal transitions
+/// stand in one table in job.cc and are asserted.
 class Job {
  public:
   /// A TaskManager ends a process whose cancel takes 30 s; beyond this it does not answer at all.
@@ -234,7 +241,12 @@ class Job {
   }
   Instant state_since() const { return state_since_; }
   AttemptId last_attempt() const { return last_attempt_; }
-  const Attempt* attempt() const { return attempt_ ? &*attempt_ : nullptr; }
+  /// Of the regions that are deployed, or on their way in or out; by region.
+  const std::map<uint32_t, Attempt>& attempts() const { return attempts_; }
+  const Attempt* AttemptOf(SubtaskId subtask) const;  ///< null: its region is not deployed
+  /// What runs, or is to, and stays: slots of it are not placed anew.
+  Placement Placed() const;
+  uint32_t regions() const { return regions_; }
   const SlotMemory& slot_memory() const { return slot_memory_; }
   const CheckpointCoordinator& checkpoints() const { return checkpoints_; }
   uint64_t failure_count() const { return failure_count_; }
@@ -268,27 +280,46 @@ class Job {
   void On(const SuspendWanted& e, Instant now, Out* out);
   void On(const JobTick& e, Instant now, Out* out);
 
+  using Regions = std::set<uint32_t>;
+
   void Enter(JobState state, Instant now);
-  bool IsCurrent(AttemptId id) const { return attempt_ && attempt_->id == id; }
+  Attempt* Find(AttemptId id);
+  Regions All() const;
+  Regions NotRunning() const;  ///< not deployed, on their way in, or on their way out
+  /// Whether the job can do without these for a while and the others run on.
+  bool FailsAlone(const Regions& failed) const;
+  bool AnyEnding() const;
+  /// How long all of them have been running, at least.
+  milliseconds RanFor(const Regions& regions, Instant now) const;
+  /// When a deployment that has been sent takes too long.
+  std::optional<Instant> DeploymentDue() const;
+  bool IsOfThisRun(const OfCheckpoints& e) const;
   void StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out);
   void OnAllRunning(Instant now, Out* out);
-  /// The current attempt has failed: end it everywhere.
-  void Fail(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now,
-            Out* out);
-  void RecordFailureOf(Failure failure, std::optional<SubtaskId> subtask, TaskManagerId tm,
-                       Instant now);
+  /// These regions have failed: end their attempts everywhere, or those of all.
+  void Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
+            TaskManagerId tm, Instant now, Out* out);
+  void RecordFailureOf(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
+                       TaskManagerId tm, Instant now);
   /// Puts the report where the loss stands, or at the front. False: it was there already.
   bool RecordCrash(const CrashReported& e, const Failure& failure, Instant now);
   /// The policy would end the job, and what its TaskManager died of is not known yet.
   bool AwaitsCrashReport(Instant now) const;
-  void EndAttempt(CancelReason reason, const std::string& why, Instant now, Out* out);
-  void Release(SessionId session, Out* out);
+  /// Of all regions, and the checkpoints with them.
+  void EndAttempts(CancelReason reason, const std::string& why, Instant now, Out* out);
+  void EndAttemptsOf(const Regions& regions, CancelReason reason, Instant now, Out* out);
+  void GiveBack(const Attempt& attempt, SessionId session, Out* out) const;
+  /// Forgets those of which nothing was sent yet.
+  void DropUndeployed(Out* out);
+  void Release(AttemptId attempt, SessionId session, Out* out);
   /// Goes on when the attempt is gone everywhere and no commit is under way.
   void MaybeProceed(Instant now, Out* out);
   void PersistEndOf(JobState end, Instant now, Out* out);
   void StartCancelling(Instant now, Out* out);
 
   const JobPlan plan_;
+  const std::map<VertexId, uint32_t> region_of_;
+  const uint32_t regions_;
   RestartPolicy policy_;
   CheckpointCoordinator checkpoints_;
 
@@ -298,18 +329,19 @@ class Job {
   std::string reason_;
 
   AttemptId last_attempt_;
-  uint32_t former_restarts_ = 0;  // not of this leader's policy
-  std::optional<Attempt> attempt_;
+  uint32_t former_restarts_ = 0;          // not of this leader's policy
+  std::map<uint32_t, Attempt> attempts_;  // by region
+  AttemptId run_;                         // of the coordinator: the newest when it was started
+  AttemptPrepared prepared_;              // of those deployed last
   SlotMemory slot_memory_;
 
-  std::optional<Failure> cause_;       // of the attempt's end; the first that is no echo
-  milliseconds ran_for_{0};            // how long the failed attempt had been running
+  std::optional<Failure> cause_;       // of the attempts' end; the first that is no echo
+  milliseconds ran_for_{0};            // how long the failed regions had been running
   std::optional<std::string> doomed_;  // a crash report ended the job, whatever the policy says
-  std::set<TaskManagerId> silent_;     // lost by the failed attempt, and not back yet
+  std::set<TaskManagerId> silent_;     // lost by the failed attempts, and not back yet
   Instant report_deadline_{0};         // how long the job's end waits for them
-  std::optional<Instant> restart_at_;  // kRestarting, attempt gone
-  std::optional<Instant> cancel_deadline_;
-  std::optional<JobState> ending_as_;  // terminal state to enter when the attempt is gone
+  std::optional<Instant> restart_at_;  // kRestarting, failed attempts gone
+  std::optional<JobState> ending_as_;  // terminal state to enter when all attempts are gone
   std::optional<PersistEnd> persisting_end_;
   bool end_in_flight_ = false;
   std::optional<Instant> persist_retry_at_;

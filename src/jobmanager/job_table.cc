@@ -40,13 +40,18 @@ void DescribeCheckpoints(const Job& machine, const TimeOfDay& time, proto::JobDe
 }
 
 void DescribeVertices(const JobEntry& entry, const Job* machine, proto::JobDetails* details) {
-  const Attempt* attempt = machine != nullptr ? machine->attempt() : nullptr;
+  const std::map<VertexId, uint32_t> regions =
+      machine != nullptr ? machine->plan().Regions() : std::map<VertexId, uint32_t>();
   for (const proto::Vertex& from : entry.record->graph().vertices()) {
     proto::VertexDetails* to = details->add_vertices();
     to->set_id(from.id());
     to->set_name(from.name());
     to->set_uid(from.uid());
     to->set_parallelism(from.parallelism());
+    to->set_slot_sharing_group(from.slot_sharing_group());
+    if (const auto region = regions.find(VertexId(from.id())); region != regions.end()) {
+      to->set_region(region->second);
+    }
     *to->mutable_operators() = from.operators();
     if (from.has_rate_per_second()) to->set_rate_per_second(from.rate_per_second());
     if (const auto set = entry.source_rates.find(from.id()); set != entry.source_rates.end()) {
@@ -62,7 +67,9 @@ void DescribeVertices(const JobEntry& entry, const Job* machine, proto::JobDetai
       if (auto metrics = entry.metrics.find(id); metrics != entry.metrics.end()) {
         *subtask->mutable_metrics() = metrics->second;
       }
+      const Attempt* attempt = machine != nullptr ? machine->AttemptOf(id) : nullptr;
       if (attempt == nullptr) continue;
+      subtask->set_attempt(attempt->id.value);
       subtask->set_state(ToProto(attempt->tasks.at(id)));
       const SlotRef& slot = attempt->placement.at(id);
       subtask->set_tm_id(slot.task_manager.value);
@@ -131,8 +138,8 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
   if (const FailureRecord* last = machine->last_failure()) {
     *status->mutable_failure() = ToProto(last->failure);
   }
-  if (const Attempt* attempt = machine->attempt()) {
-    for (const auto& [subtask, state] : attempt->tasks) {
+  for (const auto& [region, attempt] : machine->attempts()) {
+    for (const auto& [subtask, state] : attempt.tasks) {
       if (state == TaskState::kRunning)
         status->set_subtasks_running(status->subtasks_running() + 1);
       if (state == TaskState::kAtEnd) status->set_subtasks_at_end(status->subtasks_at_end() + 1);
@@ -160,6 +167,7 @@ void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machin
   details->set_max_parallelism(record.graph().max_parallelism());
   details->set_checkpoint_directory(record.checkpoint_directory());
   if (machine == nullptr) return;
+  details->set_slots(SlotsNeeded(machine->plan()));
   DescribeCheckpoints(*machine, time, details);
   for (const FailureRecord& from : machine->failures()) {
     proto::FailureDetails* to = details->add_failures();
@@ -169,9 +177,12 @@ void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machin
     to->set_tm_id(from.task_manager.value);
     if (from.subtask) ToProto(*from.subtask, to->mutable_subtask());
   }
-  if (const Attempt* attempt = machine->attempt(); attempt != nullptr && attempt->restore) {
+  AttemptId newest;
+  for (const auto& [region, attempt] : machine->attempts()) {
+    if (!attempt.restore || attempt.id < newest) continue;
+    newest = attempt.id;
     details->set_restored_from(
-        absl::StrCat(attempt->restore->directory, "/", attempt->restore->manifest_path));
+        absl::StrCat(attempt.restore->directory, "/", attempt.restore->manifest_path));
   }
 }
 

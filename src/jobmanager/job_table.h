@@ -30,10 +30,10 @@ struct JobEntry {
   /// Called on the job's I/O strand only.
   std::shared_ptr<JobStorage> storage;
   std::optional<EndedJob> ended;
-  /// Of the present attempt.
-  AttemptId metrics_attempt;
+  /// Of each region's newest attempt that has told any.
   std::map<SubtaskId, proto::SubtaskMetrics> metrics;
-  /// Of the newest deployed attempt, kept after its end: what it printed last is still there.
+  /// Of each region's newest deployed attempt, kept after its end: what it printed last is still
+  /// there.
   std::vector<proto::PrintEndpoint> print_endpoints;
   /// Set since the submission, by vertex.
   std::map<uint32_t, proto::SourceRate> source_rates;

@@ -51,7 +51,7 @@ void ControlLoop::OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)
 
 void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
   std::set<TaskManagerId> task_managers;
-  for (const auto& [subtask, slot] : control_.FindJob(job)->attempt()->placement) {
+  for (const auto& [subtask, slot] : control_.FindJob(job)->Placed()) {
     task_managers.insert(slot.task_manager);
   }
   OnStrand(job, [action, task_managers](JobStorage& storage) {
@@ -65,6 +65,8 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
   proto::DeployJob* deploy = message.mutable_deploy_job();
   deploy->mutable_attempt()->set_job_id(job.value);
   deploy->mutable_attempt()->set_attempt(action.attempt.value);
+  deploy->set_region(action.region);
+  deploy->set_regions(control_.FindJob(job)->regions());
   deploy->set_artifact_hash(record.artifact_hash());
   *deploy->mutable_graph() = record.graph();
   deploy->set_checkpoint_id_floor(action.id_floor.value);
@@ -99,11 +101,18 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
     placement->set_task_manager(at->second);
     placement->set_slot(slot.slot);
   }
-  jobs_.at(job).print_endpoints =
-      PrintEndpointsOf(record.graph(), action.attempt, action.placement, rpc_addresses);
+  auto& endpoints = jobs_.at(job).print_endpoints;
+  std::erase_if(endpoints, [&](const proto::PrintEndpoint& former) {
+    return action.placement.contains({VertexId(former.vertex()), former.subtask()});
+  });
+  for (proto::PrintEndpoint& endpoint :
+       PrintEndpointsOf(record.graph(), action.attempt, action.placement, rpc_addresses)) {
+    endpoints.push_back(std::move(endpoint));
+  }
   log::Info("job deployed",
             {{"job_id", job.value},
              {"attempt", absl::StrCat(action.attempt.value)},
+             {"region", absl::StrCat(action.region)},
              {"task_managers", absl::StrCat(index.size())},
              {"restore", action.restore ? absl::StrCat(action.restore->id.value) : "nothing"}});
   for (const auto& [session, position] : index) {

@@ -1,23 +1,49 @@
 #include "jobmanager/slot_placement.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 namespace weir::jobmanager {
 namespace {
 
-/// Slots by group: (group, slot number in the group), in order.
-std::vector<std::pair<std::string, uint32_t>> GroupSlots(const JobPlan& plan) {
+using GroupSlot = std::pair<std::string, uint32_t>;  // (group, slot number in the group)
+
+/// In order.
+std::vector<GroupSlot> GroupSlots(const JobPlan& plan) {
   std::map<std::string, uint32_t> width;
   for (const VertexPlan& vertex : plan.vertices) {
     uint32_t& w = width[vertex.slot_sharing_group];
     w = std::max(w, vertex.parallelism);
   }
-  std::vector<std::pair<std::string, uint32_t>> slots;
+  std::vector<GroupSlot> slots;
   for (const auto& [group, count] : width) {
     for (uint32_t i = 0; i < count; ++i) slots.emplace_back(group, i);
   }
   return slots;
+}
+
+/// Where the group's slots are that hold these subtasks.
+std::map<GroupSlot, SlotRef> HeldBy(const JobPlan& plan, const Placement& placement) {
+  std::map<GroupSlot, SlotRef> held;
+  for (const VertexPlan& vertex : plan.vertices) {
+    for (uint32_t i = 0; i < vertex.parallelism; ++i) {
+      const auto at = placement.find({vertex.id, i});
+      if (at != placement.end()) held[{vertex.slot_sharing_group, i}] = at->second;
+    }
+  }
+  return held;
+}
+
+/// The group's slots of the subtasks that do not run.
+std::set<GroupSlot> Needed(const JobPlan& plan, const Placement& running) {
+  std::set<GroupSlot> needed;
+  for (const VertexPlan& vertex : plan.vertices) {
+    for (uint32_t i = 0; i < vertex.parallelism; ++i) {
+      if (!running.contains({vertex.id, i})) needed.insert({vertex.slot_sharing_group, i});
+    }
+  }
+  return needed;
 }
 
 struct Candidate {
@@ -37,8 +63,14 @@ struct Candidate {
 uint32_t SlotsNeeded(const JobPlan& plan) { return static_cast<uint32_t>(GroupSlots(plan).size()); }
 
 PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
-                         const SlotMemory& memory) {
-  const auto wanted = GroupSlots(plan);
+                         const SlotMemory& memory, const Placement& running) {
+  std::map<GroupSlot, SlotRef> assigned = HeldBy(plan, running);
+  std::map<SessionId, std::set<uint32_t>> held;
+  for (const auto& [group, slot] : assigned) held[slot.session].insert(slot.slot);
+  auto wanted = GroupSlots(plan);
+  std::erase_if(wanted, [&, needed = Needed(plan, running)](const GroupSlot& slot) {
+    return assigned.contains(slot) || !needed.contains(slot);
+  });
   PlacementResult result;
   result.slots_needed = static_cast<uint32_t>(wanted.size());
 
@@ -52,7 +84,9 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
   for (SlotOffer& offer : offers) {
     if (offer.needs_recycle || offer.free_slots.empty()) continue;
     free += static_cast<uint32_t>(offer.free_slots.size());
-    candidates.push_back({offer});
+    const auto before = held.find(offer.session);
+    candidates.push_back(
+        {offer, before == held.end() ? 0 : static_cast<uint32_t>(before->second.size())});
   }
   if (free < wanted.size()) {
     uint32_t reachable = free;
@@ -77,7 +111,6 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
     return result;
   }
 
-  std::map<std::pair<std::string, uint32_t>, SlotRef> assigned;
   for (const auto& slot : wanted) {
     auto before = memory.find(slot);
     if (before == memory.end()) continue;
@@ -99,6 +132,7 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
   }
   for (const VertexPlan& vertex : plan.vertices) {
     for (uint32_t i = 0; i < vertex.parallelism; ++i) {
+      if (running.contains({vertex.id, i})) continue;
       result.placement[{vertex.id, i}] = assigned.at({vertex.slot_sharing_group, i});
     }
   }
@@ -106,13 +140,8 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
   return result;
 }
 
-SlotMemory Remember(const JobPlan& plan, const Placement& placement) {
-  SlotMemory memory;
-  for (const VertexPlan& vertex : plan.vertices) {
-    for (uint32_t i = 0; i < vertex.parallelism; ++i) {
-      memory[{vertex.slot_sharing_group, i}] = placement.at({vertex.id, i}).task_manager;
-    }
-  }
+SlotMemory Remember(const JobPlan& plan, const Placement& placement, SlotMemory memory) {
+  for (const auto& [group, slot] : HeldBy(plan, placement)) memory[group] = slot.task_manager;
   return memory;
 }
 

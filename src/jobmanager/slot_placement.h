@@ -35,13 +35,15 @@ struct PlacementResult {
 /// Number of slots the job takes: the largest parallelism of each slot-sharing group, summed.
 uint32_t SlotsNeeded(const JobPlan& plan);
 
-/// Places every subtask or none. Slot i of a group holds subtask i of every vertex of the group.
+/// Places every subtask that is not `running`, or none. Slot i of a group holds subtask i of every
+/// vertex of the group; one that holds a running subtask takes the others of its number as well.
 /// A slot goes to the TaskManager that held it before if that has room, otherwise to the one with
 /// the fewest slots of this job, so that the job spreads. Pure and deterministic.
 PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
-                         const SlotMemory& memory);
+                         const SlotMemory& memory, const Placement& running = {});
 
-/// What PlaceJob needs to prefer the same TaskManagers next time.
-SlotMemory Remember(const JobPlan& plan, const Placement& placement);
+/// What PlaceJob needs to prefer the same TaskManagers next time: `memory` with what of the job is
+/// placed now.
+SlotMemory Remember(const JobPlan& plan, const Placement& placement, SlotMemory memory = {});
 
 }  // namespace weir::jobmanager

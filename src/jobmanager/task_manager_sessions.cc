@@ -214,15 +214,21 @@ void ControlLoop::OnMetrics(const proto::MetricsSnapshot& snapshot) {
   for (const proto::SubtaskMetrics& m : snapshot.subtasks()) {
     const auto entry = jobs_.find(JobId(m.attempt().job_id()));
     const Job* job = control_.FindJob(JobId(m.attempt().job_id()));
-    if (entry == jobs_.end() || job == nullptr || job->attempt() == nullptr) continue;
-    const AttemptId attempt(m.attempt().attempt());
-    if (job->attempt()->id != attempt) continue;
-    if (!job->attempt()->tasks.contains(FromProto(m.subtask()))) continue;
-    if (entry->second.metrics_attempt != attempt) {
-      entry->second.metrics.clear();
-      entry->second.metrics_attempt = attempt;
+    if (entry == jobs_.end() || job == nullptr) continue;
+    const SubtaskId subtask = FromProto(m.subtask());
+    const Attempt* attempt = job->AttemptOf(subtask);
+    if (attempt == nullptr || attempt->id.value != m.attempt().attempt()) continue;
+    if (!attempt->tasks.contains(subtask)) continue;
+    // With the first of an attempt, what its region's former one came to is over.
+    auto& metrics = entry->second.metrics;
+    const auto before = metrics.find(subtask);
+    if (before == metrics.end() || before->second.attempt().attempt() != attempt->id.value) {
+      std::erase_if(metrics, [&](const auto& known) {
+        return attempt->tasks.contains(known.first) &&
+               known.second.attempt().attempt() != attempt->id.value;
+      });
     }
-    entry->second.metrics[FromProto(m.subtask())] = m;
+    metrics[subtask] = m;
   }
 }
 
@@ -237,13 +243,19 @@ void ControlLoop::SendTo(SessionId session, proto::ToTaskManager message) {
   if (found != sessions_.end() && MayAct()) found->second.stream->Send(std::move(message));
 }
 
-void ControlLoop::SendToAttempt(const JobId& job, AttemptId attempt,
-                                const proto::ToTaskManager& message) {
+void ControlLoop::SendToAttempts(
+    const JobId& job, const proto::ToTaskManager& message,
+    const std::function<proto::AttemptRef*(proto::ToTaskManager*)>& attempt_of) {
   const Job* machine = control_.FindJob(job);
-  if (machine == nullptr || machine->attempt() == nullptr || machine->attempt()->id != attempt) {
-    return;  // it has ended since
+  if (machine == nullptr) return;
+  for (const auto& [region, attempt] : machine->attempts()) {
+    if (!attempt.deployed || attempt.ending) continue;
+    proto::ToTaskManager mine = message;
+    proto::AttemptRef* ref = attempt_of(&mine);
+    ref->set_job_id(job.value);
+    ref->set_attempt(attempt.id.value);
+    for (SessionId session : attempt.holding) SendTo(session, mine);
   }
-  for (SessionId session : machine->attempt()->holding) SendTo(session, message);
 }
 
 // ---------------------------------------------------------------- actions

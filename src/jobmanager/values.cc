@@ -1,5 +1,7 @@
 #include "jobmanager/values.h"
 
+#include <algorithm>
+
 namespace weir::jobmanager {
 
 const char* ToString(CheckpointKind kind) {
@@ -24,6 +26,28 @@ std::vector<SubtaskId> JobPlan::Subtasks() const {
     for (uint32_t i = 0; i < vertex.parallelism; ++i) all.push_back({vertex.id, i});
   }
   return all;
+}
+
+std::map<VertexId, uint32_t> JobPlan::Regions() const {
+  std::map<VertexId, VertexId> joined;  // towards the lowest id of the same component
+  for (const VertexPlan& vertex : vertices) joined[vertex.id] = vertex.id;
+  const auto root = [&](VertexId id) {
+    while (joined.at(id) != id) id = joined[id] = joined.at(joined.at(id));
+    return id;
+  };
+  for (const EdgeShape& edge : edges) {
+    const auto [low, high] = std::minmax({root(edge.source), root(edge.target)});
+    joined[high] = low;
+  }
+  std::map<VertexId, uint32_t> numbers;  // of components, by their root
+  std::map<VertexId, uint32_t> regions;
+  for (const auto& [id, next] : joined) {
+    const auto count = static_cast<uint32_t>(numbers.size());
+    const uint32_t number = numbers.emplace(root(id), count).first->second;
+    // Several components may fail together: no edge leaves the union either.
+    regions[id] = number % kMaxRegions;
+  }
+  return regions;
 }
 
 std::vector<SubtaskId> JobPlan::TransactionalSubtasks() const {

@@ -94,8 +94,14 @@ struct JobPlan {
   /// Until all subtasks of an attempt run.
   milliseconds deployment_timeout{600'000};
 
+  /// So many regions at most: each has threads and files of its own on a TaskManager.
+  static constexpr uint32_t kMaxRegions = 16;
+
   std::vector<SubtaskId> Subtasks() const;
   std::vector<SubtaskId> TransactionalSubtasks() const;
+  /// The region of each vertex, counted from 0 without gaps. Vertices that edges connect, over
+  /// whatever others, are in one: nothing flows between two regions. The same under every leader.
+  std::map<VertexId, uint32_t> Regions() const;
 };
 
 struct SlotRef {

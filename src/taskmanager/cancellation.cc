@@ -18,10 +18,10 @@ constexpr int kExitStuck = 1;
 void TaskManager::OnCancel(const proto::CancelJob& cancel) {
   const proto::AttemptRef& ref = cancel.attempt();
   history_.Note(ref.job_id(), ref.attempt());
-  const auto waiting = waiting_.find(ref.job_id());
-  const bool was_waiting =
-      waiting != waiting_.end() && waiting->second.attempt().attempt() == ref.attempt();
-  if (was_waiting) waiting_.erase(waiting);
+  std::erase_if(waiting_, [&](const auto& waiting) {
+    return waiting.first.first == ref.job_id() &&
+           waiting.second.attempt().attempt() == ref.attempt();
+  });
   if (LocalAttempt* attempt = Find(ref)) {
     Release(*attempt, cancel.reason());
     return;
@@ -69,8 +69,8 @@ void TaskManager::GiveUp(const LocalAttempt& attempt) {
   std::_Exit(kExitStuck);
 }
 
-void TaskManager::OnReleased(const std::string& job) {
-  const auto released = attempts_.find(job);
+void TaskManager::OnReleased(const RegionKey& key) {
+  const auto released = attempts_.find(key);
   // Under the epoch of whoever leads now: a new leader waits for the end of an old one's attempt,
   // and does not hear what that says under its own epoch.
   proto::ToJobManager message = NewMessage();
@@ -78,7 +78,7 @@ void TaskManager::OnReleased(const std::string& job) {
   attempts_.erase(released);
   ShareStateCache();
   link_->Send(std::move(message));
-  const auto next = waiting_.find(job);
+  const auto next = waiting_.find(key);
   if (next != waiting_.end() && !ending_) {
     const proto::DeployJob deploy = std::move(next->second);
     waiting_.erase(next);

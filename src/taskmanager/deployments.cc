@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cctype>
 #include <chrono>
 #include <utility>
@@ -24,15 +25,19 @@ std::string Label(const std::string& id) {
 }  // namespace
 
 LocalAttempt* TaskManager::Find(const proto::AttemptRef& ref) {
-  const auto it = attempts_.find(ref.job_id());
-  if (it == attempts_.end() || it->second->ref().attempt() != ref.attempt()) return nullptr;
-  return it->second.get();
+  for (const auto& [key, attempt] : attempts_) {
+    if (key.first == ref.job_id() && attempt->ref().attempt() == ref.attempt()) {
+      return attempt.get();
+    }
+  }
+  return nullptr;
 }
 
 proto::DeployJob* TaskManager::FindWaiting(const proto::AttemptRef& ref) {
-  const auto it = waiting_.find(ref.job_id());
-  if (it == waiting_.end() || it->second.attempt().attempt() != ref.attempt()) return nullptr;
-  return &it->second;
+  for (auto& [key, deploy] : waiting_) {
+    if (key.first == ref.job_id() && deploy.attempt().attempt() == ref.attempt()) return &deploy;
+  }
+  return nullptr;
 }
 
 void TaskManager::OnDeploy(const proto::DeployJob& deploy) {
@@ -45,9 +50,9 @@ void TaskManager::OnDeploy(const proto::DeployJob& deploy) {
   }
   history_.Note(ref.job_id(), ref.attempt());
   loaded_artifact_ = deploy.artifact_hash();
-  const auto running = attempts_.find(ref.job_id());
+  const auto running = attempts_.find(KeyOf(deploy));
   if (running != attempts_.end()) {
-    waiting_[ref.job_id()] = deploy;
+    waiting_[KeyOf(deploy)] = deploy;
     Release(*running->second, proto::CANCEL_REASON_FAILED);
     return;
   }
@@ -77,8 +82,13 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
                                             const std::atomic<bool>& stop) {
     return link_->FetchArtifact(leader_epoch, hash, path, stop);
   };
+  const std::string& job = deploy.attempt().job_id();
+  // Of all of this job's regions, though some may run elsewhere: each keeps the share it began
+  // with.
   const size_t attempts =
-      attempts_.size() + (attempts_.contains(deploy.attempt().job_id()) ? 0 : 1);
+      std::max<size_t>(deploy.regions(), 1) +
+      static_cast<size_t>(std::count_if(attempts_.begin(), attempts_.end(),
+                                        [&](const auto& a) { return a.first.first != job; }));
   env.snapshot_bytes = plan_.snapshots / attempts;
   env.connector_bytes = plan_.connectors / attempts;
   env.pinned_bytes = plan_.tables;
@@ -96,12 +106,14 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   }
   env.rocksdb = [this] { return SharedRocksDb(); };
   env.send = [this](proto::ToJobManager message) { link_->Send(std::move(message)); };
-  const std::string job = deploy.attempt().job_id();
-  log::Info("deploying",
-            {{"job", deploy.job_name()}, {"job_id", job}, {"attempt", deploy.attempt().attempt()}});
-  auto& slot = attempts_[job];
-  slot = std::make_unique<LocalAttempt>(std::move(env), deploy, leader_epoch, [this, job] {
-    loop_->Post([this, job] { OnReleased(job); });
+  log::Info("deploying", {{"job", deploy.job_name()},
+                          {"job_id", job},
+                          {"attempt", deploy.attempt().attempt()},
+                          {"region", deploy.region()}});
+  const RegionKey key = KeyOf(deploy);
+  auto& slot = attempts_[key];
+  slot = std::make_unique<LocalAttempt>(std::move(env), deploy, leader_epoch, [this, key] {
+    loop_->Post([this, key] { OnReleased(key); });
   });
   slot->Start();
   ShareStateCache();
@@ -109,9 +121,9 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
 
 void TaskManager::OnStreamFailure(const std::string& job, uint32_t attempt,
                                   const std::string& what) {
-  const auto it = attempts_.find(job);
-  if (it != attempts_.end() && it->second->ref().attempt() == attempt) {
-    it->second->PeerFailed(what);
+  for (const auto& [key, running] : attempts_) {
+    const JobAttempt there = running->DataPlaneAttempt();
+    if (there.job.value == job && there.attempt.value == attempt) running->PeerFailed(what);
   }
 }
 

@@ -157,7 +157,9 @@ void LocalAttempt::OnPrepared(absl::StatusOr<PreparedAttempt> prepared) {
 }
 
 JobAttempt LocalAttempt::DataPlaneAttempt() const {
-  return {.job = JobId(deploy_.attempt().job_id()),
+  // A newer attempt of a job ends the streams of its older ones, and must not those of others.
+  const std::string region = deploy_.region() == 0 ? "" : "/" + std::to_string(deploy_.region());
+  return {.job = JobId(deploy_.attempt().job_id() + region),
           .attempt = AttemptId(deploy_.attempt().attempt()),
           .epoch = LeaderEpoch(leader_epoch_)};
 }

@@ -66,7 +66,7 @@ struct AttemptEnvironment {
   std::function<void(proto::ToJobManager)> send;
 };
 
-/// The part of one attempt of a job that runs in this TaskManager.
+/// The part of one attempt of a job's region that runs in this TaskManager.
 ///
 /// Loads the library and the state on the I/O thread (what a release calls off), deploys into the
 /// slots, answers checkpoints, and goes in good order: subtasks out of their slots, streams closed,
@@ -94,6 +94,8 @@ class LocalAttempt final : private SubtaskListener {
 
   const proto::AttemptRef& ref() const { return deploy_.attempt(); }
   const std::string& artifact() const { return deploy_.artifact_hash(); }
+  /// Its name between processes: one that no other region's has.
+  JobAttempt DataPlaneAttempt() const;
   bool releasing() const { return releasing_; }
   proto::MetricsSnapshot Metrics() const;
   /// Has tables in front of stores, or may come to have some.
@@ -114,7 +116,6 @@ class LocalAttempt final : private SubtaskListener {
   void AddSinksOfKeyedOperators();
   SubtaskChannels ChannelsOf(SubtaskId subtask) const;
   RunningMark MarkOf(SubtaskId subtask, uint32_t slot);
-  JobAttempt DataPlaneAttempt() const;
   OperatorContext ContextOf(SubtaskId subtask, uint32_t index);
 
   // SubtaskListener: slots' threads.

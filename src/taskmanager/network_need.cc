@@ -11,18 +11,19 @@ namespace weir {
 
 void CheckNetworkBuffers(const JobGraph& graph, const proto::DeployJob& deploy,
                          uint32_t exclusive_per_channel, const NetworkBufferPool& pool) {
+  std::map<SubtaskId, uint64_t> process_of;
+  for (const auto& placement : deploy.placements()) {
+    const proto::SubtaskRef& subtask = placement.subtask();
+    process_of[{VertexId(subtask.vertex()), subtask.index()}] = placement.task_manager();
+  }
   std::vector<EdgeShape> edges;
   for (const JobEdge& edge : graph.edges) {
+    if (!process_of.contains({edge.source, 0})) continue;  // of another region
     edges.push_back({.source = edge.source,
                      .target = edge.target,
                      .producers = graph.vertex(edge.source).parallelism,
                      .consumers = graph.vertex(edge.target).parallelism,
                      .partitioning = edge.partitioning});
-  }
-  std::map<SubtaskId, uint64_t> process_of;
-  for (const auto& placement : deploy.placements()) {
-    const proto::SubtaskRef& subtask = placement.subtask();
-    process_of[{VertexId(subtask.vertex()), subtask.index()}] = placement.task_manager();
   }
   const uint64_t ends = RemoteChannelEnds(
       edges, [&](SubtaskId subtask) { return process_of.at(subtask); })[deploy.your_index()];

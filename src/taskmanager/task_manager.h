@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "metrics/http_server.h"
@@ -48,6 +50,8 @@ class TaskManager {
   Exit Wait();
 
  private:
+  using RegionKey = std::pair<std::string, uint32_t>;  // job, region
+
   // job_manager_messages.cc: what is said to and by the JobManager.
   void Register();
   void OnMessage(uint64_t stream, const proto::ToTaskManager& message);
@@ -61,6 +65,9 @@ class TaskManager {
   // deployments.cc: attempts on their way in.
   void OnDeploy(const proto::DeployJob& deploy);
   LocalAttempt* Find(const proto::AttemptRef& ref);
+  static RegionKey KeyOf(const proto::DeployJob& deploy) {
+    return {deploy.attempt().job_id(), deploy.region()};
+  }
   /// The deployment that waits until an earlier attempt has gone.
   proto::DeployJob* FindWaiting(const proto::AttemptRef& ref);
   void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
@@ -71,7 +78,7 @@ class TaskManager {
   /// Ends the attempt; one that does not go in time takes the process with it.
   void Release(LocalAttempt& attempt, proto::CancelReason reason);
   [[noreturn]] void GiveUp(const LocalAttempt& attempt);
-  void OnReleased(const std::string& job);
+  void OnReleased(const RegionKey& key);
 
   // state_memory.cc: what state may take of the budget.
   void WatchMemory();
@@ -126,11 +133,13 @@ class TaskManager {
   std::chrono::nanoseconds told_away_{};  // when the log last said that the JobManager is away
   uint64_t heard_sequence_ = 0;
   std::string loaded_artifact_;
-  std::map<std::string, std::unique_ptr<LocalAttempt>> attempts_;  // by job
-  /// Deployments that wait for the job's former attempt to go.
-  std::map<std::string, proto::DeployJob> waiting_;
+  std::map<RegionKey, std::unique_ptr<LocalAttempt>> attempts_;
+  /// Deployments that wait for the region's former attempt to go.
+  std::map<RegionKey, proto::DeployJob> waiting_;
   AttemptHistory history_{[this](const std::string& job) {
-    return attempts_.count(job) != 0 || waiting_.count(job) != 0;
+    const auto of_job = [&](const auto& entry) { return entry.first.first == job; };
+    return std::any_of(attempts_.begin(), attempts_.end(), of_job) ||
+           std::any_of(waiting_.begin(), waiting_.end(), of_job);
   }};
 
   std::atomic<uint64_t> leader_epoch_{0};  // the highest seen

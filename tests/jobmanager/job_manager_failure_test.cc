@@ -55,6 +55,56 @@ TEST_F(JobManagerTest, AFailedSubtaskRestartsTheJobAndIsShown) {
   EXPECT_EQ(details.failures(0).tm_id(), "tm-1");
 }
 
+/// Two pipelines side by side, each in slots of its own.
+proto::JobGraph TwoPipelines() {
+  proto::JobGraph graph = Graph();
+  const proto::JobGraph one = graph;
+  for (uint32_t i = 0; i < 2; ++i) {
+    proto::Vertex* vertex = graph.add_vertices();
+    *vertex = one.vertices(static_cast<int>(i));
+    vertex->set_id(2 + i);
+    vertex->set_uid("uid-" + std::to_string(2 + i));
+    vertex->set_slot_sharing_group("other");
+    vertex->mutable_operators(0)->set_id(2 + i);
+    vertex->mutable_operators(0)->set_uid(vertex->uid());
+  }
+  proto::Edge* edge = graph.add_edges();
+  *edge = one.edges(0);
+  edge->set_id(1);
+  edge->set_source_vertex(2);
+  edge->set_target_vertex(3);
+  edge->set_source_operator(2);
+  return graph;
+}
+
+TEST_F(JobManagerTest, OnlyThePipelineThatFailedRestarts) {
+  auto a = TaskManager({.id = "a", .slots = 1});
+  auto b = TaskManager({.id = "b", .slots = 1});
+  WaitForMembers(2);
+  const std::string job = MustSubmit(TwoPipelines());
+  EXPECT_EQ(a->AwaitDeploy(1).region(), 0u);
+  EXPECT_EQ(b->AwaitDeploy(2).region(), 1u);
+  WaitForCheckpoint(job);
+  EXPECT_EQ(Details(job).slots(), 2u);
+  EXPECT_EQ(Details(job).vertices(3).slot_sharing_group(), "other");
+  b->FailSubtask(2, 0, "boom");
+  const proto::DeployJob again = b->AwaitDeploy(3);
+  EXPECT_EQ(again.region(), 1u);
+  EXPECT_EQ(again.placements_size(), 2);
+  EXPECT_GT(again.restore().checkpoint_id(), 0u);
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  const uint64_t before = StatusOf(job).last_checkpoint_id();
+  WaitFor(job, "a checkpoint of both",
+          [&](const proto::JobStatus& s) { return s.last_checkpoint_id() > before; });
+  for (const auto& m : a->messages()) EXPECT_FALSE(m.has_cancel_job()) << "it runs on";
+  const proto::JobDetails details = Details(job);
+  for (const proto::VertexDetails& vertex : details.vertices()) {
+    EXPECT_EQ(vertex.region(), vertex.id() / 2);
+    EXPECT_EQ(vertex.subtasks(0).attempt(), vertex.region() == 0 ? 1u : 3u);
+  }
+  EXPECT_EQ(details.status().restarts(), 1u);
+}
+
 TEST_F(JobManagerTest, ARestartedJobManagerGoesOnUnderAHigherEpoch) {
   auto tm = TaskManager();
   const std::string job = MustSubmit();

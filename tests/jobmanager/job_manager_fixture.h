@@ -184,6 +184,13 @@ class JobManagerTest : public ::testing::Test {
     request.set_job_id(job);
     return client_->TriggerSavepoint(&context, request, reply);
   }
+  void WaitForMembers(int count) {
+    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    while (Cluster().task_managers_size() < count && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    ASSERT_EQ(Cluster().task_managers_size(), count);
+  }
   proto::ClusterStatusReply Cluster() {
     grpc::ClientContext context;
     proto::ClusterStatusReply reply;

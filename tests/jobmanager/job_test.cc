@@ -15,6 +15,7 @@ JobPlan TwoVertices() {
   plan.vertices = {
       {.id = VertexId(0), .name = "source"},
       {.id = VertexId(1), .name = "sink", .slot_sharing_group = "sinks", .transactional = true}};
+  plan.edges = {{.source = VertexId(0), .target = VertexId(1)}};
   plan.checkpoint.interval = milliseconds(1'000);
   plan.restart = {.kind = RestartKind::kExponentialDelay, .jitter = 0.0};
   return plan;

@@ -12,6 +12,18 @@ void Simulation::Submit(const JobId& id) {
                     .name = "sink",
                     .parallelism = 1 + static_cast<uint32_t>(Below(parallelism)),
                     .transactional = Chance(0.7)}};
+  plan.edges = {{.source = VertexId(0), .target = VertexId(1)}};
+  // More of the same beside it, that nothing connects to it.
+  for (uint32_t more = static_cast<uint32_t>(Below(3)); more > 0; --more) {
+    const auto first = static_cast<uint32_t>(plan.vertices.size());
+    for (uint32_t i = 0; i < 2; ++i) {
+      plan.vertices.push_back(plan.vertices[i]);
+      plan.vertices.back().id = VertexId(first + i);
+      plan.vertices.back().parallelism = 1 + static_cast<uint32_t>(Below(parallelism));
+      if (parallelism <= 2 && Chance(0.3)) plan.vertices.back().slot_sharing_group = "more";
+    }
+    plan.edges.push_back({.source = VertexId(first), .target = VertexId(first + 1)});
+  }
   if (Chance(0.3)) plan.vertices[1].slot_sharing_group = "sinks";
   if (Chance(0.8)) plan.checkpoint.interval = milliseconds(200 + Below(2'000));
   plan.checkpoint.timeout = milliseconds(2'000 + Below(5'000));
@@ -22,6 +34,7 @@ void Simulation::Submit(const JobId& id) {
   if (Chance(0.1)) plan.restart = {.kind = RestartKind::kFixedDelay, .attempts = 3};
   if (Chance(0.05)) plan.restart = {.kind = RestartKind::kNone};
   durable_[id].plan = plan;
+  chronicles_[id].regions = plan.Regions();
   ++submitted_;
   Log(id.value + " is submitted");
   Feed(JobAdmitted{.job = id, .plan = plan, .seed = Below(1'000'000)});

@@ -150,14 +150,22 @@ void Simulation::Do(const JobId& job, Deploy& a) {
   }
   chronicle.restored[a.attempt.value] = newest;
   if (newest > 0) ++coverage["restored"];
+  for (const auto& [region, other] : leader_->FindJob(job)->attempts()) {
+    // Deployed with it: not yet. Before it, and not on its way out: it runs on.
+    if (region == a.region || other.id >= a.attempt || other.running_since.count() == 0) continue;
+    if (other.ending) Fail("a region is deployed while another is on its way out");
+    ++coverage["others ran on"];
+  }
+  for (const auto& [subtask, slot] : a.placement) {
+    if (chronicle.regions.at(subtask.vertex) != a.region) Fail("an attempt mixes regions");
+  }
   std::map<SessionId, std::vector<SubtaskId>> parts;
   for (const auto& [subtask, slot] : a.placement) parts[slot.session].push_back(subtask);
   for (const auto& [session, subtasks] : parts) {
     Worker* w = WorkerOf(session);
     if (w == nullptr) continue;
-    Down(w, [this, job, attempt = a.attempt, subtasks = subtasks](Worker* worker) {
-      OnDeploy(worker, job, attempt, subtasks);
-    });
+    Down(w, [this, job, attempt = a.attempt, subtasks = subtasks, restored = CheckpointId(newest)](
+                Worker* worker) { OnDeploy(worker, job, attempt, subtasks, restored); });
   }
 }
 
@@ -209,7 +217,7 @@ void Simulation::Do(const JobId& job, CheckpointWork& work) {
   std::visit([&](auto& a) { Do(job, work.attempt, a); }, work.action);
 }
 
-void Simulation::Do(const JobId& job, AttemptId attempt, SendTrigger& a) {
+void Simulation::Do(const JobId& job, AttemptId, SendTrigger& a) {
   Chronicle& chronicle = chronicles_[job];
   if (a.id.value <= chronicle.last_triggered) {
     Fail("checkpoint id " + std::to_string(a.id.value) + " after " +
@@ -218,13 +226,21 @@ void Simulation::Do(const JobId& job, AttemptId attempt, SendTrigger& a) {
   chronicle.last_triggered = a.id.value;
   chronicle.last_kind = a.kind;
   if (a.id.value > durable_[job].id_limit) Fail("an id that is not reserved was used");
-  ForWorkersOf(job, attempt, [&](Worker* w) {
+  const auto& attempts = leader_->FindJob(job)->attempts();
+  for (const SubtaskId& subtask : durable_[job].plan.Subtasks()) {
+    const auto found = attempts.find(chronicle.regions.at(subtask.vertex));
+    if (found == attempts.end() || found->second.ending ||
+        found->second.running_since.count() == 0) {
+      Fail("a checkpoint is triggered while a region does not run");
+    }
+  }
+  ForWorkersOf(job, [&](Worker* w, AttemptId attempt) {
     Down(w,
          [this, job, attempt, id = a.id](Worker* worker) { OnTrigger(worker, job, attempt, id); });
   });
 }
 
-void Simulation::Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& a) {
+void Simulation::Do(const JobId& job, AttemptId, SendTurnUnaligned& a) {
   Chronicle& chronicle = chronicles_[job];
   const CheckpointPolicy& policy = durable_[job].plan.checkpoint;
   if (a.id.value != chronicle.last_triggered || a.id.value <= chronicle.last_turned) {
@@ -236,7 +252,7 @@ void Simulation::Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& a) {
   }
   chronicle.last_turned = a.id.value;
   ++coverage["turned unaligned"];
-  ForWorkersOf(job, attempt, [&](Worker* w) {
+  ForWorkersOf(job, [&](Worker* w, AttemptId attempt) {
     Down(w, [this, job, attempt, id = a.id](Worker* worker) {
       OnTurnUnaligned(worker, job, attempt, id);
     });
@@ -246,7 +262,14 @@ void Simulation::Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& a) {
 void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
   if (a.acks.size() != durable_[job].plan.Subtasks().size()) Fail("committed without all acks");
   bool all_at_end = true;
-  for (const auto& [subtask, ack] : a.acks) all_at_end &= ack.at_end;
+  for (const auto& [subtask, ack] : a.acks) {
+    all_at_end &= ack.at_end;
+    // A region's part of a checkpoint is of one deployment, the one that runs.
+    const Attempt* running = leader_->FindJob(job)->AttemptOf(subtask);
+    if (running == nullptr || running->ending || ack.state != std::to_string(running->id.value)) {
+      Fail("checkpoint " + std::to_string(a.id.value) + " has the state of another attempt");
+    }
+  }
   const bool fails = Chaotic() && Chance(0.05);
   const bool unknown = fails && Chance(0.5);  // it is there, though we are told that it is not
   const bool stop = a.kind == CheckpointKind::kStop || a.kind == CheckpointKind::kStopAndDrain;
@@ -267,13 +290,14 @@ void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
         });
 }
 
-void Simulation::Do(const JobId& job, AttemptId attempt, SendCompleted& a) {
+void Simulation::Do(const JobId& job, AttemptId, SendCompleted& a) {
   const auto& manifests = durable_[job].manifests;
   if (std::none_of(manifests.begin(), manifests.end(),
                    [&](const auto& m) { return m.id == a.id.value; })) {
     Fail("sinks are told of checkpoint " + std::to_string(a.id.value) + ", not durable");
   }
-  ForWorkersOf(job, attempt, [&](Worker* w) {
+  if (leader_->FindJob(job)->checkpoints().paused()) ++coverage["completed for the others"];
+  ForWorkersOf(job, [&](Worker* w, AttemptId attempt) {
     Down(w, [this, job, attempt, id = a.id](Worker* worker) {
       OnCompleted(worker, job, attempt, id);
     });

@@ -130,11 +130,15 @@ void Simulation::CrashWorker(uint32_t i, const std::string& why) {
 }
 
 void Simulation::OnDeploy(Worker* worker, const JobId& job, AttemptId attempt,
-                          const std::vector<SubtaskId>& subtasks) {
+                          const std::vector<SubtaskId>& subtasks, CheckpointId restored) {
   if (worker->highest_attempt[job] >= attempt.value) return;  // it has been cancelled already
   worker->highest_attempt[job] = attempt.value;
+  const auto& regions = chronicles_[job].regions;
+  const uint32_t region = regions.at(subtasks.front().vertex);
   for (const Task& task : worker->tasks) {
-    if (task.job == job) Fail(worker->id.value + " got an attempt while an older one ran");
+    if (task.job == job && regions.at(task.subtask.vertex) == region) {
+      Fail(worker->id.value + " got an attempt while an older one ran");
+    }
     if (worker->dedicated && task.job != job) Fail("a dedicated TaskManager got two jobs");
   }
   const std::string& artifact = durable_[job].plan.artifact_hash;
@@ -144,6 +148,7 @@ void Simulation::OnDeploy(Worker* worker, const JobId& job, AttemptId attempt,
   worker->artifact = artifact;
   for (const SubtaskId& subtask : subtasks) {
     worker->tasks.push_back({job, attempt, subtask});
+    if (restored.value > 0 && Chance(0.8)) Publish(worker, job, attempt, subtask, restored);
     ChangeTask(worker, job, attempt, subtask, TaskState::kRunning, Delay(200));
     ScheduleEnd(worker, job, attempt, subtask);
   }
@@ -217,7 +222,7 @@ void Simulation::Acknowledge(Worker* worker, const Task& task, CheckpointId id, 
       [this, i, attempt = task.attempt, id, subtask = task.subtask, job = task.job, declines,
        unaligned](SessionId) -> JobEvent {
         if (declines) return OfCheckpoints{attempt, SubtaskDeclined{id, subtask, "busy"}};
-        SubtaskAck ack{.at_end = false, .unaligned = unaligned};
+        SubtaskAck ack{.state = std::to_string(attempt.value), .unaligned = unaligned};
         for (const Task& t : workers_[i].tasks) {
           if (t.job == job && t.attempt == attempt && t.subtask == subtask) ack.at_end = t.at_end;
         }
@@ -229,17 +234,22 @@ void Simulation::Acknowledge(Worker* worker, const Task& task, CheckpointId id, 
 void Simulation::OnCompleted(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id) {
   for (const Task& task : worker->tasks) {
     if (task.job != job || task.attempt != attempt) continue;
-    if (!durable_[job].plan.vertices[task.subtask.vertex.value].transactional) continue;
-    // Published at the moment of sending; the report may be lost.
-    uint64_t& published = chronicles_[job].published[task.subtask];
-    published = std::max(published, id.value);
-    Up(
-        worker, job,
-        [attempt, id, subtask = task.subtask](SessionId) {
-          return OfCheckpoints{attempt, SubtaskPublished{id, subtask}};
-        },
-        Delay(150));
+    Publish(worker, job, attempt, task.subtask, id);
   }
+}
+
+// Published at the moment of sending; the report may be lost.
+void Simulation::Publish(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask,
+                         CheckpointId id) {
+  if (!durable_[job].plan.vertices[subtask.vertex.value].transactional) return;
+  uint64_t& published = chronicles_[job].published[subtask];
+  published = std::max(published, id.value);
+  Up(
+      worker, job,
+      [attempt, id, subtask](SessionId) {
+        return OfCheckpoints{attempt, SubtaskPublished{id, subtask}};
+      },
+      Delay(150));
 }
 
 }  // namespace weir::jobmanager

@@ -49,6 +49,7 @@ struct Chronicle {
   std::set<uint32_t> deployed;
   std::map<SubtaskId, uint64_t> published;  // newest checkpoint published by each transactional one
   std::map<uint32_t, uint64_t> restored;    // by attempt
+  std::map<VertexId, uint32_t> regions;
 };
 
 /// The whole control logic against a simulated cluster: TaskManagers that crash, hang, lose their
@@ -140,10 +141,10 @@ class Simulation {
   void Do(const JobId& job, PersistEnd& a);
   void Do(const JobId&, Reply& a);
   void Do(const JobId& job, CheckpointWork& work);
-  void Do(const JobId& job, AttemptId attempt, SendTrigger& a);
-  void Do(const JobId& job, AttemptId attempt, SendTurnUnaligned& a);
+  void Do(const JobId& job, AttemptId, SendTrigger& a);
+  void Do(const JobId& job, AttemptId, SendTurnUnaligned& a);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& a);
-  void Do(const JobId& job, AttemptId attempt, SendCompleted& a);
+  void Do(const JobId& job, AttemptId, SendCompleted& a);
   void Do(const JobId&, AttemptId, SendAborted&);
   void Do(const JobId& job, AttemptId attempt, ExportSavepoint& a);
   void Do(const JobId& job, AttemptId, ReplySavepoint& a);
@@ -157,15 +158,14 @@ class Simulation {
   uint32_t IndexOf(const Worker* w) const { return static_cast<uint32_t>(w - workers_.data()); }
   Worker* WorkerOf(SessionId session);
   template <class F>
-  void ForWorkersOf(const JobId& job, AttemptId attempt, F f) {
+  void ForWorkersOf(const JobId& job, F f) {
     const Job* found = leader_->FindJob(job);
-    if (found == nullptr || found->attempt() == nullptr) return;
-    if (found->attempt()->id != attempt)
-      return Fail("a message for an attempt that is not current");
-    std::set<SessionId> sessions;
-    for (const auto& [subtask, slot] : found->attempt()->placement) sessions.insert(slot.session);
-    for (SessionId session : sessions) {
-      if (Worker* w = WorkerOf(session)) f(w);
+    if (found == nullptr) return;
+    for (const auto& [region, attempt] : found->attempts()) {
+      if (!attempt.deployed || attempt.ending) continue;
+      for (SessionId session : attempt.holding) {
+        if (Worker* w = WorkerOf(session)) f(w, attempt.id);
+      }
     }
   }
 
@@ -184,7 +184,9 @@ class Simulation {
   void BreakStream(uint32_t i);
   void CrashWorker(uint32_t i, const std::string& why);
   void OnDeploy(Worker* worker, const JobId& job, AttemptId attempt,
-                const std::vector<SubtaskId>& subtasks);
+                const std::vector<SubtaskId>& subtasks, CheckpointId restored);
+  void Publish(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask,
+               CheckpointId id);
   void ScheduleEnd(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask);
   void ChangeTask(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask,
                   TaskState state, Instant delay, Failure failure = {});

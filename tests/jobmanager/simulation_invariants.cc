@@ -25,19 +25,21 @@ void Simulation::CheckInvariants() {
   }
   for (const auto& [id, job] : leader_->jobs()) {
     std::set<std::pair<SessionId, uint32_t>> held;
-    if (job->attempt() != nullptr) {
-      for (const auto& [subtask, slot] : job->attempt()->placement) {
-        if (job->attempt()->holding.contains(slot.session)) held.insert({slot.session, slot.slot});
+    for (const auto& [region, attempt] : job->attempts()) {
+      for (const auto& [subtask, slot] : attempt.placement) {
+        if (attempt.holding.contains(slot.session)) held.insert({slot.session, slot.slot});
       }
     }
-    if (owned[id] != held) Fail("slots of " + id.value + " and its attempt disagree");
+    if (owned[id] != held) Fail("slots of " + id.value + " and its attempts disagree");
     if (IsTerminal(job->state())) {
       if (!held.empty()) Fail(id.value + " has ended and holds slots");
       if (durable_[id].end != job->state()) Fail(id.value + " has ended, its record has not");
     }
-    const bool active = job->attempt() != nullptr && !job->attempt()->ending;
+    const bool active = job->attempts().size() == job->regions() &&
+                        std::none_of(job->attempts().begin(), job->attempts().end(),
+                                     [](const auto& attempt) { return attempt.second.ending; });
     const bool needs = job->state() == JobState::kDeploying || job->state() == JobState::kRunning;
-    if (needs && !active) Fail(id.value + " is " + ToString(job->state()) + " without attempt");
+    if (needs && !active) Fail(id.value + " is " + ToString(job->state()) + " without attempts");
     owned.erase(id);
   }
   if (!owned.empty()) Fail("slots are owned by a job that does not exist");

@@ -63,6 +63,27 @@ TEST(SlotPlacementTest, PrefersTheTaskManagerThatHoldsTheLocalState) {
   }
 }
 
+TEST(SlotPlacementTest, WhatRunsStaysAndSharesItsSlotsWithWhatIsPlaced) {
+  const JobPlan plan = Plan({{0, 2, "default"}, {1, 3, "default"}});
+  const SlotRef first{SessionId(1), TaskManagerId("a"), 0};
+  const SlotRef second{SessionId(1), TaskManagerId("a"), 1};
+  const auto result =
+      PlaceJob(plan, {Offer(2, "b", 1)}, {}, {{Subtask(0, 0), first}, {Subtask(0, 1), second}});
+  ASSERT_TRUE(result.placed);
+  EXPECT_EQ(result.placement, (Placement{{Subtask(1, 0), first},
+                                         {Subtask(1, 1), second},
+                                         {Subtask(1, 2), {SessionId(2), TaskManagerId("b"), 0}}}));
+}
+
+TEST(SlotPlacementTest, OnlySlotsOfWhatDoesNotRunAreWanted) {
+  const JobPlan plan = Plan({{0, 2, "default"}, {1, 3, "heavy"}});
+  Placement running;
+  for (uint32_t i = 0; i < 3; ++i) running[Subtask(1, i)] = {SessionId(1), TaskManagerId("a"), i};
+  const auto result = PlaceJob(plan, {Offer(2, "b", 1)}, {}, running);
+  EXPECT_FALSE(result.placed);
+  EXPECT_EQ(result.slots_missing, 1u);
+}
+
 TEST(SlotPlacementTest, TooFewSlotsSaysHowManyAreMissing) {
   const JobPlan plan = Plan({{0, 5, "default"}});
   const auto result = PlaceJob(plan, {Offer(1, "a", 2)}, {});

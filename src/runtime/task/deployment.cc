@@ -41,7 +41,8 @@ Deployment::Deployment(Options options) : options_(std::move(options)) {
 }
 
 bool Deployment::IsHere(SubtaskId subtask) const {
-  return placement_of_.at(subtask).process == options_.process;
+  const auto placed = placement_of_.find(subtask);  // not there: of another region
+  return placed != placement_of_.end() && placed->second.process == options_.process;
 }
 
 Parker* Deployment::ParkerOf(SubtaskId subtask) const {
