@@ -204,6 +204,9 @@ class Program {
                     "Checkpoints that take longer turn unaligned; 0s: at once; or 'never'");
     run->add_option("--from-savepoint", run_.from_savepoint,
                     "Begin with the state of this savepoint or retained checkpoint");
+    run->add_option("--restore-mode", run_.restore_mode,
+                    "Whose the savepoint is: no-claim, yours (the default), or claim, the job's, "
+                    "which deletes it when it has checkpoints of its own");
     run->add_flag("--allow-non-restored-state", run_.allow_non_restored_state,
                   "Drop state of the savepoint that no operator of the job has");
     run->add_flag("--new-lineage", run_.new_lineage,

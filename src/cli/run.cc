@@ -23,6 +23,21 @@ namespace {
 constexpr uint64_t kMaxArtifactBytes = uint64_t{1} << 30;
 constexpr std::chrono::seconds kTellAgain{10};
 
+absl::StatusOr<proto::RestoreMode> RestoreModeOf(const RunOptions& options) {
+  if (!options.restore_mode || *options.restore_mode == "no-claim") {
+    return proto::RESTORE_MODE_NO_CLAIM;
+  }
+  if (*options.restore_mode != "claim") {
+    return absl::InvalidArgumentError(absl::StrCat("--restore-mode is '", *options.restore_mode,
+                                                   "'; it must be claim or no-claim"));
+  }
+  if (options.from_savepoint.empty()) {
+    return absl::InvalidArgumentError(
+        "--restore-mode claim needs --from-savepoint: there is nothing to claim");
+  }
+  return proto::RESTORE_MODE_CLAIM;
+}
+
 std::string RandomToken() {
   std::random_device device;
   char token[33];
@@ -103,6 +118,8 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
           "the job's argument '", ToUtf8(argument), "' is not UTF-8 (byte ", at, ")")));
     }
   }
+  const auto restore_mode = RestoreModeOf(options);
+  if (!restore_mode.ok()) return context.Fail(restore_mode.status());
   if (options.in_process) return RunInProcess(context, options);
   auto overrides = OverridesOf(options, context.config.options().run);
   if (!overrides.ok()) return context.Fail(overrides.status());
@@ -130,6 +147,7 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
   header.set_savepoint_path(options.from_savepoint.empty()
                                 ? ""
                                 : std::filesystem::absolute(options.from_savepoint).string());
+  header.set_restore_mode(*restore_mode);
   header.set_allow_non_restored_state(options.allow_non_restored_state);
   header.set_new_lineage(options.new_lineage);
   header.set_submission_token(RandomToken());

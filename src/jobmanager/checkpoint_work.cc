@@ -183,7 +183,13 @@ void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId, PruneCheckpoints&) {
-  io_->Post(StrandOf(job), [storage = jobs_.at(job).storage] { storage->Prune(); });
+  io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
+    if (!storage->Prune()) return;
+    mailbox_.Post([this, job] {
+      const auto entry = jobs_.find(job);
+      if (entry != jobs_.end()) entry->second.restore_settled = true;
+    });
+  });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId attempt, ReserveIds& action) {

@@ -308,14 +308,14 @@ void ControlLoop::AnswerPolls(const JobId& job, bool all) {
   for (uint64_t number : due) AnswerPoll(number);
 }
 
-std::vector<std::pair<std::string, std::string>> ControlLoop::CheckpointsInUse() const {
-  std::vector<std::pair<std::string, std::string>> in_use;
+std::vector<ControlLoop::DirectoryInUse> ControlLoop::CheckpointsInUse() const {
+  std::vector<DirectoryInUse> in_use;
   for (const auto& [id, entry] : jobs_) {
     if (entry.ended) continue;
-    in_use.emplace_back(entry.record->checkpoint_directory(), id.value);
-    if (entry.record->has_initial_restore()) {
-      in_use.emplace_back(entry.record->initial_restore().directory(), id.value);
-    }
+    in_use.push_back({entry.record->checkpoint_directory(), id.value});
+    if (!entry.record->has_initial_restore() || entry.restore_settled) continue;
+    in_use.push_back({entry.record->initial_restore().directory(), id.value,
+                      entry.record->restore_mode() == proto::RESTORE_MODE_CLAIM});
   }
   return in_use;
 }

@@ -46,6 +46,7 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
     JobEntry entry;
     entry.record = std::make_shared<const proto::JobRecord>(r);
     entry.storage = std::make_shared<JobStorage>(leadership_, r, job.version);
+    entry.restore_settled = r.restore_settled();
     for (const proto::SourceRate& rate : r.source_rates()) entry.source_rates[rate.vertex()] = rate;
     if (!r.submission_token().empty()) tokens_[r.submission_token()] = id.value;
     if (r.end() != proto::JOB_STATE_UNSPECIFIED) {

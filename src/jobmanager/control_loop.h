@@ -84,8 +84,13 @@ class ControlLoop {
   void SetSourceRate(const proto::SetSourceRateRequest& request, Done done);
   void WaitJob(const proto::WaitJobRequest& request, proto::JobStatus* status, Done done);
   void ClusterStatus(proto::ClusterStatusReply* reply);
-  /// Directories that jobs which have not ended write to or may restore from, with the job's id.
-  std::vector<std::pair<std::string, std::string>> CheckpointsInUse() const;
+  /// A directory that a job which has not ended writes to or may restore from.
+  struct DirectoryInUse {
+    std::string directory;
+    std::string job;
+    bool owned = false;  ///< the job will delete it, or what is in it
+  };
+  std::vector<DirectoryInUse> CheckpointsInUse() const;
   bool stopping() const { return stopping_; }
 
  private:

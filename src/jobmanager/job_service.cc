@@ -23,12 +23,12 @@ grpc::Status TooMany() {
 }
 
 absl::Status DisposeUnlessUsed(const std::string& path,
-                               const std::vector<std::pair<std::string, std::string>>& in_use) {
-  for (const auto& [directory, job] : in_use) {
+                               const std::vector<ControlLoop::DirectoryInUse>& in_use) {
+  for (const ControlLoop::DirectoryInUse& used : in_use) {
     std::error_code missing;
-    if (!std::filesystem::equivalent(path, directory, missing)) continue;
+    if (!std::filesystem::equivalent(path, used.directory, missing)) continue;
     return absl::FailedPreconditionError(
-        absl::StrCat("job ", job, " uses ", path, "; cancel it first"));
+        absl::StrCat("job ", used.job, " uses ", path, "; cancel it first"));
   }
   absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage = DirectoryStorage::OpenExisting(path);
   if (!storage.ok()) return storage.status();

@@ -11,6 +11,7 @@
 #include "jobmanager/wire.h"
 #include "log/log.h"
 #include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/savepoint.h"
 
 namespace weir::jobmanager {
 namespace {
@@ -237,19 +238,48 @@ CheckpointEvent JobStorage::Reserve(CheckpointId limit) {
   return IdsReserved{UsableLimit()};
 }
 
-void JobStorage::Prune() {
-  if (!MayAct().ok()) return;
+absl::Status JobStorage::DeleteClaimed() const {
+  if (absl::Status s = leadership_.MayAct(); !s.ok()) return s;
+  const absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
+      DirectoryStorage::OpenExisting(record_.initial_restore().directory());
+  if (absl::IsNotFound(storage.status())) return absl::OkStatus();  // by an earlier try
+  return storage.ok() ? DisposeSavepoint(**storage) : storage.status();
+}
+
+bool JobStorage::SettleRestore() {
+  if (!record_.has_initial_restore() || record_.restore_settled()) return false;
+  // Its files are not those of any manifest here: what a subtask begins from is copied first.
+  const bool claimed = record_.restore_mode() == proto::RESTORE_MODE_CLAIM;
+  if (log_->checkpoints().size() < (claimed ? garbage_->retained() : 1)) return false;
+  if (claimed) {
+    if (const absl::Status s = DeleteClaimed(); !s.ok()) {
+      log::Warn(
+          "what the job began from, and owns, was not deleted; trying again",
+          {{"path", record_.initial_restore().directory()}, {"reason", std::string(s.message())}});
+      return false;
+    }
+  }
+  record_.set_restore_settled(true);
+  if (Store().ok()) return true;
+  record_.set_restore_settled(false);
+  return false;
+}
+
+bool JobStorage::Prune() {
+  if (!MayAct().ok()) return false;
   absl::StatusOr<GarbageReport> report = garbage_->AfterCommit();
   NoteNewest();
+  const bool settled = SettleRestore();
   const std::chrono::nanoseconds now = leadership_.clock->Monotonic();
   if (report.ok() && (!last_sweep_ || now - *last_sweep_ > kSweepEvery)) {
     last_sweep_ = now;
     report = garbage_->Sweep(now);
   }
-  if (report.ok()) return;
+  if (report.ok()) return settled;
   (void)Note(report.status());
   log::Warn("old checkpoints were not deleted",
             {{"reason", std::string(report.status().message())}});
+  return settled;
 }
 
 JobEvent JobStorage::StoreCancel() {
@@ -311,6 +341,9 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
   if (end.discard_checkpoints) {
     absl::Status s = OpenLog();
     if (s.ok()) s = garbage_->DeleteAll().status();
+    const bool owns = record_.has_initial_restore() && !record_.restore_settled() &&
+                      record_.restore_mode() == proto::RESTORE_MODE_CLAIM;
+    if (s.ok() && owns) s = DeleteClaimed();
     if (!s.ok()) {
       log::Warn(
           "checkpoints of the ended job were not deleted",

@@ -65,7 +65,8 @@ class JobStorage {
   CheckpointEvent Commit(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
                          std::string* path);
   CheckpointEvent Reserve(CheckpointId limit);
-  void Prune();
+  /// True: from now on the job can do without what it began from.
+  bool Prune();
   JobEvent StoreCancel();
   [[nodiscard]] absl::Status StoreSourceRate(const proto::SourceRate& rate);
   /// Before anything of a savepoint is written, and when it is whole or gone.
@@ -88,6 +89,10 @@ class JobStorage {
   absl::Status OpenLog();
   /// What the log holds is this job's, and not older than what the record knows of.
   absl::Status CheckNewest(const CheckpointLog& log) const;
+  /// What the job began from is not needed any more, once checkpoints of its own are there; if the
+  /// job owns it, it is deleted, and tried again later if that fails. True: since this call.
+  bool SettleRestore();
+  absl::Status DeleteClaimed() const;
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
   absl::Status Note(absl::Status status);

@@ -30,6 +30,8 @@ struct JobEntry {
   /// Called on the job's I/O strand only.
   std::shared_ptr<JobStorage> storage;
   std::optional<EndedJob> ended;
+  /// It can do without what it began from.
+  bool restore_settled = false;
   /// Of each region's newest attempt that has told any.
   std::map<SubtaskId, proto::SubtaskMetrics> metrics;
   /// Of each region's newest deployed attempt, kept after its end: what it printed last is still

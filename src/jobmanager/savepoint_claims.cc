@@ -22,9 +22,9 @@ absl::StatusOr<SavepointClaims::Claim> SavepointClaims::ToRestore(const std::str
   const absl::StatusOr<Directory> key = Identify(directory);
   if (!key.ok()) return key.status();
   std::lock_guard lock(claims_->mutex);
-  if (claims_->disposing.contains(*key)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the savepoint ", directory, " is being disposed of; choose another"));
+  if (claims_->alone.contains(*key)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the savepoint ", directory, " is being disposed of, or claimed by a job; choose another"));
   }
   ++claims_->restoring[*key];
   return Claim(nullptr, [claims = claims_, key = *key](void*) {
@@ -33,7 +33,7 @@ absl::StatusOr<SavepointClaims::Claim> SavepointClaims::ToRestore(const std::str
   });
 }
 
-absl::StatusOr<SavepointClaims::Claim> SavepointClaims::ToDispose(const std::string& directory) {
+absl::StatusOr<SavepointClaims::Claim> SavepointClaims::Alone(const std::string& directory) {
   const absl::StatusOr<Directory> key = Identify(directory);
   if (!key.ok()) return key.status();
   std::lock_guard lock(claims_->mutex);
@@ -41,14 +41,14 @@ absl::StatusOr<SavepointClaims::Claim> SavepointClaims::ToDispose(const std::str
     return absl::FailedPreconditionError(absl::StrCat("a job that is being submitted begins from ",
                                                       directory, "; cancel that job first"));
   }
-  if (claims_->disposing.contains(*key)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(directory, " is being disposed of already; wait for that"));
+  if (claims_->alone.contains(*key)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        directory, " is being disposed of, or claimed by a job, already; wait for that"));
   }
-  claims_->disposing.insert(*key);
+  claims_->alone.insert(*key);
   return Claim(nullptr, [claims = claims_, key = *key](void*) {
     std::lock_guard lock(claims->mutex);
-    claims->disposing.erase(key);
+    claims->alone.erase(key);
   });
 }
 

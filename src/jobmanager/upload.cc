@@ -147,7 +147,14 @@ absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& head
   std::string path = header.savepoint_path();
   std::string manifest_path = OneManifest(&path);
   if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return s;
-  absl::StatusOr<SavepointClaims::Claim> claim = surroundings_.savepoints->ToRestore(path);
+  const bool owns = header.restore_mode() == proto::RESTORE_MODE_CLAIM;
+  if (owns && !manifest_path.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("the restore mode claim takes all that is in ",
+                                                   path, ", not ", manifest_path,
+                                                   " alone: give the directory, or use no-claim"));
+  }
+  absl::StatusOr<SavepointClaims::Claim> claim =
+      owns ? surroundings_.savepoints->ToOwn(path) : surroundings_.savepoints->ToRestore(path);
   if (!claim.ok()) return claim.status();
   savepoint_ = *std::move(claim);
   const auto storage = DirectoryStorage::OpenExisting(path);
@@ -186,6 +193,27 @@ absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& head
   restore->set_manifest_path(manifest_path);
   restore->set_is_savepoint(true);
   restore->set_allow_non_restored_state(header.allow_non_restored_state());
+  record_->set_restore_mode(header.restore_mode());
+  return absl::OkStatus();
+}
+
+absl::Status SubmissionUpload::CheckOwnership(
+    const std::vector<ControlLoop::DirectoryInUse>& in_use) const {
+  const std::string& path = record_->initial_restore().directory();
+  const bool owns = record_->restore_mode() == proto::RESTORE_MODE_CLAIM;
+  for (const ControlLoop::DirectoryInUse& used : in_use) {
+    std::error_code missing;
+    if ((!owns && !used.owned) || !std::filesystem::equivalent(path, used.directory, missing)) {
+      continue;
+    }
+    return absl::FailedPreconditionError(
+        used.owned
+            ? absl::StrCat("job ", used.job, " has claimed ", path,
+                           " and will delete it; choose another, or cancel that job first")
+            : absl::StrCat("job ", used.job, " uses ", path,
+                           ", so that no other can claim it; use --restore-mode no-claim, or "
+                           "cancel that job first"));
+  }
   return absl::OkStatus();
 }
 
@@ -215,6 +243,21 @@ void SubmissionUpload::TakeEnd() {
   if (context_->IsCancelled()) return Fail(absl::CancelledError("the client is gone"));
   if (record_ == nullptr) return Fail(absl::InvalidArgumentError("no header came"));
   if (absl::Status s = FinishArtifact(); !s.ok()) return Fail(s);
+  if (!record_->has_initial_restore()) return Admit();
+  // Asked while `savepoint_` is held: whoever may claim or use it is in the list, or waits for us.
+  ControlLoop* loop = surroundings_.loop;
+  loop->mailbox()->Post([this, loop] {
+    std::vector<ControlLoop::DirectoryInUse> in_use = loop->CheckpointsInUse();
+    // A repeated submission is its own job's.
+    if (loop->JobOfToken(record_->submission_token()) != nullptr) in_use.clear();
+    surroundings_.io->Post(strand_, [this, in_use = std::move(in_use)] {
+      if (absl::Status s = CheckOwnership(in_use); !s.ok()) return Fail(s);
+      Admit();
+    });
+  });
+}
+
+void SubmissionUpload::Admit() {
   ControlLoop* loop = surroundings_.loop;
   loop->mailbox()->Post([this, loop] {
     const std::string id = record_->job_id();

@@ -48,6 +48,10 @@ class SubmissionUpload final : public grpc::ServerReadReactor<proto::SubmitJobRe
   absl::Status TakeChunk(const std::string& bytes);
   void TakeEnd();
   absl::Status FinishArtifact();
+  /// Nobody else owns what the job begins from; nobody else uses what it is to own.
+  absl::Status CheckOwnership(const std::vector<ControlLoop::DirectoryInUse>& in_use) const;
+  /// All is there: the control loop decides.
+  void Admit();
   /// Ends the call and takes back what it left on the disk.
   void Fail(const absl::Status& status);
   void End(const grpc::Status& status);

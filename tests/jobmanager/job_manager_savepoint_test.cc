@@ -73,7 +73,9 @@ TEST_F(JobManagerTest, ASavepointThatASubmissionBeginsFromIsNotDisposedOf) {
   proto::SubmitJobReply reply;
   auto writer = client_->SubmitJob(&context, &reply);
   proto::SubmitJobRequest request;
-  *request.mutable_header() = Header();
+  proto::JobGraph graph = Graph();
+  graph.mutable_settings()->mutable_checkpoint()->set_interval_ms(0);  // it goes on needing it
+  *request.mutable_header() = Header(graph);
   request.mutable_header()->set_savepoint_path(savepoint.savepoint_path());
   ASSERT_TRUE(writer->Write(request));
   const auto end = std::chrono::steady_clock::now() + seconds(30);
@@ -95,6 +97,101 @@ TEST_F(JobManagerTest, ASavepointThatASubmissionBeginsFromIsNotDisposedOf) {
   WaitForState(reply.job_id(), proto::JOB_STATE_CANCELED);
   const grpc::Status gone = dispose();
   EXPECT_TRUE(gone.ok()) << gone.error_message();
+}
+
+class RestoreModeTest : public JobManagerTest {
+ protected:
+  void SetUp() override {
+    JobManagerTest::SetUp();
+    tm_ = TaskManager({.slots = 4});
+    const std::string job = MustSubmit();
+    WaitForState(job, proto::JOB_STATE_RUNNING);
+    ASSERT_TRUE(Savepoint(job, &savepoint_).ok());
+    ASSERT_TRUE(Cancel(job).ok());
+    WaitForState(job, proto::JOB_STATE_CANCELED);
+  }
+  /// `interval_ms` 0: without checkpoints of its own.
+  grpc::Status Begin(proto::RestoreMode mode, uint64_t interval_ms, std::string* job) {
+    proto::JobGraph graph = Graph();
+    graph.mutable_settings()->mutable_checkpoint()->set_interval_ms(interval_ms);
+    proto::SubmitJobHeader header = Header(graph);
+    header.set_savepoint_path(path());
+    header.set_restore_mode(mode);
+    proto::SubmitJobReply reply;
+    const grpc::Status status = Submit(header, &reply);
+    *job = reply.job_id();
+    return status;
+  }
+  grpc::Status Dispose() {
+    grpc::ClientContext context;
+    proto::DisposeSavepointRequest request;
+    request.set_savepoint_path(path());
+    proto::DisposeSavepointReply reply;
+    return client_->DisposeSavepoint(&context, request, &reply);
+  }
+  /// Newer than what it began from, so many of them.
+  void WaitForCheckpoints(const std::string& job, uint64_t count) {
+    WaitFor(job, "checkpoints of its own",
+            [&](const proto::JobStatus&) { return Details(job).checkpoints_completed() >= count; });
+  }
+  const std::string& path() const { return savepoint_.savepoint_path(); }
+
+  std::unique_ptr<FakeTaskManager> tm_;
+  proto::SavepointReply savepoint_;
+};
+
+TEST_F(RestoreModeTest, WithoutAClaimItIsNeededUntilTheFirstCheckpointAndStays) {
+  std::string job;
+  ASSERT_TRUE(Begin(proto::RESTORE_MODE_NO_CLAIM, 0, &job).ok());
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  const grpc::Status refused = Dispose();
+  EXPECT_NE(refused.error_message().find(job), std::string::npos) << refused.error_message();
+  ASSERT_TRUE(Cancel(job).ok());
+  WaitForState(job, proto::JOB_STATE_CANCELED);
+
+  ASSERT_TRUE(Begin(proto::RESTORE_MODE_NO_CLAIM, 50, &job).ok());
+  WaitForCheckpoints(job, 3);
+  EXPECT_TRUE(std::filesystem::is_directory(path()));
+  const grpc::Status disposed = Dispose();  // the job runs on
+  EXPECT_TRUE(disposed.ok()) << disposed.error_message();
+  tm_->FailSubtask(0, 0, "boom");
+  WaitFor(job, "it runs again", [](const proto::JobStatus& s) {
+    return s.restarts() == 1 && s.state() == proto::JOB_STATE_RUNNING;
+  });
+}
+
+TEST_F(RestoreModeTest, WhatIsClaimedIsDeletedWhenAsManyCheckpointsAsAreRetainedAreThere) {
+  std::string job;
+  const grpc::Status begun = Begin(proto::RESTORE_MODE_CLAIM, 50, &job);
+  ASSERT_TRUE(begun.ok()) << begun.error_message();
+  WaitForCheckpoints(job, 3);
+  const auto end = std::chrono::steady_clock::now() + seconds(10);
+  while (std::filesystem::exists(path()) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  tm_->FailSubtask(0, 0, "boom");
+  WaitFor(job, "it runs again", [](const proto::JobStatus& s) {
+    return s.restarts() == 1 && s.state() == proto::JOB_STATE_RUNNING;
+  });
+}
+
+TEST_F(RestoreModeTest, WhatIsClaimedIsNobodyElses) {
+  std::string first, second;
+  ASSERT_TRUE(Begin(proto::RESTORE_MODE_CLAIM, 0, &first).ok());
+  for (const auto mode : {proto::RESTORE_MODE_NO_CLAIM, proto::RESTORE_MODE_CLAIM}) {
+    const grpc::Status refused = Begin(mode, 0, &second);
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_NE(refused.error_message().find(first), std::string::npos) << refused.error_message();
+  }
+  EXPECT_FALSE(Dispose().ok());
+  // A job that ends without checkpoints of its own leaves what it began from to be begun from
+  // again.
+  ASSERT_TRUE(Cancel(first).ok());
+  WaitForState(first, proto::JOB_STATE_CANCELED);
+  ASSERT_TRUE(Begin(proto::RESTORE_MODE_NO_CLAIM, 0, &first).ok());
+  const grpc::Status refused = Begin(proto::RESTORE_MODE_CLAIM, 0, &second);
+  EXPECT_NE(refused.error_message().find("no-claim"), std::string::npos) << refused.error_message();
 }
 
 TEST_F(JobManagerTest, ASavepointOfAJobThatDoesNotRunLeavesNoDirectory) {

@@ -39,6 +39,19 @@ TEST(SavepointClaims, WhatIsDisposedOfIsNotBegunFromByAnyName) {
   EXPECT_TRUE(claims.ToRestore(directory / "link").ok());
 }
 
+TEST(SavepointClaims, WhatAJobIsToOwnNobodyElseBeginsFromOrDisposesOf) {
+  const TemporaryDirectory directory;
+  SavepointClaims claims;
+  auto restoring = claims.ToRestore(directory.path());
+  EXPECT_TRUE(absl::IsFailedPrecondition(claims.ToOwn(directory.path()).status()));
+  restoring->reset();
+  auto owning = claims.ToOwn(directory.path());
+  ASSERT_TRUE(owning.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(claims.ToRestore(directory.path()).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(claims.ToDispose(directory.path()).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(claims.ToOwn(directory.path()).status()));
+}
+
 TEST(SavepointClaims, WhatIsNotThereIsNamed) {
   SavepointClaims claims;
   EXPECT_TRUE(absl::IsNotFound(claims.ToRestore("/no/such").status()));
