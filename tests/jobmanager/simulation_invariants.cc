@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
+#include <vector>
 
 namespace weir::jobmanager {
 
@@ -14,22 +14,25 @@ bool Simulation::AllEnded() const {
 
 void Simulation::CheckInvariants() {
   if (!leader_) return;
-  std::map<JobId, std::set<std::pair<SessionId, uint32_t>>> owned;
+  using Slots = std::vector<std::pair<SessionId, uint32_t>>;  // in order
+  std::map<JobId, Slots> owned;
   for (const auto& [session, entry] : leader_->membership().entries()) {
     if (entry.registration.dedicated && entry.Jobs().size() > 1) {
       Fail("a dedicated TaskManager serves two jobs");
     }
     for (uint32_t slot = 0; slot < entry.slot_owners.size(); ++slot) {
-      if (entry.slot_owners[slot]) owned[*entry.slot_owners[slot]].insert({session, slot});
+      if (entry.slot_owners[slot]) owned[*entry.slot_owners[slot]].emplace_back(session, slot);
     }
   }
   for (const auto& [id, job] : leader_->jobs()) {
-    std::set<std::pair<SessionId, uint32_t>> held;
+    Slots held;
     for (const auto& [region, attempt] : job->attempts()) {
       for (const auto& [subtask, slot] : attempt.placement) {
-        if (attempt.holding.contains(slot.session)) held.insert({slot.session, slot.slot});
+        if (attempt.holding.contains(slot.session)) held.emplace_back(slot.session, slot.slot);
       }
     }
+    std::sort(held.begin(), held.end());
+    held.erase(std::unique(held.begin(), held.end()), held.end());
     if (owned[id] != held) Fail("slots of " + id.value + " and its attempts disagree");
     if (IsTerminal(job->state())) {
       if (!held.empty()) Fail(id.value + " has ended and holds slots");
