@@ -135,7 +135,7 @@ TEST(Cli, WrongUsageIsJsonWhenJsonIsWanted) {
            {{"list", "--frobnicate", "--json"}, "--frobnicate"},
            {{"--json", "describe"}, "job is required"},
            {{"--json"}, "subcommand is required"},
-           {{"list", "--json", "--config"}, "--config"},
+           {{"list", "--json", "more"}, "more"},
            {{"run", "--json", "-p", "many", "libjob.so"}, "many"},
            {{"logs", "-n", "0", "--json"}, "0"},
            {{"lsit", "--json"}, "there is no command 'lsit'"},
