@@ -1,6 +1,7 @@
 #include "connectors/kafka/lane_transactions.h"
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 
 #include "base/error.h"
@@ -19,6 +20,7 @@ constexpr milliseconds kRequest{10'000};    // metadata, offsets, admin
 constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open when we leave
 constexpr milliseconds kMetadataPause{50};
 constexpr int kQueueFullMs = 20;
+constexpr uint64_t kBatchBytes = 1'000'000;
 
 /// Brokers have lost sight of transactions that ended while they were started again; no time-out
 /// ends such a one.
@@ -27,10 +29,14 @@ constexpr char kOpenTransaction[] =
     "when its transaction.timeout.ms is over (60 s for Weir's); one that stays is lost to the "
     "broker: end it with Kafka's kafka-transactions.sh (find-hanging, abort)";
 
-Settings ProducerDefaults(const PublicationOptions& options) {
+Settings ProducerDefaults(const PublicationOptions& options, uint64_t max_batch_bytes = 0) {
+  // librdkafka's count of a batch's bytes is not the broker's.
+  const uint64_t batch = max_batch_bytes == 0
+                             ? kBatchBytes
+                             : std::clamp<uint64_t>(max_batch_bytes / 16 * 15, 1, kBatchBytes);
   Settings defaults = QueueDefaults(options.client);
   defaults.insert({{"linger.ms", "5"},
-                   {"batch.size", "1000000"},
+                   {"batch.size", std::to_string(batch)},
                    {"transaction.timeout.ms", "60000"},
                    {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition
   return defaults;
@@ -199,16 +205,21 @@ OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunct
   const auto policy =
       TopicSetting(client.get(), options.client.brokers, options.topic, "cleanup.policy");
   topic.needs_keys = policy && policy->find("compact") != std::string::npos;
+  const auto limit =
+      TopicSetting(client.get(), options.client.brokers, options.topic, "max.message.bytes");
+  if (limit) {
+    std::from_chars(limit->data(), limit->data() + limit->size(), topic.max_batch_bytes);
+  }
   return topic;
 }
 
 Owned<rd_kafka_t> MakeTransactionalProducer(
     const PublicationOptions& options, const std::string& transactional_id,
     void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
-    const LogFunction& log) {
+    const LogFunction& log, uint64_t max_batch_bytes) {
   Owned<rd_kafka_t> producer = MakeClient(options.client,
                                           {.type = RD_KAFKA_PRODUCER,
-                                           .defaults = ProducerDefaults(options),
+                                           .defaults = ProducerDefaults(options, max_batch_bytes),
                                            .fixed = {{"transactional.id", transactional_id},
                                                      {"enable.idempotence", "true"},
                                                      {"delivery.report.only.error", "true"}},
@@ -225,7 +236,8 @@ LaneTransactions::LaneTransactions(const PublicationOptions& options, Setup setu
       setup_(std::move(setup)),
       marker_partition_(MarkerPartition(setup_.lane, setup_.marker_partitions)),
       stop_(stop),
-      log_(std::move(log)) {}
+      log_(std::move(log)),
+      max_batch_bytes_(setup_.max_batch_bytes) {}
 
 LaneTransactions::~LaneTransactions() {
   // An open transaction holds up every reader of its partitions, other lanes' readers of the
@@ -245,6 +257,11 @@ void LaneTransactions::OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* m
 }
 
 P::Event LaneTransactions::Outcome(rd_kafka_resp_err_t code, const std::string& doing) {
+  if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && code == failed_delivery_.code() &&
+      TakeLowerLimit()) {
+    return P::OutcomeUnknown{doing + ": topic " + options_.topic + " takes batches of up to " +
+                             std::to_string(max_batch_bytes_) + " bytes by now"};
+  }
   std::string words = doing + ": " + Explain(code, options_.client.brokers, options_.topic);
   if (code == failed_delivery_.code()) {
     words += ". It is " + failed_delivery_.Describe();
@@ -312,7 +329,8 @@ P::Event LaneTransactions::InitOne(const std::string& transactional_id) {
   failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (WEIR_FAILPOINT("kafka.publish.init")) return P::OutcomeUnknown{"failpoint"};
   try {
-    producer_ = MakeTransactionalProducer(options_, transactional_id, OnFailedDelivery, this, log_);
+    producer_ = MakeTransactionalProducer(options_, transactional_id, OnFailedDelivery, this, log_,
+                                          max_batch_bytes_);
   } catch (const Error& error) {
     return P::Refused{error.what(), error.kind()};
   }
@@ -424,6 +442,20 @@ P::Event LaneTransactions::ReadMarker() {
   (void)WEIR_FAILPOINT("kafka.publish.marker_read");
   next_marker_offset_ = high;
   return P::MarkerFound{newest};
+}
+
+bool LaneTransactions::TakeLowerLimit() {
+  try {
+    const uint64_t limit = RequireOutputTopic(options_, log_).max_batch_bytes;
+    const uint64_t used = max_batch_bytes_ == 0 ? kBatchBytes : max_batch_bytes_;
+    if (limit == 0 || limit >= used || options_.client.properties.contains("batch.size")) {
+      return false;
+    }
+    max_batch_bytes_ = limit;
+    return true;
+  } catch (const Error&) {
+    return false;  // what Kafka said first counts
+  }
 }
 
 bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {

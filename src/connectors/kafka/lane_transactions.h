@@ -45,18 +45,20 @@ int32_t EnsureMarkerTopic(const PublicationOptions& options, const LogFunction& 
 /// What the output topic asks of its records.
 struct OutputTopic {
   int32_t partitions = 0;
-  bool needs_keys = false;  ///< compacted; false also when we may not know
+  bool needs_keys = false;       ///< compacted; false also when we may not know
+  uint64_t max_batch_bytes = 0;  ///< 0: we may not know
 };
 
 /// Throws weir::Error when the output topic cannot be written: kUser when it does not exist.
 OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
 
-/// A producer for the lane's transactions, not yet connected. Throws weir::Error (kFatal) naming
-/// the property that is wrong.
+/// A producer for the lane's transactions, not yet connected, which makes no larger batches than
+/// that (0: not known) unless a single record is larger. Throws weir::Error (kFatal) naming the
+/// property that is wrong.
 Owned<rd_kafka_t> MakeTransactionalProducer(
     const PublicationOptions& options, const std::string& transactional_id,
     void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
-    const LogFunction& log);
+    const LogFunction& log, uint64_t max_batch_bytes = 0);
 
 /// Does in Kafka what a lane's TransactionPublisher says, with librdkafka. Blocks; runs on the
 /// publisher's thread, never on a slot thread. Each call returns the event that answers the action.
@@ -69,6 +71,8 @@ class LaneTransactions {
     int64_t marker_offset = 0;
     /// Under which the lane's output was published before, if the prefix has changed.
     std::optional<std::string> former_transactional_id;
+    /// Of the output topic; 0: not known.
+    uint64_t max_batch_bytes = 0;
   };
 
   /// `stop`: set by another thread; calls then return soon, with OutcomeUnknown.
@@ -90,6 +94,9 @@ class LaneTransactions {
   TransactionPublisher::Event Outcome(rd_kafka_resp_err_t code, const std::string& doing);
   TransactionPublisher::Event Outcome(const rd_kafka_error_t* error, const std::string& doing);
   bool ProduceEpoch(const EpochReader& epoch);
+  /// The topic's limit is one of batches: true when it is lower than it was, so that a batch of
+  /// small records was refused. Otherwise it was one record that is too large.
+  bool TakeLowerLimit();
   rd_kafka_resp_err_t ProduceMarker(const Marker& marker);
   /// Repeats a resumable call in short slices until it ends, `limit` has passed or we stop.
   rd_kafka_error_t* InSlices(std::chrono::milliseconds limit,
@@ -101,6 +108,8 @@ class LaneTransactions {
   const int32_t marker_partition_;
   const std::atomic<bool>& stop_;
   const LogFunction log_;
+
+  uint64_t max_batch_bytes_ = 0;  // as the topic said it last; 0: not known
 
   int64_t next_marker_offset_ = 0;  // end of the marker partition when it was last read
 

@@ -21,14 +21,15 @@ constexpr milliseconds kLongestBackOff{5'000};
 /// One lane on the publisher's thread: the machine, and what performs its actions.
 struct Publisher::Lane {
   Lane(const PublicationOptions& options, const LaneStart& start, int32_t marker_partitions,
-       const std::atomic<bool>& stop, const LogFunction& log, bool is_own)
+       uint64_t max_batch_bytes, const std::atomic<bool>& stop, const LogFunction& log, bool is_own)
       : own(is_own),
         machine(start.lane),
         io(options,
            {.lane = start.lane.id,
             .marker_partitions = marker_partitions,
             .marker_offset = start.marker_offset,
-            .former_transactional_id = start.former_transactional_id},
+            .former_transactional_id = start.former_transactional_id,
+            .max_batch_bytes = max_batch_bytes},
            stop, log) {}
 
   const bool own;
@@ -97,8 +98,8 @@ void Publisher::Run() {
   try {
     if (!PrepareTopics()) return;
     for (const LaneStart& start : starts_) {
-      lanes_.push_back(std::make_unique<Lane>(options_, start, marker_partitions_, stop_,
-                                              environment_.log, lanes_.empty()));
+      lanes_.push_back(std::make_unique<Lane>(options_, start, marker_partitions_, max_batch_bytes_,
+                                              stop_, environment_.log, lanes_.empty()));
       Lane& lane = *lanes_.back();
       for (const Epoch& epoch : start.epochs) {
         lane.files[epoch.checkpoint] = epoch.file;
@@ -139,6 +140,7 @@ bool Publisher::PrepareTopics() {
       {
         std::lock_guard lock(mutex_);
         status_.topic = topic;
+        max_batch_bytes_ = topic.max_batch_bytes;
       }
       environment_.wake();
       marker_partitions_ = EnsureMarkerTopic(options_, environment_.log);

@@ -96,6 +96,7 @@ class Publisher {
   // Publisher's thread.
   std::vector<std::unique_ptr<Lane>> lanes_;
   int32_t marker_partitions_ = 0;
+  uint64_t max_batch_bytes_ = 0;  // of the output topic
 
   std::atomic<bool> stop_{false};
   mutable std::mutex mutex_;

@@ -45,11 +45,14 @@ TransactionPublisher::Actions TransactionPublisher::Step(const Event& event) {
                  [&](const Committed&) { return OnCommitted(); },
                  [&](const OutcomeUnknown& unknown) { return OnUnknown(unknown.reason); },
                  [&](const Fenced&) {
-                   return StopWith(ErrorKind::kExternal,
-                                   Name() +
-                                       ": another producer took our transactional id; if no newer "
-                                       "attempt of this job did, look for a second job or program "
-                                       "that uses the same transaction prefix and lineage");
+                   return StopWith(
+                       ErrorKind::kExternal,
+                       Name() +
+                           ": another producer took our transactional id, or the broker "
+                           "ended a transaction that was older than "
+                           "transaction.timeout.ms; if neither it was away nor a newer "
+                           "attempt of this job came, look for a second job or program "
+                           "that uses the same transaction prefix and lineage");
                  },
                  [&](const Refused& refused) {
                    return StopWith(refused.kind, Name() + ": " + refused.reason);

@@ -442,6 +442,31 @@ TEST_F(PublisherTest, ARecordThatTheClientDoesNotTakeIsNamed) {
                     HasSubstr("savepoint from before the record")));
 }
 
+TEST_F(PublisherTest, BatchesAreNoLargerThanTheTopicTakes) {
+  options_.topic = broker_.CreateTopic("output", 1, {{"max.message.bytes", "20000"}});
+  Attempt attempt(options_);
+  ASSERT_TRUE(attempt.AwaitReady());
+  attempt.Write(1, std::vector<std::string>(1'000, std::string(100, 'x')));
+  attempt.Complete(1);
+  ASSERT_TRUE(attempt.AwaitPublished(1));
+  EXPECT_EQ(attempt.publisher().status().retries, 0u);
+  EXPECT_EQ(Committed().size(), 1'000u);
+}
+
+TEST_F(PublisherTest, TheRecordThatIsTooLargeForTheTopicIsNamedAmongOthers) {
+  options_.topic = broker_.CreateTopic("output", 1, {{"max.message.bytes", "20000"}});
+  Attempt attempt(options_);
+  ASSERT_TRUE(attempt.AwaitReady());
+  std::vector<std::string> values(100, std::string(100, 'x'));
+  values[50] = std::string(30'000, 'y');
+  attempt.Write(1, values);
+  attempt.Complete(1);
+  EXPECT_THAT(attempt.AwaitFailure(),
+              AllOf(HasSubstr("larger than allowed"), HasSubstr("max.message.bytes of the topic"),
+                    HasSubstr("the record of 30000 bytes")));
+  EXPECT_THAT(Committed(), ElementsAre());
+}
+
 TEST_F(PublisherTest, RefusesAMarkerTopicThatForgets) {
   options_.marker_topic = broker_.CreateTopic("markers", 1, {{"cleanup.policy", "delete"}});
   Attempt attempt(options_);
