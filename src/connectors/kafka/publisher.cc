@@ -97,6 +97,7 @@ void Publisher::Run() {
   pthread_setname_np(pthread_self(), "kafka-publish");
   try {
     if (!PrepareTopics()) return;
+    EndInheritedTransactions();
     for (const LaneStart& start : starts_) {
       lanes_.push_back(std::make_unique<Lane>(options_, start, marker_partitions_, max_batch_bytes_,
                                               stop_, environment_.log, lanes_.empty()));
@@ -163,6 +164,17 @@ bool Publisher::PrepareTopics() {
   std::lock_guard lock(mutex_);
   status_.marker_partitions = marker_partitions_;
   return true;
+}
+
+/// A transaction that the former owner of a lane left open hides the markers behind it, our own
+/// lane's perhaps: all are ended before any marker is read.
+void Publisher::EndInheritedTransactions() {
+  for (size_t i = 1; i < starts_.size() && !stop_; ++i) {
+    Lane lane(options_, starts_[i], marker_partitions_, max_batch_bytes_, stop_, environment_.log,
+              false);
+    // What fails here fails again when it is the lane's turn, and is told then.
+    (void)lane.io.InitProducer();
+  }
 }
 
 /// Performs actions until there is nothing to do for now.

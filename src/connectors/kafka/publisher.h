@@ -79,6 +79,7 @@ class Publisher {
 
   void Run();
   bool PrepareTopics();
+  void EndInheritedTransactions();
   void Drive(Lane& lane);
   void Perform(Lane& lane, const TransactionPublisher::Action& action);
   void Take(Lane& lane, const TransactionPublisher::Event& event);

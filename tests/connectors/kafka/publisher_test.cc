@@ -404,6 +404,31 @@ TEST_F(PublisherTest, InheritedLanesArePublishedBeforeTheSubtaskIsReady) {
   EXPECT_THAT(Committed(), ElementsAre("of lane 2"));
 }
 
+TEST_F(PublisherTest, WhatAnInheritedLaneLeftOpenDoesNotHideOurOwnMarker) {
+  // Lanes share the partitions of the marker topic; here there is only one.
+  options_.marker_topic = broker_.CreateTopic("markers", 1, {{"cleanup.policy", "compact"}});
+  const Owned<rd_kafka_t> dead = MakeClient(
+      {.brokers = options_.brokers},
+      {.type = RD_KAFKA_PRODUCER,
+       .fixed = {{"transactional.id", TransactionalId("weir", {options_.lineage, "sink", 2})},
+                 {"transaction.timeout.ms", "600000"}}},
+      [](const std::string&) {});
+  ASSERT_EQ(rd_kafka_init_transactions(dead.get(), 30'000), nullptr);
+  ASSERT_EQ(rd_kafka_begin_transaction(dead.get()), nullptr);
+  char value[] = "{}";
+  ASSERT_EQ(rd_kafka_producev(dead.get(), RD_KAFKA_V_TOPIC(options_.marker_topic.c_str()),
+                              RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY("lane 2", 6),
+                              RD_KAFKA_V_VALUE(value, 2), RD_KAFKA_V_END),
+            RD_KAFKA_RESP_ERR_NO_ERROR);
+  ASSERT_EQ(rd_kafka_flush(dead.get(), 10'000), RD_KAFKA_RESP_ERR_NO_ERROR);
+
+  options_.restored = P::Restored{.checkpoint = CheckpointId{4}, .run = "job", .published = {}};
+  options_.inherited_lanes = {2};
+  Attempt attempt(options_);
+  ASSERT_TRUE(attempt.AwaitReady()) << attempt.AwaitFailure();
+  EXPECT_EQ(attempt.publisher().status().retries, 0u);
+}
+
 TEST_F(PublisherTest, RefusesToStartBehindTheMarker) {
   {
     Attempt attempt(options_);
