@@ -149,6 +149,7 @@ absl::Status DirectoryMetadataStore::WriteFence(const FenceState& fence) {
 absl::Status DirectoryMetadataStore::Exclusively(
     LeaderEpoch epoch, const std::function<absl::Status(FenceState&)>& change) {
   std::lock_guard guard(mutex_);
+  if (WEIR_FAILPOINT("metadata.begin")) return absl::UnavailableError("failpoint metadata.begin");
   absl::StatusOr<std::optional<FileLock>> lock = FileLock::TryAcquire(root_ + "/lock");
   auto waited = std::chrono::milliseconds(0);
   for (; lock.ok() && !lock->has_value() && waited < kLockWait; waited += kLockPoll) {

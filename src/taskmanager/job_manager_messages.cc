@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/abi.h"
+#include "base/failpoint.h"
 #include "log/log.h"
 #include "metrics/process_metrics.h"
 
@@ -42,7 +43,8 @@ void TaskManager::Register() {
   r.set_pid(static_cast<uint32_t>(getpid()));
   r.set_loaded_artifact(loaded_artifact_);
   r.set_dedicated(options_.dedicated);
-  r.set_highest_leader_epoch_seen(leader_epoch_.load());
+  const bool forgetful = WEIR_PLANTED_BUG("obey_stale_leader");
+  r.set_highest_leader_epoch_seen(forgetful ? 0 : leader_epoch_.load());
   for (const auto& [job, attempt] : attempts_) *r.add_running_attempts() = attempt->ref();
   r.set_build(kAbiStamp);
   r.set_exclusive_buffers(exchange_->exclusive_per_channel());
@@ -90,7 +92,7 @@ void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message
     OnRefused(message.register_refused());
     return;
   }
-  if (message.leader_epoch() < leader_epoch_.load()) {
+  if (message.leader_epoch() < leader_epoch_.load() && !WEIR_PLANTED_BUG("obey_stale_leader")) {
     log::Warn("refused a message of an earlier leader",
               {{"its_epoch", message.leader_epoch()}, {"seen", leader_epoch_.load()}});
     stream_ = 0;

@@ -77,7 +77,8 @@ class Daemons(Cluster):
         """`within`: a command that runs the one which is appended to it."""
         ip = self.place.ip(name)
         settings = {"metrics.port": 0, "log.dir": f"{self.dir}/logs"}
-        if name == "jobmanager":
+        leads = name.startswith("jobmanager")
+        if leads:
             settings |= {"jobmanager.rpc-port": self.address.split(":")[1],
                          "jobmanager.dir": f"{self.dir}/jobmanager"}
         else:
@@ -85,10 +86,10 @@ class Daemons(Cluster):
                          "taskmanager.slots": self.slots, "taskmanager.rpc-port": 0,
                          "taskmanager.data-port": 0}
         if ip != "127.0.0.1":
-            role = "jobmanager" if name == "jobmanager" else "taskmanager"
+            role = "jobmanager" if leads else "taskmanager"
             settings |= {f"{role}.bind-host": ip, "security.insecure": "true"}
         settings |= self.settings
-        command = [*within, self.weir, "jobmanager" if name == "jobmanager" else "taskmanager"]
+        command = [*within, self.weir, "jobmanager" if leads else "taskmanager"]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/logs/{name}.out", "ab") as out:
@@ -144,15 +145,15 @@ class Broker:
 
     def start(self):
         self.starts_before = self.starts()
-        env, words = dict(os.environ), [KAFKA / "start.sh", self.dir, "--foreground"]
+        env, words, own = dict(os.environ), [KAFKA / "start.sh", self.dir, "--foreground"], ""
         if self.ip != "127.0.0.1":
             self.port = self.port or free_port()
             words += ["--port", self.port]
             # The last one of a name counts; the controller stays on the loopback interface.
-            self.options = (f"listeners=CLIENTS://{self.ip}:{self.port},"
-                            f"CONTROLLER://127.0.0.1:{self.port + 1}\n"
-                            f"advertised.listeners=CLIENTS://{self.ip}:{self.port}\n")
-        env["WEIR_KAFKA_OPTIONS"] = self.options
+            own = (f"listeners=CLIENTS://{self.ip}:{self.port},"
+                   f"CONTROLLER://127.0.0.1:{self.port + 1}\n"
+                   f"advertised.listeners=CLIENTS://{self.ip}:{self.port}\n")
+        env["WEIR_KAFKA_OPTIONS"] = self.options + own
         self.process = spawn(words, namespace=self.place.namespace("broker"), env=env)
 
     def wait(self):

@@ -1,4 +1,5 @@
-"""The faults. Each begins, ends, and says by what evidence it took effect.
+"""The faults. Each begins, ends, and says by what evidence it took effect. What is done to Kafka's
+transactions and records stands in kafka_faults.py, what overloads in load_faults.py.
 
     kill       target               SIGKILL; started again after for_s
     kill_all   for_s, again         everything but the broker; started again in the drawn order
@@ -12,6 +13,7 @@
                                     kill = true: a TaskManager is killed meanwhile
     power_cut  survives, for_s      everything but the broker is killed in one moment, and what was
                                     not synced is gone (power.py says what survives of it)
+    split_brain for_s               two JobManagers that both lead; split_brain.py
     clock      target, step_s, for_s    the wall clock is wrong by so much
     damage     of, how              everything is killed, a file is damaged, everything is started;
                                     of = "segment" | "base" | "epoch" | "manifest" | "record" |
@@ -22,38 +24,18 @@
 import errno
 import os
 import pathlib
-import random
 import re
 import signal
 import time
 
 from cluster import alive, eventually
 from daemons import stopped
+from fault import Fault
+from kafka_faults import KAFKA_KINDS
+from load_faults import LOAD_KINDS
 from power import SURVIVES
+from split_brain import SplitBrain
 from world import JobEnded
-
-
-class Fault:
-    """begin() and end() are called once each; then `evidence` says what was seen of it, and
-    `landed` whether that is enough."""
-
-    def __init__(self, world, step):
-        self.world, self.step = world, step
-        self.evidence, self.landed = {}, False
-        self.target = step.get("target")
-        self.dice = random.Random(step["seed"])
-
-    def hold(self):
-        time.sleep(self.step.get("for_s", 0))
-
-    def afterwards(self):
-        """When the job is healthy again."""
-
-    def describe(self):
-        return " ".join([self.step["kind"]] + [str(self.step[key]) for key in
-                        ("target", "other", "direction", "link", "mode", "set", "path", "step_s",
-                         "of", "how", "for_s")
-                        if key in self.step])
 
 
 class Kill(Fault):
@@ -363,4 +345,5 @@ class Damage(Fault):
 
 
 KINDS = {"kill": Kill, "kill_all": KillAll, "pause": Pause, "cut": Cut, "failpoint": Failpoint,
-         "relay": RelayRule, "fill": Fill, "power_cut": PowerCut, "clock": Clock, "damage": Damage}
+         "relay": RelayRule, "fill": Fill, "power_cut": PowerCut, "clock": Clock, "damage": Damage,
+         "split_brain": SplitBrain, **KAFKA_KINDS, **LOAD_KINDS}

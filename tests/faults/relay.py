@@ -32,6 +32,7 @@ class Relay:
     def __init__(self, network):
         self.network = network
         self.rules = []
+        self.routes = {}  # who is reached instead of whom
         self.connections = set()  # (link, writer of the client, writer of the server)
         self.loop = asyncio.new_event_loop()
         ready = threading.Event()
@@ -57,6 +58,14 @@ class Relay:
         self.loop.call_soon_threadsafe(begin)
         return rule
 
+    def route(self, name, instead):
+        """New connections to `name` reach another; None: itself again."""
+        self.routes[name] = instead
+
+    def reset(self, link):
+        """Breaks the connections of the link, once."""
+        self.loop.call_soon_threadsafe(self._abort, link)
+
     def _abort(self, link):
         broken = [c for c in self.connections if c[0] == link]
         for connection in broken:
@@ -76,8 +85,10 @@ class Relay:
         raw = writer.get_extra_info("socket").getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, 16)
         port, packed = struct.unpack("!2xH4s8x", raw)
         address = socket.inet_ntoa(packed)
-        link = (f"{self.network.name_of(writer.get_extra_info('peername')[0])}>"
-                f"{self.network.name_of(address)}")
+        target = self.network.name_of(address)
+        link = f"{self.network.name_of(writer.get_extra_info('peername')[0])}>{target}"
+        if self.routes.get(target):
+            address = self.network.ip(self.routes[target])
         for rule in self._of(link, "reset"):
             rule.pieces += 1
             writer.transport.abort()

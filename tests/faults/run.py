@@ -255,7 +255,9 @@ def main():
         result = run_one(options.build, schedule, keep)
         if wanted_fail and not schedule["expect"].get("failed"):
             # Caught means that the judge saw it in the output, not that the run got stuck.
-            seen = result["judge"] is not None and not result["judge"]["ok"]
+            words = schedule["expect"].get("seen")
+            seen = words in result["why"] if words else \
+                result["judge"] is not None and not result["judge"]["ok"]
             result["verdict"] = {"fail": "pass" if seen else "inconclusive", "pass": "fail"}.get(
                 result["verdict"], result["verdict"])
         if wanted_fail:

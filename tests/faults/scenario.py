@@ -6,14 +6,19 @@
     rounds = 5                                # how many times the faults below are gone through
     order = "shuffled"                        # or "as written"
     [job]      name = "totals"  parallelism = 2  backend = "memory"  interval_ms = 500
+               args = { transaction-timeout = 6000 }    # of its own; {dir}: the run's directory
     [cluster]  task_managers = 2  slots = 2  network = false  relay = ["tm-*>broker"]
                power = false                  # it can be cut; clocks: they can be set wrong
                disks = { "weir/work/tm-1" = "96m" }     # file systems of their own
                settings = { "checkpoint.dir" = "{dir}/checkpoints" }    # {dir}: the run's weir/
+               second_jobmanager = false      # a place for one; who starts it is a fault
+               memory_mb = 0                  # what the kernel lets a TaskManager have
+               broker = { name = "value" }    # settings of the broker
                neighbour = false              # a second job, which must not notice any fault
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
     [expect]   failed = "words"               # the job must fail, and say so
+               seen = "words"                 # of a planted bug: why the run must fail
     [[fault]]  kind = "kill"  target = "tm-*"  after_s = [0, 2]  for_s = [0, 1]
 
 A list of texts is a choice, a pair of numbers [low, high] a range, "tm-*" any TaskManager: the seed
@@ -31,16 +36,20 @@ DEFAULTS = {
     "pace": "healthy", "rounds": 1, "order": "as written", "fault": [], "expect": {},
     "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
-            "timeout_ms": 10000, "aligned_timeout": "30s"},
+            "timeout_ms": 10000, "aligned_timeout": "30s", "args": {}},
     "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
-                "broker": {}, "disks": {}, "power": False, "clocks": False, "neighbour": False},
+                "broker": {}, "disks": {}, "power": False, "clocks": False, "neighbour": False,
+                "memory_mb": 0, "second_jobmanager": False},
     "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
     "limits": {"healthy_s": 30},
 }
 # job: (how the verifier reads it, order of a key's records, input topics)
 JOBS = {"echo": ("echo", "strict", ["in"]), "totals": ("totals", "strict", ["in"]),
         "union": ("totals", "topic", ["in", "in2"]), "chain": ("totals", "none", ["in"]),
-        "windows": ("windows", "none", ["in"]), "behind": ("totals", "strict", ["in"])}
+        "windows": ("windows", "none", ["in"]), "behind": ("totals", "strict", ["in"]),
+        "letters": ("echo", "strict", ["in"]), "brake": ("totals", "strict", ["in"]),
+        "growing": ("echo", "none", ["in"])}
+OUTPUTS = {"letters": "out:3,bad:2", "echo": "out:3,lane:1"}  # others have "out" alone
 
 
 def names():
@@ -102,7 +111,8 @@ def schedule(scenario, seed):
         steps += faults
     return {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
             "pace": scenario["pace"], "planted": scenario["planted"],
-            "job": {key: draw(value) for key, value in scenario["job"].items()},
+            "job": {key: draw(value) for key, value in scenario["job"].items()} |
+                   {"args": {key: draw(value) for key, value in scenario["job"]["args"].items()}},
             "cluster": scenario["cluster"], "workload": scenario["workload"],
             "limits": scenario["limits"], "expect": scenario["expect"],
             "input_seed": dice.getrandbits(32), "faults": steps}

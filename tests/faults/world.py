@@ -13,7 +13,7 @@ from daemons import Broker, Daemons, ThisMachine, spawn
 from network import Network
 from power import Power
 from relay import Relay
-from scenario import JOBS
+from scenario import JOBS, OUTPUTS
 
 TERMINAL = ("FAILED", "CANCELED", "CANCELLED", "FINISHED")
 
@@ -25,8 +25,9 @@ class JobEnded(AssertionError):
 class Program:
     """One of the judge's programs; ends when its standard input does."""
 
-    def __init__(self, path, **options):
-        words = [path] + [word for key, value in options.items() for word in (f"--{key}", value)]
+    def __init__(self, path, *words, **options):
+        words = [path, *words] + [word for key, value in options.items()
+                                  for word in (f"--{key}", value)]
         self.process = spawn(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def line(self):
@@ -63,6 +64,7 @@ class World:
         self.job = self.generator = self.reader = self.network = self.relay = self.power = None
         self.neighbour = None
         self.disks = []
+        self.groups = {}  # by the name of a process: its control group
         self.observed = []  # ids of completed checkpoints as they were seen, each once
 
     # ------------------------------------------------------------------ life
@@ -70,6 +72,8 @@ class World:
     def __enter__(self):
         schedule, cluster = self.schedule, self.schedule["cluster"]
         names = ["broker", "jobmanager"] + [f"tm-{i + 1}" for i in range(cluster["task_managers"])]
+        if cluster["second_jobmanager"]:
+            names.append("jobmanager-2")
         place = ThisMachine()
         if cluster["network"] or cluster["relay"]:
             place = self.network = Network(names)
@@ -89,38 +93,43 @@ class World:
         if cluster["power"]:
             self.power = Power(self._shim("synced"), self.cluster.dir, self.dir / "synced",
                                spared=["logs"])
+        self._lead()
         for name in self.cluster.names:
+            if cluster["memory_mb"] and name != "jobmanager":
+                self._limit(name)
             self.failpoint(name, "")
             self.step_clock(name, 0)
             self.start(name)
         self.broker.wait()
-        self._lead()
         kind, _, inputs = JOBS[self.job_name]
         work = schedule["workload"]
         self.generator = Program(
-            self._program("generate"), brokers=self.broker.address, topics=",".join(inputs),
-            partitions=work["partitions"], outputs="out:3", keys=work["keys"], rate=work["rate"],
+            self.program("generate"), brokers=self.broker.address, topics=",".join(inputs),
+            partitions=work["partitions"],
+            outputs=OUTPUTS.get(self.job_name, "out:3"), keys=work["keys"], rate=work["rate"],
             pad=work["pad"], seed=schedule["input_seed"], ledger=self.dir / "ledger")
         if self.generator.line() != "ready":
             raise AssertionError("the generator did not start")
-        self.reader = Reader(self._program("follow"), brokers=self.broker.address, topic="out",
+        self.reader = Reader(self.program("follow"), brokers=self.broker.address, topic="out",
                              seen=self.dir / "seen")
         eventually(self.cluster.ready_now, "all TaskManagers are registered", 60)
         if cluster["neighbour"]:
-            self.neighbour = self.cluster.run("run", self._job("neighbour"), "--detached").strip()
+            self.neighbour = self.cluster.run("run", self.library("neighbour"), "--detached").strip()
         self.job = self.submit()
         return self
 
     def submit(self, *options):
         """Starts the job; gives its id."""
         job = self.schedule["job"]
+        own = [word for key, value in job["args"].items()
+               for word in (f"--{key}", str(value).format(dir=self.dir))]
         return self.cluster.run(
-            "run", self._job(self.job_name), "-p", job["parallelism"], "--state-backend",
+            "run", self.library(self.job_name), "-p", job["parallelism"], "--state-backend",
             job["backend"], "--aligned-timeout", job.get("aligned_timeout", "30s"), "--detached",
             *options, "--", "--brokers", self.broker.address,
-            "--interval", job["interval_ms"], "--timeout", job["timeout_ms"]).strip()
+            "--interval", job["interval_ms"], "--timeout", job["timeout_ms"], *own).strip()
 
-    def _job(self, name):
+    def library(self, name):
         return self.build / "tests" / "faults" / f"libfaults_{name}_job.so"
 
     def _shim(self, name):
@@ -132,6 +141,29 @@ class World:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], check=True)
         self.disks.append(path)
 
+    @property
+    def memory_limit(self):
+        """Of each TaskManager, in bytes."""
+        return self.schedule["cluster"]["memory_mb"] << 20
+
+    def _limit(self, name):
+        """A control group for the process that it starts as, inside ours."""
+        own = next(line.split(":", 2)[2] for line in
+                   pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+                   if ":memory:" in line)
+        top = pathlib.Path("/sys/fs/cgroup/memory")
+        group = (top / own.lstrip("/") if (top / own.lstrip("/")).exists() else top) / \
+            f"{self.dir.name}-{name}"
+        group.mkdir()
+        self.groups[name] = group
+        (group / "memory.limit_in_bytes").write_text(str(self.memory_limit))
+
+    def memory_refusals(self):
+        """How many processes the kernel killed because a group had no memory left."""
+        return sum(int(line.split()[1]) for group in self.groups.values()
+                   for line in (group / "memory.oom_control").read_text().splitlines()
+                   if line.startswith("oom_kill "))
+
     def __exit__(self, *_):
         for program in (self.generator, self.reader):
             if program is not None:
@@ -141,10 +173,12 @@ class World:
         self.broker.kill()
         for disk in self.disks:
             subprocess.run(["umount", "--lazy", disk], check=True)
+        for group in self.groups.values():
+            group.rmdir()
         if self.network is not None:
             self.network.close()
 
-    def _program(self, name):
+    def program(self, name):
         return self.build / "tests" / "faults" / f"faults_{name}"
 
     def _lead(self):
@@ -173,7 +207,11 @@ class World:
             if self.schedule["cluster"]["clocks"]:
                 env |= {"LD_PRELOAD": str(self._shim("clock")),
                         "FAULTS_CLOCK": str(self._clock(name))}
-            self.cluster.start(name, env=env)
+            within = ()
+            if name in self.groups:
+                within = ("sh", "-c", f'echo 0 > {self.groups[name]}/cgroup.procs && exec "$@"',
+                          "sh")
+            self.cluster.start(name, env=env, within=within)
 
     def family(self, name):
         """The ids of the process and of all that it started."""
@@ -214,6 +252,33 @@ class World:
     def said(self, name):
         """What the process wrote to standard error and output so far."""
         return pathlib.Path(self.cluster.dir, "logs", f"{name}.out").read_text(errors="replace")
+
+    def broker_said(self):
+        return (self.dir / "broker" / "server.log").read_text(errors="replace")
+
+    def logged(self, words):
+        """How often any process of the cluster wrote these words into its log."""
+        return sum(path.read_text(errors="replace").count(words)
+                   for path in pathlib.Path(self.cluster.dir, "logs").glob("*"))
+
+    # ------------------------------------------------------------------ Kafka
+
+    def meddle(self, what, **options):
+        return Program(self.program("meddle"), what, brokers=self.broker.address, **options)
+
+    def read(self, topic, isolation="committed"):
+        """The values of all its records, as text."""
+        reader = self.meddle("read", topic=topic, isolation=f"read_{isolation}")
+        lines = [line.decode().rstrip("\n") for line in reader.process.stdout]
+        if reader.process.wait(60) != 0:
+            raise AssertionError(f"the end of topic {topic} could not be reached")
+        return lines
+
+    def transactional_ids(self):
+        """Those of the job's sinks, by the markers of the newest writer."""
+        markers = [json.loads(line) for line in self.read("weir-output-markers", "uncommitted")]
+        return sorted({f"weir-{m['lineage']}-{m['sink']}-{m['subtask']}" for m in markers
+                       if m["run"] == self.job})
 
     # ------------------------------------------------------------------ the job
 
@@ -326,14 +391,18 @@ class World:
         self.cluster.json("stop", self.job)
         time.sleep(0.5 if self.reader.count == before else 1.5)  # the reader catches up
 
+    def _poison(self):
+        policy = self.schedule["job"]["args"].get("bad-record")
+        return ["--poison", policy] if policy else []
+
     def verify(self):
         """The verdict of the verifier, a program that shares no code with Weir."""
         kind, order, inputs = JOBS[self.job_name]
         self.reader.finish()
         done = subprocess.run(
-            [self._program("verify"), "--brokers", self.broker.address, "--job", kind, "--order",
+            [self.program("verify"), "--brokers", self.broker.address, "--job", kind, "--order",
              order, "--inputs", ",".join(inputs), "--output", "out", "--ledger",
-             self.dir / "ledger", "--seen", self.dir / "seen"],
+             self.dir / "ledger", "--seen", self.dir / "seen", *self._poison()],
             capture_output=True, text=True, timeout=300, check=False)
         if not done.stdout:
             return {"ok": False, "judged": False, "examples": [done.stderr.strip()]}

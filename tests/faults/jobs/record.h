@@ -61,6 +61,7 @@ class RunningTotal final : public weir::KeyedProcessFunction<std::string, In, To
 inline void Settle(weir::Environment& env, const weir::Args& args) {
   env.settings().checkpoints.interval = std::chrono::milliseconds(args.GetInt("interval", 500));
   env.settings().checkpoints.timeout = std::chrono::milliseconds(args.GetInt("timeout", 10'000));
+  env.settings().checkpoints.retain_on_cancel = true;
   env.settings().restart.kind = weir::RestartSettings::Kind::kFixedDelay;
   env.settings().restart.attempts = 1'000'000;
   env.settings().restart.delay = std::chrono::milliseconds(100);
@@ -77,6 +78,10 @@ inline weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
 
 template <class T>
 void Write(weir::DataStream<T> rows, const weir::Args& args) {
-  rows.To(weir::kafka::Sink<T>({.brokers = args["brokers"], .topic = "out", .key = &T::key}))
+  const std::string timeout = args.Get("transaction-timeout", "60000");
+  rows.To(weir::kafka::Sink<T>({.brokers = args["brokers"],
+                                .topic = "out",
+                                .key = &T::key,
+                                .properties = {{"transaction.timeout.ms", timeout}}}))
       .Uid("out");
 }

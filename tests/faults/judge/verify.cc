@@ -1,5 +1,8 @@
 // verify --brokers B --job echo|totals|windows --order strict|topic|none --inputs in[,in2]
-//        --output out --ledger FILE --seen FILE
+//        --output out --ledger FILE --seen FILE [--poison skip|letters]
+//
+// With --poison some of the input is no record: none of it may come out, and with `letters` each
+// stands once in the topic `bad`, with headers that say where it was read.
 //
 // Works out from the input topics what the output topic must hold, reads it, and prints a verdict
 // as one JSON object. Shares no code with the engine. Exit code 0: as it should be; 1: it is not;
@@ -51,6 +54,7 @@ struct Verdict {
   uint64_t acknowledged_lost = 0;  // by Kafka: then nothing can be said
   uint64_t lost = 0, duplicate = 0, out_of_order = 0, wrong = 0, corrupt = 0;
   uint64_t aborted = 0, readers_disagree = 0;
+  uint64_t poison = 0;
   bool content_equal = true, reached_end = true;
   std::vector<std::string> open_transactions;
   std::vector<std::string> examples;
@@ -84,6 +88,7 @@ class Judge {
     if (job_ == "windows") ExpectWindows();
     ReadOutput();
     CountLost();
+    if (options_["poison"] == "letters") ReadLetters();
     CompareReaders();
     LookForOpenTransactions();
     return Print();
@@ -108,7 +113,13 @@ class Judge {
     verdict_.reached_end &= judge::ReadAll(
         brokers_, inputs_[static_cast<size_t>(topic)], false, [&](const auto& message) {
           const auto row = ParseRow(Text(message));
-          if (!row || row->hash != InputHash(*row)) judge::Die("the input itself is damaged");
+          if (!row || row->hash != InputHash(*row)) {
+            if (options_["poison"].empty()) judge::Die("the input itself is damaged");
+            ++verdict_.poison;
+            poison_[Where(inputs_[static_cast<size_t>(topic)], message.partition, message.offset)] =
+                Text(message);
+            return;
+          }
           ++verdict_.input;
           const auto entry = ledger_.find(
               Where(inputs_[static_cast<size_t>(topic)], message.partition, message.offset));
@@ -220,6 +231,38 @@ class Judge {
     if (job_ == "echo") verdict_.content_equal = content_ == expected_content_;
   }
 
+  // Each record that is none stands once among the dead letters, as it came.
+  void ReadLetters() {
+    std::map<std::string, int> seen;
+    verdict_.reached_end &= judge::ReadAll(brokers_, "bad", true, [&](const auto& message) {
+      const std::string where = Header(message, "weir.topic") + " " +
+                                Header(message, "weir.partition") + " " +
+                                Header(message, "weir.offset");
+      const auto found = poison_.find(where);
+      if (found == poison_.end() || found->second != Text(message)) {
+        return verdict_.Note(verdict_.wrong, "not what was read there", where);
+      }
+      if (seen[where]++ > 0) verdict_.Note(verdict_.duplicate, "repeated dead letter", where);
+      if (Header(message, "weir.reason").empty()) {
+        verdict_.Note(verdict_.wrong, "a dead letter without a reason", where);
+      }
+    });
+    for (const auto& [where, text] : poison_) {
+      if (!seen.contains(where)) verdict_.Note(verdict_.lost, "lost dead letter", where);
+    }
+  }
+
+  static std::string Header(const rd_kafka_message_t& message, const char* name) {
+    rd_kafka_headers_t* headers = nullptr;
+    const void* value = nullptr;
+    size_t size = 0;
+    if (rd_kafka_message_headers(&message, &headers) != 0 ||
+        rd_kafka_header_get_last(headers, name, &value, &size) != 0 || value == nullptr) {
+      return "";
+    }
+    return {static_cast<const char*>(value), size};
+  }
+
   // What the reader beside the faults saw must be what is there now, record by record.
   void CompareReaders() {
     std::ifstream file(options_["seen"]);
@@ -289,6 +332,7 @@ class Judge {
              {"out_of_order", v.out_of_order},
              {"wrong", v.wrong},
              {"corrupt", v.corrupt},
+             {"poison", v.poison},
              {"aborted", v.aborted},
              {"readers_disagree", v.readers_disagree}}) {
       out << ",\"" << name << "\":" << value;
@@ -307,6 +351,7 @@ class Judge {
   const std::vector<std::string> inputs_;
   const std::string job_, order_;
   std::unordered_map<std::string, std::string> ledger_;  // acknowledged, not yet found
+  std::unordered_map<std::string, std::string> poison_;  // by where it stands
   std::unordered_map<std::string, Key> keys_;
   std::unordered_map<std::string, Window> windows_;
   std::map<std::pair<int32_t, int64_t>, uint64_t> output_;
