@@ -516,6 +516,8 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   // The commit would flush as well; doing it first tells a failed delivery from a failed commit.
   const auto deadline = SteadyClock::now() + options_.commit_limit;
   while (rd_kafka_flush(producer_.get(), static_cast<int>(kSlice.count())) != 0) {
+    // The rest of a transaction that has failed stays in the queue.
+    if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) break;
     if (stop_ || SteadyClock::now() > deadline) {
       return P::OutcomeUnknown{"publishing to topic " + options_.topic + " takes longer than " +
                                std::to_string(options_.commit_limit.count()) + " ms"};
