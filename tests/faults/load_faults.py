@@ -64,7 +64,7 @@ class Brake(Fault):
 
     def end(self):
         self.file.write_text("0")
-        self.landed = self.evidence["results_per_s"] < self.world.schedule["workload"]["rate"] / 4
+        self.landed = self.evidence["results_per_s"] < self.world.schedule["workload"]["rate"] / 2
 
 
 class Outgrow(Fault):
