@@ -6,8 +6,8 @@
     steal         times, for_s   another producer takes transactional ids of the job
     restore_twice how            a second start from one retained checkpoint: how = "running" |
                                  "after" the first one published past it | "unpublished": before
-    rescale       to, how        everything is killed with transactions open, and the job goes on
-                                 with another parallelism; how = "checkpoint" | "savepoint"
+    rescale       to             everything is killed with transactions open, and the job goes on
+                                 with another parallelism
     exhaust                      the producer epochs of one transactional id are used up
     transactions  count          so many transactions of a lane of its own, beside the job
     poison        count          records that are none come in
@@ -195,18 +195,14 @@ class Rescale(Publication):
     def begin(self):
         world = self.world
         self.evidence["open_on"] = self.keep_open(600000)
-        if self.step["how"] == "savepoint":
-            path = world.cluster.json("savepoint", world.job)["savepoint_path"]
         self.kill_task_managers()
         directory = self.cancel()
         self.end_keeping()
         self.start_task_managers()
-        if self.step["how"] == "checkpoint":
-            path = directory
         job = world.schedule["job"]
         self.evidence["parallelism"] = [job["parallelism"], self.step["to"]]
         job["parallelism"] = self.step["to"]
-        world.job = world.submit("--from-savepoint", path)
+        world.job = world.submit("--from-savepoint", directory)
         self.landed = len(self.evidence["open_on"]) > 0
 
     def end(self):
