@@ -249,7 +249,8 @@ void ControlLoop::SendToAttempts(
   const Job* machine = control_.FindJob(job);
   if (machine == nullptr) return;
   for (const auto& [region, attempt] : machine->attempts()) {
-    if (!attempt.deployed || attempt.ending) continue;
+    // One that is to end is told, too: the last checkpoint's completion goes ahead of its cancel.
+    if (!attempt.deployed) continue;
     proto::ToTaskManager mine = message;
     proto::AttemptRef* ref = attempt_of(&mine);
     ref->set_job_id(job.value);

@@ -54,8 +54,9 @@ class Operations(OneCluster):
         self.cluster.run("dispose", directory, code=1)
         self.assertIn(job, self.cluster.stderr)
         self.cluster.run("cancel", job)
-        # Nor while a job that began from them could have to begin from them again.
-        second = self.start(JOB, "--from-savepoint", directory)
+        # Nor while a job that began from them, and has no checkpoint yet, could have to again.
+        second = self.start(JOB, "--from-savepoint", directory, "--checkpoint-interval", "1h",
+                            checkpoints=0)
         self.cluster.run("dispose", directory, code=1)
         self.assertIn(second, self.cluster.stderr)
         self.cluster.run("cancel", second)

@@ -36,6 +36,27 @@ TEST_F(JobManagerTest, ABoundedJobRunsToItsFinalCheckpoint) {
   EXPECT_EQ(Cluster().slots_free(), 2u);
 }
 
+TEST_F(JobManagerTest, ASinkHearsOfTheFinalCheckpointBeforeItsEnd) {
+  auto tm = TaskManager();
+  proto::JobGraph graph = Graph();
+  graph.mutable_vertices(1)->set_is_transactional(false);  // nobody waits for its answer
+  const std::string job = MustSubmit(std::move(graph));
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  tm->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  tm->Await("the end", [](const proto::ToTaskManager& m) { return m.has_cancel_job(); });
+  uint64_t final_id = 0;
+  bool told = false;
+  for (const proto::ToTaskManager& m : tm->messages()) {
+    if (m.trigger_checkpoint().kind() == proto::CHECKPOINT_KIND_FINAL) {
+      final_id = m.trigger_checkpoint().checkpoint_id();
+    }
+    told |= final_id != 0 && m.checkpoint_completed().checkpoint_id() == final_id;
+    if (m.has_cancel_job()) break;
+  }
+  EXPECT_TRUE(told) << "checkpoint " << final_id;
+}
+
 TEST_F(JobManagerTest, DescribeShowsWhereThingsRun) {
   auto tm = TaskManager();
   const std::string job = MustSubmit();
