@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "base/failpoint.h"
 #include "tests/jobmanager/job_manager_fixture.h"
@@ -183,9 +185,16 @@ class NewestManifestTest : public JobManagerTest {
     const std::string job = MustSubmit();
     WaitFor(job, "some checkpoints",
             [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+    // A commit begins when all that follows the one before it is done, its note too.
+    SetFailpoint("jobmanager.before_commit", "error");
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (Details(job).checkpoints_failed() == 0 && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     manager_->Stop();
     manager_.reset();
     tm->BreakStream();
+    SetFailpoint("jobmanager.before_commit", "");
     checkpoints_ = directory_ + "/checkpoints/" + job;
     for (const auto& file : std::filesystem::directory_iterator(checkpoints_ + "/log")) {
       newest_ = std::max(newest_, file.path());
