@@ -326,6 +326,17 @@ POISON = [b"no record", b'{"key":"k1","seq":', b'{"key":5,"seq":"x"}', b"[1,2", 
           b"\x00"]
 
 
+def why_it_ended(world):
+    """Waits until the job has failed; the reason that it gives."""
+    def ended():
+        try:
+            world.check()
+        except JobEnded as over:
+            return str(over)
+        return None
+    return eventually(ended, "the job fails", 200)
+
+
 class Poison(Fault):
     def begin(self):
         world = self.world
@@ -342,14 +353,7 @@ class Poison(Fault):
             return super().hold()
         world = self.world
         partition, offset = self.where[0]
-
-        def ended():
-            try:
-                world.check()
-            except JobEnded as over:
-                return str(over)
-            return None
-        said = eventually(ended, "the job fails", 200)
+        said = why_it_ended(world)
         self.evidence["told"] = said[:300]
         for words in (f"offset {offset}", "in", "cannot be decoded"):
             if words not in said:
@@ -383,14 +387,7 @@ class Oversized(Fault):
 
     def hold(self):
         world = self.world
-
-        def ended():
-            try:
-                world.check()
-            except JobEnded as over:
-                return str(over)
-            return None
-        said = eventually(ended, "the job fails", 200)
+        said = why_it_ended(world)
         self.evidence["told"] = said[:600]
         for words in ("topic out", "larger than allowed", "max.message.bytes", "big"):
             if words not in said:
