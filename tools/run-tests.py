@@ -9,16 +9,20 @@ results are CTest's own, read from its JUnit files, which stay in BUILD_DIR/test
 """
 
 import argparse
+import os
 import pathlib
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+CORES = len(os.sched_getaffinity(0))
+# The tests that start processes wait more than they work: two for each core. Those with long rounds
+# are given the machine they are written for.
 PHASES = {
-    "unit": ["-LE", "^(e2e|slow|long)$"],
-    "e2e": ["-L", "^(e2e|slow)$", "-LE", "^long$"],
-    "threads": ["-L", "^threads$"],
-    "long": ["-L", "^long$"],
+    "unit": [f"-j{CORES}", "-LE", "^(e2e|slow|long)$"],
+    "e2e": [f"-j{2 * CORES}", "-L", "^(e2e|slow)$", "-LE", "^long$"],
+    "threads": [f"-j{CORES}", "-L", "^threads$"],
+    "long": [f"-j{CORES}", "-L", "^long$"],
 }
 
 
@@ -27,7 +31,7 @@ def run_phase(build, phase, results):
     junit = results / f"{phase}.xml"
     junit.unlink(missing_ok=True)
     code = subprocess.run(
-        ["ctest", "--test-dir", str(build), "-j2", "--output-on-failure", "--no-tests=ignore",
+        ["ctest", "--test-dir", str(build), "--output-on-failure", "--no-tests=ignore",
          "--output-junit", str(junit.resolve()), *PHASES[phase]]).returncode
     if not junit.exists():
         return [], [f"ctest ({phase}) ended with code {code} and left no results"], []
