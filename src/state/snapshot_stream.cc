@@ -34,9 +34,14 @@ char* SnapshotStream::Record(uint16_t state, RecordLevel level, uint16_t key_gro
 SnapshotChunk SnapshotStream::Take() {
   SnapshotChunk chunk;
   chunk.sequence = sequence_++;
-  buffer_.resize(size_);
-  chunk.bytes = std::move(buffer_);
-  buffer_.clear();
+  if (size_ < buffer_.size() / 2) {
+    // Whoever keeps the chunk counts its bytes: they are what it takes, and the buffer stays.
+    chunk.bytes.assign(buffer_, 0, size_);
+  } else {
+    buffer_.resize(size_);
+    chunk.bytes = std::move(buffer_);
+    buffer_.clear();
+  }
   written_bytes_ += size_;
   size_ = 0;
   return chunk;
