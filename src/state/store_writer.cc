@@ -20,35 +20,52 @@ absl::Status StoreWriter::Add(const SnapshotChunk& chunk) {
   return pending_.bytes >= options_.batch_bytes ? Flush() : absl::OkStatus();
 }
 
+// Of a chunk, which is mostly of states that stay in memory, only what the store gets is kept: one
+// copy for each batch, into which the records' views point.
 void StoreWriter::Take(const SnapshotChunk& chunk) {
-  // The records' views point into copies: one for each batch that has some.
-  const std::string* copies[2] = {nullptr, nullptr};
   Batch* const batches[2] = {&pending_, &held_};
-  size_t at = 0;
-  while (at < chunk.bytes.size()) {
-    SnapshotRecordHeader header;
-    std::memcpy(&header, chunk.bytes.data() + at, sizeof header);
-    const size_t key_at = at + sizeof header;
-    at = key_at + header.key_size + header.value_size;
-    if (header.level == RecordLevel::kCheckpoint) continue;
-    const int to = header.segment == static_cast<uint8_t>(running_) ? 0 : 1;
+  size_t sizes[2] = {0, 0};
+  const auto for_each = [&](auto&& f) {
+    for (size_t at = 0; at < chunk.bytes.size();) {
+      SnapshotRecordHeader header;
+      std::memcpy(&header, chunk.bytes.data() + at, sizeof header);
+      const std::string_view key(chunk.bytes.data() + at + sizeof header, header.key_size);
+      at += sizeof header + header.key_size + header.value_size;
+      if (header.level == RecordLevel::kCheckpoint) continue;
+      const int to = header.segment == static_cast<uint8_t>(running_) ? 0 : 1;
+      f(to, header, key, std::string_view(key.data() + key.size(), header.value_size));
+    }
+  };
+  for_each([&](int to, const SnapshotRecordHeader&, std::string_view key, std::string_view value) {
+    sizes[to] += key.size() + value.size();
+  });
+  std::string* copies[2] = {nullptr, nullptr};
+  for_each([&](int to, const SnapshotRecordHeader& header, std::string_view key,
+               std::string_view value) {
     Batch& batch = *batches[to];
-    if (copies[to] == nullptr) copies[to] = &batch.chunks.emplace_back(chunk.bytes);
+    if (copies[to] == nullptr) {
+      copies[to] = &batch.copies.emplace_back();
+      copies[to]->reserve(sizes[to]);
+    }
+    std::string& copy = *copies[to];
+    const char* const at = copy.data() + copy.size();  // where it was reserved
+    copy.append(key).append(value);
     if (batch.records.empty()) batch.first_sequence = chunk.sequence;
-    const std::string_view bytes = *copies[to];
-    batch.records.push_back(
-        {{header.state, header.key_group, header.kind, bytes.substr(key_at, header.key_size),
-          bytes.substr(key_at + header.key_size, header.value_size)},
-         next_order_++});
-    batch.bytes += sizeof header + header.key_size + header.value_size;
-  }
+    batch.records.push_back({{header.state,
+                              header.key_group,
+                              header.kind,
+                              {at, key.size()},
+                              {at + key.size(), value.size()}},
+                             next_order_++});
+    batch.bytes += sizeof header + key.size() + value.size();
+  });
   waiting_.store(pending_.bytes + held_.bytes, std::memory_order_relaxed);
 }
 
 absl::Status StoreWriter::EndSegment(const SegmentEnd& end) {
   running_ = end.segment + 1;
   if (pending_.records.empty()) pending_.first_sequence = held_.first_sequence;
-  pending_.chunks.splice(pending_.chunks.end(), held_.chunks);
+  pending_.copies.splice(pending_.copies.end(), held_.copies);
   for (Record& record : held_.records) {
     record.order = next_order_++;  // takes effect after all of the segment that has ended
     pending_.records.push_back(record);

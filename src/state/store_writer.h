@@ -53,11 +53,11 @@ class StoreWriter {
 
  private:
   struct Record {
-    StoreEntry entry;  // views into `chunks`
+    StoreEntry entry;  // views into `copies`
     uint64_t order;    // of taking effect
   };
   struct Batch {
-    std::list<std::string> chunks;  // keep their place when batches are joined
+    std::list<std::string> copies;  // keep their place when batches are joined
     std::vector<Record> records;
     size_t bytes = 0;
     uint64_t first_sequence = 0;

@@ -1,6 +1,7 @@
 #include "state/store_writer.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cstring>
 #include <filesystem>
@@ -134,6 +135,26 @@ TEST_F(StoreWriterTest, WhatStaysInMemoryIsNotGivenToTheStore) {
   EXPECT_EQ(Flushed(), "a=1");
   EXPECT_EQ(writer_.settled_through(), 1u) << "nothing has to wait for the end of the segment";
   EXPECT_EQ(writer_.waiting_bytes(), 0u);
+}
+
+// A chunk is mostly of windows and timers, which the store is given none of.
+TEST_F(StoreWriterTest, WhatWaitsTakesNoMoreMemoryThanTheRecordsOfTheStore) {
+  const auto held = [] {
+    const struct mallinfo2 m = mallinfo2();
+    return static_cast<int64_t>(m.uordblks + m.hblkhd);
+  };
+  const int64_t before = held();
+  std::string expected;
+  for (int i = 100; i < 300; ++i) {
+    Put(1, std::to_string(i), "1");
+    Put(1, "timer", std::string(SnapshotStream::kChunkBytes, 't'), EntryKind::kValue,
+        RecordLevel::kCheckpoint);
+    Put(2, "z" + std::to_string(i), "1");
+    Send();
+    expected += (expected.empty() ? "" : " ") + std::to_string(i) + "=1";
+  }
+  EXPECT_LT(held() - before, int64_t{8} << 20);
+  EXPECT_EQ(Flushed(), expected);
 }
 
 TEST_F(StoreWriterTest, SegmentNumbersGoOnPastTheByteThatCarriesThem) {
