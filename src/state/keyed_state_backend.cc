@@ -88,6 +88,8 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
     entries = 0;
     bytes = 0;
     if (options_.while_restoring) options_.while_restoring();
+    // It need not be the job's fault: there may have been more processes when this was written.
+    CheckBoundAs(ErrorKind::kExternal);
   };
   // One of sixteen: a single one is often set again by the replayed record that had set it.
   const bool forgetful = schema.kind == StateKind::kTimers && WEIR_PLANTED_BUG("drop_timer");
@@ -230,7 +232,9 @@ size_t KeyedStateBackend::PinnedBytes() const {
   return total;
 }
 
-void KeyedStateBackend::CheckBound() {
+void KeyedStateBackend::CheckBound() { CheckBoundAs(ErrorKind::kUser); }
+
+void KeyedStateBackend::CheckBoundAs(ErrorKind kind) {
   if (options_.bound == nullptr) return;
   const size_t mine = PinnedBytes();
   if (options_.bound->Claim(mine, &claimed_bytes_)) return;
@@ -239,7 +243,7 @@ void KeyedStateBackend::CheckBound() {
     return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
   };
   const std::string what = cache_ != nullptr ? "windows and timers" : "state in memory";
-  ThrowError(ErrorKind::kUser,
+  ThrowError(kind,
              "operator " + options_.operator_uid + ": its " + what + " take " + mib(mine) +
                  ", with what other operators in this TaskManager had before it " + mib(all) +
                  ", and together they may take " + mib(options_.bound->limit) +

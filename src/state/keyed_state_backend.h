@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/ids.h"
 #include "state/snapshot_stream.h"
@@ -130,7 +131,7 @@ class KeyedStateBackend {
   /// this also moves on what makes room.
   bool Blocked();
   /// Throws, by name, when windows, timers and other state without a store take more than
-  /// the process has left for them. Once per batch.
+  /// the process has left for them. Once per batch; a restore looks by itself.
   void CheckBound();
   /// The TaskManager's budget has been shared out anew.
   void SetCacheBytes(size_t bytes);
@@ -165,6 +166,7 @@ class KeyedStateBackend {
 
  private:
   [[noreturn]] void ThrowForeignKeyGroup(uint32_t key_group) const;
+  void CheckBoundAs(ErrorKind kind);
   void RestoreInto(StateTables& tables);
   void Thaw();
   void RelieveSome(size_t tolerated);

@@ -170,6 +170,34 @@ TEST(TimerServiceTest, TimersThatTakeMoreThanTheBoundAreRefusedByName) {
   }
 }
 
+// On fewer TaskManagers than it was written by: before the process is out of memory, and not as a
+// fault of the job's.
+TEST(TimerServiceTest, ARestoreOfMoreThanTheBoundEndsAsSoonAsThatIsKnown) {
+  Subtask<std::string> before;
+  Timers timers = Timers::Open(before.state, "t");
+  for (int i = 0; i < 100'000; ++i) Register(timers, i, "key" + std::to_string(i));
+  before.Snapshot(1);
+  const SegmentSet restored = Restorable({&before.chain});
+
+  std::atomic<size_t> account{0};
+  StateBound bound(1 << 20, &account);
+  size_t looks = 0;
+  KeyedState<std::string> state(KeyedStateOptions{.operator_uid = "alarms",
+                                                  .max_parallelism = 16,
+                                                  .key_groups = {0, 16},
+                                                  .bound = &bound,
+                                                  .restored = &restored,
+                                                  .while_restoring = [&] { ++looks; }});
+  try {
+    Timers::Open(state, "t");
+    ADD_FAILURE() << "100'000 timers within 1 MiB";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kExternal);
+    EXPECT_NE(std::string(e.what()).find("operator alarms"), std::string::npos) << e.what();
+  }
+  EXPECT_LT(looks, 100'000u / 256 / 2) << "not when all of it has been read";
+}
+
 // Two attempts of one TaskManager.
 TEST(TimerServiceTest, ANewcomerTakesNothingFromAnAttemptThatRunsAndGetsWhatIsFree) {
   constexpr size_t kLimit = size_t{16} << 20;
