@@ -98,12 +98,15 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
 
 absl::StatusOr<GarbageReport> GarbageCollector::DeleteAll() {
   GarbageReport report;
-  if (absl::Status s = log_.DropAll().status(); !s.ok()) return s;
+  const absl::StatusOr<std::vector<proto::Manifest>> dropped = log_.DropAll();
+  if (!dropped.ok()) return dropped.status();
+  // Ours whatever their names say: those of a savepoint keep the epoch of the cluster it is from.
+  for (const proto::Manifest& manifest : *dropped) released_.merge(FilesOf(manifest));
   const absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
   if (!files.ok()) return files.status();
   for (const StoredFile& file : *files) {
     const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
-    if (!name.ok() || name->epoch > log_.epoch()) {
+    if (!released_.contains(file.path) && (!name.ok() || name->epoch > log_.epoch())) {
       ++report.kept_in_doubt;
       continue;
     }

@@ -207,5 +207,22 @@ TEST_F(GarbageCollectorTest, DeletingAJobLeavesOnlyTheTracesThatFenceItsLeaders)
   EXPECT_TRUE(contents.entries[0].entry.has_leader());
 }
 
+// A savepoint's files keep their names, and with them the epoch of the cluster that wrote them.
+TEST_F(GarbageCollectorTest, DeletingAJobTakesWhatItAdoptedFromAnotherCluster) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto adopted = Data(1, 9), dropped_before = Data(1, 9), of_nobody = Data(1, 9);
+  Commit(1, {adopted, dropped_before});
+  Commit(2, {adopted, Data(2)});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_TRUE(Exists(dropped_before)) << "until the next commit";
+  SetFailpoint("storage.delete", "error:3");
+  EXPECT_FALSE(gc.DeleteAll().ok());
+  SetFailpoint("storage.delete", "");
+  ASSERT_TRUE(gc.DeleteAll().ok());
+  EXPECT_FALSE(Exists(adopted));
+  EXPECT_FALSE(Exists(dropped_before));
+  EXPECT_TRUE(Exists(of_nobody)) << "a leader that is newer than ours may be writing it";
+}
+
 }  // namespace
 }  // namespace weir
