@@ -8,6 +8,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/failpoint.h"
 #include "state/checkpoint/checkpoint_log.h"
 #include "state/checkpoint/garbage_collector.h"
@@ -19,6 +21,7 @@ namespace {
 
 constexpr char kExporting[] = "exporting";
 constexpr uint64_t kMaxNoteBytes = 1 << 10;
+constexpr char kDisposing[] = "disposing";
 
 std::string NoteOf(const std::string& job_id, uint64_t checkpoint_id) {
   return absl::StrCat(job_id, " ", checkpoint_id, "\n");
@@ -49,6 +52,13 @@ absl::Status Claim(CheckpointStorage& to, const std::string& note) {
   if (!absl::IsAlreadyExists(claimed) && !OutcomeUnknown(claimed)) return claimed;
   const absl::StatusOr<std::string> now = ReadWhole(to, kExporting, kMaxNoteBytes);
   return now.ok() && *now == note ? absl::OkStatus() : claimed;
+}
+
+/// NotFound: no disposal has begun here.
+absl::StatusOr<std::set<std::string>> FilesOfACutOffDisposal(CheckpointStorage& storage) {
+  const absl::StatusOr<std::string> note = ReadWhole(storage, kDisposing, kMaxManifestBytes);
+  if (!note.ok()) return note.status();
+  return std::set<std::string>(absl::StrSplit(*note, '\n', absl::SkipEmpty()));
 }
 
 }  // namespace
@@ -145,23 +155,27 @@ absl::StatusOr<proto::Manifest> ReadSavepoint(CheckpointStorage& storage) {
 absl::Status DisposeSavepoint(CheckpointStorage& storage) {
   const absl::StatusOr<CheckpointLogContents> contents = ReadCheckpointLog(storage);
   if (!contents.ok()) return contents.status();
-  if (contents->entries.empty()) {
+  absl::StatusOr<std::set<std::string>> files = FilesOfACutOffDisposal(storage);
+  if (!files.ok() && !absl::IsNotFound(files.status())) return files.status();
+  if (contents->entries.empty() && !files.ok()) {
     return absl::NotFoundError(absl::StrCat(storage.Describe(), " holds no savepoint"));
   }
-  bool savepoint = false;
-  std::set<std::string> files;
+  if (!files.ok()) files = std::set<std::string>();
+  bool savepoint = contents->entries.empty();
   for (const CheckpointLogEntry& e : contents->entries) {
     if (!e.status.ok()) return e.status;
     if (!e.is_checkpoint()) continue;
     savepoint = savepoint || e.entry.manifest().kind() == proto::Manifest::SAVEPOINT;
-    files.merge(FilesOf(e.entry.manifest()));
+    files->merge(FilesOf(e.entry.manifest()));
   }
   if (!savepoint) {
     // The job's own storage: what aborted checkpoints left goes, too.
     const absl::StatusOr<std::vector<StoredFile>> data = storage.List("data");
     if (!data.ok()) return data.status();
-    for (const StoredFile& file : *data) files.insert(file.path);
+    for (const StoredFile& file : *data) files->insert(file.path);
   }
+  // On a full disk there is none: it would only be missed if this were cut off.
+  (void)storage.CreateIfAbsent(kDisposing, absl::StrCat(absl::StrJoin(*files, "\n"), "\n"));
   if (absl::Status s = DeleteNotesOfNewest(storage); !s.ok()) return s;
   for (const bool leaders : {false, true}) {
     for (const CheckpointLogEntry& e : contents->entries) {
@@ -170,10 +184,11 @@ absl::Status DisposeSavepoint(CheckpointStorage& storage) {
     }
     if (leaders) break;
     if (absl::Status s = storage.List("log").status(); !s.ok()) return s;
-    for (const std::string& path : files) {
+    for (const std::string& path : *files) {
       if (absl::Status s = storage.Delete(path); !s.ok()) return s;
     }
   }
+  if (absl::Status s = storage.Delete(kDisposing); !s.ok()) return s;
   return storage.RemoveEmptyFolders();
 }
 

@@ -146,6 +146,37 @@ TEST_F(SavepointTest, DisposingLeavesNothing) {
   EXPECT_TRUE(VerifyChecksums(*job_, manifest_).ok()) << "the job's own files are its own";
 }
 
+// Its manifest goes first: whoever comes again finds none.
+TEST_F(SavepointTest, ADisposalThatWasCutOffGoesOn) {
+  constexpr int kDeletions = 4;  // the manifest, two files, the note
+  for (int failing = 1; failing <= kDeletions; ++failing) {
+    SCOPED_TRACE(failing);
+    const std::string where = directory_ / ("sp-" + std::to_string(failing));
+    const auto target = *DirectoryStorage::Open(where);
+    ASSERT_TRUE(ExportSavepoint(*job_, manifest_, *target).ok());
+    ASSERT_TRUE(target->CreateIfAbsent("data/of-another", "bytes").ok());
+    SetFailpoint("storage.delete", "error:" + std::to_string(failing));
+    EXPECT_FALSE(DisposeSavepoint(*target).ok());
+    SetFailpoint("storage.delete", "");
+    const absl::Status again = DisposeSavepoint(*target);
+    EXPECT_TRUE(again.ok()) << again;
+    for (const proto::StateHandle& handle : handles_) {
+      EXPECT_FALSE(target->Stat(handle.file()).ok()) << handle.file();
+    }
+    EXPECT_TRUE(target->Stat("data/of-another").ok()) << "it never was the savepoint's";
+    EXPECT_TRUE(absl::IsNotFound(DisposeSavepoint(*target))) << "nothing is left to be done";
+  }
+}
+
+// Room is what it is disposed of for.
+TEST_F(SavepointTest, AFullDiskIsNoReasonNotToDispose) {
+  ASSERT_TRUE(ExportSavepoint(*job_, manifest_, *target_).ok());
+  SetFailpoint("storage.write", "error");
+  EXPECT_TRUE(DisposeSavepoint(*target_).ok());
+  SetFailpoint("storage.write", "");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "savepoint"));
+}
+
 TEST_F(SavepointTest, RetainedCheckpointsAreDisposedOfWithAllThatTheJobLeft) {
   EXPECT_TRUE(absl::IsNotFound(DisposeSavepoint(*target_)));
   EXPECT_TRUE(DisposeSavepoint(*job_).ok());
