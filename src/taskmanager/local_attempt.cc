@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "log/log.h"
+#include "taskmanager/checkpoint_ack.h"
 #include "taskmanager/network_need.h"
 #include "taskmanager/slot_watchdog.h"
 #include "taskmanager/subtask_metrics.h"
@@ -488,36 +489,24 @@ void LocalAttempt::CheckpointAborted(CheckpointId id, const std::string& reason)
 void LocalAttempt::OnCheckpointDone(CheckpointId id,
                                     absl::StatusOr<CheckpointWriter::Result> result) {
   if (releasing_) return;
-  proto::ToJobManager message = NewMessage();
-  if (!result.ok()) {
-    if (running_checkpoint_ != id) return;  // the coordinator gave it up itself
-    proto::CheckpointDecline& decline = *message.mutable_checkpoint_decline();
-    *decline.mutable_attempt() = deploy_.attempt();
-    decline.set_checkpoint_id(id.value);
-    if (!local_.empty()) *decline.mutable_subtask() = ToProto(*local_.begin());
-    decline.set_reason(ToUtf8(std::string(result.status().message()), kMaxTextBytes));
-    env_.send(std::move(message));
+  using Acks = std::vector<proto::CheckpointAck>;
+  absl::StatusOr<Acks> acks =
+      result.ok() ? AcksOf(deploy_.attempt(), id, *result) : absl::StatusOr<Acks>(result.status());
+  if (acks.ok()) {
+    for (proto::CheckpointAck& ack : *acks) {
+      proto::ToJobManager message = NewMessage();
+      *message.mutable_checkpoint_ack() = std::move(ack);
+      env_.send(std::move(message));
+    }
     return;
   }
-  proto::CheckpointAck& ack = *message.mutable_checkpoint_ack();
-  *ack.mutable_attempt() = deploy_.attempt();
-  ack.set_checkpoint_id(id.value);
-  for (const auto& [subtask, snapshot] : *result) {
-    proto::SubtaskAck& one = *ack.add_subtasks();
-    *one.mutable_subtask() = ToProto(subtask);
-    one.set_state(snapshot.SerializeAsString());
-    one.set_state_bytes(snapshot.statistics().written_bytes());
-    uint64_t total = 0;
-    for (const proto::StateHandle& handle : snapshot.keyed_state()) total += handle.length();
-    for (const proto::StateHandle& handle : snapshot.epoch_output()) total += handle.length();
-    for (const proto::StateHandle& handle : snapshot.channel_state()) total += handle.length();
-    one.set_full_state_bytes(total);
-    one.set_sync_duration_us(snapshot.statistics().synchronous_us());
-    one.set_alignment_duration_us(snapshot.statistics().alignment_us());
-    one.set_at_end_of_data(snapshot.at_end_of_data());
-    one.set_unaligned(snapshot.statistics().unaligned());
-    one.set_in_flight_bytes(snapshot.statistics().in_flight_bytes());
-  }
+  if (running_checkpoint_ != id) return;  // the coordinator gave it up itself
+  proto::ToJobManager message = NewMessage();
+  proto::CheckpointDecline& decline = *message.mutable_checkpoint_decline();
+  *decline.mutable_attempt() = deploy_.attempt();
+  decline.set_checkpoint_id(id.value);
+  if (!local_.empty()) *decline.mutable_subtask() = ToProto(*local_.begin());
+  decline.set_reason(ToUtf8(std::string(acks.status().message()), kMaxTextBytes));
   env_.send(std::move(message));
 }
 
