@@ -137,14 +137,13 @@ class CheckpointWriter::Operator final : public SnapshotSink {
   const uint32_t max_parallelism;
   const KeyGroupRange key_groups;
   const std::unique_ptr<StateStore> store;
-  // Sorting thread, but read under mutex_ by Finish.
-  KeyedChain chain;
-  SegmentBuilder builder;
+  KeyedChain chain;        // mutex_
+  SegmentBuilder builder;  // sorting thread
   // mutex_: what became of the file that the builder wrote into last, until the sorting thread has
   // told it.
   std::optional<bool> durable;
-  bool wants_full = false;    // mutex_
-  bool merge_failed = false;  // mutex_
+  bool wants_full = false;  // mutex_
+  size_t merge_from = 0;  // mutex_: no merge while the chain is shorter, since the last one failed
 
  private:
   const size_t max_queued_bytes_;
@@ -541,7 +540,7 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
           continue;
         }
         Operator& op = *owner.op;
-        if ((*handles)[i].kind() == proto::StateHandle::BASE) op.merge_failed = false;
+        if ((*handles)[i].kind() == proto::StateHandle::BASE) op.merge_from = 0;
         op.chain.Add(std::move((*handles)[i]));
       }
       for (auto& [subtask, snapshot] : running->snapshots) {
@@ -577,7 +576,7 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
 
 CheckpointWriter::Operator* CheckpointWriter::FindToMerge() const {
   for (const auto& [key, op] : operators_) {
-    if (op->chain.WantedMerge() && !op->merge_failed) return op.get();
+    if (op->chain.handles().size() >= op->merge_from && op->chain.WantedMerge()) return op.get();
   }
   return nullptr;
 }
@@ -603,14 +602,18 @@ void CheckpointWriter::MergeLoop() {
                    name.NewPath(merge.kind == proto::StateHandle::BASE ? "base" : "delta"));
     lock.lock();
     if (!merged.ok()) {
+      // A full snapshot has taken the chain's place: nothing of it is missed.
+      if (!op->chain.BeginsWith(handles, merge)) continue;
       // With a store the chain stays as it is, only longer; damage shows at the next restore, too.
-      op->merge_failed = true;
+      // A storage that had no room has some again: seldom enough that damage is not read for ever.
+      op->merge_from = 2 * handles.size();
       op->wants_full = op->store == nullptr;
       log::Warn("a chain of state deltas could not be merged",
                 {{"operator", op->uid}, {"reason", std::string(merged.status().message())}});
       continue;
     }
     op->chain.Replace(handles, merge, *std::move(merged));
+    op->merge_from = 0;
   }
 }
 

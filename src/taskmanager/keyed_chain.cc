@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "state/checkpoint/state_file.h"
 
@@ -92,16 +93,20 @@ std::optional<KeyedChain::Merge> KeyedChain::WantedMerge() const {
   return Merge{.first = first, .count = handles_.size() - first, .kind = proto::StateHandle::DELTA};
 }
 
+bool KeyedChain::BeginsWith(const std::vector<proto::StateHandle>& before,
+                            const Merge& merge) const {
+  const size_t end = merge.first + merge.count;
+  return handles_.size() >= end &&
+         std::equal(before.begin(), before.begin() + static_cast<ptrdiff_t>(end), handles_.begin(),
+                    [](const auto& a, const auto& b) {
+                      return a.file() == b.file() && a.checkpoint_id() == b.checkpoint_id();
+                    });
+}
+
 bool KeyedChain::Replace(const std::vector<proto::StateHandle>& before, const Merge& merge,
                          proto::StateHandle merged) {
+  if (!BeginsWith(before, merge)) return false;
   const size_t end = merge.first + merge.count;
-  const bool same =
-      handles_.size() >= end &&
-      std::equal(before.begin(), before.begin() + static_cast<ptrdiff_t>(end), handles_.begin(),
-                 [](const auto& a, const auto& b) {
-                   return a.file() == b.file() && a.checkpoint_id() == b.checkpoint_id();
-                 });
-  if (!same) return false;
   const auto at = handles_.begin() + static_cast<ptrdiff_t>(merge.first);
   *at = std::move(merged);
   handles_.erase(at + 1, handles_.begin() + static_cast<ptrdiff_t>(end));
@@ -132,6 +137,9 @@ absl::StatusOr<proto::StateHandle> MergeChain(CheckpointStorage& storage,
                                               const std::vector<proto::StateHandle>& handles,
                                               const KeyedChain::Merge& merge, KeyGroupRange range,
                                               const std::string& path) {
+  if (WEIR_FAILPOINT("snapshot.merge")) {
+    return absl::UnavailableError("injected failure: merging state deltas");
+  }
   const auto first = handles.begin() + static_cast<ptrdiff_t>(merge.first);
   const std::vector<proto::StateHandle> part(first, first + static_cast<ptrdiff_t>(merge.count));
   absl::StatusOr<std::vector<SegmentLink>> links = OpenChain(storage, part, range);

@@ -39,6 +39,8 @@ class KeyedChain {
   const std::vector<proto::StateHandle>& handles() const { return handles_; }
 
   std::optional<Merge> WantedMerge() const;
+  /// False when `before`, the chain that the merge was asked of, has been replaced since.
+  bool BeginsWith(const std::vector<proto::StateHandle>& before, const Merge& merge) const;
   /// `merged` takes the place of those it was made of. False, and nothing happens, when `before`,
   /// the chain that the merge was asked of, has been replaced by a full snapshot since.
   bool Replace(const std::vector<proto::StateHandle>& before, const Merge& merge,

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -83,7 +84,8 @@ class CheckpointWriterTest : public ::testing::TestWithParam<bool> {
     state_->FinishOpen();
   }
   void TearDown() override {
-    for (const char* point : {"storage.create", "storage.write", "storage.sync", "rocksdb.apply"}) {
+    for (const char* point :
+         {"storage.create", "storage.write", "storage.sync", "rocksdb.apply", "snapshot.merge"}) {
       SetFailpoint(point, "");
     }
     state_.reset();
@@ -314,6 +316,23 @@ TEST_P(CheckpointWriterTest, ADamagedFileOfTheChainIsHealedByAFullSnapshotWhereT
   if (!GetParam()) {
     EXPECT_EQ(Read(*last), values_);
   }
+}
+
+TEST_P(CheckpointWriterWithStoreTest, AMergeThatFailedOnceIsTriedAgainWhenTheChainHasGrown) {
+  SetFailpoint("snapshot.merge", "error:1");
+  int longest = 0;
+  absl::StatusOr<CheckpointWriter::Result> last;
+  for (uint64_t id = 1, merged = 0; id <= 500 && merged == 0; ++id) {
+    Change(20);
+    last = Checkpoint(id);
+    ASSERT_TRUE(last.ok()) << last.status();
+    const int length = last->at(kSubtask).keyed_state_size();
+    merged = length < longest ? 1 : 0;
+    longest = std::max(longest, length);
+    std::this_thread::sleep_for(1ms);  // the merging thread has the lowest priority
+  }
+  EXPECT_LT(last->at(kSubtask).keyed_state_size(), longest);
+  EXPECT_EQ(Read(*last), values_);
 }
 
 INSTANTIATE_TEST_SUITE_P(RocksDb, CheckpointWriterWithStoreTest, ::testing::Values(true));
