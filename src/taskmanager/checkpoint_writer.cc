@@ -260,7 +260,7 @@ void CheckpointWriter::Deliver(SubtaskId subtask, SubtaskSnapshot snapshot) {
 bool CheckpointWriter::WantsFull(SubtaskId subtask, const std::string& uid) {
   std::lock_guard lock(mutex_);
   const auto it = operators_.find({subtask, uid});
-  return it != operators_.end() && std::exchange(it->second->wants_full, false);
+  return it != operators_.end() && it->second->wants_full;
 }
 
 void CheckpointWriter::SortLoop() {
@@ -540,7 +540,10 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
           continue;
         }
         Operator& op = *owner.op;
-        if ((*handles)[i].kind() == proto::StateHandle::BASE) op.merge_from = 0;
+        if ((*handles)[i].kind() == proto::StateHandle::BASE) {
+          op.wants_full = false;
+          op.merge_from = 0;
+        }
         op.chain.Add(std::move((*handles)[i]));
       }
       for (auto& [subtask, snapshot] : running->snapshots) {

@@ -88,7 +88,8 @@ class CheckpointWriter {
   void Deliver(SubtaskId subtask, SubtaskSnapshot snapshot);
 
   /// Slot thread: see Subtask::Options. When the stored chain of a memory backend cannot be merged
-  /// (a damaged file), a full snapshot takes its place.
+  /// (a damaged file), a full snapshot takes its place: wanted until one is durable, for the first
+  /// may be aborted.
   bool WantsFull(SubtaskId subtask, const std::string& uid);
 
  private:

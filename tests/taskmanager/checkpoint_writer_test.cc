@@ -113,9 +113,9 @@ class CheckpointWriterTest : public ::testing::TestWithParam<bool> {
     }
   }
 
-  void BeginAndWrite(uint64_t id) {
+  void BeginAndWrite(uint64_t id, bool may_be_full = true) {
     writer_->Begin(CheckpointId(id), {kSubtask, kOther});
-    const bool full = writer_->WantsFull(kSubtask, "op");
+    const bool full = may_be_full && writer_->WantsFull(kSubtask, "op");
     fulls_ += full ? 1 : 0;
     state_->BeginSnapshot(CheckpointId(id), full ? SnapshotKind::kFull : SnapshotKind::kDelta);
     while (!state_->SnapshotSlice()) parker_.Park(1ms);
@@ -141,8 +141,8 @@ class CheckpointWriterTest : public ::testing::TestWithParam<bool> {
     }
     return std::move(done_.extract(id).mapped());
   }
-  absl::StatusOr<CheckpointWriter::Result> Checkpoint(uint64_t id) {
-    BeginAndWrite(id);
+  absl::StatusOr<CheckpointWriter::Result> Checkpoint(uint64_t id, bool may_be_full = true) {
+    BeginAndWrite(id, may_be_full);
     DeliverKeyed(id);
     DeliverOther(id);
     return Outcome(id);
@@ -335,6 +335,38 @@ TEST_P(CheckpointWriterWithStoreTest, AMergeThatFailedOnceIsTriedAgainWhenTheCha
   EXPECT_EQ(Read(*last), values_);
 }
 
+class CheckpointWriterInMemoryTest : public CheckpointWriterTest {};
+
+// It takes longer than any other snapshot, so it is the one that times out.
+TEST_P(CheckpointWriterInMemoryTest, AFullSnapshotThatWasAbortedIsWantedAgain) {
+  Change(2000);
+  const auto first = Checkpoint(1);
+  ASSERT_TRUE(first.ok());
+  const std::string path = directory_ / "storage/" + first->at(kSubtask).keyed_state(0).file();
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  bool aborted = false;
+  absl::StatusOr<CheckpointWriter::Result> last;
+  for (uint64_t id = 2; id <= 100; ++id) {
+    Change(200);
+    if (!aborted && writer_->WantsFull(kSubtask, "op")) {
+      aborted = true;
+      writer_->Begin(CheckpointId(id), {kSubtask, kOther});
+      state_->BeginSnapshot(CheckpointId(id), SnapshotKind::kFull);
+      EXPECT_FALSE(state_->SnapshotSlice(1)) << "there is more";
+      state_->AbortSnapshot(CheckpointId(id));
+      writer_->Cancel(CheckpointId(id), "it took too long");
+      EXPECT_FALSE(Outcome(id).ok());
+      continue;
+    }
+    last = Checkpoint(id, /*may_be_full=*/aborted);
+    ASSERT_TRUE(last.ok()) << last.status();
+  }
+  EXPECT_TRUE(aborted);
+  EXPECT_EQ(fulls_, 1) << "and no more once it is durable";
+  EXPECT_EQ(Read(*last), values_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Memory, CheckpointWriterInMemoryTest, ::testing::Values(false));
 INSTANTIATE_TEST_SUITE_P(RocksDb, CheckpointWriterWithStoreTest, ::testing::Values(true));
 INSTANTIATE_TEST_SUITE_P(Backends, CheckpointWriterTest, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "RocksDb" : "Memory"; });
