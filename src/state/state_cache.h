@@ -24,7 +24,6 @@ class StateCache {
     uint64_t reads = 0;       // keys read from the store
     uint64_t multi_gets = 0;  // batches of them
     uint64_t scans = 0;
-    uint64_t evicted = 0;
   };
 
   StateCache(StateStore* store, size_t limit_bytes) : store_(store), limit_bytes_(limit_bytes) {}

@@ -61,7 +61,8 @@ class RemoteSender {
   absl::Status SendEndOfInput();
 
   /// Sends a part-filled buffer if the receiver has credit for it and nothing waits before it.
-  /// False when there is something that could not be sent yet; the Parker is woken when it can.
+  /// False when there is something that could not be sent yet; the Parker is woken by credit. When
+  /// what waits before it leaves without any, nobody says so: ask again after the flush interval.
   bool Flush();
 
   /// True when everything was handed to the transport.

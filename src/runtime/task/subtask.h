@@ -158,7 +158,8 @@ class Subtask final : public SlotTask {
 
   /// An idle subtask whose snapshot waits for the snapshot thread looks again after this long.
   static constexpr std::chrono::nanoseconds kSnapshotRetry = std::chrono::microseconds(100);
-  /// Nobody wakes a subtask whose state waits for the store or the snapshot thread.
+  /// A subtask whose state waits for the store or the snapshot thread looks again after this long:
+  /// of what is settled on the way, and not because it was asked for, nobody tells it.
   static constexpr std::chrono::nanoseconds kStateRetry = std::chrono::milliseconds(1);
   /// However short the buffer timeout: what could not be flushed waits for the wake that follows.
   static constexpr std::chrono::nanoseconds kFlushRetry = std::chrono::milliseconds(1);
