@@ -296,13 +296,12 @@ P::Event LaneTransactions::Outcome(const rd_kafka_error_t* error, const std::str
   return P::OutcomeUnknown{doing + ": " + rd_kafka_error_string(error)};
 }
 
-rd_kafka_error_t* LaneTransactions::InSlices(milliseconds limit,
-                                             const std::function<rd_kafka_error_t*(int)>& call) {
-  const auto deadline = SteadyClock::now() + limit;
+rd_kafka_error_t* LaneTransactions::InitTransactions() {
+  const auto deadline = SteadyClock::now() + options_.init_limit;
   for (;;) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - SteadyClock::now());
-    rd_kafka_error_t* error =
-        call(static_cast<int>(std::clamp(left, milliseconds(1), kSlice).count()));
+    rd_kafka_error_t* error = rd_kafka_init_transactions(
+        producer_.get(), static_cast<int>(std::clamp(left, milliseconds(1), kSlice).count()));
     if (error == nullptr || rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__TIMED_OUT ||
         !rd_kafka_error_is_retriable(error) || stop_ || left <= kSlice) {
       return error;
@@ -336,9 +335,7 @@ P::Event LaneTransactions::InitOne(const std::string& transactional_id) {
   }
   output_.reset(rd_kafka_topic_new(producer_.get(), options_.topic.c_str(), nullptr));
   if (output_ == nullptr) return Outcome(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, "opening the topic");
-  const Owned<rd_kafka_error_t> error(InSlices(options_.init_limit, [&](int ms) {
-    return rd_kafka_init_transactions(producer_.get(), ms);
-  }));
+  const Owned<rd_kafka_error_t> error(InitTransactions());
   if (error != nullptr) {
     return Outcome(error.get(), "initialising transactional id " + transactional_id);
   }
@@ -492,6 +489,24 @@ rd_kafka_resp_err_t LaneTransactions::ProduceMarker(const Marker& marker) {
   }
 }
 
+/// One call, never resumed, and no other transactional call of this producer after one that did not
+/// end. librdkafka forgets which end of the transaction it has asked for when a resumed call is cut
+/// short in its first step, takes the answer for that to an abort, and aborts the process.
+std::optional<P::Event> LaneTransactions::Commit() {
+  in_transaction_ = false;
+  const Owned<rd_kafka_error_t> error(rd_kafka_commit_transaction(
+      producer_.get(), static_cast<int>(options_.commit_limit.count())));
+  if (error == nullptr) return std::nullopt;
+  in_transaction_ = rd_kafka_error_txn_requires_abort(error.get()) != 0;  // it was not asked for
+  const std::string doing = "committing to topic " + options_.topic;
+  if (rd_kafka_error_code(error.get()) == RD_KAFKA_RESP_ERR__TIMED_OUT && !in_transaction_) {
+    return P::OutcomeUnknown{doing + ": no answer within " +
+                             std::to_string(options_.commit_limit.count()) +
+                             " ms; the marker will tell whether it took place"};
+  }
+  return Outcome(error.get(), doing);
+}
+
 P::Event LaneTransactions::Transact(const P::Transact& work,
                                     const std::function<EpochFile(CheckpointId)>& file_of) {
   if (WEIR_FAILPOINT("kafka.publish.begin")) return P::OutcomeUnknown{"failpoint"};
@@ -514,24 +529,20 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
     return Outcome(code, "publishing to marker topic " + options_.marker_topic);
   }
   // The commit would flush as well; doing it first tells a failed delivery from a failed commit.
-  const auto deadline = SteadyClock::now() + options_.commit_limit;
+  const auto deadline = SteadyClock::now() + options_.send_limit;
   while (rd_kafka_flush(producer_.get(), static_cast<int>(kSlice.count())) != 0) {
     // The rest of a transaction that has failed stays in the queue.
     if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) break;
     if (stop_ || SteadyClock::now() > deadline) {
       return P::OutcomeUnknown{"publishing to topic " + options_.topic + " takes longer than " +
-                               std::to_string(options_.commit_limit.count()) + " ms"};
+                               std::to_string(options_.send_limit.count()) + " ms"};
     }
   }
   if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return Outcome(failed_delivery_.code(), "publishing to topic " + options_.topic);
   }
   (void)WEIR_FAILPOINT("kafka.publish.commit");
-  const Owned<rd_kafka_error_t> error(InSlices(options_.commit_limit, [&](int ms) {
-    return rd_kafka_commit_transaction(producer_.get(), ms);
-  }));
-  if (error != nullptr) return Outcome(error.get(), "committing to topic " + options_.topic);
-  in_transaction_ = false;
+  if (std::optional<P::Event> failure = Commit()) return *std::move(failure);
   (void)WEIR_FAILPOINT("kafka.publish.committed");
   if (WEIR_FAILPOINT("kafka.publish.answer_lost")) return P::OutcomeUnknown{"failpoint"};
   mapped_.clear();

@@ -27,8 +27,11 @@ struct PublicationOptions {
   std::chrono::milliseconds init_limit{60'000};
   /// For the first sight of the topics; nothing: without end.
   std::optional<std::chrono::milliseconds> start_limit = {};
-  /// Past it a commit counts as unknown.
-  std::chrono::milliseconds commit_limit{60'000};
+  /// Until Kafka has acknowledged every record of a transaction.
+  std::chrono::milliseconds send_limit{60'000};
+  /// Until it answers the request to commit; past it the outcome counts as unknown. A stop waits
+  /// for it, too (docs/decisions/kafka-commit.md).
+  std::chrono::milliseconds commit_limit{10'000};
   /// A neighbour's open transaction hides markers until its own time-out at the broker.
   std::chrono::milliseconds marker_limit{90'000};
   /// Such a wait is told after this long.
@@ -75,7 +78,8 @@ class LaneTransactions {
     uint64_t max_batch_bytes = 0;
   };
 
-  /// `stop`: set by another thread; calls then return soon, with OutcomeUnknown.
+  /// `stop`: set by another thread; calls then return soon, with OutcomeUnknown. Only one that
+  /// commits may take its commit_limit.
   LaneTransactions(const PublicationOptions& options, Setup setup, const std::atomic<bool>& stop,
                    LogFunction log);
   ~LaneTransactions();
@@ -98,9 +102,10 @@ class LaneTransactions {
   /// small records was refused. Otherwise it was one record that is too large.
   bool TakeLowerLimit();
   rd_kafka_resp_err_t ProduceMarker(const Marker& marker);
-  /// Repeats a resumable call in short slices until it ends, `limit` has passed or we stop.
-  rd_kafka_error_t* InSlices(std::chrono::milliseconds limit,
-                             const std::function<rd_kafka_error_t*(int)>& call);
+  /// init_transactions in short slices, until it ends, its limit has passed or we stop.
+  rd_kafka_error_t* InitTransactions();
+  /// Nothing when the transaction is committed.
+  std::optional<TransactionPublisher::Event> Commit();
   static void OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void* self);
 
   const PublicationOptions& options_;
@@ -118,7 +123,7 @@ class LaneTransactions {
   std::vector<std::unique_ptr<EpochReader>> mapped_;
   Owned<rd_kafka_t> producer_;
   Owned<rd_kafka_topic_t> output_;
-  bool in_transaction_ = false;  // begun, and not known to have ended
+  bool in_transaction_ = false;  // begun, and its end was not asked for: it may be aborted
   RefusedRecord failed_delivery_;
   rd_kafka_resp_err_t failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   std::string failed_record_;  // the one that librdkafka itself did not take

@@ -40,6 +40,7 @@ struct AttemptOptions {
   std::vector<Publisher::Epoch> epochs = {};
   std::vector<uint32_t> inherited_lanes = {};  // their epochs are `epochs`, not the own lane's
   std::string marker_topic = "weir-output-markers";
+  milliseconds send_limit{20'000};
   milliseconds commit_limit{20'000};
   milliseconds marker_limit{20'000};
   milliseconds marker_notice{5'000};
@@ -60,6 +61,7 @@ class Attempt {
         PublicationOptions{.client = {.brokers = options.brokers},
                            .topic = options.topic,
                            .marker_topic = options.marker_topic,
+                           .send_limit = options.send_limit,
                            .commit_limit = options.commit_limit,
                            .marker_limit = options.marker_limit,
                            .marker_notice = options.marker_notice},
@@ -319,8 +321,8 @@ TEST_F(PublisherTest, OutlivesARestartOfTheBroker) {
   EXPECT_THAT(Committed(), ElementsAre("a1", "a2", "b1"));
 }
 
-TEST_F(PublisherTest, ACommitThatTimesOutIsResolvedNotGuessed) {
-  options_.commit_limit = milliseconds(2'000);
+TEST_F(PublisherTest, ATransactionThatTakesTooLongIsResolvedNotGuessed) {
+  options_.send_limit = milliseconds(2'000);
   Attempt attempt(options_);
   ASSERT_TRUE(attempt.AwaitReady());
   broker_.Suspend();
