@@ -16,10 +16,11 @@ void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(c
 Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
                                           void (*on_delivery)(rd_kafka_t*,
                                                               const rd_kafka_message_t*, void*),
-                                          void* opaque, const LogFunction& log) {
+                                          void* opaque, const LogFunction& log,
+                                          uint64_t max_batch_bytes) {
   Settings defaults = QueueDefaults(settings.client);
   defaults.insert({{"linger.ms", "5"},
-                   {"batch.size", "1000000"},
+                   {"batch.size", std::to_string(BatchBytes(max_batch_bytes))},
                    {"enable.idempotence", "true"},
                    {"message.timeout.ms", "30000"},
                    {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition
@@ -41,14 +42,48 @@ void AtLeastOnceSink::Open(const RuntimeContext& context) {
   settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
   epochs_.push_back(std::make_unique<Epoch>());
-  producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, Callbacks::Log(callbacks_));
+  MakeProducer();
+  AskTopic();
+}
+
+void AtLeastOnceSink::MakeProducer() {
+  producer_ = MakeAtLeastOnceProducer(settings_, DeliveryReport, this, Callbacks::Log(callbacks_),
+                                      max_batch_bytes_);
   topic_.reset(rd_kafka_topic_new(producer_.get(), settings_.topic.c_str(), nullptr));
   if (topic_ == nullptr) {
     ThrowError(ErrorKind::kFatal, "'" + settings_.topic + "' is not a valid topic name");
   }
   main_queue_.reset(rd_kafka_queue_get_main(producer_.get()));
   rd_kafka_queue_cb_event_enable(main_queue_.get(), WakeSlot,
-                                 const_cast<RuntimeContext*>(&context));
+                                 const_cast<RuntimeContext*>(context_));
+}
+
+void AtLeastOnceSink::AskTopic() {
+  question_ = std::make_unique<BatchLimitQuestion>(producer_.get(), settings_.topic, WakeSlot,
+                                                   const_cast<RuntimeContext*>(context_));
+}
+
+void AtLeastOnceSink::TakeAnswer(uint64_t max_batch_bytes) {
+  question_.reset();
+  const bool lower = BatchBytes(max_batch_bytes) < BatchBytes(max_batch_bytes_) &&
+                     !settings_.client.properties.contains("batch.size");
+  if (asked_topic_) {
+    if (lower && !failure_) {
+      // Small records, perhaps. The next attempt knows the limit and says so if they are not.
+      failure_ = Error(ErrorKind::kExternal, "sending to Kafka: topic " + settings_.topic +
+                                                 " takes batches of up to " +
+                                                 std::to_string(max_batch_bytes) + " bytes by now");
+    }
+    return;
+  }
+  asked_topic_ = true;
+  if (!lower) return;
+  max_batch_bytes_ = max_batch_bytes;
+  rd_kafka_queue_cb_event_enable(main_queue_.get(), nullptr, nullptr);
+  // Nothing was sent with this one.
+  DestroyWithin(std::chrono::milliseconds(0), std::move(main_queue_), std::move(topic_),
+                std::move(producer_));
+  MakeProducer();
 }
 
 void AtLeastOnceSink::Append(const OutputRecord& record) {
@@ -62,7 +97,7 @@ rd_kafka_resp_err_t AtLeastOnceSink::Send(const OutputRecord& record, Try* attem
 }
 
 void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
-  if (waiting_.empty()) {
+  if (waiting_.empty() && asked_topic_) {
     const auto code = Send(record, attempt);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return;
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
@@ -90,13 +125,25 @@ Error AtLeastOnceSink::SendFailure(rd_kafka_resp_err_t code, const OutputRecord&
   return {KindOf(producer_.get(), code), Refusal(code) + ". It is " + DescribeRecord(record)};
 }
 
-void AtLeastOnceSink::Serve() {
-  rd_kafka_poll(producer_.get(), 0);
-  if (refused_.code() != RD_KAFKA_RESP_ERR_NO_ERROR && !failure_) {
-    failure_ = Error(KindOf(producer_.get(), refused_.code()),
-                     Refusal(refused_.code()) + ". It is " + refused_.Describe());
+void AtLeastOnceSink::NoteRefusal() {
+  if (refused_.code() == RD_KAFKA_RESP_ERR_NO_ERROR || failure_) return;
+  // The limit is one of batches: it may have been lowered.
+  if (refused_.code() == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !asked_again_) {
+    asked_again_ = true;
+    AskTopic();
   }
-  while (!waiting_.empty() && !failure_) {
+  if (question_ != nullptr) return;
+  failure_ = Error(KindOf(producer_.get(), refused_.code()),
+                   Refusal(refused_.code()) + ". It is " + refused_.Describe());
+}
+
+void AtLeastOnceSink::Serve() {
+  if (question_ != nullptr) {
+    if (const auto answer = question_->Answer()) TakeAnswer(*answer);
+  }
+  rd_kafka_poll(producer_.get(), 0);
+  NoteRefusal();
+  while (!waiting_.empty() && !failure_ && asked_topic_) {
     const Waiting& next = waiting_.front();
     OutputRecord record{.key = next.key,
                         .value = next.value,
@@ -186,8 +233,8 @@ void AtLeastOnceSink::OnDelivery(const rd_kafka_message_t& message) {
 }
 
 bool AtLeastOnceSink::HasRoom() {
-  if (!waiting_.empty()) Serve();
-  return waiting_.empty();
+  if (!waiting_.empty() || !asked_topic_) Serve();
+  return waiting_.empty() && asked_topic_;
 }
 
 void AtLeastOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot&) {
@@ -212,6 +259,7 @@ void AtLeastOnceSink::CheckFailure() {
 void AtLeastOnceSink::Close() {
   if (producer_ == nullptr) return;
   if (main_queue_ != nullptr) rd_kafka_queue_cb_event_enable(main_queue_.get(), nullptr, nullptr);
+  question_.reset();
   callbacks_->Leave();
   // Delivery reports, which refer to us, are served by our polls alone.
   DestroyWithin(kCloseLimit, std::move(main_queue_), std::move(topic_), std::move(producer_));

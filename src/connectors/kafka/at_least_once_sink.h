@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "connectors/kafka/batch_limit.h"
 #include "connectors/kafka/client.h"
 #include "connectors/kafka/ending.h"
 #include "connectors/kafka/refused_record.h"
@@ -15,12 +16,15 @@
 
 namespace weir::kafka {
 
+/// `max_batch_bytes` of the topic; 0: not known.
 Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
                                           void (*on_delivery)(rd_kafka_t*,
                                                               const rd_kafka_message_t*, void*),
-                                          void* opaque, const LogFunction& log);
+                                          void* opaque, const LogFunction& log,
+                                          uint64_t max_batch_bytes = 0);
 
-/// Sends records as they come. A checkpoint is acknowledged when every record before its barrier
+/// Sends records as they come, once the topic has said how large batches may be, or has not within
+/// ten seconds. A checkpoint is acknowledged when every record before its barrier
 /// has been delivered; a record that could not be delivered is sent again a few times, then the
 /// attempt fails. Everything happens on the slot thread: librdkafka's delivery reports are served
 /// by CheckFailure, HasRoom and ReadyToAcknowledge, and its main queue wakes the slot.
@@ -56,7 +60,8 @@ class AtLeastOnceSink final : public SinkBackend {
     uint64_t undelivered = 0;
     std::vector<std::unique_ptr<Try>> tries;
   };
-  /// A record for which librdkafka's queue had no room; at most one batch's.
+  /// A record for which librdkafka's queue had no room, or that came before we knew the topic; at
+  /// most one batch's.
   struct Waiting {
     std::optional<std::string> key;
     std::optional<std::string> value;
@@ -70,6 +75,10 @@ class AtLeastOnceSink final : public SinkBackend {
   std::string Refusal(rd_kafka_resp_err_t code) const;
   Error SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const;
   void SendOrWait(const OutputRecord& record, Try* attempt);
+  void MakeProducer();
+  void AskTopic();
+  void TakeAnswer(uint64_t max_batch_bytes);
+  void NoteRefusal();
   void Serve();
   void OnDelivery(const rd_kafka_message_t& message);
   static void DeliveryReport(rd_kafka_t*, const rd_kafka_message_t* message, void* self);
@@ -79,6 +88,9 @@ class AtLeastOnceSink final : public SinkBackend {
   std::shared_ptr<Callbacks> callbacks_;
   std::deque<std::unique_ptr<Epoch>> epochs_;  // the last one is open
   std::deque<Waiting> waiting_;
+  uint64_t max_batch_bytes_ = 0;  // of the topic; 0: not known
+  bool asked_topic_ = false;      // and had an answer, or none in time
+  bool asked_again_ = false;
   RefusedRecord refused_;
   std::optional<Error> failure_;
   uint64_t retries_ = 0;
@@ -86,6 +98,7 @@ class AtLeastOnceSink final : public SinkBackend {
   Owned<rd_kafka_queue_t> main_queue_;
   Owned<rd_kafka_t> producer_;
   Owned<rd_kafka_topic_t> topic_;
+  std::unique_ptr<BatchLimitQuestion> question_;  // set: no answer yet
 };
 
 }  // namespace weir::kafka

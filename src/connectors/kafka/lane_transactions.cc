@@ -1,11 +1,11 @@
 #include "connectors/kafka/lane_transactions.h"
 
 #include <algorithm>
-#include <charconv>
 #include <thread>
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "connectors/kafka/batch_limit.h"
 #include "connectors/kafka/produce.h"
 
 namespace weir::kafka {
@@ -20,7 +20,6 @@ constexpr milliseconds kRequest{10'000};    // metadata, offsets, admin
 constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open when we leave
 constexpr milliseconds kMetadataPause{50};
 constexpr int kQueueFullMs = 20;
-constexpr uint64_t kBatchBytes = 1'000'000;
 
 /// Brokers have lost sight of transactions that ended while they were started again; no time-out
 /// ends such a one.
@@ -30,13 +29,9 @@ constexpr char kOpenTransaction[] =
     "broker: end it with Kafka's kafka-transactions.sh (find-hanging, abort)";
 
 Settings ProducerDefaults(const PublicationOptions& options, uint64_t max_batch_bytes = 0) {
-  // librdkafka's count of a batch's bytes is not the broker's.
-  const uint64_t batch = max_batch_bytes == 0
-                             ? kBatchBytes
-                             : std::clamp<uint64_t>(max_batch_bytes / 16 * 15, 1, kBatchBytes);
   Settings defaults = QueueDefaults(options.client);
   defaults.insert({{"linger.ms", "5"},
-                   {"batch.size", std::to_string(batch)},
+                   {"batch.size", std::to_string(BatchBytes(max_batch_bytes))},
                    {"transaction.timeout.ms", "60000"},
                    {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition
   return defaults;
@@ -127,34 +122,23 @@ void CreateMarkerTopic(rd_kafka_t* client, const PublicationOptions& options) {
   }
 }
 
-/// A topic's setting; nothing when describing is not allowed to us.
-std::optional<std::string> TopicSetting(rd_kafka_t* client, const std::string& brokers,
-                                        const std::string& topic, std::string_view name) {
+/// The topic's settings, see SettingIn.
+Owned<rd_kafka_event_t> Describe(rd_kafka_t* client, const std::string& brokers,
+                                 const std::string& topic) {
   const auto destroy = [](rd_kafka_ConfigResource_t* p) { rd_kafka_ConfigResource_destroy(p); };
   const std::unique_ptr<rd_kafka_ConfigResource_t, decltype(destroy)> resource(
       rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()), destroy);
   rd_kafka_ConfigResource_t* list[] = {resource.get()};
-  const auto answer = Ask(client, brokers, topic, [&](rd_kafka_queue_t* queue) {
+  return Ask(client, brokers, topic, [&](rd_kafka_queue_t* queue) {
     rd_kafka_DescribeConfigs(client, list, 1, nullptr, queue);
   });
-  size_t count = 0;
-  const auto* const* resources = rd_kafka_DescribeConfigs_result_resources(
-      rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
-  if (count == 0) return std::nullopt;
-  size_t entries = 0;
-  const auto* const* configs = rd_kafka_ConfigResource_configs(resources[0], &entries);
-  for (size_t i = 0; i < entries; ++i) {
-    if (rd_kafka_ConfigEntry_name(configs[i]) != name) continue;
-    const char* value = rd_kafka_ConfigEntry_value(configs[i]);
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  }
-  return std::nullopt;
 }
 
 /// A marker topic that forgets old markers would make published output look unpublished.
 void RequireCompaction(rd_kafka_t* client, const PublicationOptions& options) {
   const std::string& topic = options.marker_topic;
-  const auto policy = TopicSetting(client, options.client.brokers, topic, "cleanup.policy");
+  const auto settings = Describe(client, options.client.brokers, topic);
+  const auto policy = SettingIn(settings.get(), "cleanup.policy");
   if (policy && *policy != "compact") {
     ThrowError(ErrorKind::kFatal,
                "marker topic " + topic + " has cleanup.policy=" + *policy +
@@ -202,14 +186,10 @@ OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunct
       MakeClient(ForConsumer(options.client), {.type = RD_KAFKA_CONSUMER}, log);
   OutputTopic topic;
   topic.partitions = PartitionCount(client.get(), options.client.brokers, options.topic, kRequest);
-  const auto policy =
-      TopicSetting(client.get(), options.client.brokers, options.topic, "cleanup.policy");
+  const auto settings = Describe(client.get(), options.client.brokers, options.topic);
+  const auto policy = SettingIn(settings.get(), "cleanup.policy");
   topic.needs_keys = policy && policy->find("compact") != std::string::npos;
-  const auto limit =
-      TopicSetting(client.get(), options.client.brokers, options.topic, "max.message.bytes");
-  if (limit) {
-    std::from_chars(limit->data(), limit->data() + limit->size(), topic.max_batch_bytes);
-  }
+  topic.max_batch_bytes = BatchLimitIn(settings.get());
   return topic;
 }
 
@@ -444,8 +424,8 @@ P::Event LaneTransactions::ReadMarker() {
 bool LaneTransactions::TakeLowerLimit() {
   try {
     const uint64_t limit = RequireOutputTopic(options_, log_).max_batch_bytes;
-    const uint64_t used = max_batch_bytes_ == 0 ? kBatchBytes : max_batch_bytes_;
-    if (limit == 0 || limit >= used || options_.client.properties.contains("batch.size")) {
+    if (BatchBytes(limit) >= BatchBytes(max_batch_bytes_) ||
+        options_.client.properties.contains("batch.size")) {
       return false;
     }
     max_batch_bytes_ = limit;

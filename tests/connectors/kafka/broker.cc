@@ -49,6 +49,7 @@ struct Destroy {
   void operator()(const rd_kafka_metadata_t* p) const { rd_kafka_metadata_destroy(p); }
   void operator()(rd_kafka_NewTopic_t* p) const { rd_kafka_NewTopic_destroy(p); }
   void operator()(rd_kafka_NewPartitions_t* p) const { rd_kafka_NewPartitions_destroy(p); }
+  void operator()(rd_kafka_ConfigResource_t* p) const { rd_kafka_ConfigResource_destroy(p); }
 };
 template <class T>
 using Owned = std::unique_ptr<T, Destroy>;
@@ -270,6 +271,27 @@ void Broker::AddPartitions(const std::string& topic, int new_total) {
         const auto* results = rd_kafka_CreatePartitions_result_topics(
             rd_kafka_event_CreatePartitions_result(const_cast<rd_kafka_event_t*>(event)), &count);
         Check(rd_kafka_topic_result_error(results[0]), "adding partitions to " + topic);
+      });
+}
+
+void Broker::SetTopicProperties(const std::string& topic, const Properties& properties) {
+  const Client client = MakeClient(RD_KAFKA_PRODUCER, address_);
+  const Owned<rd_kafka_ConfigResource_t> wish(
+      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
+  for (const auto& [key, value] : properties) {
+    Check(rd_kafka_ConfigResource_set_config(wish.get(), key.c_str(), value.c_str()), key);
+  }
+  rd_kafka_ConfigResource_t* list[] = {wish.get()};
+  AdminCall(
+      client.get(),
+      [&](rd_kafka_queue_t* queue) {
+        rd_kafka_AlterConfigs(client.get(), list, 1, nullptr, queue);
+      },
+      [&](const rd_kafka_event_t* event) {
+        size_t count = 0;
+        const auto* const* results = rd_kafka_AlterConfigs_result_resources(
+            rd_kafka_event_AlterConfigs_result(const_cast<rd_kafka_event_t*>(event)), &count);
+        Check(rd_kafka_ConfigResource_error(results[0]), "setting properties of topic " + topic);
       });
 }
 

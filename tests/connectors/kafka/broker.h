@@ -57,6 +57,9 @@ class Broker {
   /// More partitions for a topic that exists.
   void AddPartitions(const std::string& topic, int new_total);
 
+  /// Replaces the properties of a topic that exists.
+  void SetTopicProperties(const std::string& topic, const Properties& properties);
+
   /// Appends plain records (no transaction) and waits until all are acknowledged.
   void Produce(const std::string& topic, const std::vector<TestRecord>& records);
 

@@ -523,17 +523,38 @@ TEST_F(SinkTest, AtLeastOnceHasRoomAgainWhenTheQueueHas) {
   Subtask<std::string> subtask(options_, {});
   const std::string value(1000, 'x');
   size_t written = 0;
+  ASSERT_TRUE(subtask.Await([&] { return subtask.writer().HasRoom(); })) << "the topic is known";
   broker_.Suspend();
   while (subtask.writer().HasRoom() && written < 100'000) {
     subtask.Write(std::vector<std::string>(1000, value));
     written += 1000;
   }
   broker_.Resume();
+  EXPECT_GT(written, 0u);
   EXPECT_LT(written, 100'000u);
   EXPECT_TRUE(subtask.Await([&] { return subtask.writer().HasRoom(); }));
   subtask.Snapshot(1);
   ASSERT_TRUE(subtask.AwaitAcknowledge(1));
   EXPECT_EQ(Committed().size(), written);
+}
+
+TEST_F(SinkTest, AtLeastOnceMakesNoLargerBatchesThanTheTopicTakes) {
+  options_.delivery = AtLeastOnce;
+  options_.topic = broker_.CreateTopic("small", 1, {{"max.message.bytes", "20000"}});
+  const std::vector<std::string> rows(1000, std::string(100, 'x'));
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write(rows);  // before the topic is known
+  subtask.Snapshot(1);
+  ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  EXPECT_EQ(Committed().size(), 1000u);
+
+  broker_.SetTopicProperties(options_.topic, {{"max.message.bytes", "5000"}});
+  subtask.Write(rows);
+  EXPECT_THAT(subtask.AwaitFailure(), HasSubstr("takes batches of up to 5000 bytes by now"));
+  Subtask<std::string> next(options_, {.attempt = 2});
+  next.Write(rows);
+  next.Snapshot(2);
+  EXPECT_TRUE(next.AwaitAcknowledge(2));
 }
 
 template <class F>
