@@ -58,6 +58,7 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   for (auto& [id, entry] : exports_) {
     if (entry.orphaned) continue;
     entry.orphaned = true;
+    if (entry.told) continue;
     // When the job is done the stop savepoint has been answered; what is left here was not
     // published, so it cannot be reported complete.
     out->push_back(ReplySavepoint{
@@ -349,7 +350,7 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
   out->push_back(SendCompleted{e.id});
   MarkPublished(now);
   if (committed.savepoint) {
-    exports_[e.id] = {.wanted = *committed.savepoint};
+    exports_[e.id] = {.wanted = *committed.savepoint, .durable = now};
     out->push_back(ExportSavepoint{e.id, committed.savepoint->directory});
   }
   // An export reads the files of its checkpoint: nothing goes before it has ended.
@@ -431,14 +432,56 @@ void CheckpointCoordinator::SettleExports(Out* out) {
       // Answered when the attempt ended.
       out->push_back(DiscardSavepoint{*entry.path});
     } else if (entry.path && Published(id)) {
-      out->push_back(
-          ReplySavepoint{.request = entry.wanted.request, .id = id, .path = *entry.path});
+      if (!entry.told) {
+        out->push_back(
+            ReplySavepoint{.request = entry.wanted.request, .id = id, .path = *entry.path});
+      }
     } else {
       ++it;
       continue;
     }
     it = exports_.erase(it);
   }
+}
+
+std::optional<Instant> CheckpointCoordinator::TellsAt(CheckpointId id, const Export& entry) const {
+  if (!entry.path || entry.orphaned || entry.told || Published(id)) return std::nullopt;
+  return entry.durable + policy_.timeout;
+}
+
+// Publication waits for other systems, and may wait for good: whoever asked does not.
+void CheckpointCoordinator::TellUnpublished(Instant now, Out* out) {
+  for (auto it = exports_.begin(); it != exports_.end();) {
+    auto& [id, entry] = *it;
+    const std::optional<Instant> at = TellsAt(id, entry);
+    if (!at || now < *at) {
+      ++it;
+      continue;
+    }
+    const bool stop = IsStop(entry.wanted.kind);
+    const auto unpublished = [id = id](const auto& by) { return by.second < id; };
+    const auto first = std::find_if(published_by_.begin(), published_by_.end(), unpublished);
+    const SubtaskId& among = first->first;
+    out->push_back(ReplySavepoint{
+        .request = entry.wanted.request,
+        .code = ReplyCode::kAborted,
+        .message = Name(entry.wanted.kind, id) + " is durable, but within " +
+                   std::to_string(policy_.timeout.count()) +
+                   " ms its output was not published by " +
+                   std::to_string(std::count_if(first, published_by_.end(), unpublished)) + " of " +
+                   std::to_string(published_by_.size()) + " sink subtasks, among them " +
+                   std::to_string(among.vertex.value) + "/" + std::to_string(among.index) +
+                   "; does what they write to answer? " +
+                   (stop ? "The job ends as soon as that is published" : "The job goes on")});
+    if (stop) {
+      entry.told = true;
+      ++it;
+      continue;
+    }
+    out->push_back(DiscardSavepoint{*entry.path});
+    it = exports_.erase(it);
+  }
+  MaybeDone(out);
 }
 
 void CheckpointCoordinator::MaybeDone(Out* out) {
@@ -468,22 +511,30 @@ void CheckpointCoordinator::On(const CheckpointTick&, Instant now, Out* out) {
                 now, out);
     return;
   }
+  TellUnpublished(now, out);
   MaybeTurn(now, out);
   MaybeTrigger(now, out);
   if (phase_ != Phase::kOff && phase_ != Phase::kDraining) MaybeReserve(now, out);
 }
 
 std::optional<Instant> CheckpointCoordinator::NextDeadline() const {
+  std::optional<Instant> next;
+  const auto consider = [&](std::optional<Instant> at) {
+    if (at && (!next || *at < *next)) next = at;
+  };
+  for (const auto& [id, entry] : exports_) consider(TellsAt(id, entry));
   if (phase_ == Phase::kAligning) {
-    const Instant gives_up = pending_->started + policy_.timeout;
-    return std::min(TurnsAt().value_or(gives_up), gives_up);
+    consider(pending_->started + policy_.timeout);
+    consider(TurnsAt());
+    return next;
   }
-  std::optional<Instant> at = EarliestTrigger();
-  if (at && next_id_ > id_limit_) {
-    if (reserving_) return std::nullopt;  // its answer is an event
-    at = std::max(*at, reserve_after_);
+  std::optional<Instant> trigger = EarliestTrigger();
+  if (trigger && next_id_ > id_limit_) {
+    if (reserving_) return next;  // its answer is an event
+    trigger = std::max(*trigger, reserve_after_);
   }
-  return at;
+  consider(trigger);
+  return next;
 }
 
 CheckpointRecord* CheckpointCoordinator::Record(CheckpointId id) {

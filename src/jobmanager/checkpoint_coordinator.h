@@ -245,12 +245,15 @@ class CheckpointCoordinator {
     bool all_at_end = false;
     bool turned = false;  // unaligned
   };
-  /// A durable savepoint: answered when it is exported and published.
+  /// A durable savepoint: answered when it is exported and published, or when its output took too
+  /// long for that.
   struct Export {
     SavepointWanted wanted;
+    Instant durable{0};
     std::optional<std::string> path;
     std::optional<std::string> error;
     bool orphaned = false;  // the attempt ended first: answered already
+    bool told = false;      // a stop whose output takes too long: answered, and goes on
   };
 
   using Out = std::vector<CheckpointAction>;
@@ -283,6 +286,9 @@ class CheckpointCoordinator {
   /// It failed while the attempt goes on: counted against what is tolerated.
   void FailPending(const std::string& reason, Instant now, Out* out);
   void SettleExports(Out* out);
+  /// When whoever asked for this one is told that its output is not published; nothing: not at all.
+  std::optional<Instant> TellsAt(CheckpointId id, const Export& entry) const;
+  void TellUnpublished(Instant now, Out* out);
   void MaybeDone(Out* out);
   /// Every transactional subtask has published the output up to this checkpoint.
   bool Published(CheckpointId id) const { return transactional_.empty() || id <= published_; }

@@ -276,6 +276,50 @@ TEST_F(CheckpointCoordinatorTest, ASavepointIsReportedOnceItIsExportedAndPublish
   EXPECT_EQ(reply.path, "/sp/1");
 }
 
+TEST_F(CheckpointCoordinatorTest, ASavepointWhoseOutputIsNotPublishedInTimeIsGivenUp) {
+  CheckpointPolicy policy;
+  policy.timeout = milliseconds(1'000);
+  Start(policy);
+  Send(SavepointWanted{RequestId(9), CheckpointKind::kSavepoint, "/sp"});
+  now_ += milliseconds(500);
+  Complete();
+  actions_.clear();
+  EXPECT_FALSE(coordinator_->NextDeadline().has_value()) << "the export answers";
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  EXPECT_EQ(coordinator_->NextDeadline(), Instant(milliseconds(1'500)));
+  Advance(999);
+  EXPECT_TRUE(actions_.empty());
+  Advance(1);
+  EXPECT_EQ(Count<DiscardSavepoint>(), 1u);
+  const ReplySavepoint reply = Take<ReplySavepoint>();
+  EXPECT_EQ(reply.code, ReplyCode::kAborted);
+  EXPECT_NE(reply.message.find("by 1 of 1 sink subtasks, among them 1/0"), std::string::npos)
+      << reply.message;
+  EXPECT_FALSE(coordinator_->NextDeadline().has_value());
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  Send(CheckpointingStopped{"lost"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, AStopWhoseOutputTakesLongIsToldAndEndsTheJobAllTheSame) {
+  CheckpointPolicy policy = Every(100);
+  policy.timeout = milliseconds(1'000);
+  Start(policy);
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Complete();
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  Advance(1'000);
+  EXPECT_EQ(Count<DiscardSavepoint>(), 0u);
+  const ReplySavepoint reply = Take<ReplySavepoint>();
+  EXPECT_EQ(reply.code, ReplyCode::kAborted);
+  EXPECT_NE(reply.message.find("The job ends as soon as"), std::string::npos) << reply.message;
+  Advance(1'000);
+  EXPECT_TRUE(actions_.empty());
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u);
+  EXPECT_TRUE(Take<JobDone>().stopped);
+}
+
 TEST_F(CheckpointCoordinatorTest, StopEndsTheJobAndTakesNoOtherCheckpoint) {
   Start(Every(100));
   Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
