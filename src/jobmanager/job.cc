@@ -1,7 +1,6 @@
 #include "jobmanager/job.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <utility>
 
@@ -10,93 +9,11 @@ namespace {
 
 using S = JobState;
 
-/// Every legal transition.
-constexpr std::array<std::pair<JobState, JobState>, 32> kTransitions = {{
-    {S::kCreated, S::kWaitingForSlots},
-    {S::kCreated, S::kCancelling},  // recovered with a wish to cancel
-    {S::kWaitingForSlots, S::kDeploying},
-    {S::kWaitingForSlots, S::kCancelling},
-    {S::kWaitingForSlots, S::kRestarting},  // a crash report came in, or no placement can run
-    {S::kDeploying, S::kWaitingForSlots},   // slots were lost before anything was sent
-    {S::kDeploying, S::kRunning},
-    {S::kDeploying, S::kRestarting},
-    {S::kDeploying, S::kCancelling},
-    {S::kRunning, S::kFinishing},
-    {S::kRunning, S::kStopping},
-    {S::kRunning, S::kRestarting},
-    {S::kRunning, S::kCancelling},
-    {S::kFinishing, S::kStopping},
-    {S::kFinishing, S::kRestarting},
-    {S::kFinishing, S::kCancelling},
-    {S::kFinishing, S::kFinished},
-    {S::kStopping, S::kRestarting},
-    {S::kStopping, S::kCancelling},
-    {S::kStopping, S::kFinished},
-    {S::kRestarting, S::kWaitingForSlots},
-    {S::kRestarting, S::kFailed},
-    {S::kRestarting, S::kCancelling},
-    {S::kCancelling, S::kCanceled},
-    {S::kCreated, S::kSuspended},
-    {S::kWaitingForSlots, S::kSuspended},
-    {S::kDeploying, S::kSuspended},
-    {S::kRunning, S::kSuspended},
-    {S::kFinishing, S::kSuspended},
-    {S::kStopping, S::kSuspended},
-    {S::kRestarting, S::kSuspended},
-    {S::kCancelling, S::kSuspended},
-}};
-
-[[maybe_unused]] bool IsLegal(JobState from, JobState to) {
-  const std::pair<JobState, JobState> step{from, to};
-  return std::find(kTransitions.begin(), kTransitions.end(), step) != kTransitions.end();
-}
-
-uint32_t CountRegions(const std::map<VertexId, uint32_t>& region_of) {
-  uint32_t count = 1;
-  for (const auto& [vertex, region] : region_of) count = std::max(count, region + 1);
-  return count;
-}
-
 }  // namespace
-
-const char* ToString(JobState state) {
-  switch (state) {
-    case S::kCreated:
-      return "CREATED";
-    case S::kWaitingForSlots:
-      return "WAITING_FOR_SLOTS";
-    case S::kDeploying:
-      return "DEPLOYING";
-    case S::kRunning:
-      return "RUNNING";
-    case S::kRestarting:
-      return "RESTARTING";
-    case S::kCancelling:
-      return "CANCELLING";
-    case S::kStopping:
-      return "STOPPING";
-    case S::kFinishing:
-      return "FINISHING";
-    case S::kFinished:
-      return "FINISHED";
-    case S::kCanceled:
-      return "CANCELED";
-    case S::kFailed:
-      return "FAILED";
-    case S::kSuspended:
-      return "SUSPENDED";
-  }
-  return "?";
-}
-
-bool IsTerminal(JobState state) {
-  return state == S::kFinished || state == S::kCanceled || state == S::kFailed;
-}
 
 Job::Job(JobPlan plan, uint64_t seed)
     : plan_(std::move(plan)),
-      region_of_(plan_.Regions()),
-      regions_(CountRegions(region_of_)),
+      attempts_(plan_),
       policy_(plan_.restart, seed),
       checkpoints_(plan_.checkpoint, plan_.Subtasks(), plan_.TransactionalSubtasks()) {}
 
@@ -110,56 +27,6 @@ void Job::Enter(JobState state, Instant now) {
   state_ = state;
   state_since_ = now;
   ++version_;
-}
-
-// ---------------------------------------------------------------- regions
-
-Attempt* Job::Find(AttemptId id) {
-  for (auto& [region, attempt] : attempts_) {
-    if (attempt.id == id) return &attempt;
-  }
-  return nullptr;
-}
-
-const Attempt* Job::AttemptOf(SubtaskId subtask) const {
-  const auto region = region_of_.find(subtask.vertex);
-  if (region == region_of_.end()) return nullptr;
-  const auto found = attempts_.find(region->second);
-  return found == attempts_.end() ? nullptr : &found->second;
-}
-
-Placement Job::Placed() const {
-  Placement placed;
-  for (const auto& [region, attempt] : attempts_) {
-    if (!attempt.ending) placed.insert(attempt.placement.begin(), attempt.placement.end());
-  }
-  return placed;
-}
-
-Job::Regions Job::All() const {
-  Regions all;
-  for (uint32_t region = 0; region < regions_; ++region) all.insert(region);
-  return all;
-}
-
-Job::Regions Job::NotRunning() const {
-  Regions rest = All();
-  for (const auto& [region, attempt] : attempts_) {
-    if (attempt.running_since.count() > 0 && !attempt.ending) rest.erase(region);
-  }
-  return rest;
-}
-
-bool Job::AnyEnding() const {
-  return std::any_of(attempts_.begin(), attempts_.end(),
-                     [](const auto& a) { return a.second.ending; });
-}
-
-bool Job::FailsAlone(const Regions& failed) const {
-  if (!checkpoints_.on() || state_ == S::kStopping || doomed_) return false;
-  Regions without = NotRunning();
-  without.insert(failed.begin(), failed.end());
-  return without.size() < regions_;
 }
 
 // ---------------------------------------------------------------- slots and deployment
@@ -189,25 +56,13 @@ void Job::On(const PlacementRefused& e, Instant now, Out* out) {
     On(StillWaiting{e.reason}, now, out);
     return;
   }
-  Fail({.kind = ErrorKind::kFatal, .message = e.reason}, All(), std::nullopt, {}, now, out);
+  Fail({.kind = ErrorKind::kFatal, .message = e.reason}, attempts_.All(), std::nullopt, {}, now,
+       out);
 }
 
 void Job::On(const SlotsGranted& e, Instant now, Out* out) {
-  assert(state_ == S::kWaitingForSlots && !AnyEnding());
-  for (const auto& [subtask, slot] : e.placement) {
-    const uint32_t region = region_of_.at(subtask.vertex);
-    Attempt& attempt = attempts_[region];
-    assert(!attempt.deployed);
-    attempt.region = region;
-    attempt.placement[subtask] = slot;
-    attempt.tasks[subtask] = TaskState::kDeploying;
-    attempt.holding.insert(slot.session);
-  }
-  for (auto& [region, attempt] : attempts_) {
-    if (attempt.deployed) continue;
-    last_attempt_ = AttemptId(last_attempt_.value + 1);
-    attempt.id = last_attempt_;
-  }
+  assert(state_ == S::kWaitingForSlots && !attempts_.AnyEnding());
+  last_attempt_ = attempts_.Grant(e.placement, last_attempt_);
   slot_memory_ = Remember(plan_, e.placement, std::move(slot_memory_));
   silent_.clear();
   reason_.clear();
@@ -216,61 +71,44 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {
-  const Attempt* newest = Find(e.attempt);
+  const Attempt* newest = attempts_.Find(e.attempt);
   if (newest == nullptr || newest->deployed || state_ != S::kDeploying) return;
   prepared_ = e;
   state_since_ = now;
   ++version_;
-  for (auto& [region, attempt] : attempts_) {
-    if (attempt.deployed) continue;
-    attempt.deployed = true;
-    attempt.restore = e.restore;
-    out->push_back(Deploy{attempt.id, region, attempt.placement, e.restore, e.id_floor});
-  }
+  attempts_.SendDeployments(e, out);
 }
 
 void Job::On(const PrepareFailed& e, Instant now, Out* out) {
-  const Attempt* newest = Find(e.attempt);
+  const Attempt* newest = attempts_.Find(e.attempt);
   if (newest == nullptr || newest->deployed || state_ != S::kDeploying) return;
-  Fail(e.failure, NotRunning(), std::nullopt, {}, now, out);
+  Fail(e.failure, attempts_.NotRunning(), std::nullopt, {}, now, out);
 }
 
 // ---------------------------------------------------------------- tasks
 
 void Job::On(const TaskChanged& e, Instant now, Out* out) {
-  Attempt* attempt = Find(e.attempt);
-  if (attempt == nullptr || !attempt->deployed) return;
-  auto task = attempt->tasks.find(e.subtask);
-  if (task == attempt->tasks.end() || task->second == e.state) return;
-  // Gone is gone, and no task un-ends.
-  if (task->second == TaskState::kCanceled || task->second == TaskState::kFailed) return;
-  if (task->second == TaskState::kAtEnd && e.state == TaskState::kRunning) return;
-  task->second = e.state;
+  if (!attempts_.SetTask(e)) return;
   ++version_;
-  const uint32_t region = attempt->region;
+  const Attempt& attempt = *attempts_.Find(e.attempt);
   if (e.state == TaskState::kFailed) {
-    const TaskManagerId tm = attempt->placement.at(e.subtask).task_manager;
-    Fail(e.failure, {region}, e.subtask, tm, now, out);
+    const TaskManagerId tm = attempt.placement.at(e.subtask).task_manager;
+    Fail(e.failure, {attempt.region}, e.subtask, tm, now, out);
     return;
   }
-  if (e.state == TaskState::kCanceled && !attempt->ending) {
-    Fail({.kind = ErrorKind::kInternal, .message = "the subtask was cancelled by nobody"}, {region},
-         e.subtask, attempt->placement.at(e.subtask).task_manager, now, out);
+  if (e.state == TaskState::kCanceled && !attempt.ending) {
+    const TaskManagerId tm = attempt.placement.at(e.subtask).task_manager;
+    Fail({.kind = ErrorKind::kInternal, .message = "the subtask was cancelled by nobody"},
+         {attempt.region}, e.subtask, tm, now, out);
     return;
   }
-  if (attempt->ending) return;
-
-  auto all = [&](auto predicate) {
-    return attempts_.size() == regions_ &&
-           std::all_of(attempts_.begin(), attempts_.end(), [&](const auto& a) {
-             return std::all_of(a.second.tasks.begin(), a.second.tasks.end(),
-                                [&](const auto& t) { return predicate(t.second); });
-           });
-  };
-  if (state_ == S::kDeploying && all([](TaskState s) { return s != TaskState::kDeploying; })) {
+  if (attempt.ending) return;
+  if (state_ == S::kDeploying &&
+      attempts_.AllTasks([](TaskState s) { return s != TaskState::kDeploying; })) {
     OnAllRunning(now, out);
   }
-  if (state_ == S::kRunning && all([](TaskState s) { return s == TaskState::kAtEnd; })) {
+  if (state_ == S::kRunning &&
+      attempts_.AllTasks([](TaskState s) { return s == TaskState::kAtEnd; })) {
     Enter(S::kFinishing, now);
     StepCheckpoints(AllAtEnd{}, now, out);
   }
@@ -278,9 +116,7 @@ void Job::On(const TaskChanged& e, Instant now, Out* out) {
 
 void Job::OnAllRunning(Instant now, Out* out) {
   Enter(S::kRunning, now);
-  for (auto& [region, attempt] : attempts_) {
-    if (attempt.running_since.count() == 0) attempt.running_since = now;
-  }
+  attempts_.MarkRunning(now);
   reason_.clear();
   if (checkpoints_.on()) {
     StepCheckpoints(RegionsBack{.floor = prepared_.id_floor,
@@ -299,35 +135,24 @@ void Job::OnAllRunning(Instant now, Out* out) {
 
 // ---------------------------------------------------------------- failure
 
-void Job::RecordFailureOf(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
-                          TaskManagerId tm, Instant now) {
-  std::set<AttemptId> attempts;
-  for (const auto& [region, attempt] : attempts_) {
-    if (failed.contains(region)) attempts.insert(attempt.id);
-  }
-  if (attempts.empty()) attempts.insert(last_attempt_);
-  ++failure_count_;
-  failures_.push_front({.at = now,
-                        .attempt = *attempts.rbegin(),
-                        .attempts = attempts,
-                        .failure = std::move(failure),
-                        .subtask = subtask,
-                        .task_manager = std::move(tm)});
-  if (failures_.size() > kFailureHistory) failures_.pop_back();
-  ++version_;
+bool Job::FailsAlone(const Regions& failed) const {
+  if (!checkpoints_.on() || state_ == S::kStopping || doomed_) return false;
+  Regions without = attempts_.NotRunning();
+  without.insert(failed.begin(), failed.end());
+  return without.size() < attempts_.regions();
 }
 
-milliseconds Job::RanFor(const Regions& regions, Instant now) const {
-  milliseconds least = milliseconds::max();
-  for (const uint32_t region : regions) {
-    const auto found = attempts_.find(region);
-    if (found == attempts_.end() || found->second.running_since.count() == 0) {
-      return milliseconds(0);
-    }
-    least = std::min(least,
-                     std::chrono::duration_cast<milliseconds>(now - found->second.running_since));
-  }
-  return least;
+void Job::RecordFailureOf(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
+                          TaskManagerId tm, Instant now) {
+  std::set<AttemptId> attempts = attempts_.IdsOf(failed);
+  if (attempts.empty()) attempts.insert(last_attempt_);
+  failures_.Add({.at = now,
+                 .attempt = *attempts.rbegin(),
+                 .attempts = attempts,
+                 .failure = std::move(failure),
+                 .subtask = subtask,
+                 .task_manager = std::move(tm)});
+  ++version_;
 }
 
 void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
@@ -347,22 +172,19 @@ void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> 
     reason_ = failure.message;
   }
   // With a region that has failed go those that are on their way in: none is half there.
-  Regions ending = All();
+  Regions ending = attempts_.All();
   if (alone) {
-    ending = NotRunning();
+    ending = attempts_.NotRunning();
     ending.insert(failed.begin(), failed.end());
   }
-  const bool anything_new = std::any_of(attempts_.begin(), attempts_.end(), [&](const auto& a) {
-    return ending.contains(a.first) && !a.second.ending;
-  });
-  if (state_ == S::kRestarting && !anything_new) return;
-  ran_for_ = RanFor(failed, now);
+  if (state_ == S::kRestarting && !attempts_.AnyToEnd(ending)) return;
+  ran_for_ = attempts_.RanFor(failed, now);
   policy_.OnAttemptEnded(ran_for_);
   restart_at_.reset();  // what has failed now is decided on as well
   if (state_ != S::kRestarting) Enter(S::kRestarting, now);
   if (alone) {
     StepCheckpoints(RegionsLost{reason_}, now, out);
-    EndAttemptsOf(ending, CancelReason::kFailed, now, out);
+    attempts_.End(ending, CancelReason::kFailed, now, out);
   } else {
     EndAttempts(CancelReason::kFailed, reason_, now, out);
   }
@@ -371,65 +193,15 @@ void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> 
 
 void Job::EndAttempts(CancelReason reason, const std::string& why, Instant now, Out* out) {
   if (checkpoints_.on()) StepCheckpoints(CheckpointingStopped{why}, now, out);
-  EndAttemptsOf(All(), reason, now, out);
-}
-
-void Job::EndAttemptsOf(const Regions& regions, CancelReason reason, Instant now, Out* out) {
-  DropUndeployed(out);
-  for (auto& [region, attempt] : attempts_) {
-    if (attempt.ending || !regions.contains(region)) continue;
-    attempt.ending = true;
-    attempt.cancel_deadline = now + kCancelTimeout;
-    for (SessionId session : attempt.holding) {
-      // In place: of a moved variant g++ 12 takes other alternatives for uninitialised.
-      out->emplace_back(CancelAttempt{attempt.id, session, reason});
-    }
-  }
-}
-
-void Job::DropUndeployed(Out* out) {
-  for (auto it = attempts_.begin(); it != attempts_.end();) {
-    if (it->second.deployed) {
-      ++it;
-      continue;
-    }
-    Attempt& attempt = it->second;
-    while (!attempt.holding.empty()) {
-      const SessionId session = *attempt.holding.begin();
-      GiveBack(attempt, session, out);
-      attempt.holding.erase(session);
-    }
-    it = attempts_.erase(it);
-  }
-}
-
-// Slots that another region's subtasks share stay the job's.
-void Job::GiveBack(const Attempt& attempt, SessionId session, Out* out) const {
-  std::set<uint32_t> slots;
-  for (const auto& [subtask, slot] : attempt.placement) {
-    if (slot.session == session) slots.insert(slot.slot);
-  }
-  for (const auto& [region, other] : attempts_) {
-    if (&other == &attempt || !other.holding.contains(session)) continue;
-    for (const auto& [subtask, slot] : other.placement) {
-      if (slot.session == session) slots.erase(slot.slot);
-    }
-  }
-  if (!slots.empty()) out->push_back(GiveBackSlots{session, std::move(slots)});
+  attempts_.End(attempts_.All(), reason, now, out);
 }
 
 void Job::Release(AttemptId id, SessionId session, Out* out) {
-  Attempt* attempt = Find(id);
-  if (attempt == nullptr || !attempt->holding.contains(session)) return;
-  GiveBack(*attempt, session, out);
-  attempt->holding.erase(session);
-  if (!attempt->ending || !attempt->holding.empty()) return;
-  attempts_.erase(attempt->region);
-  ++version_;
+  if (attempts_.Release(id, session, out)) ++version_;
 }
 
 void Job::On(const AttemptReleased& e, Instant now, Out* out) {
-  const Attempt* attempt = Find(e.attempt);
+  const Attempt* attempt = attempts_.Find(e.attempt);
   if (attempt == nullptr || !attempt->holding.contains(e.session)) return;
   if (!attempt->ending) {
     // Its process let go of tasks that nobody cancelled: it no longer runs what we think it runs.
@@ -446,7 +218,7 @@ void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
   bool undeployed = false;
   bool all_ending = true;
   TaskManagerId tm;
-  for (const auto& [region, attempt] : attempts_) {
+  for (const auto& [region, attempt] : attempts_.attempts()) {
     if (!attempt.holding.contains(e.session)) continue;
     if (!attempt.deployed) {
       undeployed = true;
@@ -461,7 +233,7 @@ void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
   }
   if (undeployed) {
     // Nothing was sent yet: no attempt has failed, so the restart policy is not asked.
-    DropUndeployed(out);
+    attempts_.DropUndeployed(out);
     if (state_ == S::kDeploying) Enter(S::kWaitingForSlots, now);
   }
   if (hit.empty()) {
@@ -482,31 +254,13 @@ void Job::On(const TaskManagerGone& e, Instant now, Out* out) {
   MaybeProceed(now, out);
 }
 
-bool Job::RecordCrash(const CrashReported& e, const Failure& failure, Instant now) {
-  FailureRecord* loss = nullptr;
-  for (FailureRecord& record : failures_) {
-    if (!record.attempts.contains(e.attempt) || record.task_manager != e.task_manager) continue;
-    if (record.failure.death) return false;  // told twice, because the answer was lost
-    if (record.failure.operator_uid.empty() && !record.subtask) loss = &record;
-  }
-  if (loss == nullptr) {
-    RecordFailureOf(failure, {}, e.subtask, e.task_manager, now);
-    failures_.front().attempt = e.attempt;
-    failures_.front().attempts = {e.attempt};
-    return true;
-  }
-  loss->failure = failure;
-  loss->attempt = e.attempt;
-  loss->subtask = e.subtask;
-  ++version_;
-  return true;
-}
-
 void Job::On(const CrashReported& e, Instant now, Out* out) {
   if (e.attempt > last_attempt_) return;
   Failure failure = e.failure;
   failure.death = true;
-  if (!RecordCrash(e, failure, now) || IsTerminal(state_) || ending_as_) return;
+  if (!failures_.AddCrash(e, failure, now)) return;
+  ++version_;
+  if (IsTerminal(state_) || ending_as_) return;
   const bool of_this_failure = silent_.erase(e.task_manager) > 0 && state_ == S::kRestarting;
   // The loss of the process is counted by the policy as what it is; the operator's death is here.
   if (auto reason = policy_.OnCrashReport(failure)) doomed_ = *reason;
@@ -540,15 +294,8 @@ bool Job::AwaitsCrashReport(Instant now) const {
          cause_ && cause_->kind == ErrorKind::kExternal && cause_->operator_uid.empty();
 }
 
-const FailureRecord* Job::last_failure() const {
-  for (const FailureRecord& record : failures_) {
-    if (!record.failure.secondary) return &record;
-  }
-  return failures_.empty() ? nullptr : &failures_.front();
-}
-
 void Job::MaybeProceed(Instant now, Out* out) {
-  if (AnyEnding() || checkpoints_.commit_in_flight() || IsTerminal(state_)) return;
+  if (attempts_.AnyEnding() || checkpoints_.commit_in_flight() || IsTerminal(state_)) return;
   if (ending_as_) {
     if (attempts_.empty()) PersistEndOf(*ending_as_, now, out);
     return;
@@ -659,7 +406,7 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
   if (!actions.empty()) ++version_;
   for (CheckpointAction& action : actions) {
     if (auto* fail = std::get_if<FailAttempt>(&action)) {
-      Fail(fail->failure, All(), std::nullopt, {}, now, out);
+      Fail(fail->failure, attempts_.All(), std::nullopt, {}, now, out);
     } else if (auto* done = std::get_if<JobDone>(&action)) {
       ending_as_ = S::kFinished;
       reason_ = done->stopped ? "stopped with a savepoint" : "";
@@ -679,15 +426,14 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
 
 bool Job::IsOfThisRun(const OfCheckpoints& e) const {
   const auto current = [&](SubtaskId subtask) {
-    const Attempt* attempt = AttemptOf(subtask);
+    const Attempt* attempt = attempts_.Of(subtask);
     return attempt != nullptr && attempt->id == e.attempt;
   };
   if (const auto* m = std::get_if<SubtaskAcknowledged>(&e.event)) return current(m->subtask);
   if (const auto* m = std::get_if<SubtaskDeclined>(&e.event)) return current(m->subtask);
   if (const auto* m = std::get_if<SubtaskPublished>(&e.event)) return current(m->subtask);
   if (std::holds_alternative<EarlyCheckpointWanted>(e.event)) {
-    return std::any_of(attempts_.begin(), attempts_.end(),
-                       [&](const auto& a) { return a.second.id == e.attempt; });
+    return attempts_.Find(e.attempt) != nullptr;
   }
   // An export outlives the attempts whose checkpoint it copies.
   return e.attempt == run_ || std::holds_alternative<SavepointExported>(e.event) ||
@@ -724,10 +470,7 @@ void Job::On(const SuspendWanted&, Instant now, Out* out) {
 }
 
 std::optional<Instant> Job::DeploymentDue() const {
-  if (state_ != S::kDeploying) return std::nullopt;
-  const bool sent = std::all_of(attempts_.begin(), attempts_.end(),
-                                [](const auto& a) { return a.second.deployed; });
-  if (!sent) return std::nullopt;
+  if (state_ != S::kDeploying || !attempts_.AllDeployed()) return std::nullopt;
   return state_since_ + plan_.deployment_timeout;
 }
 
@@ -747,17 +490,9 @@ void Job::On(const JobTick&, Instant now, Out* out) {
                     std::to_string(plan_.deployment_timeout.count() / 1000) +
                     " s of their deployment; set task.deployment.timeout if the state takes longer "
                     "to restore"},
-        NotRunning(), std::nullopt, {}, now, out);
+        attempts_.NotRunning(), std::nullopt, {}, now, out);
   }
-  for (auto& [region, attempt] : attempts_) {
-    if (!attempt.cancel_deadline || now < *attempt.cancel_deadline) continue;
-    attempt.cancel_deadline = now + kCancelTimeout;
-    for (SessionId session : attempt.holding) {
-      out->push_back(DropSession{session, "it did not confirm the end of attempt " +
-                                              std::to_string(attempt.id.value) + " of job '" +
-                                              plan_.name + "'"});
-    }
-  }
+  attempts_.DropSilent(plan_.name, now, out);
   StepCheckpoints(CheckpointTick{}, now, out);
   MaybeProceed(now, out);
 }
@@ -772,13 +507,13 @@ std::optional<Instant> Job::NextDeadline() const {
   if (state_ == S::kRestarting) {
     consider(restart_at_);
     // Beside a commit or the storing of the end there is nothing to wait for here.
-    if (!AnyEnding() && !restart_at_ && !ending_as_ && !checkpoints_.commit_in_flight() &&
+    if (!attempts_.AnyEnding() && !restart_at_ && !ending_as_ && !checkpoints_.commit_in_flight() &&
         !silent_.empty()) {
       consider(report_deadline_);
     }
   }
   consider(DeploymentDue());
-  for (const auto& [region, attempt] : attempts_) consider(attempt.cancel_deadline);
+  consider(attempts_.NextDeadline());
   return next;
 }
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <type_traits>
+#include "tests/jobmanager/job_machine.h"
 
 namespace weir::jobmanager {
 namespace {
@@ -22,43 +22,19 @@ JobPlan TwoVertices() {
 }
 
 /// A job whose source runs on session 1 and whose sink runs on session 2.
-class JobTest : public ::testing::Test {
+class JobTest : public JobMachineTest {
  protected:
-  explicit JobTest(JobPlan plan = TwoVertices()) : job_(std::move(plan), 1) {}
+  explicit JobTest(JobPlan plan = TwoVertices()) : JobMachineTest(std::move(plan)) {}
 
-  void Send(const JobEvent& event) { job_.Step(event, now_, &actions_); }
+  static Placement Slots() {
+    return {{kSource, {SessionId(1), TaskManagerId("a"), 0}},
+            {kSink, {SessionId(2), TaskManagerId("b"), 0}}};
+  }
   void Checkpoint(const CheckpointEvent& event) { Send(OfCheckpoints{job_.last_attempt(), event}); }
-  void Advance(int64_t ms) {
-    now_ += milliseconds(ms);
-    Send(JobTick{});
-  }
-  /// Actions of this type so far, of the job or of its coordinator.
-  template <class T>
-  size_t Count() const {
-    size_t count = 0;
-    auto look = [&](const auto& a) { count += std::is_same_v<std::decay_t<decltype(a)>, T>; };
-    for (const JobAction& action : actions_) {
-      std::visit(look, action);
-      if (const auto* work = std::get_if<CheckpointWork>(&action)) std::visit(look, work->action);
-    }
-    return count;
-  }
-  void Grant(uint64_t first_session = 1) {
-    Send(SlotsGranted{{{kSource, {SessionId(first_session), TaskManagerId("a"), 0}},
-                       {kSink, {SessionId(first_session + 1), TaskManagerId("b"), 0}}}});
-  }
-  void Prepared() {
-    Send(AttemptPrepared{.attempt = job_.last_attempt(), .id_limit = CheckpointId(10'000)});
-  }
-  void Task(SubtaskId subtask, TaskState state, Failure failure = {}) {
-    Send(TaskChanged{job_.last_attempt(), subtask, state, std::move(failure)});
-  }
+  void Grant() { Send(SlotsGranted{Slots()}); }
   void Run() {
     if (job_.state() == JobState::kCreated) Send(JobStarted{});
-    Grant();
-    Prepared();
-    Task(kSource, TaskState::kRunning);
-    Task(kSink, TaskState::kRunning);
+    RunOn(Slots());
     ASSERT_EQ(job_.state(), JobState::kRunning);
     actions_.clear();
   }
@@ -67,10 +43,6 @@ class JobTest : public ::testing::Test {
     Send(AttemptReleased{SessionId(1), attempt});
     Send(AttemptReleased{SessionId(2), attempt});
   }
-
-  Job job_;
-  Instant now_{1};
-  std::vector<JobAction> actions_;
 };
 
 TEST_F(JobTest, RunsOnceEverySubtaskDoes) {
@@ -244,7 +216,7 @@ TEST_F(JobTest, ATaskManagerThatDoesNotConfirmIsDropped) {
   Run();
   Task(kSource, TaskState::kFailed, {.message = "boom"});
   Send(AttemptReleased{SessionId(1), AttemptId(1)});
-  now_ += Job::kCancelTimeout;
+  now_ += RegionAttempts::kCancelTimeout;
   Send(JobTick{});
   EXPECT_EQ(Count<DropSession>(), 1u);
 }

@@ -1,8 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <type_traits>
-
 #include "jobmanager/job.h"
+#include "tests/jobmanager/job_machine.h"
 
 // Two pipelines that nothing connects: what happens to one when the other fails.
 
@@ -47,29 +46,29 @@ TEST(RegionsTest, TheyAreBounded) {
 
 /// The sources and the clicks' sink run on session 1, the orders' sink on session 2. Slot 0 of
 /// session 1 is shared by both sources.
-class RegionRestartTest : public ::testing::Test {
+class RegionRestartTest : public JobMachineTest {
  protected:
-  explicit RegionRestartTest(JobPlan plan = TwoPipelines()) : job_(std::move(plan), 1) {
+  explicit RegionRestartTest(JobPlan plan = TwoPipelines()) : JobMachineTest(std::move(plan)) {
     Send(JobStarted{});
-    Placement all = Orders();
-    all.merge(Clicks());
-    Send(SlotsGranted{all});
-    Prepared();
-    for (const auto& [subtask, slot] : all) Task(subtask, TaskState::kRunning);
+    RunOn(Both());
     EXPECT_EQ(job_.state(), JobState::kRunning);
     EXPECT_EQ(Count<Deploy>(), 2u);
     actions_.clear();
   }
 
-  static Placement Orders(uint64_t session = 1) {
-    return {{kOrders, {SessionId(session), TaskManagerId("a"), 0}},
+  static Placement Orders() {
+    return {{kOrders, {SessionId(1), TaskManagerId("a"), 0}},
             {kOrdersSink, {SessionId(2), TaskManagerId("b"), 0}}};
   }
   static Placement Clicks() {
     return {{kClicks, {SessionId(1), TaskManagerId("a"), 0}},
             {kClicksSink, {SessionId(1), TaskManagerId("a"), 1}}};
   }
-  void Send(const JobEvent& event) { job_.Step(event, now_, &actions_); }
+  static Placement Both() {
+    Placement both = Orders();
+    both.merge(Clicks());
+    return both;
+  }
   /// What I/O answers.
   void Io(const CheckpointEvent& event) { Send(OfCheckpoints{kSecond, event}); }
   void Ack(uint64_t id, SubtaskId subtask, SubtaskAck ack = {}) {
@@ -79,53 +78,13 @@ class RegionRestartTest : public ::testing::Test {
   void AckAll(uint64_t id, SubtaskAck ack = {}) {
     for (SubtaskId subtask : {kOrders, kOrdersSink, kClicks, kClicksSink}) Ack(id, subtask, ack);
   }
-  void Prepared(uint64_t restored = 0) {
-    AttemptPrepared prepared{.attempt = job_.last_attempt(), .id_limit = CheckpointId(10'000)};
-    if (restored > 0) {
-      prepared.restore = RestorePoint{.id = CheckpointId(restored), .manifest_path = "m"};
-      prepared.last_completed = CheckpointId(restored);
-    }
-    Send(prepared);
-  }
-  void Task(SubtaskId subtask, TaskState state, Failure failure = {}) {
-    Send(TaskChanged{job_.AttemptOf(subtask)->id, subtask, state, std::move(failure)});
-  }
   void FailOrders() { Task(kOrders, TaskState::kFailed, {.message = "boom"}); }
   void ReleaseOrders() {
     const AttemptId attempt = job_.AttemptOf(kOrders)->id;
     Send(AttemptReleased{SessionId(1), attempt});
     Send(AttemptReleased{SessionId(2), attempt});
   }
-  void RunOrders(uint64_t restored = 0) {
-    Send(SlotsGranted{Orders()});
-    Prepared(restored);
-    Task(kOrders, TaskState::kRunning);
-    Task(kOrdersSink, TaskState::kRunning);
-  }
-  void Advance(int64_t ms) {
-    now_ += milliseconds(ms);
-    Send(JobTick{});
-  }
-  template <class T>
-  std::vector<T> All() const {
-    std::vector<T> all;
-    auto look = [&](const auto& a) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(a)>, T>) all.push_back(a);
-    };
-    for (const JobAction& action : actions_) {
-      std::visit(look, action);
-      if (const auto* work = std::get_if<CheckpointWork>(&action)) std::visit(look, work->action);
-    }
-    return all;
-  }
-  template <class T>
-  size_t Count() const {
-    return All<T>().size();
-  }
-
-  Job job_;
-  Instant now_{1};
-  std::vector<JobAction> actions_;
+  void RunOrders(uint64_t restored = 0) { RunOn(Orders(), restored); }
 };
 
 TEST_F(RegionRestartTest, OnlyTheRegionThatFailedIsEndedAndDeployedAgain) {
@@ -236,11 +195,7 @@ TEST_F(RegionRestartTest, ASecondRegionThatFailsMeanwhileRestartsWithTheFirst) {
   EXPECT_EQ(job_.restarts(), 2u);
   Advance(1'000);
   ASSERT_EQ(job_.state(), JobState::kWaitingForSlots);
-  Placement all = Orders();
-  all.merge(Clicks());
-  Send(SlotsGranted{all});
-  Prepared();
-  for (const auto& [subtask, slot] : all) Task(subtask, TaskState::kRunning);
+  RunOn(Both());
   EXPECT_EQ(job_.state(), JobState::kRunning);
   Advance(1'000);
   EXPECT_EQ(Count<SendTrigger>(), 1u);

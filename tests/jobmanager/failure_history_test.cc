@@ -1,0 +1,63 @@
+#include "jobmanager/failure_history.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace weir::jobmanager {
+namespace {
+
+const TaskManagerId kA("a");
+
+FailureRecord Loss(uint32_t attempt) {
+  return {.attempt = AttemptId(attempt),
+          .attempts = {AttemptId(attempt)},
+          .failure = {.message = "lost"},
+          .task_manager = kA};
+}
+
+CrashReported Crash(uint32_t attempt) {
+  return {
+      .attempt = AttemptId(attempt), .task_manager = kA, .subtask = std::nullopt, .failure = {}};
+}
+
+const Failure kDeath{.operator_uid = "parse", .message = "signal 11", .death = true};
+
+TEST(FailureHistoryTest, KeepsTheNewestAndCountsAll) {
+  FailureHistory history;
+  for (uint32_t i = 1; i <= FailureHistory::kKept + 5; ++i) history.Add(Loss(i));
+  EXPECT_EQ(history.records().size(), FailureHistory::kKept);
+  EXPECT_EQ(history.records().front().attempt, AttemptId(FailureHistory::kKept + 5));
+  EXPECT_EQ(history.count(), FailureHistory::kKept + 5);
+}
+
+TEST(FailureHistoryTest, ACrashReportTakesThePlaceOfTheLossOnce) {
+  FailureHistory history;
+  history.Add(Loss(1));
+  history.Add(Loss(2));
+  EXPECT_TRUE(history.AddCrash(Crash(1), kDeath, Instant(5)));
+  EXPECT_EQ(history.records().back().failure.message, "signal 11");
+  EXPECT_EQ(history.records().front().failure.message, "lost") << "that was another attempt";
+  EXPECT_FALSE(history.AddCrash(Crash(1), kDeath, Instant(6))) << "told again";
+  EXPECT_EQ(history.count(), 2u);
+}
+
+TEST(FailureHistoryTest, ACrashReportWithoutALossStandsForItself) {
+  FailureHistory history;
+  EXPECT_TRUE(history.AddCrash(Crash(3), kDeath, Instant(5)));
+  EXPECT_EQ(history.records().front().attempt, AttemptId(3));
+  EXPECT_EQ(history.count(), 1u);
+}
+
+TEST(FailureHistoryTest, AnEchoIsNoCauseWhileThereIsAnother) {
+  FailureHistory history;
+  EXPECT_EQ(history.last_cause(), nullptr);
+  history.Add(Loss(1));
+  FailureRecord echo = Loss(1);
+  echo.failure = {.message = "channel broken", .secondary = true};
+  history.Add(echo);
+  EXPECT_EQ(history.last_cause()->failure.message, "lost");
+}
+
+}  // namespace
+}  // namespace weir::jobmanager
