@@ -54,7 +54,8 @@ class OperatorSettings {
   Self& Parallelism(uint32_t p) {
     return Set([&](StreamNode& n) { n.parallelism = p; });
   }
-  /// Operators of different groups never share a slot.
+  /// Operators of different groups never share a slot. One of which nothing is said is in the group
+  /// of its inputs, if they are all in the same, else in "default".
   Self& SlotSharingGroup(std::string group) {
     return Set([&](StreamNode& n) { n.slot_sharing_group = std::move(group); });
   }

@@ -57,13 +57,38 @@ TEST(Streams, APartitioningConcernsTheNextOperatorAlone) {
   EXPECT_EQ(graph.edges[0].partitioning, Partitioning::kBroadcast);
 }
 
+/// By vertex.
+std::vector<std::string> SlotSharingGroups(const Environment& env) {
+  std::vector<std::string> groups;
+  for (const auto& vertex : BuildJobGraph(env.graph()).vertices) {
+    groups.push_back(vertex.slot_sharing_group);
+  }
+  return groups;
+}
+
 TEST(Streams, OperatorsOfDifferentSlotSharingGroupsAreNotChained) {
   Environment env;
-  Same(env.From(Numbers())).SlotSharingGroup("heavy").To(Nowhere());
-  const JobGraph graph = BuildJobGraph(env.graph());
-  std::vector<std::string> groups;
-  for (const auto& vertex : graph.vertices) groups.push_back(vertex.slot_sharing_group);
-  EXPECT_THAT(groups, ElementsAre("default", "heavy", "default"));
+  Same(env.From(Numbers())).SlotSharingGroup("heavy").To(Nowhere()).SlotSharingGroup("default");
+  EXPECT_THAT(SlotSharingGroups(env), ElementsAre("default", "heavy", "default"));
+}
+
+TEST(Streams, AnOperatorWithoutASlotSharingGroupIsInThatOfItsInput) {
+  Environment env;
+  Same(Same(env.From(Numbers())).SlotSharingGroup("heavy").Rebalance()).To(Nowhere());
+  EXPECT_THAT(SlotSharingGroups(env), ElementsAre("default", "heavy", "heavy"))
+      << "the source, the first map, the second with the sink";
+}
+
+TEST(Streams, InputsOfOneSlotSharingGroupHandItOnAndOthersDoNot) {
+  Environment same;
+  Same(same.From(Numbers()).SlotSharingGroup("a").Union(same.From(Numbers()).SlotSharingGroup("a")))
+      .To(Nowhere());
+  EXPECT_THAT(SlotSharingGroups(same), ElementsAre("a", "a", "a"));
+  Environment mixed;
+  Same(mixed.From(Numbers()).SlotSharingGroup("a").Union(
+           mixed.From(Numbers()).SlotSharingGroup("b")))
+      .To(Nowhere());
+  EXPECT_THAT(SlotSharingGroups(mixed), ElementsAre("a", "b", "default"));
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ class Builder {
     result_.settings = graph_.settings;
     CheckNodes();
     AssignUids();
+    AssignSlotSharingGroups();
     CountConsumers();
     WarnOfRepetition();
     for (const StreamNode& node : graph_.nodes) Place(node);
@@ -188,6 +189,20 @@ class Builder {
     }
   }
 
+  // Inputs come before the node that reads them.
+  void AssignSlotSharingGroups() {
+    for (const StreamNode& node : graph_.nodes) {
+      std::string group = node.slot_sharing_group;
+      if (group.empty() && !node.inputs.empty()) {
+        group = groups_[node.inputs[0].node];
+        for (const StreamInput& input : node.inputs) {
+          if (groups_[input.node] != group) group.clear();
+        }
+      }
+      groups_.push_back(group.empty() ? kDefaultSlotSharingGroup : group);
+    }
+  }
+
   void CountConsumers() {
     for (const StreamNode& node : graph_.nodes) {
       for (const StreamInput& input : node.inputs) consumed_.insert(input.node);
@@ -215,8 +230,7 @@ class Builder {
     const StreamInput& input = node.inputs[0];
     const StreamNode& source = graph_.nodes[input.node];
     return input.partitioning == Partitioning::kForward &&
-           ParallelismOf(source) == ParallelismOf(node) &&
-           source.slot_sharing_group == node.slot_sharing_group;
+           ParallelismOf(source) == ParallelismOf(node) && groups_[source.id] == groups_[node.id];
   }
 
   void Place(const StreamNode& node) {
@@ -233,7 +247,7 @@ class Builder {
     JobVertex vertex;
     vertex.id = VertexId(static_cast<uint32_t>(result_.vertices.size()));
     vertex.parallelism = ParallelismOf(node);
-    vertex.slot_sharing_group = node.slot_sharing_group;
+    vertex.slot_sharing_group = groups_[node.id];
     vertex.operators.push_back(std::move(spec));
     places_.push_back({vertex.id.value, 0});
     result_.vertices.push_back(std::move(vertex));
@@ -304,6 +318,7 @@ class Builder {
   const StreamGraph& graph_;
   JobGraph result_;
   std::vector<std::string> uids_;
+  std::vector<std::string> groups_;  // slot sharing, by node
   std::vector<NodePlace> places_;
   std::set<uint32_t> consumed_;
 };

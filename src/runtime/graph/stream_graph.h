@@ -31,6 +31,8 @@ struct StreamInput {
   uint32_t input = 0;
 };
 
+inline constexpr char kDefaultSlotSharingGroup[] = "default";
+
 /// One operator of the job as the user wrote it, before chaining.
 struct StreamNode {
   uint32_t id = 0;
@@ -39,7 +41,8 @@ struct StreamNode {
   std::string uid;                      ///< empty: derived from the node's place in the job
   std::optional<uint32_t> parallelism;  ///< empty: the job's default
   std::optional<uint32_t> max_operator_parallelism;  ///< 1 for WindowAll, a collection source
-  std::string slot_sharing_group = "default";
+  /// Empty: that of its inputs, if they agree on one, else kDefaultSlotSharingGroup.
+  std::string slot_sharing_group;
   bool is_source = false;
   bool bounded = false;
   std::optional<double> rate_per_second;  ///< of a source: of all its subtasks together

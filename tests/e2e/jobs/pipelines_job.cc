@@ -31,17 +31,14 @@ void AddPipeline(weir::Environment& env, const std::string& name, const weir::Ar
         return row;
       })
       .Uid(name + "-map")
-      .SlotSharingGroup(name)
       .KeyBy(&Row::key)
       .Aggregate(weir::Count(),
                  [name](const std::string& key, uint64_t count) {
                    return name + " " + key + " " + std::to_string(count);
                  })
       .Uid(name + "-counts")
-      .SlotSharingGroup(name)
       .To(AppendLines(args["out"] + "." + name))
-      .Uid(name + "-out")
-      .SlotSharingGroup(name);
+      .Uid(name + "-out");
 }
 
 }  // namespace
