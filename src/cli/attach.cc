@@ -94,7 +94,7 @@ class Screen {
 struct View {
   std::mutex mutex;
   std::optional<proto::JobStatus> last;  // guarded by mutex
-  std::string newest_failure;            // guarded by mutex: of the last attempt, if any
+  std::string failure_after_end;         // guarded by mutex: the newest, if any
   absl::Status lost;                     // guarded by mutex: why watching ended early
   std::atomic<bool> ended{false};
   std::atomic<bool> stop{false};
@@ -168,9 +168,12 @@ std::string Sentence(const proto::Failure& failure) {
              : absl::StrCat(failure.operator_name(), ": ", failure.message());
 }
 
-std::string FailureOfLastAttempt(const proto::JobDetails& job) {
-  if (job.failures().empty() || job.failures(0).attempt() != job.status().attempt()) return "";
-  return Sentence(job.failures(0).failure());
+// Failures before the end were followed by a restart, or are what the job ended by.
+std::string FailureAfterEnd(const proto::JobDetails& job) {
+  for (const proto::FailureDetails& failure : job.failures()) {  // newest first
+    if (failure.after_end()) return Sentence(failure.failure());
+  }
+  return "";
 }
 
 /// The watching thread: follows the job's state, figures and printed lines until it ends.
@@ -217,7 +220,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
       printed.Follow(job_id, details->print_endpoints());
       {
         std::lock_guard lock(view.mutex);
-        view.newest_failure = FailureOfLastAttempt(*details);
+        view.failure_after_end = FailureAfterEnd(*details);
       }
       const double rate = throughput.Update(SourceRecords(*details), status->attempt());
       screen.SetStatus(StatusLine(*details, rate));
@@ -233,7 +236,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
 }
 
 ExitCode Tell(const Context& context, const proto::JobStatus& status,
-              const std::string& newest_failure) {
+              const std::string& failure_after_end) {
   const auto run_time = milliseconds(status.ended_ms() - status.created_ms());
   if (!context.json) {
     *context.err << "Job " << status.job_id() << " (" << Shown(status.name()) << ") is "
@@ -242,8 +245,8 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
   switch (status.state()) {
     case proto::JOB_STATE_FINISHED:
       // After its last results were safe something still went wrong: a function's Close.
-      if (!newest_failure.empty() && !context.json) {
-        *context.err << "Warning: " << Shown(newest_failure) << '\n';
+      if (!failure_after_end.empty() && !context.json) {
+        *context.err << "Warning: " << Shown(failure_after_end) << '\n';
       }
       return kDone;
     case proto::JOB_STATE_CANCELED:
@@ -301,7 +304,7 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
     return cancelling ? kCanceled : kDone;
   }
   if (!view.lost.ok()) return context.Fail(view.lost);
-  return Tell(context, *view.last, view.newest_failure);
+  return Tell(context, *view.last, view.failure_after_end);
 }
 
 }  // namespace weir::cli

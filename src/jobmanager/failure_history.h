@@ -18,6 +18,7 @@ struct FailureRecord {
   Failure failure;
   std::optional<SubtaskId> subtask;
   TaskManagerId task_manager;
+  bool after_end = false;  ///< the job's end was decided before: a subtask told it on its way out
 };
 
 /// What went wrong with a job, for people: newest first, bounded. Decides nothing.
@@ -25,18 +26,26 @@ class FailureHistory {
  public:
   static constexpr size_t kKept = 32;
 
-  void Add(FailureRecord record);
+  FailureHistory() = default;
+  FailureHistory(const FailureHistory&) = delete;  // blamed_ points into itself
+  FailureHistory& operator=(const FailureHistory&) = delete;
+
+  const FailureRecord* Add(FailureRecord record);
   /// What a dead process left takes the place of the loss of that process, if that is here, or
-  /// comes first. False: it was told before.
-  bool AddCrash(const CrashReported& e, const Failure& failure, Instant now);
+  /// comes first. Null: it was told before.
+  const FailureRecord* AddCrash(const CrashReported& e, const Failure& failure, Instant now);
+  /// What the job's restart or end is put down to is this one; null: there is neither.
+  void Blame(const FailureRecord* record) { blamed_ = record; }
 
   const std::deque<FailureRecord>& records() const { return records_; }
-  /// The newest that is no echo of another; null: none.
+  /// The one that is to blame; if none is, the newest that is no echo of another and did not come
+  /// after the end. Null: there were none.
   const FailureRecord* last_cause() const;
   uint64_t count() const { return count_; }  ///< all that ever were
 
  private:
-  std::deque<FailureRecord> records_;
+  std::deque<FailureRecord> records_;  // grows and shrinks at its ends: records keep their place
+  const FailureRecord* blamed_ = nullptr;
   uint64_t count_ = 0;
 };
 

@@ -142,17 +142,18 @@ bool Job::FailsAlone(const Regions& failed) const {
   return without.size() < attempts_.regions();
 }
 
-void Job::RecordFailureOf(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
-                          TaskManagerId tm, Instant now) {
+const FailureRecord* Job::Record(Failure failure, const Regions& failed,
+                                 std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now) {
   std::set<AttemptId> attempts = attempts_.IdsOf(failed);
   if (attempts.empty()) attempts.insert(last_attempt_);
-  failures_.Add({.at = now,
-                 .attempt = *attempts.rbegin(),
-                 .attempts = attempts,
-                 .failure = std::move(failure),
-                 .subtask = subtask,
-                 .task_manager = std::move(tm)});
   ++version_;
+  return failures_.Add({.at = now,
+                        .attempt = *attempts.rbegin(),
+                        .attempts = attempts,
+                        .failure = std::move(failure),
+                        .subtask = subtask,
+                        .task_manager = std::move(tm),
+                        .after_end = ending_as_.has_value()});
 }
 
 void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
@@ -160,16 +161,17 @@ void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> 
   if (ending_as_) {
     // The job is over already; how its tasks go is no longer decided by it, only told.
     if (subtask && failure.kind == ErrorKind::kUser) {
-      RecordFailureOf(std::move(failure), failed, subtask, std::move(tm), now);
+      Record(std::move(failure), failed, subtask, std::move(tm), now);
     }
     return;
   }
   const bool alone = failure.kind != ErrorKind::kFatal && FailsAlone(failed);
-  RecordFailureOf(failure, failed, subtask, std::move(tm), now);
+  const FailureRecord* record = Record(failure, failed, subtask, std::move(tm), now);
   if (!cause_ || (cause_->secondary && !failure.secondary) ||
       (cause_->kind != ErrorKind::kFatal && failure.kind == ErrorKind::kFatal)) {
     cause_ = failure;
     reason_ = failure.message;
+    failures_.Blame(record);
   }
   // With a region that has failed go those that are on their way in: none is half there.
   Regions ending = attempts_.All();
@@ -258,7 +260,8 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
   if (e.attempt > last_attempt_) return;
   Failure failure = e.failure;
   failure.death = true;
-  if (!failures_.AddCrash(e, failure, now)) return;
+  const FailureRecord* record = failures_.AddCrash(e, failure, now);
+  if (record == nullptr) return;
   ++version_;
   if (IsTerminal(state_) || ending_as_) return;
   const bool of_this_failure = silent_.erase(e.task_manager) > 0 && state_ == S::kRestarting;
@@ -271,12 +274,14 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
       cause_->operator_name = failure.operator_name;
       cause_->message = failure.message;
       cause_->secondary = false;
+      failures_.Blame(record);
     }
   }
   if (doomed_) {
     cause_ = failure;
     cause_->message = *doomed_;
     reason_ = *doomed_;
+    failures_.Blame(record);
   }
   if (doomed_) {
     if (state_ != S::kRestarting) Enter(S::kRestarting, now);
@@ -311,6 +316,7 @@ void Job::MaybeProceed(Instant now, Out* out) {
   }
   if (decision.restart) {
     cause_.reset();
+    failures_.Blame(nullptr);
     restart_at_ = now + decision.delay;
     ++version_;
     if (decision.delay.count() == 0) On(JobTick{}, now, out);

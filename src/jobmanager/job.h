@@ -68,6 +68,7 @@ class Job {
   const CheckpointCoordinator& checkpoints() const { return checkpoints_; }
   uint64_t failure_count() const { return failures_.count(); }
   const std::deque<FailureRecord>& failures() const { return failures_.records(); }
+  /// What it restarts from or has ended by; if neither, the newest. Null: nothing has failed.
   const FailureRecord* last_failure() const { return failures_.last_cause(); }
   const std::string& reason() const { return reason_; }
   /// Since the submission; what a new leader does to go on with a job is one, though no failure.
@@ -109,8 +110,8 @@ class Job {
   /// These regions have failed: end their attempts everywhere, or those of all.
   void Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
             TaskManagerId tm, Instant now, Out* out);
-  void RecordFailureOf(Failure failure, const Regions& failed, std::optional<SubtaskId> subtask,
-                       TaskManagerId tm, Instant now);
+  const FailureRecord* Record(Failure failure, const Regions& failed,
+                              std::optional<SubtaskId> subtask, TaskManagerId tm, Instant now);
   /// The policy would end the job, and what its TaskManager died of is not known yet.
   bool AwaitsCrashReport(Instant now) const;
   /// Of all regions, and the checkpoints with them.

@@ -175,6 +175,7 @@ void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machin
     to->set_attempt(from.attempt.value);
     *to->mutable_failure() = ToProto(from.failure);
     to->set_tm_id(from.task_manager.value);
+    to->set_after_end(from.after_end);
     if (from.subtask) ToProto(*from.subtask, to->mutable_subtask());
   }
   AttemptId newest;

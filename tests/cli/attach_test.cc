@@ -15,6 +15,7 @@ namespace weir::cli {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 /// A JobManager and a TaskManager in one: a job with one print sink, whose end the test decides.
 class FakeCluster final : public proto::JobService::Service, public proto::WorkerService::Service {
@@ -34,6 +35,7 @@ class FakeCluster final : public proto::JobService::Service, public proto::Worke
   proto::JobState end = proto::JOB_STATE_FINISHED;
   std::vector<std::string> lines;
   bool runs_until_canceled = false;
+  std::vector<proto::FailureDetails> failures;  // newest first
   std::atomic<int> describes{0};
 
  private:
@@ -65,6 +67,7 @@ class FakeCluster final : public proto::JobService::Service, public proto::Worke
     endpoint->set_operator_uid("printed");
     endpoint->set_rpc_address(address());
     endpoint->set_attempt(1);
+    for (const proto::FailureDetails& failure : failures) *reply->add_failures() = failure;
     ++describes;
     return grpc::Status::OK;
   }
@@ -144,6 +147,20 @@ TEST_F(AttachTest, AFailureNamesOperatorAndReason) {
   EXPECT_EQ(result.code, kFailed);
   EXPECT_THAT(result.err, HasSubstr("map: division by zero"));
   EXPECT_THAT(result.err, HasSubstr("weir describe aa11"));
+}
+
+TEST_F(AttachTest, AFinishedJobWarnsOfWhatFailedAfterItsEndAndOfNothingElse) {
+  proto::FailureDetails restarted, close;
+  restarted.mutable_failure()->set_message("a broker was away");
+  close.set_after_end(true);
+  close.set_attempt(1);  // of a region; another one's attempt is newer
+  close.mutable_failure()->set_operator_name("map");
+  close.mutable_failure()->set_message("close threw");
+  cluster_.failures = {restarted, close};
+  const Result result = RunAttach();
+  EXPECT_EQ(result.code, kDone);
+  EXPECT_THAT(result.err, HasSubstr("Warning: map: close threw"));
+  EXPECT_THAT(result.err, Not(HasSubstr("a broker was away")));
 }
 
 TEST_F(AttachTest, CtrlCCancelsTheJobAndSaysSo) {

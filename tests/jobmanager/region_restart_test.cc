@@ -280,5 +280,22 @@ TEST_F(OneRestart, TheEndOfTheJobEndsTheRegionsThatStillRun) {
   EXPECT_EQ(job_.state(), JobState::kFailed);
 }
 
+TEST_F(OneRestart, TheFailureThatEndedTheJobIsTheOneThatIsTold) {
+  FailOrders();
+  ReleaseOrders();
+  Advance(100);
+  RunOrders();
+  FailOrders();
+  Task(kClicks, TaskState::kFailed, {.kind = ErrorKind::kUser, .message = "boom, too"});
+  ReleaseOrders();
+  ASSERT_EQ(Count<PersistEnd>(), 0u);
+  Task(kClicksSink, TaskState::kFailed, {.kind = ErrorKind::kUser, .message = "close threw"});
+  Send(AttemptReleased{SessionId(1), kSecond});
+  Send(EndPersisted{});
+  ASSERT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_EQ(job_.failures().front().failure.message, "close threw");
+  EXPECT_EQ(job_.last_failure()->failure.message, "boom");
+}
+
 }  // namespace
 }  // namespace weir::jobmanager
