@@ -183,6 +183,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
   Throughput throughput;
   uint64_t version = 0;
   proto::JobState state = proto::JOB_STATE_UNSPECIFIED;
+  steady_clock::time_point answered = steady_clock::now();
   bool reachable = true;
   while (!view.stop) {
     auto status = client.Wait(job_id, version, version == 0 ? milliseconds(0) : kRefresh);
@@ -198,8 +199,12 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
                       " does not answer; the job runs on, waiting for it to come back");
       }
       reachable = false;
+      const auto silent = std::chrono::duration_cast<milliseconds>(steady_clock::now() - answered);
+      screen.SetStatus(absl::StrCat("the JobManager has not answered for ",
+                                    FormatDuration(silent - silent % std::chrono::seconds(1))));
       continue;
     }
+    answered = steady_clock::now();
     if (!reachable) screen.Remark("The JobManager is back");
     reachable = true;
     version = status->version();

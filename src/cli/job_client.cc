@@ -1,5 +1,6 @@
 #include "cli/job_client.h"
 
+#include <atomic>
 #include <fstream>
 #include <thread>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/sha256.h"
 #include "cli/channel.h"
 #include "cli/proto_json.h"
+#include "cli/silence_watch.h"
 
 namespace weir::cli {
 namespace {
@@ -17,8 +19,10 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kQuickDeadline{200};
+constexpr milliseconds kAnswerDeadline{1'000};
 constexpr milliseconds kCallDeadline{10'000};
-// A savepoint writes all state: its own time-out at the JobManager ends it, not ours.
+// A savepoint writes all state: its own time-out at the JobManager ends it, not ours, unless the
+// JobManager is silent for SilenceWatch::Options::limit.
 constexpr milliseconds kSavepointDeadline{24 * 3600 * 1000};
 constexpr milliseconds kSubmitDeadline{300'000};
 // A JobManager that is starting, or whose leadership moves, is back within this.
@@ -64,6 +68,16 @@ absl::Status JobClient::Explain(const absl::Status& status) const {
   return status;
 }
 
+// A standby and a process that is going away do not count as answers: neither will end the call.
+bool JobClient::Answers() {
+  grpc::ClientContext context;
+  SetDeadline(context, kAnswerDeadline);
+  proto::ClusterStatusReply reply;
+  const absl::Status status =
+      ToStatus(stub_->ClusterStatus(&context, proto::ClusterStatusRequest(), &reply));
+  return !absl::IsDeadlineExceeded(status) && !absl::IsUnavailable(status);
+}
+
 template <class Reply, class Request, class Method>
 absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
                                       milliseconds deadline) {
@@ -72,8 +86,30 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
     grpc::ClientContext context;
     SetDeadline(context, deadline);
     Reply reply;
-    const absl::Status status = ToStatus((stub_.get()->*method)(&context, request, &reply));
+    std::atomic<bool> silent{false};
+    absl::Status status;
+    {
+      std::optional<SilenceWatch> watch;
+      if (deadline >= kSavepointDeadline) {
+        watch.emplace(SilenceWatch::Options(),
+                      SilenceWatch::Events{.answers = [this] { return Answers(); },
+                                           .tell = [this](auto since) { TellSilence(since); },
+                                           .give_up =
+                                               [&] {
+                                                 silent = true;
+                                                 context.TryCancel();
+                                               }});
+      }
+      status = ToStatus((stub_.get()->*method)(&context, request, &reply));
+    }
     if (status.ok()) return reply;
+    if (silent) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "the JobManager at ", address_, " has not answered for ",
+          SilenceWatch::Options().limit.count() / 1000,
+          " s; whether what was asked for is done is not known: look with `weir describe` once it "
+          "answers again"));
+    }
     if (!absl::IsUnavailable(status) || steady_clock::now() + kRetryPause > give_up) {
       return Explain(status);
     }
@@ -82,6 +118,13 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
     const auto next = std::chrono::system_clock::now() + kRetryPause;
     if (channel_->WaitForConnected(next)) std::this_thread::sleep_until(next);
   }
+}
+
+void JobClient::TellSilence(std::optional<milliseconds> silent) {
+  if (!tell_) return;
+  tell_(silent ? absl::StrCat("The JobManager at ", address_, " has not answered for ",
+                              silent->count() / 1000, " s; waiting for it")
+               : absl::StrCat("The JobManager at ", address_, " answers again"));
 }
 
 absl::StatusOr<proto::ListJobsReply> JobClient::List(bool running_only) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -19,6 +20,11 @@ class JobClient {
   explicit JobClient(std::string address);
 
   const std::string& address() const { return address_; }
+
+  /// Calls that may take long (savepoints) tell here, as a sentence, that the JobManager does not
+  /// answer, and that it does again. Past two minutes of silence they fail. Called on another
+  /// thread. Before the first call.
+  void OnSilence(std::function<void(const std::string&)> tell) { tell_ = std::move(tell); }
 
   absl::StatusOr<proto::ListJobsReply> List(bool running_only);
   absl::StatusOr<proto::JobDetails> Describe(const std::string& job_id);
@@ -50,10 +56,13 @@ class JobClient {
   absl::StatusOr<Reply> Call(Method method, const Request& request,
                              std::chrono::milliseconds deadline);
   absl::Status Explain(const absl::Status& status) const;
+  bool Answers();
+  void TellSilence(std::optional<std::chrono::milliseconds> silent);
 
   const std::string address_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<proto::JobService::Stub> stub_;
+  std::function<void(const std::string&)> tell_;
 };
 
 }  // namespace weir::cli

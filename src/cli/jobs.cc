@@ -356,6 +356,7 @@ ExitCode TakeSavepoint(const Context& context, const std::string& job,
     absl::StatusOr<proto::SavepointReply> reply;
     {
       Progress progress(context, "taking a savepoint of job " + id);
+      client.OnSilence([&](const std::string& line) { progress.Remark(line); });
       reply = client.Savepoint(request);
     }
     return PrintSavepoint(context, id, reply, "Savepoint:");
@@ -373,6 +374,7 @@ ExitCode StopJob(const Context& context, const std::string& job, const std::stri
     absl::StatusOr<proto::JobStatus> end;
     {
       Progress progress(context, "stopping job " + id + " with a savepoint");
+      client.OnSilence([&](const std::string& line) { progress.Remark(line); });
       reply = client.Stop(request);
       if (reply.ok()) end = WaitForEnd(client, id);
     }
@@ -423,7 +425,12 @@ ExitCode DisposeSavepoint(const Context& context, const std::string& path) {
   const auto address = context.Address();
   if (!address.ok()) return context.Fail(address.status());
   JobClient client(*address);
-  const absl::Status status = client.Dispose(Absolute(path));
+  absl::Status status;
+  {
+    Progress progress(context, "disposing of " + path);
+    client.OnSilence([&](const std::string& line) { progress.Remark(line); });
+    status = client.Dispose(Absolute(path));
+  }
   if (!status.ok()) return context.Fail(status);
   if (context.json) {
     context.Print({{"disposed", path}});

@@ -32,6 +32,12 @@ void Progress::Say(std::string what) {
   what_ = std::move(what);
 }
 
+void Progress::Remark(const std::string& line) {
+  if (context_.json) return;
+  std::lock_guard lock(mutex_);
+  *context_.err << (context_.terminal ? "\r\033[K" : "") << line << std::endl;
+}
+
 void Progress::Run() {
   std::unique_lock lock(mutex_);
   if (wake_.wait_for(lock, kPatience, [this] { return done_; })) return;

@@ -21,6 +21,8 @@ class Progress {
 
   /// Replaces what is said.
   void Say(std::string what);
+  /// A line of its own, at once. Any thread. Nothing with --json.
+  void Remark(const std::string& line);
 
  private:
   void Run();
