@@ -19,8 +19,11 @@
 namespace weir {
 namespace {
 
+/// How often one that is held looks whether it is still.
+constexpr std::chrono::milliseconds kHoldPoll{5};
+
 struct Failpoint {
-  std::string action;     // crash, error, sleep
+  std::string action;     // crash, error, sleep, hold
   uint64_t argument = 0;  // N-th pass, or milliseconds
   uint64_t passes = 0;
   bool told = false;
@@ -77,6 +80,11 @@ class Registry {
       std::this_thread::sleep_for(wait);
       return false;
     }
+    if (point.action == "hold") {
+      lock.unlock();
+      while (IsHeld(name)) std::this_thread::sleep_for(kHoldPoll);
+      return false;
+    }
     if (point.argument != 0 && point.passes != point.argument) return false;
     if (point.action == "crash") kill(getpid(), SIGKILL);
     return point.action == "error";
@@ -91,6 +99,13 @@ class Registry {
     long modified_ns = 0;  // NOLINT(google-runtime-int): timespec's
     bool operator==(const Seen&) const = default;
   };
+
+  bool IsHeld(std::string_view name) {
+    if (!file_.empty()) ReadAgain();
+    std::lock_guard lock(mutex_);
+    const auto it = points_.find(std::string(name));
+    return it != points_.end() && it->second.action == "hold";
+  }
 
   void SetAll(std::string_view rest) {
     while (!rest.empty()) {

@@ -15,6 +15,7 @@ namespace weir {
 ///   crash         SIGKILL to this process          crash:N   at the N-th pass
 ///   error         the place reports a failure      error:N   at the N-th pass only
 ///   sleep:MS      waits, then goes on
+///   hold          waits until it is set to something else, or to nothing
 /// Thread-safe.
 bool EvaluateFailpoint(std::string_view name);
 

@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace weir {
 namespace {
@@ -22,6 +24,20 @@ TEST(Failpoint, FailsOnlyWhereAndWhenItIsSet) {
   EXPECT_FALSE(EvaluateFailpoint("b"));
   SetFailpoint("a", "");
   EXPECT_FALSE(EvaluateFailpoint("a"));
+}
+
+TEST(Failpoint, HoldWaitsUntilItIsTakenAway) {
+  SetFailpoint("held", "hold");
+  std::atomic<bool> taken_away{false};
+  std::thread other([&] {
+    SetFailpoint("not held", "error");
+    taken_away = true;
+    SetFailpoint("held", "");
+  });
+  EXPECT_FALSE(EvaluateFailpoint("held"));
+  EXPECT_TRUE(taken_away);
+  other.join();
+  EXPECT_FALSE(EvaluateFailpoint("held"));
 }
 
 TEST(FailpointDeathTest, CrashKillsTheProcess) {
