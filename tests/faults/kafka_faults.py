@@ -36,22 +36,23 @@ OPEN = "kafka.publish.commit"  # a transaction is open, and everything is writte
 class Publication(Fault):
     """What begins with a publication that is under way."""
 
-    def keep_open(self, milliseconds, begin=lambda: None):
-        """Transactions wait that long before they are committed, also those of what `begin` starts;
-        gives the TaskManagers that have one open by then."""
+    def keep_open(self, begin=lambda: None):
+        """Transactions are not committed until end_keeping(), nor those of what `begin` starts; waits
+        until each TaskManager that the job runs on has one open, and gives their names. (Each of its
+        slots has a subtask of each vertex, the sink's too.)"""
         world = self.world
         names = [name for name in world.cluster.names if name != "jobmanager"]
         before = {name: world.said(name).count(f"failpoint {OPEN}:") for name in names}
         for name in names:
-            world.failpoint(name, f"{OPEN}=sleep:{milliseconds}")
+            world.failpoint(name, f"{OPEN}=hold")
         begin()
 
         def reached():
-            return [name for name in names
-                    if world.said(name).count(f"failpoint {OPEN}:") > before[name]]
-        eventually(reached, "a transaction is open", 60)
-        time.sleep(0.5)  # that of other TaskManagers as well, if they have any
-        return reached()
+            wanted = world.workers()
+            open_on = [name for name in wanted
+                       if world.said(name).count(f"failpoint {OPEN}:") > before[name]]
+            return wanted if open_on == wanted else None
+        return eventually(reached, "transactions are open wherever the job runs", 60)
 
     def end_keeping(self):
         for name in self.world.cluster.names:
@@ -83,37 +84,36 @@ class Publication(Fault):
 
 class StallBroker(Publication):
     def begin(self):
-        world, for_s = self.world, self.step["for_s"]
+        world = self.world
         self.attempt = world.attempt()
         self.timeouts = world.broker_said().count(TIMED_OUT)
-        late = self.step["how"] == "late"
-        self.evidence["open_on"] = self.keep_open(int(1000 * (for_s + 3)) if late else 1500)
+        self.late = self.step["how"] == "late"
+        self.evidence["open_on"] = self.keep_open()
         self.completed = len(world.observed)
         self.pid = world.process("broker").pid
         os.kill(self.pid, signal.SIGSTOP)
         eventually(lambda: stopped(self.pid), "the broker is stopped", 5)
-        self.end_keeping()
+        if not self.late:
+            self.end_keeping()
 
     def hold(self):
-        end = time.monotonic() + self.step["for_s"]
-        while time.monotonic() < end:
-            self.world.check()  # sees the checkpoints that complete meanwhile
-            time.sleep(0.3)
+        self.hold_and_look(self.world.check)  # sees the checkpoints that complete meanwhile
+
+    def timed_out(self):
+        return self.world.broker_said().count(TIMED_OUT) - self.timeouts
 
     def end(self):
         self.landed = stopped(self.pid)
         self.evidence["stopped_s"] = self.step["for_s"] if self.landed else 0
         self.evidence["checkpoints_meanwhile"] = len(self.world.observed) - self.completed
         os.kill(self.pid, signal.SIGCONT)
-        if self.step["how"] == "late":
-            time.sleep(4)  # until the transactions that were held are committed, or tried to be
+        if self.late:  # what is committed now, the broker has aborted
+            eventually(self.timed_out, "the broker aborts what is open for its age", 30)
+            self.end_keeping()
 
     def afterwards(self):
-        timed_out = self.world.broker_said().count(TIMED_OUT) - self.timeouts
-        self.evidence |= {"timed_out_at_the_broker": timed_out,
+        self.evidence |= {"timed_out_at_the_broker": self.timed_out(),
                           "attempts": [self.attempt, self.world.attempt()]}
-        if self.step["how"] == "late":
-            self.landed = self.landed and timed_out > 0
 
 
 class Steal(Fault):
@@ -151,7 +151,7 @@ class RestoreTwice(Publication):
         if how == "unpublished":
             def start():
                 world.job = world.submit("--from-savepoint", first)
-            self.evidence["open_on"] = self.keep_open(600000, start)
+            self.evidence["open_on"] = self.keep_open(start)
             self.kill_task_managers()
             self.cancel()
             self.end_keeping()
@@ -194,7 +194,7 @@ class RestoreTwice(Publication):
 class Rescale(Publication):
     def begin(self):
         world = self.world
-        self.evidence["open_on"] = self.keep_open(600000)
+        self.evidence["open_on"] = self.keep_open()
         self.kill_task_managers()
         directory = self.cancel()
         self.end_keeping()

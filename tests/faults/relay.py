@@ -63,8 +63,14 @@ class Relay:
         self.routes[name] = instead
 
     def reset(self, link):
-        """Breaks the connections of the link, once."""
-        self.loop.call_soon_threadsafe(self._abort, link)
+        """Breaks the connections of the link, once; they are broken when it returns."""
+        done = threading.Event()
+
+        def abort():
+            self._abort(link)
+            done.set()
+        self.loop.call_soon_threadsafe(abort)
+        done.wait()
 
     def _abort(self, link):
         broken = [c for c in self.connections if c[0] == link]

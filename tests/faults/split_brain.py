@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import signal
-import time
 
 from cluster import eventually
 from daemons import stopped
@@ -57,12 +56,17 @@ class SplitBrain(Fault):
         """Those under which the TaskManager wrote its log, one after another."""
         found = []
         for path in sorted(pathlib.Path(self.world.cluster.dir, "logs").glob(f"{name}.log")):
-            for line in path.read_text(errors="replace").splitlines():
-                if line.startswith("{"):
+            for line in path.read_text(errors="replace").splitlines(keepends=True):
+                if line.startswith("{") and line.endswith("\n"):
                     epoch = json.loads(line).get("leader_epoch", 0)
                     if epoch and (not found or found[-1] != epoch):
                         found.append(epoch)
         return found
+
+    def obeyed(self):
+        """TaskManagers whose epoch went down, and all of its values."""
+        epochs = {name: self.epochs(name) for name in self.task_managers}
+        return {name: found for name, found in epochs.items() if found != sorted(found)}
 
     def refusals(self):
         return self.world.logged("has seen leader epoch") + \
@@ -73,11 +77,12 @@ class SplitBrain(Fault):
         world = self.world
         before = self.refusals()
         # It must not learn from its disk that it is too late.
-        world.failpoint("jobmanager", "metadata.begin=sleep:4000,storage.create=sleep:4000")
+        world.failpoint("jobmanager", "metadata.begin=hold,storage.create=hold")
         self.lead_to(None)
-        time.sleep(0.3)
         os.kill(self.first.pid, signal.SIGCONT)
-        time.sleep(self.step["for_s"])
+        eventually(lambda: self.refusals() > before or self.obeyed(),
+                   "a TaskManager hears of the first one", 30)
+        super().hold()
         self.evidence |= {"refused": self.refusals() - before,
                           "first_one_alive": self.first.poll() is None,
                           "epochs_of_task_managers": [self.epochs(name)
@@ -87,10 +92,8 @@ class SplitBrain(Fault):
         world = self.world
         self.lead_to(SECOND)
         self.landed = self.evidence["refused"] > 0
-        for name in self.task_managers:
-            epochs = self.epochs(name)
-            if epochs != sorted(epochs):
-                raise AssertionError(f"{name} obeyed an earlier leader: epochs {epochs}")
+        for name, epochs in self.obeyed().items():
+            raise AssertionError(f"{name} obeyed an earlier leader: epochs {epochs}")
         world.failpoint("jobmanager", "")
 
     def afterwards(self):

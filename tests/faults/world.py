@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import queue
 import struct
 import subprocess
 import threading
@@ -43,15 +44,33 @@ class Program:
 class Reader(Program):
     """The read-committed reader beside the faults; `count` is what it has seen."""
 
+    LIMIT_S = 30
+
     def __init__(self, path, **options):
         super().__init__(path, **options)
         self.count = 0
+        self.told = queue.Queue()
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
     def _read(self):
         for line in self.process.stdout:
-            self.count = int(line)
+            if line.startswith(b"{"):
+                self.told.put(json.loads(line))
+            else:
+                self.count = int(line)
+
+    def measure(self):
+        """From now on, until delays(): how long it takes from a record's time until it is read."""
+        self._say(b"measure\n")
+
+    def delays(self):
+        self._say(b"tell\n")
+        return self.told.get(timeout=self.LIMIT_S)
+
+    def _say(self, line):
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
 
 
 class World:
@@ -312,9 +331,9 @@ class World:
         """The number of the job's attempt; waits for a JobManager."""
         return eventually(self.check, "a JobManager answers", 30)["status"]["attempt"]
 
-    def workers(self):
+    def workers(self, details=None):
         """The TaskManagers that the job runs on now."""
-        details = eventually(self.check, "a JobManager answers", 30)
+        details = details or eventually(self.check, "a JobManager answers", 30)
         return sorted({subtask["tm_id"] for vertex in details["vertices"]
                        for subtask in vertex["subtasks"] if subtask.get("tm_id")})
 
@@ -363,7 +382,9 @@ class World:
             time.sleep(0.1)
 
     def drain(self, limit_s):
-        """Ends the input and waits until no checkpoint brings any more results."""
+        """Ends the input and waits until every record has its result. What is not there after long is
+        lost, and the judge says so; and how many windows there are, nobody counts here: of them it
+        is enough that for a while no more come."""
         self.generator.process.stdin.close()
         self.generated = json.loads(self.generator.line())
         if self.generator.process.wait(150) != 0 or self.generated["failed"]:
@@ -375,7 +396,10 @@ class World:
             if self.reader.count != count:
                 count, checkpoints, since = self.reader.count, len(self.observed), time.monotonic()
             quiet_s = time.monotonic() - since
-            if len(self.observed) >= checkpoints + 4 and quiet_s > (3 if self.all_out() else 25):
+            if self.all_out():
+                return
+            if len(self.observed) >= checkpoints + 4 and \
+                    quiet_s > (3 if self.job_name == "windows" else 25):
                 return
             if time.monotonic() > end:
                 raise AssertionError(f"the backlog is not worked off within {limit_s} s; "
@@ -384,12 +408,11 @@ class World:
 
     def all_out(self):
         """Each record of the input has its result, as far as a count can tell."""
-        return self.job_name == "windows" or self.reader.count >= self.generated["acknowledged"]
+        return self.job_name != "windows" and self.reader.count >= self.generated["acknowledged"]
 
     def stop_job(self):
-        before = self.reader.count
+        """Ends it with a last checkpoint, and publishes what that holds."""
         self.cluster.json("stop", self.job)
-        time.sleep(0.5 if self.reader.count == before else 1.5)  # the reader catches up
 
     def _poison(self):
         policy = self.schedule["job"]["args"].get("bad-record")
