@@ -5,6 +5,7 @@
 MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
+BESIDE ?= 2
 
 help: ## What there is
 	@echo "Weir: make <target>"
@@ -36,7 +37,8 @@ check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, san
 	@tools/check.sh $(if $(FULL),--full)
 
 faults: build-dev ## Faults against real processes (tests/faults); SCENARIO=name SEED=1-20 choose
-	@tests/faults/run.py $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED))
+	@tests/faults/run.py --beside $(BESIDE) $(if $(SCENARIO),--scenario $(SCENARIO)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MISSING),--missing)
 
 bench: deps-dev ## All benchmarks, one table at the end; ONLY=regex chooses (bench/README.md)
 	@cmake --preset release -DWEIR_BENCH=ON > /dev/null

@@ -2,6 +2,7 @@
 transactions and records stands in kafka_faults.py, what overloads in load_faults.py.
 
     kill       target               SIGKILL; started again after for_s
+    kill_region target, for_s       kill, of a job of several regions: the others must not notice
     kill_all   for_s, again         everything but the broker; started again in the drawn order
     pause      target, for_s        SIGSTOP, then SIGCONT
     cut        target, other, for_s, direction = "both" | "to" | "from", share = 1.0
@@ -82,6 +83,20 @@ class Pause(Fault):
         os.kill(self.pid, signal.SIGSTOP)
         eventually(lambda: stopped(self.pid), "the process is stopped", 5)
 
+    def hold(self):
+        self.begun = time.monotonic()
+        self.hold_and_look(self.look, 0.05)
+
+    def look(self):
+        """Whether others do its work already."""
+        details = self.world.check()
+        if details and "replaced_s" not in self.figures and \
+                self.target not in self.world.workers(details):
+            status = details["status"]
+            if status["state"] == "RUNNING" and status["attempt"] > self.attempt and \
+                    status["subtasks_running"] == status["subtasks_total"]:
+                self.figures["replaced_s"] = round(time.monotonic() - self.begun, 2)
+
     def end(self):
         self.landed = stopped(self.pid)
         self.evidence["stopped_s"] = self.step["for_s"] if self.landed else 0
@@ -89,6 +104,58 @@ class Pause(Fault):
 
     def afterwards(self):
         self.evidence["attempts"] = [self.attempt, self.world.attempt()]
+
+
+class KillRegion(Kill):
+    """Of a job of several regions, one loses its TaskManager: the others run on where they are, and
+    read on while it is dead."""
+
+    def begin(self):
+        self.before, self.read = self.regions()
+        super().begin()
+
+    def regions(self):
+        """Of each region: the attempt and the TaskManagers of its subtasks; and what it has read."""
+        placed, read = {}, {}
+        for vertex in eventually(self.world.check, "a JobManager answers", 30)["vertices"]:
+            region = vertex.get("region", 0)
+            placed.setdefault(region, set()).update(
+                (subtask.get("attempt"), subtask.get("tm_id")) for subtask in vertex["subtasks"])
+            read[region] = read.get(region, 0) + sum(
+                int(subtask.get("metrics", {}).get("records_out", 0))
+                for subtask in vertex["subtasks"])
+        return placed, read
+
+    def hit(self):
+        return [region for region, placed in self.before.items()
+                if any(name in self.targets for _, name in placed)]
+
+    def hold(self):
+        others = self.before.keys() - self.hit()
+        if not others or not self.hit():
+            raise AssertionError(f"{self.targets} killed: no region ran elsewhere: {self.before}")
+        super().hold()
+        # What is told first may be of before; what comes on top of that is not.
+        for _ in range(2):
+            told = self.regions()[1]
+
+            def reads_on():
+                now = self.regions()[1]
+                return all(now[region] > told[region] for region in others)
+            eventually(reads_on, "the other regions read on", 10)
+
+    def afterwards(self):
+        now, read = self.regions()
+        self.evidence |= {"hit": self.hit(), "attempts": {
+            region: [sorted({attempt for attempt, _ in placed[region]})
+                     for placed in (self.before, now)] for region in now},
+                          "others_read": {region: read[region] - self.read[region]
+                                          for region in now if region not in self.hit()}}
+        for region, placed in self.before.items():
+            if region in self.hit():
+                self.landed = self.landed and not placed & now[region]
+            elif now[region] != placed:
+                raise AssertionError(f"region {region} was touched: {self.evidence['attempts']}")
 
 
 class Cut(Fault):
@@ -167,13 +234,14 @@ class Fill(Fault):
 
     def hold(self):
         begun = time.monotonic()
-        killed = not self.step.get("kill")
-        while time.monotonic() < begun + self.step["for_s"]:
+        self.to_kill = self.step.get("kill")
+
+        def look():
             self.fill()
-            time.sleep(0.05)
-            if not killed and time.monotonic() > begun + self.step["for_s"] / 3:
-                killed = True
+            if self.to_kill and time.monotonic() > begun + self.step["for_s"] / 3:
+                self.to_kill = False
                 self.restart()
+        self.hold_and_look(look, 0.05)
         failures, reasons = self.world.failed_checkpoints()
         self.evidence |= {"failed_checkpoints": failures - self.failures,
                           "told": next((why for why in reasons if "No space left" in why), ""),
@@ -344,6 +412,6 @@ class Damage(Fault):
         world.job = world.submit("--from-savepoint", self.directory)
 
 
-KINDS = {"kill": Kill, "kill_all": KillAll, "pause": Pause, "cut": Cut, "failpoint": Failpoint,
-         "relay": RelayRule, "fill": Fill, "power_cut": PowerCut, "clock": Clock, "damage": Damage,
-         "split_brain": SplitBrain, **KAFKA_KINDS, **LOAD_KINDS}
+KINDS = {"kill": Kill, "kill_all": KillAll, "kill_region": KillRegion, "pause": Pause, "cut": Cut,
+         "failpoint": Failpoint, "relay": RelayRule, "fill": Fill, "power_cut": PowerCut,
+         "clock": Clock, "damage": Damage, "split_brain": SplitBrain, **KAFKA_KINDS, **LOAD_KINDS}

@@ -1,6 +1,8 @@
 """Faults that ask for more than there is.
 
-    brake     record_us, for_s   an operator takes so long for each record
+    brake     record_us, for_s, aligned
+                                 an operator takes so long for each record
+    steady    for_s              nothing: what is sustained without a fault
     outgrow   for_s              ever new keys under a memory limit
     hostile   with = { what = [...] }, burst
                                  graphs that must be refused, and many of them at once
@@ -12,6 +14,7 @@ import re
 import subprocess
 import time
 
+from cluster import eventually
 from fault import Fault
 
 
@@ -23,48 +26,134 @@ def memory(pid, field="VmRSS"):
 
 class Brake(Fault):
     """An operator is too slow for its input for a while: back pressure up to the source. Memory must
-    not grow, and checkpoints must go on, unaligned."""
+    not grow from when every channel is full, and checkpoints must go on, unaligned; or, with
+    `aligned`, one that waits for rows in flight is seen to wait for so long."""
 
-    SETTLE_SHARE = 0.4  # of the time, until every channel is full
+    FULL_SHARE = 0.9  # of the time in which sources wait for room
+    FULL_OVER_S = 3  # measured over so long: TaskManagers tell once a second
     GROWTH = 1.1
     SLACK = 32 << 20  # what an allocator keeps, in a process that is still small
 
     def begin(self):
         world = self.world
-        self.attempt, self.completed = world.attempt(), len(world.observed)
-        self.count = world.reader.count
+        self.attempt, self.count = world.attempt(), world.reader.count
         self.processes = {name: world.process(name).pid for name in world.cluster.names}
+        self.peak = dict.fromkeys(self.processes, 0)
         self.file = world.dir / "brake"
         self.file.write_text(str(self.step["record_us"]))
+        self.begun = time.monotonic()
+        self.samples = []
+        eventually(self.full, "sources wait for room", 90)
+        self.evidence["full_after_s"] = round(time.monotonic() - self.begun, 1)
+        self.full_ms, self.completed = time.time() * 1000, len(world.observed)
+
+    def full(self):
+        """Sources have waited for room nearly all the time of late."""
+        self.measure()
+        details = self.world.check()
+        if details is None:
+            return False
+        waited = [int(subtask.get("metrics", {}).get("back_pressured_us", 0))
+                  for vertex in details["vertices"] if vertex["uid"] == "in"
+                  for subtask in vertex["subtasks"]]
+        self.samples.append((time.monotonic(), waited))
+        old = [sample for sample in self.samples
+               if self.samples[-1][0] - sample[0] >= self.FULL_OVER_S]
+        if not old or len(old[-1][1]) != len(waited):
+            return False
+        passed_us = (self.samples[-1][0] - old[-1][0]) * 1e6
+        return all(now - before > self.FULL_SHARE * passed_us
+                   for before, now in zip(old[-1][1], waited))
+
+    def measure(self):
+        for name, pid in self.processes.items():
+            self.peak[name] = max(self.peak[name], memory(pid))
 
     def hold(self):
-        world, for_s = self.world, self.step["for_s"]
-        begun, full = time.monotonic(), {}
-        peak = dict.fromkeys(self.processes, 0)
-        while (passed := time.monotonic() - begun) < for_s:
-            time.sleep(0.5)
-            world.check()
-            for name, pid in self.processes.items():
-                peak[name] = max(peak[name], memory(pid))
-            if not full and passed > for_s * self.SETTLE_SHARE:
-                full = peak
-                peak = dict.fromkeys(self.processes, 0)
+        world = self.world
+        full, self.peak = self.peak, dict.fromkeys(self.processes, 0)
+        if self.step.get("aligned"):
+            eventually(self.waits, "a checkpoint waits", 2 * self.step["for_s"] + 30)
+        else:
+            self.hold_and_look(self.look, 0.5)
+            self.figures["unaligned_checkpoint_s"] = max(
+                (int(c["duration_ms"]) / 1000 for c in self.checkpoints() if self.is_complete(c)),
+                default=-1)
+        for_s = time.monotonic() - self.begun
         self.evidence |= {
             "checkpoints_meanwhile": len(world.observed) - self.completed,
             "results_per_s": round((world.reader.count - self.count) / for_s),
-            "memory_mb": {name: [full[name] >> 20, peak[name] >> 20] for name in full},
+            "memory_mb": {name: [full[name] >> 20, self.peak[name] >> 20] for name in full},
             "attempts": [self.attempt, world.attempt()]}
-        grown = [name for name in full if peak[name] > full[name] * self.GROWTH + self.SLACK]
+        grown = [name for name in full if self.peak[name] > full[name] * self.GROWTH + self.SLACK]
         if grown:
             raise AssertionError(f"memory grows under back pressure: {self.evidence['memory_mb']}")
-        if self.evidence["checkpoints_meanwhile"] == 0:
+        if self.evidence["checkpoints_meanwhile"] == 0 and not self.step.get("aligned"):
             raise AssertionError("no checkpoint completes under back pressure")
         if world.attempt() != self.attempt:
             raise AssertionError("the job was restarted because of back pressure")
 
+    def look(self):
+        self.measure()
+        self.world.check()
+
+    def checkpoints(self):
+        """Those that were triggered since every channel is full, newest first."""
+        details = self.world.check() or {}
+        return [c for c in details.get("checkpoints", []) if int(c["triggered_ms"]) > self.full_ms]
+
+    @staticmethod
+    def is_complete(checkpoint):
+        return checkpoint["status"] in ("COMPLETED", "PUBLISHED")
+
+    def waits(self):
+        self.measure()
+        seen = self.checkpoints()
+        if any(map(self.is_complete, seen)):
+            raise AssertionError(f"an aligned checkpoint is complete under back pressure: {seen}")
+        waited_s = max((time.time() - int(c["triggered_ms"]) / 1000 for c in seen
+                        if c["status"] == "RUNNING"), default=0)
+        self.figures["aligned_checkpoint_waits_s"] = round(waited_s, 1)
+        return waited_s > self.step["for_s"]
+
     def end(self):
         self.file.write_text("0")
         self.landed = self.evidence["results_per_s"] < self.world.schedule["workload"]["rate"] / 2
+
+
+class Steady(Fault):
+    """Nothing happens; how many epochs are published, and how old results are when a read-committed
+    reader has them."""
+
+    OVER_S = 3
+
+    def begin(self):
+        self.rate = self.world.schedule["workload"]["rate"]
+        self.samples = []
+        eventually(self.has_caught_up, "the job has caught up with its input", 90)
+
+    def has_caught_up(self):
+        """Results come as fast as records do, and no faster."""
+        self.world.check()
+        self.samples.append((time.monotonic(), self.world.reader.count))
+        now, count = self.samples[-1]
+        old = [sample for sample in self.samples if now - sample[0] >= self.OVER_S]
+        return old and abs((count - old[-1][1]) / (now - old[-1][0]) / self.rate - 1) < 0.05
+
+    def hold(self):
+        world = self.world
+        begun, count, epochs = time.monotonic(), world.reader.count, len(world.observed)
+        world.reader.measure()
+        self.hold_and_look(world.check)
+        delays = world.reader.delays()
+        took_s = time.monotonic() - begun
+        self.evidence |= delays
+        self.figures |= {"records_per_s": round((world.reader.count - count) / took_s),
+                         "epochs_per_s": round((len(world.observed) - epochs) / took_s, 2),
+                         "output_delay_p99_s": delays["p99_ms"] / 1000}
+
+    def end(self):
+        self.landed = self.figures["records_per_s"] > 0.95 * self.rate
 
 
 class Outgrow(Fault):
@@ -72,10 +161,7 @@ class Outgrow(Fault):
 
     def hold(self):
         world = self.world
-        end = time.monotonic() + self.step["for_s"]
-        while time.monotonic() < end:
-            world.check()
-            time.sleep(0.5)
+        self.hold_and_look(world.check, 0.5)
         limit = world.memory_limit
         peaks = {name: memory(world.process(name).pid, "VmHWM") for name in world.cluster.names}
         state = world.reader.count * world.schedule["workload"]["pad"]
@@ -138,4 +224,4 @@ class Hostile(Fault):
             raise AssertionError("a job that runs was restarted by what was refused")
 
 
-LOAD_KINDS = {"brake": Brake, "outgrow": Outgrow, "hostile": Hostile}
+LOAD_KINDS = {"brake": Brake, "steady": Steady, "outgrow": Outgrow, "hostile": Hostile}

@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
 """Runs scenarios of faults against real processes and judges the results from outside.
 
-    run.py [--build build/dev] [--scenario NAME ...] [--seed N | --seeds 1-20] [--again]
+    run.py [--build build/dev] [--scenario NAME ...] [--seed N | --seeds 1-20] [--beside 2]
+           [--again | --missing] [--for MINUTES]
     run.py --replay SCHEDULE.json
     run.py --quick           every planted bug, two seeds of the core rows; for `make test`
     run.py --quick --share 1/2     every other run of these: what the other half is, runs beside it
     run.py --planted         every planted bug
 
-Without --seed each scenario runs with seeds 1 to 3; what has passed already is left out unless
---again. Each run has a directory below BUILD/faults with schedule.json, result.json and, unless it
-passed, the logs. Exit code 0: all passed.
+Without --seed each scenario runs with the seeds that it asks for; what has passed already with this
+build is left out unless --again, with --missing what has passed with any. The first seed of every
+scenario comes before the second of any. --beside: so many runs at once, each in namespaces of its
+own; --for: none begins later than that. Each run has a directory below BUILD/faults with
+schedule.json, result.json and, unless it passed, the logs. Exit code 0: all passed.
 """
 
 import argparse
+import concurrent.futures
 import datetime
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -24,13 +27,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import scenario as scenarios  # noqa: E402
+from cluster import eventually  # noqa: E402
 from faults import KINDS  # noqa: E402
+from daemons import spawn  # noqa: E402
 from results import Results  # noqa: E402
 from world import JobEnded, World  # noqa: E402
 
@@ -48,9 +54,6 @@ def isolate():
         command.append("--map-root-user")
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
         raise SystemExit("run.py: this machine does not let us make namespaces (unshare)")
-    # What fetches Kafka needs the network that the namespaces will not have.
-    subprocess.run([HERE.parents[1] / "tools" / "kafka" / "fetch.sh"], check=True,
-                   stdout=subprocess.DEVNULL)
     os.environ[ISOLATED] = "1"
     os.execvp("unshare", [*command, sys.executable, *sys.argv])
 
@@ -61,7 +64,7 @@ class Run:
     def __init__(self, build, schedule, directory):
         self.build, self.schedule, self.dir = build, schedule, directory
         self.begun = time.monotonic()
-        self.faults, self.first_results, self.judge = [], [], None
+        self.faults, self.first_results, self.figures, self.judge = [], [], {}, None
 
     def log(self, text):
         print(f"  {time.monotonic() - self.begun:6.1f} s  {text}", flush=True)
@@ -82,7 +85,7 @@ class Run:
         return {"scenario": schedule["scenario"], "seed": schedule["seed"], "row": schedule["row"],
                 "planted": schedule["planted"], "verdict": verdict, "why": why,
                 "faults": self.faults, "landed": sum(f["landed"] for f in self.faults),
-                "first_result_s": self.first_results, "judge": self.judge,
+                "first_result_s": self.first_results, "figures": self.figures, "judge": self.judge,
                 "took_s": round(time.monotonic() - self.begun, 1),
                 "date": datetime.date.today().isoformat()}
 
@@ -96,7 +99,7 @@ class Run:
         self.log(f"{world.job_name} job, parallelism {self.schedule['job']['parallelism']}, "
                  f"{self.schedule['job']['backend']} backend")
         world.await_healthy((0, 0), "before the first fault", 60)
-        for step in self.schedule["faults"]:
+        for step in self.steps():
             time.sleep(step.get("after_s", 0))
             world.check()
             fault = KINDS[step["kind"]](world, self.aimed(world, step))
@@ -108,6 +111,8 @@ class Run:
                      "end_s": round(time.monotonic() - self.begun, 2), "landed": fault.landed,
                      "evidence": fault.evidence}
             self.faults.append(entry)
+            for name, value in fault.figures.items():
+                self.figures.setdefault(name, []).append(value)
             if self.schedule["pace"] == "healthy":
                 self.recover(world, world.mark(), entry)
                 fault.afterwards()
@@ -118,9 +123,9 @@ class Run:
         if self.schedule["pace"] == "clock" and self.faults:
             self.recover(world, world.mark(), self.faults[-1])
         if self.schedule["expect"].get("failed"):
-            time.sleep(1)
-            world.check()
-            return "fail", "the job should have failed, saying " + self.schedule["expect"]["failed"]
+            # world.check() raises when the job has ended, and on_ended() sees what it says.
+            eventually(lambda: world.check() and False, "the job fails, saying " +
+                       self.schedule["expect"]["failed"], self.schedule["limits"]["healthy_s"])
         world.check_neighbour()
         world.drain(60)
         world.stop_job()
@@ -137,7 +142,32 @@ class Run:
         missed = [entry["what"] for entry in self.faults if not entry["landed"]]
         if missed:
             return "inconclusive", f"took no effect: {', '.join(missed)}"
+        return self.against_figures()
+
+    def against_figures(self):
+        """A pass, unless something was measured to be worse than it must be, or not at all."""
+        for name, wanted in self.schedule["figures"].items():
+            if not self.figures.get(name):
+                return "inconclusive", f"{name} was not measured"
+            for value in self.figures[name]:
+                if not reaches(value, wanted):
+                    return "fail", f"{name} is {value}, and must be {wanted}"
         return "pass", ""
+
+    def steps(self):
+        """The rounds that are wanted, and more while the phase of faults is short. The schedule is
+        what was gone through: a replay does the same."""
+        begun, planned = time.monotonic(), self.schedule["faults"]
+        self.schedule["faults"] = []
+        for step in planned:
+            self.schedule["faults"].append(step)
+            yield step
+        for steps in self.schedule.pop("more", []):
+            if time.monotonic() - begun >= self.schedule["phase_s"]:
+                return
+            for step in steps:
+                self.schedule["faults"].append(step)
+                yield step
 
     @staticmethod
     def aimed(world, step):
@@ -162,11 +192,16 @@ class Run:
         self.first_results.append(entry["first_result_s"])
 
 
-def run_one(build, schedule, keep):
-    directory = keep / f"{schedule['scenario']}-{schedule['seed']}"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    (directory / "schedule.json").write_text(json.dumps(schedule, indent=1))
+def reaches(value, wanted):
+    """ "<= 10" or ">= 1". """
+    how, limit = wanted.split()
+    return value <= float(limit) if how == "<=" else value >= float(limit)
+
+
+def run_here(build, directory):
+    """The run of schedule.json in the directory, in namespaces of its own; leaves result.json."""
+    isolate()
+    schedule = json.loads((directory / "schedule.json").read_text())
     print(f"{schedule['scenario']}, seed {schedule['seed']}: {schedule['row']}", flush=True)
     temp = pathlib.Path(tempfile.mkdtemp(prefix="weir_faults_"))
     try:
@@ -179,10 +214,110 @@ def run_one(build, schedule, keep):
                     shutil.copy(source, directory)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+    schedule.pop("more", None)
+    (directory / "schedule.json").write_text(json.dumps(schedule, indent=1))
     (directory / "result.json").write_text(json.dumps(result, indent=1))
     print(f"  {result['verdict']} in {result['took_s']} s" +
           (f": {result['why']}" if result["why"] else ""), flush=True)
-    return result
+
+
+class Runner:
+    """Runs one after another, or several beside each other, each as a process of its own."""
+
+    def __init__(self, options):
+        self.options = options
+        self.results = Results()
+        self.build = hashlib.sha256(
+            (options.build / "lib" / "libweir.so").read_bytes()).hexdigest()[:10]
+        self.commit = commit()
+        self.scenarios = {name: scenarios.load(name) for name in scenarios.names()}
+        self.lock = threading.Lock()  # guards the results and what is printed
+        self.passed, self.failed = 0, []
+        self.beside = 1
+        self.until = time.monotonic() + 60 * options.minutes if options.minutes else None
+
+    def is_done(self, schedule):
+        options, name, seed = self.options, schedule["scenario"], schedule["seed"]
+        if options.again or options.quick or options.replay:
+            return False
+        return self.results.passed(name, seed, None if options.missing else self.build)
+
+    def all(self, runs):
+        runs = [run for run in runs if not self.is_done(run[0])]
+        if not (self.options.quick or self.options.replay):
+            # What is longest comes first among equals, so that nothing long is left for the end.
+            runs.sort(key=lambda run: (run[0]["seed"],
+                                       -self.results.took_s(run[0]["scenario"])))
+        self.beside = max(1, min(self.options.beside, len(runs)))
+        with concurrent.futures.ThreadPoolExecutor(self.beside) as pool:
+            for _ in pool.map(lambda run: self.one(*run), runs):
+                pass
+        for line in self.failed:
+            print(f"NOT PASSED: {line}")
+        print(f"{self.passed} passed, {len(self.failed)} not passed")
+        return 1 if self.failed else 0
+
+    def one(self, schedule, wanted_fail):
+        if self.until and time.monotonic() > self.until:
+            return
+        directory = self.options.build / "faults" / f"{schedule['scenario']}-{schedule['seed']}"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        (directory / "schedule.json").write_text(json.dumps(schedule, indent=1))
+        quiet = self.beside > 1
+        child = spawn([sys.executable, HERE / "run.py", "--build", self.options.build, "--in",
+                       directory], stdout=subprocess.PIPE if quiet else None,
+                      stderr=subprocess.STDOUT if quiet else None)
+        said = (child.communicate()[0] or b"").decode(errors="replace")
+        path = directory / "result.json"
+        with self.lock:
+            print(said, end="", flush=True)
+            self.take(json.loads(path.read_text()) if path.exists() else
+                      broken(schedule, child.returncode), schedule, wanted_fail)
+
+    def take(self, result, schedule, wanted_fail):
+        name, seed = schedule["scenario"], schedule["seed"]
+        if wanted_fail and not schedule["expect"].get("failed"):
+            # Caught means that the judge saw it in the output, not that the run got stuck.
+            words = schedule["expect"].get("seen")
+            seen = words in result["why"] if words else \
+                result["judge"] is not None and not result["judge"]["ok"]
+            result["verdict"] = {"fail": "pass" if seen else "inconclusive", "pass": "fail"}.get(
+                result["verdict"], result["verdict"])
+        if wanted_fail:
+            print(f"  the planted bug was {'caught' if result['verdict'] == 'pass' else 'MISSED'}",
+                  flush=True)
+        # The quick selection proves this build; the page is about what was run on purpose.
+        if not (self.options.quick or self.options.replay):
+            self.results.add(result, self.build, self.commit)
+            self.results.write(self.scenarios)
+        if result["verdict"] == "pass":
+            self.passed += 1
+        else:
+            self.failed.append(f"{name} seed {seed}: {result['verdict']}: {result['why']}")
+
+
+def broken(schedule, code):
+    """The result of a run that did not come to one."""
+    return {"scenario": schedule["scenario"], "seed": schedule["seed"], "row": schedule["row"],
+            "planted": schedule["planted"], "verdict": "inconclusive",
+            "why": f"run.py ended with {code}", "faults": [], "landed": 0, "first_result_s": [],
+            "figures": {}, "judge": None, "took_s": 0, "date": datetime.date.today().isoformat()}
+
+
+def commit():
+    """The newest commit of what is tested, and its sources; "+" when the files differ from it."""
+    page = ":!tests/faults/RESULTS.md"
+
+    def git(*words):
+        done = subprocess.run(["git", "-C", HERE.parents[1], *words, "--", ".", page],
+                              capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+    tree = subprocess.run(["git", "-C", HERE.parents[1], "rev-parse", "--short=10", "HEAD:src"],
+                          capture_output=True, text=True, check=False).stdout.strip()
+    return {"commit": git("log", "-1", "--format=%h", "--abbrev=10") + changed,
+            "src": tree + changed}
 
 
 def planted_runs():
@@ -208,10 +343,15 @@ def chosen(options):
             yield scenarios.schedule(scenarios.load(name), 1), True
         if options.planted:
             return
-    names = options.scenario or [name for name in scenarios.names() if name not in planted_runs()]
+    names = options.scenario or [name for name in scenarios.names()
+                                 if not (options.quick and name in planted_runs())]
     for name in names:
         loaded = scenarios.load(name)
-        seeds = loaded["quick"] if options.quick else seeds_of(options.seeds)
+        if options.quick:
+            # As many faults as are wanted at least: it is not to take long.
+            loaded["phase_s"] = 0
+        seeds = loaded["quick"] if options.quick else \
+            seeds_of(options.seeds or f"1-{loaded['seeds']}")
         for seed in seeds:
             yield scenarios.schedule(loaded, seed), bool(loaded["planted"])
 
@@ -232,49 +372,25 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build" / "dev")
     parser.add_argument("--scenario", action="append")
-    parser.add_argument("--seed", "--seeds", dest="seeds", default="1-3")
+    parser.add_argument("--seed", "--seeds", dest="seeds")
     parser.add_argument("--replay", type=pathlib.Path)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--missing", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--planted", action="store_true")
     parser.add_argument("--share", type=share_of, default=(1, 1), metavar="K/N")
+    parser.add_argument("--beside", type=int, default=1)
+    parser.add_argument("--for", type=float, dest="minutes", metavar="MINUTES")
+    parser.add_argument("--in", type=pathlib.Path, dest="here", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.build = options.build.resolve()
-    isolate()
-    keep = options.build / "faults"
-    build = hashlib.sha256((options.build / "lib" / "libweir.so").read_bytes()).hexdigest()[:10]
-    rows = {name: scenarios.load(name)["row"] for name in scenarios.names()}
-    results = Results()
-    passed, failed = 0, []
+    if options.here:
+        return run_here(options.build, options.here)
+    # What fetches Kafka needs the network that the namespaces will not have.
+    subprocess.run([HERE.parents[1] / "tools" / "kafka" / "fetch.sh"], check=True,
+                   stdout=subprocess.DEVNULL)
     first, every = options.share
-    for schedule, wanted_fail in itertools.islice(chosen(options), first - 1, None, every):
-        name, seed = schedule["scenario"], schedule["seed"]
-        if not (options.again or options.quick or options.replay) and \
-                results.passed(name, seed, build):
-            continue
-        result = run_one(options.build, schedule, keep)
-        if wanted_fail and not schedule["expect"].get("failed"):
-            # Caught means that the judge saw it in the output, not that the run got stuck.
-            words = schedule["expect"].get("seen")
-            seen = words in result["why"] if words else \
-                result["judge"] is not None and not result["judge"]["ok"]
-            result["verdict"] = {"fail": "pass" if seen else "inconclusive", "pass": "fail"}.get(
-                result["verdict"], result["verdict"])
-        if wanted_fail:
-            print(f"  the planted bug was {'caught' if result['verdict'] == 'pass' else 'MISSED'}",
-                  flush=True)
-        # The quick selection proves this build; the page is about what was run on purpose.
-        if not (options.quick or options.replay):
-            results.add(result, build)
-            results.write(rows)
-        if result["verdict"] == "pass":
-            passed += 1
-        else:
-            failed.append(f"{name} seed {seed}: {result['verdict']}: {result['why']}")
-    for line in failed:
-        print(f"NOT PASSED: {line}")
-    print(f"{passed} passed, {len(failed)} not passed")
-    return 1 if failed else 0
+    return Runner(options).all(list(chosen(options))[first - 1::every])
 
 
 if __name__ == "__main__":

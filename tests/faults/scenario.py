@@ -3,7 +3,9 @@
     row = "a TaskManager is killed"           # the row of the fault matrix, in words
     pace = "healthy"                          # a fault waits for results and checkpoints since the
                                               # last one; "clock": it does not
+    seeds = 3                                 # how many of them are wanted, from 1 on
     rounds = 5                                # how many times the faults below are gone through
+    phase_s = 15                              # and again, until all that has taken so long
     order = "shuffled"                        # or "as written"
     [job]      name = "totals"  parallelism = 2  backend = "memory"  interval_ms = 500
                args = { transaction-timeout = 6000 }    # of its own; {dir}: the run's directory
@@ -17,12 +19,14 @@
                neighbour = false              # a second job, which must not notice any fault
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
+    [figures]  replaced_s = "<= 10"           # what faults measure, and what that must reach
     [expect]   failed = "words"               # the job must fail, and say so
                seen = "words"                 # of a planted bug: why the run must fail
     [[fault]]  kind = "kill"  target = "tm-*"  after_s = [0, 2]  for_s = [0, 1]
 
 A list of texts is a choice, a pair of numbers [low, high] a range, "tm-*" any TaskManager: the seed
-draws. "worker" and "other-worker" are TaskManagers that the job runs on when it comes to it. Kinds of faults and what more they take: faults.py.
+draws. "worker" and "other-worker" are TaskManagers that the job runs on when it comes to it. Kinds
+of faults and what more they take: faults.py.
 """
 
 import copy
@@ -33,8 +37,8 @@ import tomllib
 
 DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
 DEFAULTS = {
-    "pace": "healthy", "rounds": 1, "order": "as written", "fault": [], "expect": {},
-    "planted": [], "quick": [],
+    "pace": "healthy", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written", "fault": [],
+    "expect": {}, "figures": {}, "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
             "timeout_ms": 10000, "aligned_timeout": "30s", "args": {}},
     "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
@@ -48,7 +52,8 @@ JOBS = {"echo": ("echo", "strict", ["in"]), "totals": ("totals", "strict", ["in"
         "union": ("totals", "topic", ["in", "in2"]), "chain": ("totals", "none", ["in"]),
         "windows": ("windows", "none", ["in"]), "behind": ("totals", "strict", ["in"]),
         "letters": ("echo", "strict", ["in"]), "brake": ("totals", "strict", ["in"]),
-        "growing": ("echo", "none", ["in"])}
+        "growing": ("echo", "none", ["in"]), "regions": ("echo", "topic", ["in", "in2"])}
+MOST_ROUNDS = 16
 OUTPUTS = {"letters": "out:3,bad:2", "echo": "out:3,lane:1"}  # others have "out" alone
 
 
@@ -103,16 +108,20 @@ def schedule(scenario, seed):
         drawn["seed"] = dice.getrandbits(32)
         return drawn
 
-    steps = []
-    for _ in range(scenario["rounds"]):
+    def draw_round():
         faults = [draw_fault(fault) for fault in scenario["fault"]]
         if scenario["order"] == "shuffled":
             dice.shuffle(faults)
-        steps += faults
-    return {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
-            "pace": scenario["pace"], "planted": scenario["planted"],
-            "job": {key: draw(value) for key, value in scenario["job"].items()} |
-                   {"args": {key: draw(value) for key, value in scenario["job"]["args"].items()}},
-            "cluster": scenario["cluster"], "workload": scenario["workload"],
-            "limits": scenario["limits"], "expect": scenario["expect"],
-            "input_seed": dice.getrandbits(32), "faults": steps}
+        return faults
+
+    steps = [step for _ in range(scenario["rounds"]) for step in draw_round()]
+    drawn = {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
+             "pace": scenario["pace"], "planted": scenario["planted"],
+             "job": {key: draw(value) for key, value in scenario["job"].items()} |
+                    {"args": {key: draw(value) for key, value in scenario["job"]["args"].items()}},
+             "cluster": scenario["cluster"], "workload": scenario["workload"],
+             "limits": scenario["limits"], "expect": scenario["expect"],
+             "figures": scenario["figures"], "input_seed": dice.getrandbits(32), "faults": steps}
+    # Rounds that are gone through while the phase of faults is shorter than it should be.
+    more = MOST_ROUNDS - scenario["rounds"] if scenario["phase_s"] else 0
+    return drawn | {"phase_s": scenario["phase_s"], "more": [draw_round() for _ in range(more)]}
