@@ -310,7 +310,7 @@ def commit():
     page = ":!tests/faults/RESULTS.md"
 
     def git(*words):
-        done = subprocess.run(["git", "-C", HERE.parents[1], *words, "--", ".", page],
+        done = subprocess.run(["git", "-C", HERE.parents[1], *words, "--", "src", "tests", page],
                               capture_output=True, text=True, check=False)
         return done.stdout.strip()
     changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
