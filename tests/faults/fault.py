@@ -17,7 +17,7 @@ class Fault:
     def hold(self):
         time.sleep(self.step.get("for_s", 0))
 
-    def hold_and_look(self, look, every_s=0.1):
+    def hold_and_look(self, look, every_s=0.3):
         """Holds for as long as the step says, and looks meanwhile."""
         end = time.monotonic() + self.step["for_s"]
         while time.monotonic() < end:

@@ -48,10 +48,9 @@ class Publication(Fault):
         begin()
 
         def reached():
-            wanted = world.workers()
-            open_on = [name for name in wanted
+            open_on = [name for name in names
                        if world.said(name).count(f"failpoint {OPEN}:") > before[name]]
-            return wanted if open_on == wanted else None
+            return open_on if open_on and set(world.workers()) <= set(open_on) else None
         return eventually(reached, "transactions are open wherever the job runs", 60)
 
     def end_keeping(self):

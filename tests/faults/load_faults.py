@@ -20,8 +20,10 @@ from fault import Fault
 
 def memory(pid, field="VmRSS"):
     """In bytes."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(rf"{field}:\s+(\d+) kB", status).group(1)) << 10
+    found = re.search(rf"{field}:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())
+    if found is None:  # what has ended has no memory
+        raise AssertionError(f"process {pid} died by itself")
+    return int(found.group(1)) << 10
 
 
 class Brake(Fault):

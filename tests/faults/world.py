@@ -16,6 +16,7 @@ from power import Power
 from relay import Relay
 from scenario import JOBS, OUTPUTS
 
+LOOK_S = 0.2  # each look at the job starts a process
 TERMINAL = ("FAILED", "CANCELED", "CANCELLED", "FINISHED")
 
 
@@ -379,7 +380,7 @@ class World:
                     f"{what}: not healthy within {limit_s} s; results {self.reader.count} (were "
                     f"{since[1]}), checkpoints {len(self.observed)} (were {since[0]}), job "
                     f"{json.dumps(details['status'])}")
-            time.sleep(0.1)
+            time.sleep(LOOK_S)
 
     def drain(self, limit_s):
         """Ends the input and waits until every record has its result. What is not there after long is
@@ -409,7 +410,7 @@ class World:
             if time.monotonic() > end:
                 raise AssertionError(f"the backlog is not worked off within {limit_s} s; "
                                      f"{count} results so far")
-            time.sleep(0.1)
+            time.sleep(LOOK_S)
 
     def all_out(self):
         """Each record of the input has its result, as far as a count can tell."""
