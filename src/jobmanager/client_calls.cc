@@ -312,10 +312,13 @@ std::vector<ControlLoop::DirectoryInUse> ControlLoop::CheckpointsInUse() const {
   std::vector<DirectoryInUse> in_use;
   for (const auto& [id, entry] : jobs_) {
     if (entry.ended) continue;
-    in_use.push_back({entry.record->checkpoint_directory(), id.value});
+    in_use.push_back(
+        {entry.record->checkpoint_directory(), id.value, DirectoryInUse::By::kWriting});
     if (!entry.record->has_initial_restore() || entry.restore_settled) continue;
     in_use.push_back({entry.record->initial_restore().directory(), id.value,
-                      entry.record->restore_mode() == proto::RESTORE_MODE_CLAIM});
+                      entry.record->restore_mode() == proto::RESTORE_MODE_CLAIM
+                          ? DirectoryInUse::By::kOwning
+                          : DirectoryInUse::By::kRestoring});
   }
   return in_use;
 }

@@ -88,7 +88,11 @@ class ControlLoop {
   struct DirectoryInUse {
     std::string directory;
     std::string job;
-    bool owned = false;  ///< the job will delete it, or what is in it
+    enum class By : uint8_t {
+      kWriting,    ///< its checkpoints: it deletes the older ones
+      kRestoring,  ///< it may restore from what is there, and leaves it alone
+      kOwning,     ///< it has claimed it, and will delete it
+    } by;
   };
   std::vector<DirectoryInUse> CheckpointsInUse() const;
   bool stopping() const { return stopping_; }

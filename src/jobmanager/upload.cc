@@ -200,19 +200,29 @@ absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& head
 absl::Status SubmissionUpload::CheckOwnership(
     const std::vector<ControlLoop::DirectoryInUse>& in_use) const {
   const std::string& path = record_->initial_restore().directory();
+  using By = ControlLoop::DirectoryInUse::By;
   const bool owns = record_->restore_mode() == proto::RESTORE_MODE_CLAIM;
   for (const ControlLoop::DirectoryInUse& used : in_use) {
     std::error_code missing;
-    if ((!owns && !used.owned) || !std::filesystem::equivalent(path, used.directory, missing)) {
+    if ((!owns && used.by == By::kRestoring) ||
+        !std::filesystem::equivalent(path, used.directory, missing)) {
       continue;
     }
-    return absl::FailedPreconditionError(
-        used.owned
-            ? absl::StrCat("job ", used.job, " has claimed ", path,
-                           " and will delete it; choose another, or cancel that job first")
-            : absl::StrCat("job ", used.job, " uses ", path,
-                           ", so that no other can claim it; use --restore-mode no-claim, or "
-                           "cancel that job first"));
+    switch (used.by) {
+      case By::kOwning:
+        return absl::FailedPreconditionError(
+            absl::StrCat("job ", used.job, " has claimed ", path,
+                         " and will delete it; choose another, or cancel that job first"));
+      case By::kWriting:  // and deletes what it needs no more, while we would read it
+        return absl::FailedPreconditionError(
+            absl::StrCat("job ", used.job, " runs and keeps its checkpoints in ", path,
+                         ": take a savepoint of it and restore from that, or cancel it first"));
+      case By::kRestoring:
+        return absl::FailedPreconditionError(
+            absl::StrCat("job ", used.job, " uses ", path,
+                         ", so that no other can claim it; use --restore-mode no-claim, or "
+                         "cancel that job first"));
+    }
   }
   return absl::OkStatus();
 }

@@ -194,6 +194,21 @@ TEST_F(RestoreModeTest, WhatIsClaimedIsNobodyElses) {
   EXPECT_NE(refused.error_message().find("no-claim"), std::string::npos) << refused.error_message();
 }
 
+// It deletes its older checkpoints while another would read them.
+TEST_F(RestoreModeTest, TheCheckpointsOfAJobThatRunsAreNotBegunFrom) {
+  std::string first, second;
+  ASSERT_TRUE(Begin(proto::RESTORE_MODE_NO_CLAIM, 50, &first).ok());
+  WaitForCheckpoints(first, 1);
+  savepoint_.set_savepoint_path(Details(first).checkpoint_directory());
+  for (const auto mode : {proto::RESTORE_MODE_NO_CLAIM, proto::RESTORE_MODE_CLAIM}) {
+    const grpc::Status refused = Begin(mode, 50, &second);
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_NE(refused.error_message().find(first + " runs"), std::string::npos)
+        << refused.error_message();
+    EXPECT_NE(refused.error_message().find("take a savepoint"), std::string::npos);
+  }
+}
+
 TEST_F(JobManagerTest, ASavepointOfAJobThatDoesNotRunLeavesNoDirectory) {
   const std::string job = MustSubmit();  // there is no TaskManager
   grpc::ClientContext context;
