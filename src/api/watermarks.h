@@ -112,6 +112,11 @@ template <class C, class V>
 WatermarkStrategy<C> MonotonousTimestamps(V C::*event_time) {
   return BoundedOutOfOrderness(std::chrono::milliseconds(0), event_time);
 }
+/// The same with a function, or with the source's own timestamps: MonotonousTimestamps<Order>(f).
+template <class T, class F>
+requires std::is_invocable_v<F&, const T&> WatermarkStrategy<T> MonotonousTimestamps(F event_time) {
+  return BoundedOutOfOrderness<T>(std::chrono::milliseconds(0), event_time);
+}
 template <class T>
 WatermarkStrategy<T> MonotonousTimestamps() {
   return BoundedOutOfOrderness<T>(std::chrono::milliseconds(0));

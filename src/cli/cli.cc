@@ -215,9 +215,9 @@ class Program {
     run->add_flag("--in-process", run_.in_process,
                   "Run the subtasks in this process, for a debugger or a sanitizer");
     run->add_option("--parent-pid", parent_pid_)->group("");  // for --in-process
-    run->footer(
-        "Attached, Ctrl-C cancels the job; a second one lets go of it.\n"
-        "What follows -- is given to the job.");
+    run->footer(std::string("Attached, Ctrl-C cancels the job; a second one lets go of it.\n"
+                            "What follows -- is given to the job.\n") +
+                kExitCodes);
   }
 
   void AddJobs() {
@@ -238,8 +238,9 @@ class Program {
           return StopJob(c, job_, directory_, drain_);
         }));
     AddDirectoryOption(stop);
-    stop->add_flag("--drain", drain_,
-                   "Send the final watermark first: all windows fire, the job will not be resumed");
+    stop->add_flag(
+        "--drain", drain_,
+        "Send the final watermark first: all windows fire, for a job that is not to go on");
     CLI::App* rate = AddJobArgument(
         Command("rate", "Set how fast a source of a running job reads",
                 [this](Context& c) { return SetSourceRate(c, job_, source_, rate_); }));

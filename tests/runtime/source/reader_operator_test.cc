@@ -207,6 +207,13 @@ TEST_F(ReaderOperatorTest, AStrategyTakesThePlaceOfTheSourcesOwnWatermarks) {
   EXPECT_EQ(Watermark(), 89);
 }
 
+TEST_F(ReaderOperatorTest, AFunctionOfTheRowGivesEventTime) {
+  Open(MonotonousTimestamps<int64_t>([](const int64_t& row) { return Timestamp{2 * row}; }));
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {100});
+  EXPECT_EQ(Watermark(), 199);
+}
+
 TEST_F(ReaderOperatorTest, ASilentSplitStopsHoldingTheOthersBackAndComesBack) {
   Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
   script_.splits->SplitAdded(0, "a");
