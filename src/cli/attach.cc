@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/output.h"
 #include "cli/printed_lines.h"
@@ -258,7 +259,10 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
       return kCanceled;
     default: {
       const proto::Failure& failure = status.failure();
-      const std::string why = failure.message().empty() ? status.reason() : Sentence(failure);
+      // The reason may say more: how often which operator has failed.
+      const std::string& reason = status.reason();
+      const bool more = reason != failure.message() && absl::StrContains(reason, failure.message());
+      const std::string why = more ? reason : Sentence(failure);
       return context.Fail(absl::AbortedError(absl::StrCat(
           "the job failed: ", why, "\n`weir describe ", status.job_id(), "` tells more")));
     }

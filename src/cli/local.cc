@@ -44,20 +44,31 @@ constexpr milliseconds kDemandInterval{500};
 // How often it is asked before it has answered.
 constexpr milliseconds kAnswerInterval{10};
 constexpr milliseconds kStartLimit{15'000};
+// A TaskManager that has gone this long is not counted on: another is started for a job that waits.
+constexpr milliseconds kComeBackLimit{5'000};
 // The first start of a broker fetches it.
 constexpr milliseconds kBrokerStartLimit{300'000};
 // Daemons have this long to end in good order.
 constexpr milliseconds kStopLimit{5'000};
 
-/// The last lines of a file, for the report of a daemon that did not come up.
-std::string Tail(const std::string& path, size_t lines) {
+/// The last lines of a file from an offset on, for the report of a daemon that did not come up.
+std::string Tail(const std::string& path, std::streamoff from, size_t lines) {
   std::ifstream in(path);
+  in.seekg(0, std::ios::end);
+  in.seekg(in.tellg() < from ? 0 : from);  // it has begun anew meanwhile
   std::vector<std::string> kept;
   for (std::string line; std::getline(in, line);) {
     if (kept.size() == lines) kept.erase(kept.begin());
     kept.push_back("  " + line);
   }
   return absl::StrJoin(kept, "\n");
+}
+
+/// 0 when it is not there.
+std::streamoff SizeOf(const std::string& path) {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(path, error);
+  return error ? 0 : static_cast<std::streamoff>(size);
 }
 
 constexpr const char* kBrokerScript = "tools/kafka/start.sh";
@@ -84,6 +95,7 @@ struct Daemon {
   std::string name;  // "jobmanager", "tm-1"
   std::vector<std::string> arguments;
   std::string output;
+  std::streamoff output_begins = 0, log_begins = 0;  // where this incarnation's words do
   std::optional<Child> child;
   steady_clock::time_point started;
   steady_clock::time_point start_at;  // when child is empty
@@ -91,6 +103,7 @@ struct Daemon {
   bool was_ready = false;  // it answered, or was registered, once
   bool surplus = false;    // a TaskManager that was started because a job needed it
   steady_clock::time_point idle_since = steady_clock::now();  // of a surplus one
+  steady_clock::time_point registered;                        // when it was seen to be, last
   milliseconds start_limit = kStartLimit;
 };
 
@@ -123,6 +136,7 @@ class LocalCluster {
   void WatchBroker();
   void WriteClusterFile() const;
   absl::Status OnDeath(Daemon& daemon, const Ending& ending);
+  std::string Log(const Daemon& daemon) const;
   std::string LastWords(const Daemon& daemon) const;
   void Announce(const proto::ClusterStatusReply& status);
   void MeetDemand(const proto::ClusterStatusReply& status);
@@ -270,6 +284,8 @@ absl::Status LocalCluster::MeetJobManager() {
 
 absl::Status LocalCluster::Launch(Daemon& daemon) {
   daemon.output = absl::StrCat(files_.Logs(), "/", daemon.name, ".out");
+  daemon.output_begins = SizeOf(daemon.output);
+  daemon.log_begins = SizeOf(Log(daemon));
   auto child = Child::Spawn(daemon.arguments, daemon.output);
   if (!child.ok()) return child.status();
   daemon.child.emplace(*std::move(child));
@@ -362,13 +378,16 @@ void LocalCluster::WriteClusterFile() const {
   fs::rename(fresh, files_.Cluster(), ignored);
 }
 
-/// What a daemon said last, in its log and otherwise.
+std::string LocalCluster::Log(const Daemon& daemon) const {
+  const std::string& dir = context_.config.options().log.dir;
+  return absl::StrCat(dir.empty() ? files_.Logs() : dir, "/", daemon.name, ".log");
+}
+
+/// What a daemon said last, in its log and otherwise; of those before it nothing.
 std::string LocalCluster::LastWords(const Daemon& daemon) const {
-  const std::string& log_dir = context_.config.options().log.dir;
-  const std::string log =
-      absl::StrCat(log_dir.empty() ? files_.Logs() : log_dir, "/", daemon.name, ".log");
   std::string words = ":";
-  for (const std::string& tail : {Tail(log, 10), Tail(daemon.output, 10)}) {
+  for (const std::string& tail :
+       {Tail(Log(daemon), daemon.log_begins, 10), Tail(daemon.output, daemon.output_begins, 10)}) {
     if (!tail.empty()) absl::StrAppend(&words, "\n", tail);
   }
   return absl::StrCat(words, "\nIts files are in ", files_.Logs());
@@ -403,7 +422,7 @@ absl::Status LocalCluster::Step() {
     } else if (!daemon->was_ready && now - daemon->started > daemon->start_limit) {
       status = absl::InternalError(absl::StrCat(
           daemon->name, " did not come up within ", FormatDuration(daemon->start_limit), ":\n",
-          Tail(daemon->output, 20), "\nIts files are in ", files_.Logs()));
+          Tail(daemon->output, daemon->output_begins, 20), "\nIts files are in ", files_.Logs()));
     }
     if (!status.ok()) return status;
   }
@@ -424,7 +443,9 @@ absl::Status LocalCluster::Step() {
   job_manager_.was_ready = true;
   for (auto& tm : task_managers_) {
     for (const auto& registered : answer->task_managers()) {
-      tm->was_ready = tm->was_ready || registered.tm_id() == tm->name;
+      if (registered.tm_id() != tm->name) continue;
+      tm->was_ready = true;
+      tm->registered = now;
     }
   }
   if (announced_) {
@@ -478,8 +499,13 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
 
 void LocalCluster::MeetDemand(const proto::ClusterStatusReply& status) {
   if (status.slots_wanted() == 0) return;
-  // Those that were started for it have not all registered yet.
-  if (status.task_managers_size() < static_cast<int>(task_managers_.size())) return;
+  // Those that were started for it have not all registered yet, or one that died is on its way
+  // back. What stands still is not waited for.
+  const auto now = steady_clock::now();
+  for (const auto& tm : task_managers_) {
+    if (!tm->was_ready || (tm->registered < asked_ && now - tm->registered < kComeBackLimit))
+      return;
+  }
   const int64_t slots =
       status.task_managers_size() > 0 ? std::max(1u, status.task_managers(0).slots()) : 1;
   const int64_t lacking = (status.slots_wanted() + slots - 1) / slots;

@@ -99,8 +99,9 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
     }
     result.slots_missing =
         reachable >= wanted.size() ? 0 : static_cast<uint32_t>(wanted.size()) - reachable;
-    result.reason = "needs " + std::to_string(wanted.size()) + " slots, " + std::to_string(free) +
-                    " are free for it";
+    result.reason = "needs " + std::to_string(wanted.size()) +
+                    (wanted.size() == 1 ? " slot, " : " slots, ") + std::to_string(free) +
+                    (free == 1 ? " is free for it" : " are free for it");
     if (recycling > 0) {
       result.reason += ", " + std::to_string(recycling) + " TaskManagers are recycled for it";
     }

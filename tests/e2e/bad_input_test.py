@@ -8,6 +8,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from cluster import Cluster, eventually
@@ -47,6 +48,23 @@ class BadInput(unittest.TestCase):
             self.cluster.run("jobmanager", "--set", f"jobmanager.rpc-port={port}", "--set",
                              f"jobmanager.dir={self.cluster.dir}/other", code=1)
             self.assertIn(port, self.cluster.stderr)
+
+    def test_a_local_cluster_that_does_not_come_up_tells_its_own_words_alone(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket() as one, \
+                socket.socket() as other:
+            env = self.cluster.env | {"WEIR_LOCAL_DIR": directory}
+            said = []
+            for taken in (one, other):
+                taken.bind(("127.0.0.1", 0))
+                taken.listen()
+                env["WEIR_JOBMANAGER_RPC_PORT"] = str(taken.getsockname()[1])
+                done = subprocess.run([WEIR, "local"], env=env, text=True, capture_output=True)
+                self.assertNotEqual(done.returncode, 0)
+                said.append((env["WEIR_JOBMANAGER_RPC_PORT"], done.stderr))
+            (before, first), (port, second) = said
+            self.assertIn(before, first)
+            self.assertIn(port, second)
+            self.assertNotIn(before, second)
 
     def test_malformed_bytes_on_the_ports(self):
         eventually(lambda: len(self.cluster.task_managers()) == 2, "both TaskManagers are there")

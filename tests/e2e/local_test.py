@@ -135,6 +135,24 @@ class Local(unittest.TestCase):
             self.assertEqual(len(out.splitlines()), 30)
             self.assertEqual(len(cluster.task_managers()), 3)
 
+    def test_one_that_stands_still_is_not_counted_on(self):
+        with Cluster(WEIR, "-t", "2", "-s", "1", "--set",
+                     "jobmanager.heartbeat-timeout=500ms", "--set",
+                     "jobmanager.heartbeat-interval=100ms") as cluster:
+            job = cluster.run("run", JOB, "-p", 2, "--detached").strip()
+
+            def running():
+                details = cluster.json("describe", job)
+                return details["status"]["state"] == "RUNNING" and details
+            eventually(running, "the job runs")
+            stopped = cluster.task_managers()["tm-1"]["pid"]
+            os.kill(stopped, signal.SIGSTOP)
+            try:
+                eventually(lambda: "tm-3" in cluster.task_managers(), "another one has come")
+                eventually(running, "the job runs again")
+            finally:
+                os.kill(stopped, signal.SIGCONT)
+
     def test_those_that_came_for_a_job_go_when_none_needs_them(self):
         with Cluster(WEIR, "-t", "1", "-s", "1", "--set", "taskmanager.idle-timeout=1s") as cluster:
             job = cluster.run("run", JOB, "--detached", "--parallelism", "3").strip()

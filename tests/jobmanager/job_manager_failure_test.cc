@@ -22,7 +22,7 @@ TEST_F(JobManagerTest, ALostTaskManagerRestartsTheJobFromItsNewestCheckpoint) {
     return m.has_cancel_job() && m.cancel_job().attempt().attempt() == 1;
   });
   WaitFor(job, "it lacks a slot", [](const proto::JobStatus& s) {
-    return s.reason().find("needs 2 slots, 1 are free") != std::string::npos;
+    return s.reason().find("needs 2 slots, 1 is free") != std::string::npos;
   });
   EXPECT_EQ(Cluster().slots_wanted(), 1u);
   auto respawned = TaskManager({.id = "b", .incarnation = 2, .slots = 1});
