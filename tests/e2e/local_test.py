@@ -139,7 +139,8 @@ class Local(unittest.TestCase):
         with Cluster(WEIR, "-t", "2", "-s", "1", "--set",
                      "jobmanager.heartbeat-timeout=500ms", "--set",
                      "jobmanager.heartbeat-interval=100ms") as cluster:
-            job = cluster.run("run", JOB, "-p", 2, "--detached").strip()
+            job = cluster.run("run", JOB, "-p", 2, "--detached", "--checkpoint-interval",
+                              "200ms", "--", "--restart", "yes").strip()
 
             def running():
                 details = cluster.json("describe", job)

@@ -1,4 +1,5 @@
-// Prints "<row> <text>" for rows 0 .. count - 1; without --count it never ends.
+// Prints "<row> <text>" for rows 0 .. count - 1; without --count it never ends, without
+// --restart it is not restarted.
 #include <weir/weir.h>
 
 #include <string>
@@ -9,7 +10,7 @@ WEIR_JOB(env, args) {
   options.rate_per_second = args.GetDouble("rate", 10'000);
   const std::string text = args.Get("text", "row");
   const int64_t fail_at = args.GetInt("fail-at", -1);
-  env.settings().restart.kind = weir::RestartSettings::Kind::kNone;
+  if (!args.Has("restart")) env.settings().restart.kind = weir::RestartSettings::Kind::kNone;
   env.From(weir::Generate<int64_t>([](uint64_t i) { return static_cast<int64_t>(i); }, options))
       .Uid("rows")
       .Map([text, fail_at](const int64_t& row) {
