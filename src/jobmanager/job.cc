@@ -67,7 +67,7 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
   silent_.clear();
   reason_.clear();
   Enter(S::kDeploying, now);
-  out->push_back(PrepareAttempt{last_attempt_, restarts()});
+  out->emplace_back(PrepareAttempt{last_attempt_, restarts()});
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {
@@ -346,7 +346,7 @@ void Job::PersistEndOf(JobState end, Instant now, Out* out) {
         end == S::kFinished || (end == S::kCanceled && !plan_.checkpoint.retain_on_cancel);
   }
   end_in_flight_ = true;
-  out->push_back(*persisting_end_);
+  out->emplace_back(*persisting_end_);
 }
 
 void Job::On(const EndPersisted& e, Instant now, Out*) {
@@ -361,23 +361,23 @@ void Job::On(const EndPersisted& e, Instant now, Out*) {
 
 void Job::On(const CancelWanted& e, Instant now, Out* out) {
   if (IsTerminal(state_)) {
-    out->push_back(Reply{e.request, ReplyCode::kFailedPrecondition,
-                         std::string("the job is ") + ToString(state_) + " already"});
+    out->emplace_back(Reply{e.request, ReplyCode::kFailedPrecondition,
+                            std::string("the job is ") + ToString(state_) + " already"});
     return;
   }
   if (cancel_requests_.size() >= kMaxWaitingCancels) {
-    out->push_back(Reply{e.request, ReplyCode::kResourceExhausted,
-                         "too many requests to cancel this job are waiting"});
+    out->emplace_back(Reply{e.request, ReplyCode::kResourceExhausted,
+                            "too many requests to cancel this job are waiting"});
     return;
   }
   if (cancel_wanted_) {
-    out->push_back(Reply{e.request});
+    out->emplace_back(Reply{e.request});
     return;
   }
   cancel_requests_.push_back(e.request);
   if (cancel_in_flight_) return;
   cancel_in_flight_ = true;
-  out->push_back(PersistCancel{});
+  out->emplace_back(PersistCancel{});
   (void)now;
 }
 
@@ -386,7 +386,7 @@ void Job::On(const CancelPersisted& e, Instant now, Out* out) {
   cancel_in_flight_ = false;
   for (RequestId request : cancel_requests_) {
     // The job may have come to its own end meanwhile: that is an end, too.
-    out->push_back(e.ok ? Reply{request} : Reply{request, ReplyCode::kAborted, e.error});
+    out->emplace_back(e.ok ? Reply{request} : Reply{request, ReplyCode::kAborted, e.error});
   }
   cancel_requests_.clear();
   if (!e.ok) return;
@@ -425,7 +425,7 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
         const bool stop = kind == CheckpointKind::kStop || kind == CheckpointKind::kStopAndDrain;
         if (stop) Enter(S::kStopping, now);
       }
-      out->push_back(CheckpointWork{run_, std::move(action)});
+      out->emplace_back(CheckpointWork{run_, std::move(action)});
     }
   }
 }
@@ -449,7 +449,7 @@ bool Job::IsOfThisRun(const OfCheckpoints& e) const {
 void Job::On(const OfCheckpoints& e, Instant now, Out* out) {
   if (const auto* wanted = std::get_if<SavepointWanted>(&e.event)) {
     if (!takes_savepoints()) {
-      out->push_back(CheckpointWork{
+      out->emplace_back(CheckpointWork{
           last_attempt_, ReplySavepoint{.request = wanted->request,
                                         .code = ReplyCode::kFailedPrecondition,
                                         .message = std::string("the job is ") + ToString(state_) +
@@ -468,7 +468,7 @@ void Job::On(const OfCheckpoints& e, Instant now, Out* out) {
 void Job::On(const SuspendWanted&, Instant now, Out* out) {
   if (IsTerminal(state_)) return;
   for (RequestId request : cancel_requests_) {
-    out->push_back(Reply{request, ReplyCode::kAborted, "the JobManager is shutting down"});
+    out->emplace_back(Reply{request, ReplyCode::kAborted, "the JobManager is shutting down"});
   }
   cancel_requests_.clear();
   StepCheckpoints(CheckpointingStopped{"the JobManager is shutting down"}, now, out);

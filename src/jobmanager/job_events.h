@@ -168,6 +168,7 @@ struct CheckpointWork {
   CheckpointAction action;
 };
 
+/// Made in place (emplace_back): of a moved one g++ 12 takes other alternatives for uninitialised.
 using JobAction = std::variant<PrepareAttempt, Deploy, CancelAttempt, DropSession, GiveBackSlots,
                                PersistCancel, PersistEnd, Reply, CheckpointWork>;
 

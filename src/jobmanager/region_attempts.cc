@@ -125,7 +125,7 @@ void RegionAttempts::SendDeployments(const AttemptPrepared& prepared, Out* out) 
     if (attempt.deployed) continue;
     attempt.deployed = true;
     attempt.restore = prepared.restore;
-    out->push_back(
+    out->emplace_back(
         Deploy{attempt.id, region, attempt.placement, prepared.restore, prepared.id_floor});
   }
 }
@@ -157,7 +157,6 @@ void RegionAttempts::End(const Regions& regions, CancelReason reason, Instant no
     attempt.ending = true;
     attempt.cancel_deadline = now + kCancelTimeout;
     for (SessionId session : attempt.holding) {
-      // In place: of a moved variant g++ 12 takes other alternatives for uninitialised.
       out->emplace_back(CancelAttempt{attempt.id, session, reason});
     }
   }
@@ -191,7 +190,7 @@ void RegionAttempts::GiveBack(const Attempt& attempt, SessionId session, Out* ou
       if (slot.session == session) slots.erase(slot.slot);
     }
   }
-  if (!slots.empty()) out->push_back(GiveBackSlots{session, std::move(slots)});
+  if (!slots.empty()) out->emplace_back(GiveBackSlots{session, std::move(slots)});
 }
 
 bool RegionAttempts::Release(AttemptId id, SessionId session, Out* out) {
@@ -209,9 +208,9 @@ void RegionAttempts::DropSilent(const std::string& job_name, Instant now, Out* o
     if (!attempt.cancel_deadline || now < *attempt.cancel_deadline) continue;
     attempt.cancel_deadline = now + kCancelTimeout;
     for (SessionId session : attempt.holding) {
-      out->push_back(DropSession{session, "it did not confirm the end of attempt " +
-                                              std::to_string(attempt.id.value) + " of job '" +
-                                              job_name + "'"});
+      out->emplace_back(DropSession{session, "it did not confirm the end of attempt " +
+                                                 std::to_string(attempt.id.value) + " of job '" +
+                                                 job_name + "'"});
     }
   }
 }
