@@ -18,6 +18,7 @@ schedule.json, result.json and, unless it passed, the logs. Exit code 0: all pas
 import argparse
 import concurrent.futures
 import datetime
+import fcntl
 import hashlib
 import json
 import os
@@ -289,8 +290,11 @@ class Runner:
                   flush=True)
         # The quick selection proves this build; the page is about what was run on purpose.
         if not (self.options.quick or self.options.replay):
-            self.results.add(result, self.build, self.commit)
-            self.results.write(self.scenarios)
+            with open(HERE / "results.py", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.results = Results()  # another run.py may have written
+                self.results.add(result, self.build, self.commit)
+                self.results.write(self.scenarios)
         if result["verdict"] == "pass":
             self.passed += 1
         else:
