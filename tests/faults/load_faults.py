@@ -31,8 +31,7 @@ class Brake(Fault):
     not grow from when every channel is full, and checkpoints must go on, unaligned; or, with
     `aligned`, one that waits for rows in flight is seen to wait for so long."""
 
-    FULL_SHARE = 0.9  # of the time in which sources wait for room
-    FULL_OVER_S = 3  # measured over so long: TaskManagers tell once a second
+    FULL_OVER_S = 3  # seen for so long: TaskManagers tell once a second
     GROWTH = 1.1
     SLACK = 32 << 20  # what an allocator keeps, in a process that is still small
 
@@ -45,27 +44,24 @@ class Brake(Fault):
         self.file.write_text(str(self.step["record_us"]))
         self.begun = time.monotonic()
         self.samples = []
-        eventually(self.full, "sources wait for room", 90)
+        eventually(self.full, "there is no room for what sources read", 90)
         self.evidence["full_after_s"] = round(time.monotonic() - self.begun, 1)
         self.full_ms, self.completed = time.time() * 1000, len(world.observed)
 
     def full(self):
-        """Sources have waited for room nearly all the time of late."""
+        """Of late sources have given no more than was taken: there is no room for it."""
         self.measure()
         details = self.world.check()
         if details is None:
             return False
-        waited = [int(subtask.get("metrics", {}).get("back_pressured_us", 0))
-                  for vertex in details["vertices"] if vertex["uid"] == "in"
-                  for subtask in vertex["subtasks"]]
-        self.samples.append((time.monotonic(), waited))
-        old = [sample for sample in self.samples
-               if self.samples[-1][0] - sample[0] >= self.FULL_OVER_S]
-        if not old or len(old[-1][1]) != len(waited):
-            return False
-        passed_us = (self.samples[-1][0] - old[-1][0]) * 1e6
-        return all(now - before > self.FULL_SHARE * passed_us
-                   for before, now in zip(old[-1][1], waited))
+        given, taken = (sum(int(subtask.get("metrics", {}).get(metric, 0))
+                            for vertex in details["vertices"] if vertex["uid"] == uid
+                            for subtask in vertex["subtasks"])
+                        for uid, metric in (("in", "records_out"), ("total", "records_in")))
+        self.samples.append((time.monotonic(), given, taken))
+        now, *_ = self.samples[-1]
+        old = [sample for sample in self.samples if now - sample[0] >= self.FULL_OVER_S]
+        return old and 0 < taken - old[-1][2] and given - old[-1][1] <= taken - old[-1][2]
 
     def measure(self):
         for name, pid in self.processes.items():
