@@ -14,6 +14,11 @@ help: ## What there is
 deps:
 	@tools/install-deps.sh
 
+build-faults-figures: deps-dev
+	@cmake --preset release > /dev/null
+	@cmake --build --preset release -j $(JOBS) --target weir faults_echo_job faults_generate \
+		faults_follow faults_verify
+
 deps-dev:
 	@tools/install-deps.sh --dev
 
@@ -36,7 +41,7 @@ test: build-dev ## All tests but the long ones: unit, then end to end; ends with
 check: build-dev ## What reviewers run: format, layers, headers, clang-tidy, sanitizers, long kill rounds (FULL=1: clang-tidy on all)
 	@tools/check.sh $(if $(FULL),--full)
 
-faults: build-dev ## Faults against real processes (tests/faults); SCENARIO=name SEED=1-20 choose
+faults: build-dev build-faults-figures ## Faults against real processes (tests/faults); SCENARIO=name SEED=1-20 choose
 	@tests/faults/run.py --beside $(BESIDE) $(if $(SCENARIO),--scenario $(SCENARIO)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(MISSING),--missing)
 
@@ -54,4 +59,4 @@ install: build ## Install the release build below PREFIX (default /usr/local)
 clean: ## Remove everything that was built
 	rm -rf build
 
-.PHONY: help demo deps deps-dev build build-dev test check bench faults format install clean
+.PHONY: help demo deps deps-dev build build-dev build-faults-figures test check bench faults format install clean

@@ -266,8 +266,10 @@ class Runner:
         directory.mkdir(parents=True)
         (directory / "schedule.json").write_text(json.dumps(schedule, indent=1))
         quiet = self.beside > 1
-        child = spawn([sys.executable, HERE / "run.py", "--build", self.options.build, "--in",
-                       directory], stdout=subprocess.PIPE if quiet else None,
+        build = self.options.build
+        if schedule.get("build"):
+            build = build.with_name(schedule["build"])
+        child = spawn([sys.executable, HERE / "run.py", "--build", build, "--in", directory], stdout=subprocess.PIPE if quiet else None,
                       stderr=subprocess.STDOUT if quiet else None)
         said = (child.communicate()[0] or b"").decode(errors="replace")
         path = directory / "result.json"

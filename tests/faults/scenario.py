@@ -3,6 +3,7 @@
     row = "a TaskManager is killed"           # the row of the fault matrix, in words
     pace = "healthy"                          # a fault waits for results and checkpoints since the
                                               # last one; "clock": it does not
+    build = "release"                         # beside the one that is tested; for figures
     seeds = 3                                 # how many of them are wanted, from 1 on
     rounds = 5                                # how many times the faults below are gone through
     phase_s = 15                              # and again, until all that has taken so long
@@ -37,7 +38,7 @@ import tomllib
 
 DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
 DEFAULTS = {
-    "pace": "healthy", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written", "fault": [],
+    "pace": "healthy", "build": "", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written", "fault": [],
     "expect": {}, "figures": {}, "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
             "timeout_ms": 10000, "aligned_timeout": "30s", "args": {}},
@@ -116,7 +117,7 @@ def schedule(scenario, seed):
 
     steps = [step for _ in range(scenario["rounds"]) for step in draw_round()]
     drawn = {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
-             "pace": scenario["pace"], "planted": scenario["planted"],
+             "pace": scenario["pace"], "build": scenario["build"], "planted": scenario["planted"],
              "job": {key: draw(value) for key, value in scenario["job"].items()} |
                     {"args": {key: draw(value) for key, value in scenario["job"]["args"].items()}},
              "cluster": scenario["cluster"], "workload": scenario["workload"],
