@@ -107,7 +107,8 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
     }
     if (result.slots_missing > 0) {
       result.reason += "; start TaskManagers with " + std::to_string(result.slots_missing) +
-                       (result.slots_missing == 1 ? " more slot" : " more slots") + ", or lower the parallelism";
+                       (result.slots_missing == 1 ? " more slot" : " more slots") +
+                       ", or lower the parallelism";
     }
     return result;
   }

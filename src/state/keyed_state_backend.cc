@@ -103,19 +103,29 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
                                });
     return;
   }
-  // Below the cache: in batches, since what is visited lives only during the visit.
-  constexpr size_t kBatchBytes = size_t{4} << 20;
-  std::vector<std::pair<RestoredState::Entry, std::pair<std::string, std::string>>> batch;
-  size_t batch_bytes = 0;
+  // Below the cache: in batches that make good files, copied because what is visited lives only
+  // during the visit.
+  constexpr size_t kBatchBytes = size_t{16} << 20;
+  struct Copied {
+    uint16_t key_group;
+    EntryKind kind;
+    size_t key_end;
+    size_t value_end;
+  };
+  std::string copies;
+  std::vector<Copied> batch;
+  std::vector<StoreEntry> changes;
   const auto apply = [&] {
-    std::vector<StoreEntry> changes;
-    changes.reserve(batch.size());
-    for (const auto& [entry, copy] : batch) {
+    changes.clear();
+    const std::string_view all = copies;
+    size_t at = 0;
+    for (const Copied& entry : batch) {
       changes.push_back({.state = tables.context().state_id,
                          .key_group = entry.key_group,
                          .kind = entry.kind,
-                         .key = copy.first,
-                         .value = copy.second});
+                         .key = all.substr(at, entry.key_end - at),
+                         .value = all.substr(entry.key_end, entry.value_end - entry.key_end)});
+      at = entry.value_end;
     }
     const absl::Status status = options_.store->Apply(changes);
     if (!status.ok()) {
@@ -124,15 +134,17 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
                      ": restoring into the store failed: " + std::string(status.message()));
     }
     batch.clear();
-    batch_bytes = 0;
+    copies.clear();
   };
   options_.restored->ForEach(
       schema.name, options_.key_groups, true, [&](const RestoredState::Entry& entry) {
         look(entry);
         if (forgets()) return;
-        batch.push_back({entry, {std::string(entry.key), std::string(entry.value)}});
-        batch_bytes += entry.key.size() + entry.value.size();
-        if (batch_bytes >= kBatchBytes) apply();
+        copies.append(entry.key);
+        const size_t key_end = copies.size();
+        copies.append(entry.value);
+        batch.push_back({entry.key_group, entry.kind, key_end, copies.size()});
+        if (copies.size() >= kBatchBytes) apply();
       });
   if (!batch.empty()) apply();
 }

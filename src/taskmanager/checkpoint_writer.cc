@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "runtime/exchange/element.h"
 #include "state/checkpoint/state_file.h"
+#include "state/checkpoint/stoppable_storage.h"
 #include "state/segment/segment_builder.h"
 #include "state/store_writer.h"
 
@@ -194,6 +195,7 @@ CheckpointWriter::~CheckpointWriter() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
+    ending_->store(true);
     for (auto& running : running_) running->Cancel(absl::CancelledError("the attempt ends"));
   }
   sort_wake_.notify_all();
@@ -587,6 +589,7 @@ CheckpointWriter::Operator* CheckpointWriter::FindToMerge() const {
 // Beside the checkpoints: what comes of it is part of the next one.
 void CheckpointWriter::MergeLoop() {
   BeginThread("snapshot-merge", kMergeNice);
+  StoppableStorage storage(*options_.storage, ending_);
   std::unique_lock lock(mutex_);
   while (!stop_) {
     Operator* op = FindToMerge();
@@ -601,10 +604,11 @@ void CheckpointWriter::MergeLoop() {
                             .attempt = options_.attempt};
     lock.unlock();
     absl::StatusOr<proto::StateHandle> merged =
-        MergeChain(*options_.storage, handles, merge, op->key_groups,
+        MergeChain(storage, handles, merge, op->key_groups,
                    name.NewPath(merge.kind == proto::StateHandle::BASE ? "base" : "delta"));
     lock.lock();
     if (!merged.ok()) {
+      if (stop_) return;
       // A full snapshot has taken the chain's place: nothing of it is missed.
       if (!op->chain.BeginsWith(handles, merge)) continue;
       // With a store the chain stays as it is, only longer; damage shows at the next restore, too.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -62,7 +63,8 @@ class CheckpointWriter {
   };
 
   CheckpointWriter(Options options, Events events);
-  /// Cancels what runs. No slot may use a sink any more.
+  /// Cancels what runs, a merge too: whoever waits for the attempt to go does not wait for all of
+  /// its state to be read and written. No slot may use a sink any more.
   ~CheckpointWriter();
 
   struct KeyedOperator {
@@ -129,6 +131,7 @@ class CheckpointWriter {
   /// Of the newest checkpoint that was delivered to and has not begun.
   std::map<SubtaskId, SubtaskSnapshot> early_;
   CheckpointId begun_;  // the newest
+  const std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);
   std::thread sort_thread_;
   std::thread write_thread_;
   std::thread merge_thread_;

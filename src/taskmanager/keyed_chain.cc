@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/failpoint.h"
 #include "base/hash.h"
@@ -14,55 +15,56 @@ namespace {
 
 constexpr size_t kMergeSliceBytes = 1 << 20;
 
-// A handle's extents as one range of bytes. Extents are verified when they are first read and kept
-// whole while they are in use: a merge and a restore read front to back.
+// A handle's extents as one range of bytes. The extent that was read last is kept, verified: a
+// merge and a restore read front to back, a block at a time, and an extent holds many blocks.
 class StoredSegment final : public SegmentSource {
  public:
   StoredSegment(CheckpointStorage& storage, proto::StateHandle handle)
-      : storage_(storage), handle_(std::move(handle)) {}
+      : storage_(storage), handle_(std::move(handle)) {
+    uint64_t begin = 0;
+    for (const proto::Extent& extent : handle_.extents()) {
+      begins_.push_back(begin);
+      begin += extent.length();
+    }
+  }
 
   std::string Describe() const override { return handle_.file(); }
   uint64_t size() const override { return handle_.length(); }
 
   absl::Status Read(uint64_t offset, size_t size, std::string& out) const override {
     out.clear();
-    uint64_t begin = 0;  // of the extent, in the segment
-    for (const proto::Extent& extent : handle_.extents()) {
-      const uint64_t end = begin + extent.length();
-      if (offset < end && offset + size > begin) {
-        std::string bytes;
-        if (absl::Status status = ReadExtent(extent, bytes); !status.ok()) return status;
-        const uint64_t from = std::max(offset, begin);
-        const uint64_t to = std::min(offset + size, end);
-        out.append(bytes, from - begin, to - from);
-      }
-      begin = end;
+    std::lock_guard lock(mutex_);
+    const auto after = std::upper_bound(begins_.begin(), begins_.end(), offset);
+    for (auto at = after - begins_.begin() - 1;
+         out.size() < size && at >= 0 && at < handle_.extents_size(); ++at) {
+      if (absl::Status s = Keep(static_cast<int>(at)); !s.ok()) return s;
+      const uint64_t from = offset + out.size() - begins_[static_cast<size_t>(at)];
+      if (from >= extent_.size()) continue;  // past the end
+      out.append(extent_, from, size - out.size());
     }
-    if (out.size() != size) {
-      return absl::DataLossError(handle_.file() + ": segment ends before byte " +
-                                 std::to_string(offset + size));
-    }
-    return absl::OkStatus();
+    if (out.size() == size) return absl::OkStatus();
+    return absl::DataLossError(handle_.file() + ": segment ends before byte " +
+                               std::to_string(offset + size));
   }
 
  private:
-  absl::Status ReadExtent(const proto::Extent& extent, std::string& bytes) const {
-    std::lock_guard lock(mutex_);
-    if (cached_offset_ == extent.offset() && !cached_.empty()) {
-      bytes = cached_;
-      return absl::OkStatus();
+  // mutex_ held.
+  absl::Status Keep(int extent) const {
+    if (kept_ == extent) return absl::OkStatus();
+    kept_ = -1;
+    if (absl::Status s = ReadExtent(storage_, handle_, handle_.extents(extent), extent_); !s.ok()) {
+      return s;
     }
-    if (absl::Status s = weir::ReadExtent(storage_, handle_, extent, bytes); !s.ok()) return s;
-    cached_ = bytes;
-    cached_offset_ = extent.offset();
+    kept_ = extent;
     return absl::OkStatus();
   }
 
   CheckpointStorage& storage_;
   const proto::StateHandle handle_;
+  std::vector<uint64_t> begins_;  // of the extents, in the segment
   mutable std::mutex mutex_;
-  mutable std::string cached_;          // mutex_
-  mutable uint64_t cached_offset_ = 0;  // mutex_
+  mutable std::string extent_;  // mutex_
+  mutable int kept_ = -1;       // mutex_: which one that is
 };
 
 }  // namespace

@@ -12,8 +12,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -53,7 +55,7 @@ class CheckpointWriterTest : public ::testing::TestWithParam<bool> {
     ASSERT_TRUE(storage.ok());
     storage_ = *std::move(storage);
     writer_ = std::make_unique<CheckpointWriter>(
-        CheckpointWriter::Options{.storage = storage_.get(),
+        CheckpointWriter::Options{.storage = &UsedStorage(),
                                   .label = "test",
                                   .epoch = LeaderEpoch(1),
                                   .attempt = AttemptId(1),
@@ -83,6 +85,7 @@ class CheckpointWriterTest : public ::testing::TestWithParam<bool> {
     table_ = ValueTable<uint64_t, std::string>::Open(*state_, "values");
     state_->FinishOpen();
   }
+  virtual CheckpointStorage& UsedStorage() { return *storage_; }
   void TearDown() override {
     for (const char* point :
          {"storage.create", "storage.write", "storage.sync", "rocksdb.apply", "snapshot.merge"}) {
@@ -367,6 +370,113 @@ TEST_P(CheckpointWriterInMemoryTest, AFullSnapshotThatWasAbortedIsWantedAgain) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Memory, CheckpointWriterInMemoryTest, ::testing::Values(false));
+
+/// The directory below, where whoever writes a base is held up from the first bytes on.
+class GatedStorage final : public CheckpointStorage {
+ public:
+  explicit GatedStorage(CheckpointStorage& below) : below_(below) {}
+
+  void AwaitBase() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return bytes_ > 0; });
+  }
+  void Open() {
+    std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  bool base_finished() {
+    std::lock_guard lock(mutex_);
+    return finished_;
+  }
+
+  std::string Describe() const override { return below_.Describe(); }
+  absl::StatusOr<std::unique_ptr<StorageWriter>> Create(const std::string& path) override {
+    auto writer = below_.Create(path);
+    if (!writer.ok() || path.find(".base") == std::string::npos) return writer;
+    return std::unique_ptr<StorageWriter>(new Writer(this, *std::move(writer)));
+  }
+  absl::Status CreateIfAbsent(const std::string& path, std::string_view content) override {
+    return below_.CreateIfAbsent(path, content);
+  }
+  absl::Status Read(const std::string& path, uint64_t offset, std::span<char> out) override {
+    return below_.Read(path, offset, out);
+  }
+  absl::StatusOr<StoredFile> Stat(const std::string& path) override { return below_.Stat(path); }
+  absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override {
+    return below_.List(folder);
+  }
+  absl::Status Delete(const std::string& path) override { return below_.Delete(path); }
+  absl::Status PutFile(const std::string& local, const std::string& path, Transfer t) override {
+    return below_.PutFile(local, path, t);
+  }
+  absl::Status GetFile(const std::string& path, const std::string& local, Transfer t) override {
+    return below_.GetFile(path, local, t);
+  }
+  absl::StatusOr<uint64_t> RemoveAbandoned(std::chrono::milliseconds untouched) override {
+    return below_.RemoveAbandoned(untouched);
+  }
+  absl::Status RemoveEmptyFolders() override { return below_.RemoveEmptyFolders(); }
+
+ private:
+  class Writer final : public StorageWriter {
+   public:
+    Writer(GatedStorage* storage, std::unique_ptr<StorageWriter> below)
+        : storage_(storage), below_(std::move(below)) {}
+    absl::Status Append(std::string_view bytes) override {
+      std::unique_lock lock(storage_->mutex_);
+      storage_->bytes_ += bytes.size();
+      storage_->changed_.notify_all();
+      storage_->changed_.wait(lock, [this] { return storage_->open_; });
+      return below_->Append(bytes);
+    }
+    absl::Status Finish() override {
+      std::lock_guard lock(storage_->mutex_);
+      storage_->finished_ = true;
+      return below_->Finish();
+    }
+
+   private:
+    GatedStorage* const storage_;
+    const std::unique_ptr<StorageWriter> below_;
+  };
+
+  CheckpointStorage& below_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t bytes_ = 0;       // mutex_
+  bool open_ = false;      // mutex_
+  bool finished_ = false;  // mutex_
+};
+
+class CheckpointWriterEndTest : public CheckpointWriterTest {
+ protected:
+  CheckpointStorage& UsedStorage() override {
+    gated_.emplace(*storage_);
+    return *gated_;
+  }
+  std::optional<GatedStorage> gated_;
+};
+
+// A restart waits for the end of the attempt before it.
+TEST_P(CheckpointWriterEndTest, AMergeUnderWayIsCalledOff) {
+  for (uint64_t id = 1; id <= 2; ++id) {
+    for (uint64_t key = 0; key < 3000; ++key) {
+      table_.FindOrInsert(key, KeyHash(key)) = std::string(1000, static_cast<char>('a' + id));
+    }
+    ASSERT_TRUE(Checkpoint(id).ok());
+  }
+  gated_->AwaitBase();
+  state_.reset();
+  writer_->Begin(CheckpointId(3), {kOther});
+  std::thread end([this] { writer_.reset(); });
+  EXPECT_FALSE(Outcome(3).ok());  // it has begun to end
+  gated_->Open();
+  end.join();
+  EXPECT_FALSE(gated_->base_finished());
+}
+
+INSTANTIATE_TEST_SUITE_P(Memory, CheckpointWriterEndTest, ::testing::Values(false));
 INSTANTIATE_TEST_SUITE_P(RocksDb, CheckpointWriterWithStoreTest, ::testing::Values(true));
 INSTANTIATE_TEST_SUITE_P(Backends, CheckpointWriterTest, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "RocksDb" : "Memory"; });
