@@ -7,7 +7,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Names are literals: whole, or behind the scope that other systems know.
-WHOLE = re.compile(r'"((?:weir_(?:task|network|slot|memory|build)|process)_[a-z_]+)"')
+WHOLE = re.compile(r'"((?:weir_(?:task|network|slot|memory|checkpoint|build)|process)_[a-z_]+)"')
 SCOPED = re.compile(r'(?:scope\w*|"_") \+ "(_[a-z_]+)"|(?:gauge|histogram)\("(_[a-z_]+)"')
 
 

@@ -144,6 +144,7 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   options.rocksdb_bytes = static_cast<uint64_t>(o.rocksdb.cache_size);
   options.watchdog_timeout = o.task.watchdog_timeout;
   options.cancellation_timeout = o.task.cancellation_timeout;
+  options.local_recovery = o.checkpoint.local_recovery;
   options.dedicated = o.taskmanager.dedicated;
   options.insecure = o.security.insecure;
   return options;

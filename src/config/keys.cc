@@ -227,6 +227,11 @@ std::vector<Key> MakeKeys() {
          "Directory of checkpoints; every process must reach it. Empty: below jobmanager.dir.");
   t.Text("savepoint.dir", WEIR_FIELD(checkpoint.savepoint_dir),
          "Directory of savepoints. Empty: below checkpoint.dir.");
+  t.Bool("state.local-recovery", WEIR_FIELD(checkpoint.local_recovery),
+         "TaskManagers keep copies in taskmanager.dir of the checkpoint files that they write, and "
+         "restore from those. Where checkpoint.dir is on the same file system there are no copies: "
+         "its files are as near. They take as much of the disk as retained checkpoints do, and "
+         "leave a tenth of it free.");
 
   t.Section("Jobs");
   t.Integer("parallelism.default", WEIR_FIELD(run.parallelism), 0, 32768,

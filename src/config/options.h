@@ -52,6 +52,7 @@ struct NetworkSection {
 struct CheckpointSection {
   std::string dir;
   std::string savepoint_dir;
+  bool local_recovery = true;
 };
 
 /// What `weir run` takes when it is not given.

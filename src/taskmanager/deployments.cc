@@ -5,7 +5,11 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <filesystem>
+#include <set>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "log/log.h"
 
@@ -76,6 +80,8 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.latency_interval = options_.latency_interval;
   env.clock = &Clock::System();
   env.directory = options_.directory;
+  if (options_.local_recovery) env.copies = CopiesDirectory();
+  env.copy_report = &copy_report_;
   env.label = Label(options_.id);
   env.task_manager = options_.id;
   env.fetch_artifact = [this, leader_epoch](const std::string& hash, const std::string& path,
@@ -115,8 +121,23 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   slot = std::make_unique<LocalAttempt>(std::move(env), deploy, leader_epoch, [this, key] {
     loop_->Post([this, key] { OnReleased(key); });
   });
+  SweepCopies();
   slot->Start();
   ShareStateCache();
+}
+
+void TaskManager::SweepCopies() {
+  std::set<std::string> here;
+  for (const auto& [key, attempt] : attempts_) here.insert(key.first);
+  io_->Post([here, directory = CopiesDirectory()] {
+    std::error_code error;
+    std::vector<std::filesystem::path> others;
+    for (std::filesystem::directory_iterator at(directory, error), end; !error && at != end;
+         at.increment(error)) {
+      if (!here.contains(at->path().filename())) others.push_back(at->path());
+    }
+    for (const auto& path : others) std::filesystem::remove_all(path, error);
+  });
 }
 
 void TaskManager::OnStreamFailure(const std::string& job, uint32_t attempt,

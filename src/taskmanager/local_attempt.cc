@@ -64,7 +64,8 @@ LocalAttempt::LocalAttempt(AttemptEnvironment env, proto::DeployJob deploy, uint
       leader_epoch_(leader_epoch),
       on_released_(std::move(on_released)),
       directory_(env_.directory + "/attempts/" + deploy_.attempt().job_id() + "-" +
-                 std::to_string(deploy_.attempt().attempt())) {
+                 std::to_string(deploy_.attempt().attempt())),
+      copies_(env_.copies.empty() ? "" : env_.copies + "/" + deploy_.attempt().job_id()) {
   for (const auto& placement : deploy_.placements()) {
     if (placement.task_manager() == deploy_.your_index()) {
       local_.insert(FromProto(placement.subtask()));
@@ -131,6 +132,8 @@ void LocalAttempt::Start() {
                         .deploy = &deploy_,
                         .local = &local_,
                         .directory = directory_,
+                        .copies = copies_,
+                        .copy_report = env_.copy_report,
                         .task_manager = env_.task_manager,
                         .stop = stop_}));
     env_.loop->Post([this, prepared] { OnPrepared(std::move(*prepared)); });
@@ -563,6 +566,7 @@ void LocalAttempt::Release(proto::CancelReason reason) {
   if (std::exchange(releasing_, true)) return;
   stop_->store(true);
   if (preparing_ && !preparation_taken_->exchange(true)) preparing_ = false;
+  keeps_copies_ = reason == proto::CANCEL_REASON_FAILED || reason == proto::CANCEL_REASON_UNKNOWN;
   const bool in_order =
       reason == proto::CANCEL_REASON_FINISHED || reason == proto::CANCEL_REASON_STOPPED;
   env_.exchange->CloseAttempt(DataPlaneAttempt(), /*drain=*/in_order);
@@ -601,9 +605,11 @@ void LocalAttempt::MaybeReleased() {
     remains->writer.reset();  // waits for its threads
     remains->prepared = PreparedAttempt();
     env_.loop->Post([this] {
-      env_.io->Post([directory = directory_, give_back_memory = env_.give_back_memory] {
+      env_.io->Post([directory = directory_, copies = keeps_copies_ ? "" : copies_,
+                     give_back_memory = env_.give_back_memory] {
         std::error_code ignored;
         std::filesystem::remove_all(directory, ignored);
+        if (!copies.empty()) std::filesystem::remove_all(copies, ignored);
         give_back_memory();
       });
       on_released_();

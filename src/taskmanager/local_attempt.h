@@ -44,7 +44,10 @@ struct AttemptEnvironment {
   std::chrono::milliseconds metrics_interval{10'000};  ///< of rates
   std::chrono::milliseconds latency_interval{0};       ///< of latency markers; 0: none
   const Clock* clock = nullptr;
-  std::string directory;     ///< of this process's working files
+  std::string directory;  ///< of this process's working files
+  /// Of copies of checkpoint files, one folder for each job; empty: none are kept.
+  std::string copies;
+  LocalCopyReport* copy_report = nullptr;
   std::string label;         ///< of this process, in names of checkpoint files
   std::string task_manager;  ///< this process's id, in messages
   std::function<absl::Status(const std::string& hash, const std::string& path,
@@ -139,6 +142,7 @@ class LocalAttempt final : private SubtaskListener {
   const uint64_t leader_epoch_;
   const std::function<void()> on_released_;
   const std::string directory_;
+  const std::string copies_;  // of this job; empty: none
 
   PreparedAttempt prepared_;
   std::unique_ptr<ExchangeChannels> channels_;
@@ -165,6 +169,7 @@ class LocalAttempt final : private SubtaskListener {
   const std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
   bool preparing_ = false;
   bool releasing_ = false;
+  bool keeps_copies_ = true;  // another attempt of the job may follow
   bool stopping_subtasks_ = false;
   bool failed_ = false;
 };

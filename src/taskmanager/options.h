@@ -36,6 +36,8 @@ struct TaskManagerOptions {
   uint64_t rocksdb_bytes = 0;
   /// Working files: artifacts, open epochs, local state. Swept of dead incarnations at the start.
   std::string directory;
+  /// Keeps copies there of the checkpoint files that it writes to another file system.
+  bool local_recovery = true;
   std::string log_file;  ///< for ReadLog; empty: none
   /// A slot that has not come back from one turn for so long is named.
   std::chrono::milliseconds watchdog_timeout{10'000};

@@ -9,6 +9,7 @@
 #include "job/graph_difference.h"
 #include "job/graph_proto.h"
 #include "job/secret_references.h"
+#include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/state_file.h"
 #include "state/rocksdb/rocksdb_store.h"
 
@@ -24,6 +25,17 @@ absl::Status Adopt(CheckpointStorage& from, const std::vector<proto::StateHandle
     if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
   }
   return absl::OkStatus();
+}
+
+// Where copies of that storage's files go: nowhere if it is in the same file system, where the
+// originals are as near.
+std::string CopiesFor(const std::string& storage, const std::string& copies) {
+  if (copies.empty()) return copies;
+  std::error_code ignored;
+  std::filesystem::create_directories(copies, ignored);
+  if (!InOneFileSystem(storage, copies)) return copies;
+  std::filesystem::remove(copies, ignored);
+  return {};
 }
 
 absl::Status OpenStores(const Preparation& what, PreparedAttempt& prepared) {
@@ -87,11 +99,12 @@ absl::StatusOr<PreparedAttempt> PrepareAttempt(const Preparation& what) {
   };
   auto storage = DirectoryStorage::OpenShared(deploy.checkpoint_directory());
   if (!storage.ok()) return not_seen(storage.status(), deploy.checkpoint_directory());
-  prepared.storage = *std::move(storage);
+  prepared.storage = std::make_unique<LocalCopies>(
+      *std::move(storage), CopiesFor(deploy.checkpoint_directory(), what.copies), what.copy_report);
   if (absl::Status s = OpenStores(what, prepared); !s.ok()) return s;
   if (!deploy.has_restore()) return prepared;
 
-  DirectoryStorage* storage_of_restore = prepared.storage.get();
+  CheckpointStorage* storage_of_restore = prepared.storage.get();
   if (deploy.restore().directory() != deploy.checkpoint_directory()) {
     auto other = DirectoryStorage::OpenExisting(deploy.restore().directory());
     if (!other.ok()) return not_seen(other.status(), deploy.restore().directory());

@@ -13,7 +13,7 @@
 #include "base/ids.h"
 #include "job/job_library.h"
 #include "proto/control.pb.h"
-#include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/local_copies.h"
 #include "state/checkpoint/stoppable_storage.h"
 #include "state/rocksdb/rocksdb_resources.h"
 #include "state/rocksdb/rocksdb_tuning.h"
@@ -27,9 +27,9 @@ namespace weir {
 /// go, and the state that each operator is to have.
 struct PreparedAttempt {
   std::optional<JobGraph> graph;
-  std::unique_ptr<DirectoryStorage> storage;
-  std::unique_ptr<DirectoryStorage> restore_storage;  ///< null: the same, or no restore
-  std::unique_ptr<StoppableStorage> restore_from;     ///< one of both; null without a restore
+  std::unique_ptr<CheckpointStorage> storage;
+  std::unique_ptr<CheckpointStorage> restore_storage;  ///< null: the same, or no restore
+  std::unique_ptr<StoppableStorage> restore_from;      ///< one of both; null without a restore
   std::map<std::pair<SubtaskId, uint32_t>, OperatorRestore> restored;
   std::map<SubtaskId, std::vector<InFlightRows>> in_flight;
   std::string lineage;
@@ -44,7 +44,11 @@ struct Preparation {
   const proto::DeployJob* deploy = nullptr;
   const std::set<SubtaskId>* local = nullptr;  ///< the subtasks that run here
   std::string directory;                       ///< of the attempt's files
-  std::string task_manager;                    ///< this process, in messages
+  /// Of this job's copies of checkpoint files, used where those are on another file system; empty:
+  /// none are kept.
+  std::string copies;
+  LocalCopyReport* copy_report = nullptr;
+  std::string task_manager;  ///< this process, in messages
   /// Calls off what takes long of it, and the reading of restored state later on.
   std::shared_ptr<const std::atomic<bool>> stop;
 };

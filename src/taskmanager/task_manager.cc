@@ -77,6 +77,7 @@ TaskManager::TaskManager(TaskManagerOptions options)
   // What an earlier process left here belongs to attempts that are over.
   std::error_code error;
   std::filesystem::remove_all(options_.directory + "/attempts", error);
+  std::filesystem::remove_all(CopiesDirectory(), error);
   const std::string boxes = options_.directory + "/blackbox";
   std::filesystem::create_directories(boxes, error);
   if (error) {
@@ -101,6 +102,10 @@ TaskManager::TaskManager(TaskManagerOptions options)
           OnStreamFailure(job, attempt, what);
         });
       }));
+  copy_report_.on_damaged = [](const std::string& copy) {
+    log::Warn("a local copy of a checkpoint file is damaged; the original is read in its place",
+              {{"copy", copy}});
+  };
   artifacts_ = std::make_unique<Artifacts>(options_.directory + "/artifacts");
   worker_ = WorkerService::Start(options_.bind_host, options_.rpc_port);
   registrations_ = metrics::AddProcessMetrics(metrics_);
@@ -256,6 +261,14 @@ void TaskManager::AddMetrics() {
         [](Stats s) { return s.fragmentation; });
   gauge("weir_memory_budget_bytes", "What the whole process may use",
         [bytes = options_.memory_bytes](Stats) { return bytes; });
+  const auto read = [this](const char* from, const std::atomic<uint64_t>& bytes) {
+    registrations_.push_back(metrics_.AddFunction(
+        "weir_checkpoint_read_bytes_total", "Read of checkpoint files, to restore and to merge",
+        metrics::Family::Type::kCounter, {{"from", from}},
+        [&bytes] { return static_cast<double>(bytes.load()); }));
+  };
+  read("copy", copy_report_.local_bytes);
+  read("checkpoint_dir", copy_report_.stored_bytes);
   for (const auto& [part, bytes] : plan_.Parts()) {
     registrations_.push_back(
         metrics_.AddFunction("weir_memory_plan_bytes", "How the memory budget is shared out",

@@ -68,6 +68,10 @@ class TaskManager {
   static RegionKey KeyOf(const proto::DeployJob& deploy) {
     return {deploy.attempt().job_id(), deploy.region()};
   }
+  /// Copies of checkpoint files of jobs that have no attempt here: how a job that failed ended is
+  /// told to nobody but the JobManager.
+  void SweepCopies();
+  std::string CopiesDirectory() const { return options_.directory + "/copies"; }
   /// The deployment that waits until an earlier attempt has gone.
   proto::DeployJob* FindWaiting(const proto::AttemptRef& ref);
   void StartAttempt(const proto::DeployJob& deploy, uint64_t leader_epoch);
@@ -105,7 +109,8 @@ class TaskManager {
   std::unique_ptr<Artifacts> artifacts_;
   std::unique_ptr<RocksDbResources> rocksdb_;  // I/O thread, after the first use const
   double rocksdb_share_ = 1;                   // of the planned memory; I/O thread
-  std::atomic<size_t> state_account_{0};       // see StateBound; any thread
+  LocalCopyReport copy_report_;
+  std::atomic<size_t> state_account_{0};  // see StateBound; any thread
   std::unique_ptr<WorkerService> worker_;
   std::unique_ptr<metrics::HttpServer> http_;
   std::vector<metrics::Registration> registrations_;

@@ -32,3 +32,25 @@ def routes(evens, odds):
             sums[value % 11, value // 2 // 1000 * 1000 + 1000] += value
     return collections.Counter(
         thirds + [f"second {k} {end} {n} {n}" for (k, end), n in sums.items()])
+
+
+def totals(lines, count):
+    """Every count of every key once, and the totals that the last ones carry."""
+    finals, seen = {}, collections.Counter()
+    for line in lines:
+        kind, key, n, *rest = line.split()
+        seen[kind, key, int(n)] += 1
+        if int(n) == count // 100:
+            finals[kind, key] = [int(word) for word in rest]
+    return seen, finals
+
+
+def expected_totals(count):
+    values = {f"k{k}": range(k, count, 100) for k in range(100)}
+    seen = collections.Counter((kind, key, n + 1) for kind in ("agg", "own") for key in values
+                               for n in range(count // 100))
+    finals = {("agg", key): [sum(v)] for key, v in values.items()}
+    for key, v in values.items():
+        finals["own", key] = [sum(v), len({i // 7 % 5 for i in v}),
+                              sum(i // 7 % 4 == 0 for i in v)]
+    return seen, finals

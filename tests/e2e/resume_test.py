@@ -11,7 +11,7 @@ import sys
 import time
 import unittest
 
-from answers import routes, windows
+from answers import expected_totals, routes, totals, windows
 from cluster import Cluster, eventually
 
 WEIR = sys.argv[1]
@@ -20,28 +20,6 @@ COUNT = 30_000
 RATE = 10_000
 ENDLESS = 10**12
 BATCH = 1024  # by which a source may overstep its rate, once
-
-
-def totals(lines, count):
-    """Every count of every key once, and the totals that the last ones carry."""
-    finals, seen = {}, collections.Counter()
-    for line in lines:
-        kind, key, n, *rest = line.split()
-        seen[kind, key, int(n)] += 1
-        if int(n) == count // 100:
-            finals[kind, key] = [int(word) for word in rest]
-    return seen, finals
-
-
-def expected_totals(count):
-    values = {f"k{k}": range(k, count, 100) for k in range(100)}
-    seen = collections.Counter((kind, key, n + 1) for kind in ("agg", "own") for key in values
-                               for n in range(count // 100))
-    finals = {("agg", key): [sum(v)] for key, v in values.items()}
-    for key, v in values.items():
-        finals["own", key] = [sum(v), len({i // 7 % 5 for i in v}),
-                              sum(i // 7 % 4 == 0 for i in v)]
-    return seen, finals
 
 
 # Per job: what it must give, how its lines are read, and how many lines show that it is under way.

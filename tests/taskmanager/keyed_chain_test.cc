@@ -6,7 +6,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/hash.h"
+#include "state/checkpoint/local_copies.h"
+#include "state/segment/segment_writer.h"
+#include "tests/state/checkpoint/memory_storage.h"
 
 namespace weir {
 namespace {
@@ -103,6 +111,57 @@ TEST(KeyedChain, AMergeIsDroppedWhenAFullSnapshotHasReplacedTheChain) {
   EXPECT_FALSE(chain.Replace(before, *merge, Segment(proto::StateHandle::BASE, 2, 5 * kMegabyte)));
   ASSERT_EQ(chain.handles().size(), 2u);
   EXPECT_EQ(chain.handles().front().checkpoint_id(), 3u);
+}
+
+// A restore reads block after block, and many of them are in one extent.
+TEST(StoredSegment, EachExtentIsReadOnceFrontToBackWhereverBlocksEnd) {
+  std::string bytes;
+  SegmentWriter writer({.checkpoint = CheckpointId(1),
+                        .max_parallelism = 1,
+                        .key_groups = {0, 1},
+                        .operator_uid = "op",
+                        .states = {{.name = "values"}}},
+                       [&](std::string_view part) {
+                         bytes.append(part);
+                         return absl::OkStatus();
+                       });
+  constexpr uint32_t kEntries = 20'000;
+  const auto key = [](uint32_t i) { return std::to_string(100'000 + i); };
+  for (uint32_t i = 0; i < kEntries; ++i) {
+    const std::string k = key(i);
+    ASSERT_TRUE(writer.Add({.key = k, .value = k + std::string(100, 'x')}).ok());
+  }
+  ASSERT_TRUE(writer.Finish().ok());
+
+  auto below = std::make_unique<MemoryStorage>();
+  ASSERT_TRUE(below->CreateIfAbsent("data/segment", bytes).ok());
+  LocalCopyReport report;
+  LocalCopies storage(std::move(below), "", &report);
+  proto::StateHandle handle;
+  handle.set_file("data/segment");
+  handle.set_length(bytes.size());
+  constexpr size_t kExtentBytes = 300'001;
+  for (size_t at = 0; at < bytes.size(); at += kExtentBytes) {
+    proto::Extent& extent = *handle.add_extents();
+    const std::string_view part = std::string_view(bytes).substr(at, kExtentBytes);
+    extent.set_offset(at);
+    extent.set_length(part.size());
+    extent.set_checksum(StableHash(part));
+  }
+  const auto reader = OpenSegment(storage, handle);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  const uint64_t opened = report.stored_bytes;
+  EXPECT_LE(opened, 3 * kExtentBytes);
+
+  SegmentReader::Cursor cursor(**reader, 0, {0, 1});
+  SegmentEntry entry;
+  for (uint32_t i = 0; i < kEntries; ++i) {
+    const auto more = cursor.Next(entry);
+    ASSERT_TRUE(more.ok() && *more) << more.status();
+    ASSERT_EQ(entry.key, key(i));
+  }
+  EXPECT_FALSE(cursor.Next(entry).value());
+  EXPECT_LE(report.stored_bytes - opened, bytes.size());
 }
 
 }  // namespace

@@ -81,9 +81,11 @@ absl::Status ReadExtent(CheckpointStorage& storage, const proto::StateHandle& ha
                                             " bytes, above the limit of ", kExtentLimit));
   }
   bytes.resize(extent.length());
-  const absl::Status read = storage.Read(handle.file(), extent.offset(), std::span<char>(bytes));
-  if (!read.ok()) return Named(handle, read);
-  if (StableHash(std::string_view(bytes)) == extent.checksum()) return read;
+  do {
+    const absl::Status read = storage.Read(handle.file(), extent.offset(), std::span<char>(bytes));
+    if (!read.ok()) return Named(handle, read);
+    if (StableHash(std::string_view(bytes)) == extent.checksum()) return read;
+  } while (storage.ReadElsewhere(handle.file()));
   return absl::DataLossError(
       absl::StrCat(handle.file(), " in ", storage.Describe(), " is damaged: the checksum of the ",
                    extent.length(), " bytes at ", extent.offset(), " does not match (operator ",

@@ -78,6 +78,10 @@ class CheckpointStorage {
   [[nodiscard]] virtual absl::Status Read(const std::string& path, uint64_t offset,
                                           std::span<char> out) = 0;
 
+  /// What Read gave of the file is damaged, says whoever knows its checksums. True when the file is
+  /// read from another place from now on, so that reading again may help.
+  virtual bool ReadElsewhere(const std::string&) { return false; }
+
   virtual absl::StatusOr<StoredFile> Stat(const std::string& path) = 0;
 
   /// All files below a folder, at any depth, sorted by path; none if there is no such folder.

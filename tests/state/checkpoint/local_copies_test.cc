@@ -1,0 +1,185 @@
+// Copies are read where there are any, and never believed: whatever is wrong with one, what comes
+// out is what the storage below has.
+
+#include "state/checkpoint/local_copies.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/failpoint.h"
+#include "base/hash.h"
+#include "state/checkpoint/directory_storage.h"
+#include "state/checkpoint/state_file.h"
+#include "tests/base/file/temporary_directory.h"
+#include "tests/state/checkpoint/memory_storage.h"
+
+namespace weir {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr char kContent[] = "what the subtask had";
+
+class LocalCopiesTest : public testing::Test {
+ protected:
+  LocalCopiesTest() {
+    report_.on_damaged = [this](const std::string& copy) { damaged_.push_back(copy); };
+    auto below = std::make_unique<MemoryStorage>();
+    below_ = below.get();
+    storage_ = std::make_unique<LocalCopies>(std::move(below), copies_, &report_, 0);
+  }
+  ~LocalCopiesTest() override { SetFailpoint("local_copy.write", ""); }
+
+  static proto::StateHandle Written(CheckpointStorage& storage, const std::string& name,
+                                    const std::string& content = kContent) {
+    proto::StateHandle handle;
+    handle.set_file("data/" + name);
+    handle.set_length(content.size());
+    proto::Extent* extent = handle.add_extents();
+    extent->set_length(content.size());
+    extent->set_checksum(StableHash(std::string_view(content)));
+    auto writer = storage.Create(handle.file());
+    EXPECT_TRUE(writer.ok() && (*writer)->Append(content).ok() && (*writer)->Finish().ok());
+    return handle;
+  }
+  absl::StatusOr<std::string> Read(const proto::StateHandle& handle) {
+    return ReadState(*storage_, handle, 1000);
+  }
+  std::string Copy(const std::string& name) const { return copies_ + "/" + name; }
+  std::vector<std::string> Copies() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(copies_)) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  }
+
+  TemporaryDirectory directory_;
+  const std::string copies_ = directory_ / "copies/job";
+  LocalCopyReport report_;
+  std::vector<std::string> damaged_;
+  MemoryStorage* below_ = nullptr;
+  std::unique_ptr<LocalCopies> storage_;
+};
+
+TEST_F(LocalCopiesTest, WhatWasWrittenHereIsReadHere) {
+  const proto::StateHandle handle = Written(*storage_, "a");
+  EXPECT_TRUE(below_->Stat("data/a").ok());
+  EXPECT_THAT(Copies(), ElementsAre("a"));
+  EXPECT_EQ(Read(handle).value(), kContent);
+  EXPECT_EQ(report_.local_bytes, handle.length());
+  EXPECT_EQ(report_.stored_bytes, 0u);
+}
+
+TEST_F(LocalCopiesTest, OutliveTheAttempt) {
+  const proto::StateHandle handle = Written(*storage_, "a");
+  LocalCopies next(std::make_unique<MemoryStorage>(), copies_, &report_, 0);
+  EXPECT_EQ(ReadState(next, handle, 1000).value(), kContent);
+}
+
+TEST_F(LocalCopiesTest, WhatOthersWroteIsReadBelow) {
+  const proto::StateHandle handle = Written(*below_, "a");
+  EXPECT_EQ(Read(handle).value(), kContent);
+  EXPECT_EQ(report_.local_bytes, 0u);
+  EXPECT_EQ(report_.stored_bytes, handle.length());
+}
+
+TEST_F(LocalCopiesTest, ADamagedCopyIsNamedAndTheOriginalIsRead) {
+  const proto::StateHandle handle = Written(*storage_, "a");
+  std::ofstream(Copy("a"), std::ios::in) << "W";
+  EXPECT_EQ(Read(handle).value(), kContent);
+  EXPECT_THAT(damaged_, ElementsAre(Copy("a")));
+  EXPECT_THAT(Copies(), IsEmpty());
+}
+
+TEST_F(LocalCopiesTest, AShortCopyIsNoCopy) {
+  const proto::StateHandle handle = Written(*storage_, "a");
+  std::filesystem::resize_file(Copy("a"), 3);
+  EXPECT_EQ(Read(handle).value(), kContent);
+  EXPECT_EQ(report_.local_bytes, 0u);
+}
+
+TEST_F(LocalCopiesTest, WithoutAGoodCopyADamagedOriginalIsDamage) {
+  proto::StateHandle handle = Written(*storage_, "a");
+  handle.mutable_extents(0)->set_checksum(1);
+  const absl::Status status = Read(handle).status();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("data/a"));
+}
+
+TEST_F(LocalCopiesTest, ThereIsNoneOfAFileThatWasNotWritten) {
+  Written(*below_, "a");
+  {
+    auto writer = storage_->Create("data/a");
+    ASSERT_TRUE(writer.ok() && (*writer)->Append("other").ok());
+    EXPECT_TRUE(absl::IsAlreadyExists((*writer)->Finish()));
+    ASSERT_TRUE((writer = storage_->Create("data/b")).ok() && (*writer)->Append("half").ok());
+  }
+  EXPECT_THAT(Copies(), IsEmpty());
+}
+
+TEST_F(LocalCopiesTest, ACopyThatCannotBeWrittenDisturbsNothing) {
+  SetFailpoint("local_copy.write", "error");
+  EXPECT_EQ(Read(Written(*storage_, "a")).value(), kContent);
+  SetFailpoint("local_copy.write", "");
+  EXPECT_THAT(Copies(), IsEmpty());
+  std::filesystem::remove_all(copies_);
+  EXPECT_EQ(Read(Written(*storage_, "b")).value(), kContent);
+}
+
+TEST_F(LocalCopiesTest, ADiskThatIsNearlyFullGetsNone) {
+  LocalCopies storage(std::make_unique<MemoryStorage>(), copies_, &report_, 2);
+  EXPECT_EQ(ReadState(storage, Written(storage, "a"), 1000).value(), kContent);
+  EXPECT_THAT(Copies(), IsEmpty());
+}
+
+TEST_F(LocalCopiesTest, GoWhenTheOriginalHasGone) {
+  Written(*storage_, "a");
+  const proto::StateHandle kept = Written(*storage_, "b");
+  auto unfinished = storage_->Create("data/c");
+  ASSERT_TRUE(unfinished.ok() && (*unfinished)->Append("c").ok());
+  ASSERT_TRUE(below_->Delete("data/a").ok());  // by the JobManager
+  storage_->Prune();
+  EXPECT_FALSE(std::filesystem::exists(Copy("a")));
+  EXPECT_TRUE(std::filesystem::exists(Copy("b")));
+  ASSERT_TRUE((*unfinished)->Finish().ok());
+  EXPECT_TRUE(std::filesystem::exists(Copy("c")));
+}
+
+TEST_F(LocalCopiesTest, ThereAreNoneWithoutADirectory) {
+  LocalCopies storage(std::make_unique<MemoryStorage>(), "", &report_);
+  const proto::StateHandle handle = Written(storage, "a");
+  EXPECT_EQ(ReadState(storage, handle, 1000).value(), kContent);
+  EXPECT_EQ(report_.stored_bytes, handle.length());
+}
+
+// A sink's finished epoch: a second name of its file is a copy that costs nothing.
+TEST_F(LocalCopiesTest, AFileTakenInByLinkIsGivenOutByLink) {
+  auto below = DirectoryStorage::Open(directory_ / "storage");
+  ASSERT_TRUE(below.ok());
+  LocalCopies storage(*std::move(below), copies_, &report_);
+  std::ofstream(directory_ / "epoch") << kContent;
+  ASSERT_TRUE(storage.PutFile(directory_ / "epoch", "data/e", Transfer::kLinkOrCopy).ok());
+  std::filesystem::remove(directory_ / "storage/data/e");
+  ASSERT_TRUE(storage.GetFile("data/e", directory_ / "restored", Transfer::kLink).ok());
+  EXPECT_TRUE(std::filesystem::equivalent(directory_ / "epoch", directory_ / "restored"));
+}
+
+TEST(InOneFileSystem, TellsDirectoriesApart) {
+  const TemporaryDirectory directory;
+  EXPECT_TRUE(InOneFileSystem(directory.path(), directory.path()));
+  EXPECT_FALSE(InOneFileSystem(directory.path(), "/proc"));
+  EXPECT_FALSE(InOneFileSystem(directory.path(), directory / "missing"));
+}
+
+}  // namespace
+}  // namespace weir
