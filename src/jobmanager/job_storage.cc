@@ -243,7 +243,10 @@ absl::Status JobStorage::DeleteClaimed() const {
   const absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
       DirectoryStorage::OpenExisting(record_.initial_restore().directory());
   if (absl::IsNotFound(storage.status())) return absl::OkStatus();  // by an earlier try
-  return storage.ok() ? DisposeSavepoint(**storage) : storage.status();
+  if (!storage.ok()) return storage.status();
+  const absl::Status disposed = DisposeSavepoint(**storage);
+  // What is left there, if anything, was never the savepoint's.
+  return absl::IsNotFound(disposed) ? absl::OkStatus() : disposed;
 }
 
 bool JobStorage::SettleRestore() {
