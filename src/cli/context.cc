@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "cli/job_client.h"
 #include "cli/local_files.h"
 #include "cli/output.h"
 
@@ -15,6 +16,16 @@ namespace {
 constexpr std::chrono::seconds kStartPatience{10};
 constexpr std::chrono::milliseconds kStartPoll{20};
 
+/// While a JobManager is away, another cluster's may have got its port.
+absl::Status CheckIsOurs(const RunningCluster& local, const LocalFiles& files) {
+  const auto answer = JobClient(local.address).StatusNow();
+  if (!answer.ok() || answer->cluster_id() == local.cluster_id) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(
+      "the JobManager of the local cluster in '", files.dir, "' is away, and at its address ",
+      local.address,
+      " another cluster's answers; stop that one, or this cluster and start it again"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> Context::Address() const {
@@ -22,7 +33,10 @@ absl::StatusOr<std::string> Context::Address() const {
   const LocalFiles files = LocalDirectory(config.options());
   const auto give_up = std::chrono::steady_clock::now() + kStartPatience;
   for (;;) {
-    if (const auto local = ReadRunningCluster(files)) return local->address;
+    if (const auto local = ReadRunningCluster(files)) {
+      if (absl::Status s = CheckIsOurs(*local, files); !s.ok()) return s;
+      return local->address;
+    }
     if (!IsTaken(files) || std::chrono::steady_clock::now() > give_up) break;
     std::this_thread::sleep_for(kStartPoll);
   }

@@ -466,8 +466,11 @@ void LocalCluster::Announce(const proto::ClusterStatusReply& status) {
   announced_ = true;
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begun_);
   const std::string& host = context_.config.options().jobmanager.bind_host;
-  cluster_ = {
-      {"pid", getpid()}, {"address", Address()}, {"dir", files_.dir}, {"logs", files_.Logs()}};
+  cluster_ = {{"pid", getpid()},
+              {"address", Address()},
+              {"cluster_id", listens_->cluster_id},
+              {"dir", files_.dir},
+              {"logs", files_.Logs()}};
   if (listens_->metrics_port != 0)
     cluster_["metrics"] = absl::StrCat("http://", host, ":", listens_->metrics_port, "/metrics");
   if (broker_ != nullptr) cluster_["broker"] = broker_address_;

@@ -35,7 +35,8 @@ std::optional<RunningCluster> ReadRunningCluster(const LocalFiles& files) {
   if (!json.is_object() || !json.contains("address") || !json["address"].is_string()) {
     return std::nullopt;
   }
-  return RunningCluster{json.value("pid", 0), json["address"].get<std::string>()};
+  return RunningCluster{json.value("pid", 0), json["address"].get<std::string>(),
+                        json.value("cluster_id", "")};
 }
 
 }  // namespace weir::cli

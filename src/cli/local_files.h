@@ -33,6 +33,7 @@ LocalFiles LocalDirectory(const config::Options& options);
 struct RunningCluster {
   int pid = 0;
   std::string address;
+  std::string cluster_id;
 };
 
 /// A `weir local` has the directory now: its cluster runs, starts or stops.

@@ -82,6 +82,15 @@ class Local(unittest.TestCase):
                 self.assertEqual({tm["pid"] for tm in cluster.task_managers().values()} -
                                  set(cluster.pids()), set(), "its own TaskManagers")
 
+    def test_another_clusters_job_manager_at_the_same_address_is_not_taken_for_its_own(self):
+        with Cluster(WEIR, "-t", "1") as one, Cluster(WEIR, "-t", "1") as other:
+            told = pathlib.Path(one.dir, "cluster.json")
+            told.write_text(told.read_text().replace(one.ready["address"], other.ready["address"]))
+            one.run("list", code=3)
+            self.assertIn(one.dir, one.stderr)
+            self.assertIn("another cluster", one.stderr)
+            other.run("list")
+
     def test_a_port_that_was_asked_for_is_had_or_refused(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

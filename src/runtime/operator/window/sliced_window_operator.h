@@ -17,6 +17,7 @@
 #include "runtime/operator/keyed_rows.h"
 #include "runtime/operator/process_operator.h"
 #include "runtime/operator/window/firing_progress.h"
+#include "runtime/operator/window/restored_windows.h"
 #include "runtime/operator/window/time_windows.h"
 #include "runtime/operator/window/window_options.h"
 #include "state/sliced_table.h"
@@ -95,6 +96,7 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   void Snapshot(CheckpointId id, OperatorStateSnapshot& snapshot) override {
     KeyedOperator<K>::Snapshot(id, snapshot);
     snapshot.values[kFiring] = progress_.Encode();
+    snapshot.values[kWindowsValue] = windows_.Describe();
   }
 
  private:
@@ -114,6 +116,7 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   };
 
   void OpenKeyed(OperatorContext& context) override {
+    CheckRestoredWindows(context.runtime.restored_state, context.runtime.operator_uid, windows_);
     slices_ = Slices::Open(this->state(), "slices");
     out_.Open(this->output_);
     clock_ = context.runtime.clock;

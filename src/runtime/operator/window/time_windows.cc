@@ -1,7 +1,5 @@
 #include "runtime/operator/window/time_windows.h"
 
-#include <string>
-
 #include "base/error.h"
 
 namespace weir {
@@ -29,6 +27,12 @@ TimeWindows TimeWindows::Offset(std::chrono::milliseconds offset) const {
   windows.offset_ = offset.count() % slide_;
   if (windows.offset_ < 0) windows.offset_ += slide_;
   return windows;
+}
+
+std::string TimeWindows::Describe() const {
+  return std::to_string(size_) + " ms every " + std::to_string(slide_) + " ms" +
+         (offset_ == 0 ? "" : " from " + std::to_string(offset_) + " ms on") +
+         (domain_ == TimeDomain::kEventTime ? " by event time" : " by processing time");
 }
 
 }  // namespace weir

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "base/timestamp.h"
 #include "runtime/operator/time_domain.h"
@@ -50,6 +51,8 @@ class TimeWindows {
   int64_t slide() const { return slide_; }
   TimeDomain domain() const { return domain_; }
   bool overlap() const { return slide_ < size_; }
+  /// All of it, in words; part of snapshots, so they never change.
+  std::string Describe() const;
 
   /// The start of the last window that begins at or before t.
   int64_t LastStart(int64_t t) const { return t - SinceStart(t); }

@@ -14,6 +14,7 @@
 #include "runtime/operator/keyed_process_operator.h"
 #include "runtime/operator/keyed_rows.h"
 #include "runtime/operator/process_operator.h"
+#include "runtime/operator/window/restored_windows.h"
 #include "runtime/operator/window/time_windows.h"
 #include "runtime/operator/window/window_options.h"
 #include "state/list_state.h"
@@ -100,12 +101,18 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
     Fire(now_);
   }
 
+  void Snapshot(CheckpointId id, OperatorStateSnapshot& snapshot) override {
+    KeyedOperator<K>::Snapshot(id, snapshot);
+    snapshot.values[kWindowsValue] = windows_.Describe();
+  }
+
   void Close() override {
     if (opened_) f_.Close();
   }
 
  private:
   void OpenKeyed(OperatorContext& context) override {
+    CheckRestoredWindows(context.runtime.restored_state, context.runtime.operator_uid, windows_);
     window_rows_ = ListState<In>::Open(this->state(), "weir.rows", StateScope::kKeyAndNamespace);
     timers_ = TimerService<K>::Open(this->state(), "weir.windows");
     context_.watermark_ = &this->watermark_;

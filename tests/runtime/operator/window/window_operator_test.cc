@@ -11,6 +11,7 @@ namespace {
 using ::testing::ElementsAre;
 using testing::HarnessOptions;
 using testing::HarnessSnapshot;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::OperatorHarness;
 using ::testing::SizeIs;
@@ -317,6 +318,26 @@ TEST_P(WindowTest, AWindowThatHasFiredIsNotFiredAgainAfterARestoreButLateRowsFir
   EXPECT_THAT(restored->TakeRows(), IsEmpty());
   restored->Push({"a", 2}, Timestamp{6});
   EXPECT_THAT(restored->TakeRows(), ElementsAre("a [0,10) 3"));
+}
+
+TEST_P(WindowTest, StateOfOtherWindowsIsRefusedByName) {
+  auto harness = Make(Tumbling(10ms), 0ms);
+  harness->Push({"a", 1}, Timestamp{5});
+  const HarnessSnapshot snapshot = harness->Snapshot();
+  for (const TimeWindows& other : {Tumbling(14ms), Sliding(10ms, 2ms), Tumbling(10ms).Offset(3ms),
+                                   Tumbling(10ms).ProcessingTime()}) {
+    try {
+      Make(other, 0ms, false, {.restore = &snapshot});
+      FAIL() << "restored as " << other.Describe();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kFatal);
+      EXPECT_THAT(e.what(), HasSubstr("10 ms every 10 ms by event time"));
+      EXPECT_THAT(e.what(), HasSubstr(other.Describe()));
+    }
+  }
+  auto same = Make(Tumbling(10ms), 0ms, false, {.restore = &snapshot});
+  same->Watermark(Timestamp{9});
+  EXPECT_THAT(same->TakeRows(), ElementsAre("a [0,10) 1"));
 }
 
 TEST_P(WindowTest, FiringYieldsBetweenKeysAndACheckpointMayFallThere) {
