@@ -368,7 +368,11 @@ class Program {
 int Main(const std::vector<std::string>& arguments,
          const std::map<std::string, std::string>& environment, std::ostream& out,
          std::ostream& err, bool terminal) {
-  return Program(environment, out, err, terminal).Run(arguments);
+  const int code = Program(environment, out, err, terminal).Run(arguments);
+  if (out.flush() || code != kDone) return code;
+  // Whoever reads the exit code alone would take it for done.
+  err << "weir: what was printed could not all be written to standard output; is there room?\n";
+  return kFailed;
 }
 
 }  // namespace weir::cli

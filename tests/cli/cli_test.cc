@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -110,6 +111,13 @@ class FakeJobManager final : public proto::JobService::Service {
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
+
+TEST(Cli, OutputThatCannotBeWrittenIsAFailure) {
+  std::ofstream full("/dev/full");
+  std::ostringstream err;
+  EXPECT_EQ(Main({"config", "--set", "local.dir=/nonexistent"}, {}, full, err, false), kFailed);
+  EXPECT_THAT(err.str(), HasSubstr("standard output"));
+}
 
 TEST(Cli, HelpAndVersionNeedNoCluster) {
   EXPECT_EQ(Weir({"version"}).code, kDone);
