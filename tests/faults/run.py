@@ -269,7 +269,8 @@ class Runner:
         build = self.options.build
         if schedule.get("build"):
             build = build.with_name(schedule["build"])
-        child = spawn([sys.executable, HERE / "run.py", "--build", build, "--in", directory], stdout=subprocess.PIPE if quiet else None,
+        child = spawn([sys.executable, HERE / "run.py", "--build", build, "--in", directory],
+                      stdout=subprocess.PIPE if quiet else None,
                       stderr=subprocess.STDOUT if quiet else None)
         said = (child.communicate()[0] or b"").decode(errors="replace")
         path = directory / "result.json"

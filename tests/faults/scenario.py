@@ -38,8 +38,8 @@ import tomllib
 
 DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
 DEFAULTS = {
-    "pace": "healthy", "build": "", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written", "fault": [],
-    "expect": {}, "figures": {}, "planted": [], "quick": [],
+    "pace": "healthy", "build": "", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written",
+    "fault": [], "expect": {}, "figures": {}, "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
             "timeout_ms": 10000, "aligned_timeout": "30s", "args": {}},
     "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
