@@ -327,7 +327,7 @@ TEST_P(WindowTest, StateOfOtherWindowsIsRefusedByName) {
   for (const TimeWindows& other : {Tumbling(14ms), Sliding(10ms, 2ms), Tumbling(10ms).Offset(3ms),
                                    Tumbling(10ms).ProcessingTime()}) {
     try {
-      Make(other, 0ms, false, {.restore = &snapshot});
+      Make(other, 0ms, false, {.restore = &snapshot})->Open();
       FAIL() << "restored as " << other.Describe();
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::kFatal);
