@@ -261,7 +261,8 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
       const proto::Failure& failure = status.failure();
       // The reason may say more: how often which operator has failed.
       const std::string& reason = status.reason();
-      const bool more = reason != failure.message() && absl::StrContains(reason, failure.message());
+      const bool more =
+          absl::StrContains(reason, absl::StrCat("operator '", failure.operator_name(), "' (uid "));
       const std::string why = more ? reason : Sentence(failure);
       return context.Fail(absl::AbortedError(absl::StrCat(
           "the job failed: ", why, "\n`weir describe ", status.job_id(), "` tells more")));
