@@ -131,6 +131,7 @@ class CheckpointWriter {
   /// Of the newest checkpoint that was delivered to and has not begun.
   std::map<SubtaskId, SubtaskSnapshot> early_;
   CheckpointId begun_;  // the newest
+  /// What a merge under way looks at; shared because StoppableStorage keeps what it looks at.
   const std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);
   std::thread sort_thread_;
   std::thread write_thread_;
