@@ -37,7 +37,10 @@ endif()
 
 find_program(WEIR_CCACHE ccache)
 if(WEIR_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${WEIR_CCACHE})
+  # What it asks for to work with precompiled headers (WeirPrecompile.cmake): no source here uses
+  # __TIME__, and cmake/precompile.sh leaves the checksums.
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros
+                                  CCACHE_PCH_EXTSUM=true ${WEIR_CCACHE})
 endif()
 find_program(WEIR_MOLD mold)
 if(WEIR_MOLD)

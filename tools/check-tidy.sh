@@ -19,9 +19,9 @@ else
     git ls-files --others --exclude-standard -- "${paths[@]}") | sort -u)
 fi
 [ -n "$files" ] || { echo "clang-tidy: no source file changed"; exit 0; }
-# The compile commands are g++'s; the flag that clang does not know is taken out.
+# The compile commands are g++'s: the flag that clang does not know and its headers are taken out.
 mkdir -p build/tidy
-sed 's/ -fno-gnu-unique//g' "$build/compile_commands.json" > build/tidy/compile_commands.json
+sed -E 's/ -fno-gnu-unique//g; s/ -Winvalid-pch -include [^ ]+//g' "$build/compile_commands.json" > build/tidy/compile_commands.json
 check_one() {
   local findings
   if findings=$(clang-tidy-14 --quiet -p build/tidy \

@@ -3,17 +3,14 @@
 
 WEIR_JOB(env, args) {
   Settle(env, args);
-  Write(Read(env, args, "in")
-            .Rebalance()
-            .Map([](const In& row) { return row; })
-            .Uid("copy")
-            .Filter([](const In& row) { return !row.key.empty(); })
-            .Uid("filter")
-            .Rebalance()
-            .Map([](const In& row) { return row; })
-            .Uid("copy-again")
-            .KeyBy(&In::key)
-            .Process(RunningTotal())
-            .Uid("total"),
-        args);
+  auto copies = Read(env, args, "in")
+                    .Rebalance()
+                    .Map([](const In& row) { return row; })
+                    .Uid("copy")
+                    .Filter([](const In& row) { return !row.key.empty(); })
+                    .Uid("filter")
+                    .Rebalance()
+                    .Map([](const In& row) { return row; })
+                    .Uid("copy-again");
+  Write(Totals(copies), args);
 }

@@ -7,8 +7,9 @@
 #include <string>
 #include <tuple>
 
-// What all jobs of the fault harness share. The judge (tests/faults/judge) reads the same fields by
-// their names in JSON and shares none of this code.
+// What all jobs of the fault harness share; record.cc has what is compiled once for all of them.
+// The judge (tests/faults/judge) reads the same fields by their names in JSON and shares none of
+// this code.
 
 /// A record of the input: the `seq`-th of its key, counted from 1.
 struct In {
@@ -58,23 +59,13 @@ class RunningTotal final : public weir::KeyedProcessFunction<std::string, In, To
 };
 
 /// Faults come on purpose and often: no waiting longer and longer.
-inline void Settle(weir::Environment& env, const weir::Args& args) {
-  env.settings().checkpoints.interval = std::chrono::milliseconds(args.GetInt("interval", 500));
-  env.settings().checkpoints.timeout = std::chrono::milliseconds(args.GetInt("timeout", 10'000));
-  env.settings().checkpoints.retain_on_cancel = true;
-  env.settings().restart.kind = weir::RestartSettings::Kind::kFixedDelay;
-  env.settings().restart.attempts = 1'000'000;
-  env.settings().restart.delay = std::chrono::milliseconds(100);
-}
+void Settle(weir::Environment& env, const weir::Args& args);
 
 /// Rows of a topic are late by at most 200 ms.
-inline weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
-                                 const std::string& topic) {
-  return env
-      .From(weir::kafka::Source<In>({.brokers = args["brokers"], .topic = topic}),
-            weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at))
-      .Uid(topic);
-}
+weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args, const std::string& topic);
+
+/// The running totals of all keys, operator "total".
+weir::DataStream<Total> Totals(const weir::DataStream<In>& rows);
 
 template <class T>
 void Write(weir::DataStream<T> rows, const weir::Args& args) {
@@ -85,3 +76,8 @@ void Write(weir::DataStream<T> rows, const weir::Args& args) {
                                 .properties = {{"transaction.timeout.ms", timeout}}}))
       .Uid("out");
 }
+
+extern template class weir::TypedRecordType<In>;
+extern template class weir::TypedRecordType<Total>;
+extern template void Write(weir::DataStream<In>, const weir::Args&);
+extern template void Write(weir::DataStream<Total>, const weir::Args&);

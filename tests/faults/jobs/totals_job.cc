@@ -3,5 +3,5 @@
 
 WEIR_JOB(env, args) {
   Settle(env, args);
-  Write(Read(env, args, "in").KeyBy(&In::key).Process(RunningTotal()).Uid("total"), args);
+  Write(Totals(Read(env, args, "in")), args);
 }

@@ -3,10 +3,5 @@
 
 WEIR_JOB(env, args) {
   Settle(env, args);
-  Write(Read(env, args, "in")
-            .Union(Read(env, args, "in2"))
-            .KeyBy(&In::key)
-            .Process(RunningTotal())
-            .Uid("total"),
-        args);
+  Write(Totals(Read(env, args, "in").Union(Read(env, args, "in2"))), args);
 }

@@ -1,0 +1,27 @@
+#include "record.h"
+
+template class weir::TypedRecordType<In>;
+template class weir::TypedRecordType<Total>;
+template void Write(weir::DataStream<In>, const weir::Args&);
+template void Write(weir::DataStream<Total>, const weir::Args&);
+
+void Settle(weir::Environment& env, const weir::Args& args) {
+  env.settings().checkpoints.interval = std::chrono::milliseconds(args.GetInt("interval", 500));
+  env.settings().checkpoints.timeout = std::chrono::milliseconds(args.GetInt("timeout", 10'000));
+  env.settings().checkpoints.retain_on_cancel = true;
+  env.settings().restart.kind = weir::RestartSettings::Kind::kFixedDelay;
+  env.settings().restart.attempts = 1'000'000;
+  env.settings().restart.delay = std::chrono::milliseconds(100);
+}
+
+weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
+                          const std::string& topic) {
+  return env
+      .From(weir::kafka::Source<In>({.brokers = args["brokers"], .topic = topic}),
+            weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at))
+      .Uid(topic);
+}
+
+weir::DataStream<Total> Totals(const weir::DataStream<In>& rows) {
+  return rows.KeyBy(&In::key).Process(RunningTotal()).Uid("total");
+}
