@@ -53,7 +53,7 @@ class RemoteWriter final : public ChannelWriter {
         bytes.Put(element.barrier.id.value);
         bytes.Put(static_cast<uint8_t>(element.barrier.kind));
         bytes.Put(static_cast<uint8_t>(element.barrier.aligned));
-        ThrowIfError(sender_->SendBarrier(element.barrier.id, bytes.bytes()));
+        ThrowIfError(sender_->SendBarrier(bytes.bytes()));
         break;
       case ControlElement::Kind::kEndOfInput:
         ThrowIfError(sender_->SendEndOfInput());

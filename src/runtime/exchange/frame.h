@@ -20,7 +20,6 @@ namespace weir {
 //   payload := kData       element*            (element.h), or one part of a large element
 //              kHello      see handshake.h     kWelcome   see handshake.h
 //              kOpen       nothing             kGoodbye   nothing
-//              kBarrierAhead  checkpoint:u64 position:u64
 //              kCredit     (edge:u32 producer:u32 consumer:u32 credits:u32)*
 //
 // Little-endian. Checksums are XXH3 (64 bits); the header's covers its first 48 bytes.
@@ -38,9 +37,8 @@ enum class FrameKind : uint16_t {
   kWelcome = 2,
   kOpen = 3,
   kData = 4,
-  kBarrierAhead = 5,
-  kCredit = 6,
-  kGoodbye = 7,
+  kCredit = 5,
+  kGoodbye = 6,
 };
 
 /// Bits of FrameHeader::flags.
@@ -60,13 +58,6 @@ struct FrameHeader {
   uint64_t sequence = 0;  ///< of data frames, per channel, from 0 without gaps
   uint32_t backlog = 0;   ///< of data frames: how many more wait at the sender
   uint64_t payload_checksum = 0;
-};
-
-/// Where in the stream of a channel a barrier stands.
-struct BarrierAnnouncement {
-  CheckpointId checkpoint;
-  uint64_t position = 0;  ///< sequence number of the frame that carries it, as its last element
-  friend bool operator==(const BarrierAnnouncement&, const BarrierAnnouncement&) = default;
 };
 
 uint64_t Checksum(const char* data, size_t size);

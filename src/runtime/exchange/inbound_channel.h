@@ -1,9 +1,7 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "base/spsc_ring.h"
@@ -28,13 +26,11 @@ struct InboundChannel : std::enable_shared_from_this<InboundChannel> {
   // Network thread.
   uint64_t next_sequence = 0;
   uint64_t credits_used = 0;
+  uint64_t free_frames = 0;  // pushed without credit
 
+  std::atomic<uint64_t> free_frames_read{0};
   std::atomic<uint64_t> credits_given{0};
   std::atomic<bool> closed{false};  // the consumer has gone: frames are dropped
-
-  std::mutex announced_mutex;
-  std::deque<BarrierAnnouncement> announced;  // announced_mutex
-  std::atomic<bool> has_announced{false};
 
   uint32_t unsent_credits = 0;  // the stream's mutex_
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "runtime/exchange/attempt_registry.h"
+#include "runtime/exchange/element.h"
 #include "runtime/exchange/method.h"
 
 namespace weir {
@@ -104,8 +105,6 @@ absl::Status InboundStream::OnFrame(InFrame frame) {
       opened_.push_back(frame.header.channel);
       return registry_->Open(*attempt_, std::static_pointer_cast<InboundStream>(shared_from_this()),
                              frame.header.channel);
-    case FrameKind::kBarrierAhead:
-      return OnBarrierAhead(frame.header, payload);
     case FrameKind::kGoodbye: {
       const std::lock_guard lock(mutex_);
       peer_left_ = true;
@@ -161,6 +160,11 @@ absl::Status InboundStream::OnData(InFrame frame) {
                                                      channel.credits_given.load(), " buffers"));
   }
   if (channel.closed.load(std::memory_order_acquire)) return absl::OkStatus();
+  if ((header.flags & kFree) != 0) {
+    absl::StatusOr<bool> room = RoomForFree(channel, frame);
+    if (!room.ok() || !*room) return room.status();
+    ++channel.free_frames;
+  }
   if (frame.header.payload_bytes < kDefaultSegmentBytes / kSmallFrameDivisor) {
     const std::string_view payload = frame.Contiguous(&scratch_);
     const grpc::Slice copy(payload.data(), payload.size());
@@ -168,34 +172,27 @@ absl::Status InboundStream::OnData(InFrame frame) {
   }
   channel.metrics.backlog.Set(header.backlog);
   if (!channel.frames.TryPush(std::move(frame))) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("channel ", ToString(channel.id), ": more than ", kMaxCreditFreeFrames,
-                     " frames without credit wait for the consumer"));
+    return absl::InternalError(
+        absl::StrCat("channel ", ToString(channel.id), ": more frames than its gate has room for"));
   }
   queue_->WakeSoon(channel.waker);
   return absl::OkStatus();
 }
 
-absl::Status InboundStream::OnBarrierAhead(const FrameHeader& header, std::string_view payload) {
-  ByteReader in(payload);
-  const BarrierAnnouncement barrier{.checkpoint = CheckpointId{in.Get<uint64_t>()},
-                                    .position = in.Get<uint64_t>()};
-  if (!in.ok()) return absl::InvalidArgumentError("a barrier's announcement is cut short");
-  absl::StatusOr<InboundChannel*> channel = ChannelOf(header.channel);
-  // A barrier may come before the channel's consumer; then it will arrive in band.
-  if (!channel.ok()) return absl::OkStatus();
-  {
-    const std::lock_guard lock((*channel)->announced_mutex);
-    if ((*channel)->announced.size() == kMaxAnnouncedBarriers) {
-      return absl::ResourceExhaustedError(absl::StrCat("channel ", ToString(header.channel),
-                                                       ": more than ", kMaxAnnouncedBarriers,
-                                                       " barriers wait for the consumer"));
-    }
-    (*channel)->announced.push_back(barrier);
-    (*channel)->has_announced.store(true, std::memory_order_release);
-  }
-  queue_->WakeSoon((*channel)->waker);
-  return absl::OkStatus();
+// A consumer that stands still through so many checkpoints is not the sender's fault. It misses the
+// barriers of the last of them, which end as those before: given up when their time is over. The
+// last place is that of the end of input, of which there is one.
+absl::StatusOr<bool> InboundStream::RoomForFree(InboundChannel& channel, const InFrame& frame) {
+  const uint64_t unread =
+      channel.free_frames - channel.free_frames_read.load(std::memory_order_acquire);
+  if (unread + 1 < kMaxCreditFreeFrames) return true;
+  ElementHeader element;
+  const bool known = ReadElementHeader(frame.Contiguous(&scratch_), &element);
+  if (known && element.kind == ElementKind::kBarrier) return false;
+  if (unread < kMaxCreditFreeFrames) return true;
+  return absl::ResourceExhaustedError(absl::StrCat("channel ", ToString(channel.id), ": more than ",
+                                                   kMaxCreditFreeFrames,
+                                                   " frames without credit wait for the consumer"));
 }
 
 void InboundStream::Break(absl::Status reason) {

@@ -51,7 +51,8 @@ class InboundStream final : public Stream {
 
   absl::Status OnHello(std::string_view payload);
   absl::Status OnData(InFrame frame);
-  absl::Status OnBarrierAhead(const FrameHeader& header, std::string_view payload);
+  /// False: a barrier that is to be dropped.
+  absl::StatusOr<bool> RoomForFree(InboundChannel& channel, const InFrame& frame);
   absl::StatusOr<InboundChannel*> ChannelOf(const ChannelId& id);
   void FinishWhenIdle(std::unique_lock<std::mutex> lock);
   void OnFinished(bool ok);

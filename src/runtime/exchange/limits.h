@@ -41,10 +41,9 @@ inline constexpr size_t kDefaultRecordLimitBytes = kMaxRecordBytes;
 inline constexpr size_t kDefaultOverdraftLimitBytes = 2 * kDefaultRecordLimitBytes;
 
 /// Frames without credit (barriers, end of input) that a consumer may have unread. The number of
-/// checkpoints in flight is far below.
+/// checkpoints in flight is far below: that many barriers are only unread when a consumer stands
+/// still while one checkpoint after the other is given up.
 inline constexpr size_t kMaxCreditFreeFrames = 32;
-/// Announced barriers that the consumer has not taken.
-inline constexpr size_t kMaxAnnouncedBarriers = 32;
 /// Credits one channel can ever hold (exclusive and floating).
 inline constexpr uint32_t kMaxCreditsPerChannel = 4096;
 /// Channels in one credit frame; the rest follows in the next.

@@ -82,18 +82,6 @@ void OutboundStream::Enqueue(OutboundChannel& channel, OutFrame frame) {
   if (may_leave) Pump(std::move(lock));
 }
 
-void OutboundStream::AnnounceBarrier(const OutboundChannel& channel,
-                                     const BarrierAnnouncement& barrier) {
-  ByteWriter payload;
-  payload.Put(barrier.checkpoint.value);
-  payload.Put(barrier.position);
-  std::unique_lock lock(mutex_);
-  if (phase_ > Phase::kOpen || closing_ > Closing::kWanted) return;
-  urgent_.push_back(
-      SmallFrame({.kind = FrameKind::kBarrierAhead, .channel = channel.id}, payload.bytes()));
-  Pump(std::move(lock));
-}
-
 bool OutboundStream::NextFrame(OutFrame* frame) {
   if (closing_ > Closing::kWanted) return false;
   while (!ready_.empty()) {
@@ -214,7 +202,6 @@ absl::Status OutboundStream::OnFrame(InFrame frame) {
 
 absl::Status OutboundStream::TakeCredits(const InFrame& frame) {
   ByteReader in(frame.Contiguous(&scratch_));
-  std::vector<std::shared_ptr<Waker>> wake;
   std::unique_lock lock(mutex_);
   while (in.remaining() > 0) {
     ChannelId id;
@@ -238,10 +225,8 @@ absl::Status OutboundStream::TakeCredits(const InFrame& frame) {
       channel.ready = true;
       ready_.push_back(&channel);
     }
-    if (channel.flush_wanted.exchange(false)) wake.push_back(channel.waker);
   }
   Pump(std::move(lock));
-  for (const auto& waker : wake) waker->Wake();
   return absl::OkStatus();
 }
 

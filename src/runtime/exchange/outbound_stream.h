@@ -25,8 +25,7 @@ struct OutboundChannel {
   const std::shared_ptr<Waker> waker;
   std::deque<OutFrame> queue;  // bounded by the sender: its buffers and its overdraft
   uint32_t credits = 0;
-  bool ready = false;                     // listed among the channels that have something to send
-  std::atomic<bool> flush_wanted{false};  // the slot waits for credit to send a part-filled buffer
+  bool ready = false;  // listed among the channels that have something to send
   SenderMetrics metrics;
 };
 
@@ -49,8 +48,6 @@ class OutboundStream final : public Stream {
   absl::Status Open(std::shared_ptr<OutboundChannel> channel);
   /// Slot thread. The frame waits for its turn and its credit.
   void Enqueue(OutboundChannel& channel, OutFrame frame);
-  /// Slot thread. Tells the peer of a barrier that waits behind data. Takes no credit.
-  void AnnounceBarrier(const OutboundChannel& channel, const BarrierAnnouncement& barrier);
 
   /// Ends the stream in order: after what the channels have queued (`drain`), or dropping it.
   /// What has not ended after `timeout` is cancelled. Any thread.

@@ -101,7 +101,6 @@ absl::Status RemoteReceiver::ParseElement() {
   front_.rows = element.rows;
   front_.bytes = rest_.substr(kElementHeaderBytes, element.bytes);
   rest_.remove_prefix(kElementHeaderBytes + element.bytes);
-  if (element.kind == ElementKind::kBarrier) ForgetAnnouncements(front_.sequence);
   return absl::OkStatus();
 }
 
@@ -126,7 +125,11 @@ void RemoteReceiver::ReleaseFrame() {
   channel_->frames.Pop();
   channel_->metrics.queued_buffers.Set(channel_->frames.size());
   frame_open_ = false;
-  if (!free) gate_->Consumed(*this);
+  if (free) {
+    channel_->free_frames_read.fetch_add(1, std::memory_order_release);
+  } else {
+    gate_->Consumed(*this);
+  }
 }
 
 void RemoteReceiver::Fail(absl::Status why) {
@@ -134,25 +137,6 @@ void RemoteReceiver::Fail(absl::Status why) {
   rest_ = {};
   channel_->stream->Break(absl::Status(why.code(), absl::StrCat("channel ", ToString(channel_->id),
                                                                 ": ", std::string(why.message()))));
-}
-
-bool RemoteReceiver::TakeAnnouncedBarrier(BarrierAnnouncement* barrier) {
-  if (!channel_->has_announced.load(std::memory_order_acquire)) return false;
-  const std::lock_guard lock(channel_->announced_mutex);
-  if (channel_->announced.empty()) return false;
-  *barrier = channel_->announced.front();
-  channel_->announced.pop_front();
-  channel_->has_announced.store(!channel_->announced.empty(), std::memory_order_release);
-  return true;
-}
-
-void RemoteReceiver::ForgetAnnouncements(uint64_t position) {
-  if (!channel_->has_announced.load(std::memory_order_acquire)) return;
-  const std::lock_guard lock(channel_->announced_mutex);
-  while (!channel_->announced.empty() && channel_->announced.front().position <= position) {
-    channel_->announced.pop_front();
-  }
-  channel_->has_announced.store(!channel_->announced.empty(), std::memory_order_release);
 }
 
 RemoteGate::RemoteGate(Wiring wiring)

@@ -30,9 +30,6 @@ class RemoteReceiver {
   const Element* Front();
   void Pop();
 
-  /// A barrier that is under way behind data, once. Only barriers not yet seen in band.
-  bool TakeAnnouncedBarrier(BarrierAnnouncement* barrier);
-
   const ChannelId& id() const { return channel_->id; }
   std::shared_ptr<const ReceiverMetrics> metrics() const { return {channel_, &channel_->metrics}; }
 
@@ -45,7 +42,6 @@ class RemoteReceiver {
   absl::Status ParseElement();
   void ReleaseFrame();
   void Fail(absl::Status why);
-  void ForgetAnnouncements(uint64_t position);
 
   RemoteGate* const gate_;
   const uint32_t index_;

@@ -210,26 +210,17 @@ absl::Status RemoteSender::SendAtOnce(ElementKind kind, std::string_view bytes) 
   return absl::OkStatus();
 }
 
-absl::Status RemoteSender::SendBarrier(CheckpointId checkpoint, std::string_view bytes) {
-  if (absl::Status s = SendAtOnce(ElementKind::kBarrier, bytes); !s.ok()) return s;
-  if (channel_->metrics.queued_buffers.Get() > 0) {
-    stream_->AnnounceBarrier(*channel_, {.checkpoint = checkpoint, .position = next_sequence_ - 1});
-  }
-  return absl::OkStatus();
+absl::Status RemoteSender::SendBarrier(std::string_view bytes) {
+  return SendAtOnce(ElementKind::kBarrier, bytes);
 }
 
 absl::Status RemoteSender::SendEndOfInput() { return SendAtOnce(ElementKind::kEndOfInput, {}); }
 
 bool RemoteSender::Flush() {
   if (!open_ || used_ == 0) return true;
-  const auto may_leave = [this] {
-    return channel_->metrics.queued_buffers.Get() == 0 && channel_->metrics.credits.Get() > 0;
-  };
-  if (!may_leave()) {
-    channel_->flush_wanted.store(true);
-    if (!may_leave()) return false;
+  if (channel_->metrics.queued_buffers.Get() > 0 || channel_->metrics.credits.Get() == 0) {
+    return false;
   }
-  channel_->flush_wanted.store(false);
   Seal();
   return true;
 }

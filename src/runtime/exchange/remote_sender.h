@@ -56,13 +56,13 @@ class RemoteSender {
 
   /// A watermark or status in band. A watermark (status) right behind another replaces it.
   absl::Status SendControl(ElementKind kind, std::string_view bytes);
-  /// A barrier in band; leaves at once, and is announced ahead when it has to wait behind data.
-  absl::Status SendBarrier(CheckpointId checkpoint, std::string_view bytes);
+  /// A barrier in band; leaves at once.
+  absl::Status SendBarrier(std::string_view bytes);
   absl::Status SendEndOfInput();
 
   /// Sends a part-filled buffer if the receiver has credit for it and nothing waits before it.
-  /// False when there is something that could not be sent yet; the Parker is woken by credit. When
-  /// what waits before it leaves without any, nobody says so: ask again after the flush interval.
+  /// False when there is something that could not be sent yet. Nobody says when it can: ask again
+  /// after a while. It leaves without being asked for when the buffer is full.
   bool Flush();
 
   /// True when everything was handed to the transport.

@@ -41,6 +41,14 @@ class ExchangeNode {
   void RunUntil(const std::function<bool()>& done) {
     while (!done()) parker_.Park(std::chrono::seconds(60));
   }
+  /// The same where a buffer is to be flushed: nobody tells when it can be, so it is asked for
+  /// again and again, as a subtask does.
+  void FlushUntil(const std::function<bool()>& done) {
+    while (!done()) parker_.Park(std::chrono::milliseconds(1));
+  }
+  void Flush(RemoteSender& sender) {
+    FlushUntil([&] { return failures() > 0 || sender.Flush(); });
+  }
 
   StreamFailure WaitForFailure() {
     RunUntil([this] {

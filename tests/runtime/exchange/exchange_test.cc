@@ -75,7 +75,7 @@ TEST(Exchange, RowsOfOneTagRunOnInOneElement) {
   auto room = edge.sender->Room(5, /*tag=*/7);
   std::memcpy(room->data(), "three", 5);
   edge.sender->Commit(5, 1);
-  edge.to.RunUntil([&] { return edge.sender->Flush(); });
+  edge.to.Flush(*edge.sender);
   Element element = edge.NextElement();
   EXPECT_EQ(element.bytes, "onetwo");
   EXPECT_EQ(element.rows, 2u);
@@ -86,13 +86,13 @@ TEST(Exchange, RowsOfOneTagRunOnInOneElement) {
   edge.receiver().Pop();
 }
 
-TEST(Exchange, FlushWaitsForCreditAndIsWokenByIt) {
+TEST(Exchange, FlushWaitsForCredit) {
   ExchangeNode from("sender"), to("receiver");
   auto sender = *from.exchange().OpenSender(to.address(), kAttempt, kChannel, &from.parker());
   ASSERT_TRUE(SendRow(*sender, "early").ok());
   EXPECT_FALSE(sender->Flush()) << "the consumer is not there yet";
   auto gate = *to.exchange().OpenGate(kAttempt, {kChannel}, &to.parker());
-  from.RunUntil([&] { return sender->Flush(); });
+  from.Flush(*sender);
   to.RunUntil([&] { return gate->receiver(0).Front() != nullptr; });
   EXPECT_EQ(gate->receiver(0).Front()->bytes, "early");
 }
@@ -123,7 +123,7 @@ TEST(Exchange, AConsumerThatNeverReadsBoundsItsSender) {
   EXPECT_EQ(edge.sender->metrics()->credits.Get(), 0u);
 
   uint64_t received = 0;
-  edge.to.RunUntil([&] {
+  edge.to.FlushUntil([&] {
     while (const Element* element = edge.receiver().Front()) {
       received += element->rows;
       edge.receiver().Pop();
@@ -219,7 +219,7 @@ TEST(Exchange, LargeRecordsTravelInPartsAmongSmallOnes) {
   std::string received;
   std::string expected;
   for (const auto& row : rows) expected += row;
-  edge.to.RunUntil([&] {
+  edge.to.FlushUntil([&] {
     while (next < rows.size() && edge.sender->HasRoom()) {
       EXPECT_TRUE(SendRow(*edge.sender, rows[next]).ok());
       ++next;
@@ -296,7 +296,7 @@ TEST(Exchange, ControlElementsKeepTheirPlaceAmongRows) {
   ASSERT_TRUE(edge.sender->SendControl(ElementKind::kWatermark, "100").ok());
   ASSERT_TRUE(SendRow(*edge.sender, "after").ok());
   ASSERT_TRUE(edge.sender->SendControl(ElementKind::kStatus, "idle").ok());
-  ASSERT_TRUE(edge.sender->SendBarrier(CheckpointId{5}, "five").ok());
+  ASSERT_TRUE(edge.sender->SendBarrier("five").ok());
   const std::pair<ElementKind, std::string_view> expected[] = {
       {ElementKind::kRows, "before"},  {ElementKind::kWatermark, "100"},
       {ElementKind::kRows, "after"},   {ElementKind::kStatus, "idle"},
@@ -318,41 +318,24 @@ TEST(Exchange, ABlockedChannelCollectsNoWatermarks) {
   }
   EXPECT_EQ(from.pool().stats().used_segments, 1u);
   auto gate = *to.exchange().OpenGate(kAttempt, {kChannel}, &from.parker());
-  from.RunUntil([&] { return sender->Flush(); });
+  from.Flush(*sender);
   from.RunUntil([&] { return gate->receiver(0).Front() != nullptr; });
   EXPECT_EQ(gate->receiver(0).Front()->bytes, "99999");
 }
 
-// No credit is left, the queue is full: a barrier waits its turn in band, but is announced.
-TEST(Exchange, ABarrierBehindDataIsAnnouncedWithItsPosition) {
+// No credit is left, the queue is full: a barrier waits its turn.
+TEST(Exchange, ABarrierBehindDataComesBehindIt) {
   OneChannel edge;
   const std::string row(4000, 'x');
   while (edge.sender->HasRoom()) ASSERT_TRUE(SendRow(*edge.sender, row).ok());
-  ASSERT_TRUE(edge.sender->SendBarrier(CheckpointId{9}, "nine").ok());
-  BarrierAnnouncement announced;
-  edge.to.RunUntil([&] { return edge.receiver().TakeAnnouncedBarrier(&announced); });
-  EXPECT_EQ(announced.checkpoint, CheckpointId{9});
+  ASSERT_TRUE(edge.sender->SendBarrier("nine").ok());
   uint64_t rows = 0;
-  while (true) {
-    const Element& element = edge.NextElement();
-    if (element.kind == ElementKind::kBarrier) {
-      EXPECT_EQ(element.sequence, announced.position);
-      break;
-    }
-    rows += element.rows;
+  while (edge.NextElement().kind != ElementKind::kBarrier) {
+    rows += edge.NextElement().rows;
     edge.receiver().Pop();
   }
+  EXPECT_EQ(edge.NextElement().bytes, "nine");
   EXPECT_EQ(rows, edge.sender->metrics()->records.Get());
-}
-
-TEST(Exchange, ABarrierSeenInBandIsNoLongerAnnounced) {
-  OneChannel edge;
-  const std::string row(4000, 'x');
-  while (edge.sender->HasRoom()) ASSERT_TRUE(SendRow(*edge.sender, row).ok());
-  ASSERT_TRUE(edge.sender->SendBarrier(CheckpointId{9}, "nine").ok());
-  while (edge.NextElement().kind != ElementKind::kBarrier) edge.receiver().Pop();
-  BarrierAnnouncement announced;
-  EXPECT_FALSE(edge.receiver().TakeAnnouncedBarrier(&announced));
 }
 
 TEST(Exchange, BarriersNeedNoCredit) {
@@ -360,9 +343,9 @@ TEST(Exchange, BarriersNeedNoCredit) {
   options.credit = {.exclusive_per_channel = 1, .floating_per_gate = 0};
   OneChannel edge(options);
   ASSERT_TRUE(SendRow(*edge.sender, "takes the only credit").ok());
-  edge.to.RunUntil([&] { return edge.sender->Flush(); });
+  edge.to.Flush(*edge.sender);
   for (uint64_t id = 1; id <= 5; ++id) {
-    ASSERT_TRUE(edge.sender->SendBarrier(CheckpointId{id}, std::to_string(id)).ok());
+    ASSERT_TRUE(edge.sender->SendBarrier(std::to_string(id)).ok());
   }
   // All arrive although the row was not consumed: so no credit has gone back.
   edge.to.RunUntil([&] {
@@ -374,6 +357,33 @@ TEST(Exchange, BarriersNeedNoCredit) {
     EXPECT_EQ(edge.NextElement().bytes, std::to_string(id));
     edge.receiver().Pop();
   }
+}
+
+// As many checkpoints as one likes may be given up while a consumer stands still in user code: the
+// barriers that it has no room for are as good as late.
+TEST(Exchange, AConsumerThatStandsStillMissesBarriersAndNothingElse) {
+  OneChannel edge;
+  constexpr uint64_t kCheckpoints = 1000;
+  for (uint64_t id = 1; id <= kCheckpoints; ++id) {
+    ASSERT_TRUE(edge.sender->SendBarrier(std::to_string(id)).ok());
+  }
+  ASSERT_TRUE(SendRow(*edge.sender, "row").ok());
+  edge.to.Flush(*edge.sender);
+  ASSERT_TRUE(edge.sender->SendEndOfInput().ok());
+  edge.to.RunUntil([&] { return edge.to.failures() > 0 || edge.sender->Drained(); });
+  ASSERT_EQ(edge.to.failures(), 0u);
+  uint64_t barriers = 0;
+  for (; edge.NextElement().kind == ElementKind::kBarrier; edge.receiver().Pop()) {
+    const uint64_t id = std::stoull(std::string(edge.NextElement().bytes));
+    EXPECT_GT(id, barriers);
+    barriers = id;
+  }
+  EXPECT_GE(barriers, kMaxCreditFreeFrames - 1);
+  EXPECT_EQ(edge.NextElement().bytes, "row");
+  edge.receiver().Pop();
+  EXPECT_EQ(edge.NextElement().kind, ElementKind::kEndOfInput);
+  edge.receiver().Pop();
+  EXPECT_EQ(edge.from.failures() + edge.to.failures(), 0u);
 }
 
 TEST(Exchange, ADeploymentBeyondThePoolIsRefusedWithTheFigure) {
@@ -461,7 +471,7 @@ TEST(Exchange, ClosingAnAttemptSendsWhatWasQueuedAndFailsNobody) {
 TEST(Exchange, AConsumerThatClosesTheAttemptEndsItsSendersInOrder) {
   OneChannel edge;
   ASSERT_TRUE(SendRow(*edge.sender, "row").ok());
-  edge.to.RunUntil([&] { return edge.sender->Flush(); });
+  edge.to.Flush(*edge.sender);
   edge.NextElement();
   edge.to.exchange().CloseAttempt(kAttempt, /*drain=*/false);
   const StreamFailure end = edge.from.WaitForFailure();
@@ -483,7 +493,7 @@ TEST(Exchange, ANewAttemptRunsAfterTheOldOneWasClosed) {
   edge.sender =
       *edge.from.exchange().OpenSender(edge.to.address(), next, kChannel, &edge.to.parker());
   ASSERT_TRUE(SendRow(*edge.sender, "new").ok());
-  edge.to.RunUntil([&] { return edge.sender->Flush(); });
+  edge.to.Flush(*edge.sender);
   EXPECT_EQ(edge.NextElement().bytes, "new");
 }
 

@@ -24,7 +24,7 @@ void ExpectServes(ExchangeNode& node, uint32_t edge) {
   ASSERT_TRUE(gate.ok()) << gate.status();
   auto sender = *friendly.exchange().OpenSender(node.address(), kAttempt, channel, &node.parker());
   ASSERT_TRUE(SendRow(*sender, "hello").ok());
-  node.RunUntil([&] { return sender->Flush(); });
+  node.Flush(*sender);
   node.RunUntil([&] { return (*gate)->receiver(0).Front() != nullptr; });
   EXPECT_EQ((*gate)->receiver(0).Front()->bytes, "hello");
 }
@@ -57,7 +57,7 @@ TEST(HostilePeer, NoiseBesideARunningStream) {
   RemoteReceiver& receiver = gate->receiver(0);
   uint64_t sent = 0, received = 0;
   const auto exchange_rows = [&](uint64_t until) {
-    node.RunUntil([&] {
+    node.FlushUntil([&] {
       while (sent < until && sender->HasRoom()) {
         EXPECT_TRUE(SendRow(*sender, {reinterpret_cast<const char*>(&sent), sizeof sent}).ok());
         ++sent;
