@@ -68,6 +68,7 @@ class KeyedState final : public KeyedStateBackend {
     void* Find() override { return Table().Find(Key(), Hash()); }
     void* FindForUpdate() override { return Table().FindForUpdate(Key(), Hash()); }
     void* FindOrInsert() override { return Table().FindOrInsert(Key(), Hash()); }
+    void* FindOrCache() override { return Table().FindOrCache(Key(), Hash()); }
     void Erase() override { Table().Erase(Key(), Hash()); }
     std::string Prefix() const override {
       CheckKey();

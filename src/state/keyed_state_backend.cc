@@ -9,6 +9,19 @@
 #include "state/store.h"
 
 namespace weir {
+namespace {
+
+/// Of a schema that TimerService made: time, key, namespace.
+std::string KeyTypeOfTimers(const StateSchema& schema) {
+  std::string_view key = schema.key_schema;
+  constexpr std::string_view kBefore = "time+";
+  constexpr std::string_view kBehind = "+namespace";
+  if (key.starts_with(kBefore)) key.remove_prefix(kBefore.size());
+  if (key.ends_with(kBehind)) key.remove_suffix(kBehind.size());
+  return std::string(key);
+}
+
+}  // namespace
 
 KeyedStateBackend::KeyedStateBackend(KeyedStateOptions options)
     : options_(std::move(options)), stream_(options_.sink) {
@@ -71,6 +84,14 @@ void KeyedStateBackend::RestoreInto(StateTables& tables) {
                                   [&](const StateSchema& s) { return s.name == schema.name; });
   if (found == unclaimed_.end()) return;
   if (!schema.Matches(*found)) {
+    // Opened by the operator, and nothing of it is the user's but the key.
+    if (schema.kind == StateKind::kTimers && found->kind == StateKind::kTimers) {
+      ThrowError(ErrorKind::kFatal,
+                 "operator " + options_.operator_uid + ": its keys were written as " +
+                     KeyTypeOfTimers(*found) + " and are now " + KeyTypeOfTimers(schema) +
+                     "; key its rows by the type that they were written with, or give the operator "
+                     "another uid");
+    }
     ThrowError(ErrorKind::kFatal, "operator " + options_.operator_uid + ": state " + schema.name +
                                       " was written as " + found->Describe() +
                                       " and is now declared as " + schema.Describe() +
@@ -159,7 +180,9 @@ void KeyedStateBackend::FinishOpen() {
   ThrowError(ErrorKind::kFatal, "operator " + options_.operator_uid +
                                     ": the checkpoint holds state that the operator does not "
                                     "declare: " +
-                                    names + "; declare it, or allow unclaimed state to drop it");
+                                    names +
+                                    "; declare it under the name that it had, or drop it with "
+                                    "--allow-non-restored-state");
 }
 
 void KeyedStateBackend::BeginSnapshot(CheckpointId id, SnapshotKind kind) {
@@ -318,6 +341,7 @@ class Unopened final : public ErasedState {
   void* Find() override { Throw(); }
   void* FindForUpdate() override { Throw(); }
   void* FindOrInsert() override { Throw(); }
+  void* FindOrCache() override { Throw(); }
   void Erase() override { Throw(); }
   std::string Prefix() const override { Throw(); }
   const TableContext* context() const override { Throw(); }

@@ -86,6 +86,7 @@ class ErasedState {
   virtual void* Find() = 0;
   virtual void* FindForUpdate() = 0;
   virtual void* FindOrInsert() = 0;
+  virtual void* FindOrCache() = 0;
   virtual void Erase() = 0;
   /// The current key's bytes: the prefix of its entries if the value is a table itself.
   virtual std::string Prefix() const = 0;

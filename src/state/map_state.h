@@ -106,8 +106,10 @@ class MapState {
     return std::make_unique<Entries>(state_->context(), state_->key_group(), state_->Prefix(),
                                      TypedValues<MV>());
   }
+  // With a store the key's own slot has changed only by Clear: entries answer for themselves, and
+  // their table keeps the slot for as long as it holds any.
   Entries& MakeEntries() const {
-    Cell* cell = static_cast<Cell*>(state_->FindOrInsert());
+    Cell* cell = static_cast<Cell*>(HasStore() ? state_->FindOrCache() : state_->FindOrInsert());
     if (cell->entries == nullptr) cell->entries = NewEntries();
     return *cell->entries;
   }

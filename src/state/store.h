@@ -68,9 +68,6 @@ class StateStore {
   /// applied before under the prefix and nothing of the same call. All or nothing is not required:
   /// after an error the store is used no more and the task fails.
   [[nodiscard]] virtual absl::Status Apply(std::span<const StoreEntry> entries) = 0;
-
-  /// Named figures for the metrics (bytes on disk, memory, hit rates). Any thread.
-  virtual std::vector<std::pair<std::string, double>> Metrics() const = 0;
 };
 
 }  // namespace weir

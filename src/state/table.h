@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -73,6 +74,19 @@ class Table final : public TableBase {
       }
     }
     return FindOrInsertSlowly(key, hash);
+  }
+
+  /// The value, made by its default constructor when the key is absent. No change, nothing that a
+  /// snapshot has to visit: for a value that is not persisted and only keeps what lies below.
+  void* FindOrCache(const K& key, uint64_t hash) {
+    assert(!values_.IsPersisted());
+    size_t slot = FindSlot(key, hash);
+    if (slot == kNoSlot) {
+      slot = NewSlot(key, hash);
+      values_.Construct(ValueAt(slot));
+    }
+    Flags(slot) |= kReferenced;
+    return ValueAt(slot);
   }
 
   /// The value of a key that the caller knows to be absent below: no read.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -20,9 +21,9 @@ struct MemorySettings {
 /// How one TaskManager's memory budget is shared out. The parts add up to the budget; each is an
 /// upper bound that whoever draws from it keeps. docs/decisions/memory-plan.md.
 struct MemoryPlan {
-  uint64_t process = 0;     ///< code, threads, gRPC: there before the first job
-  uint64_t user = 0;        ///< batches on their way, user functions, the allocator's waste
-  uint64_t network = 0;     ///< the buffer pool
+  uint64_t process = 0;  ///< code, threads, gRPC: there before the first job
+  uint64_t user = 0;     ///< batches on their way, user functions, control(), the allocator's waste
+  uint64_t network = 0;  ///< the buffer pool
   uint64_t connectors = 0;  ///< queues of Kafka's clients, all of an attempt together
   uint64_t snapshots = 0;   ///< what is sorted and written for a checkpoint
   uint64_t rocksdb = 0;     ///< blocks, indexes, filters, memtables
@@ -34,6 +35,9 @@ struct MemoryPlan {
   uint64_t budget() const {
     return process + user + network + connectors + snapshots + rocksdb + tables;
   }
+  /// Messages that wait for a slow JobManager; of user, whose operators' lists are what makes
+  /// acknowledgements large.
+  uint64_t control() const { return std::min<uint64_t>(user / 2, uint64_t{256} << 20); }
   /// By name, for the log and the metrics.
   std::vector<std::pair<std::string, uint64_t>> Parts() const;
 };

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
+#include "tests/state/memory_store.h"
 #include "tests/state/state_harness.h"
 
 namespace weir {
@@ -36,6 +38,37 @@ TEST(MapStateTest, EachKeyHasAMapOfItsOwn) {
   EXPECT_FALSE(map.Contains("a"));
   map.Remove("b");
   EXPECT_TRUE(map.Empty());
+}
+
+TEST(MapStateOnAStore, WhatIsOnlyReadIsNothingForTheNextSnapshotToVisit) {
+  test::MemoryStore store;
+  test::SnapshotCollector sink;
+  KeyedState<uint64_t> state(KeyedStateOptions{.operator_uid = "op",
+                                               .max_parallelism = 8,
+                                               .key_groups = {0, 8},
+                                               .sink = &sink,
+                                               .store = &store});
+  Map map = Map::Open(state, "m");
+  state.FinishOpen();
+  const auto tables_to_visit = [&] {
+    const TableDirectory& directory = state.directory();
+    const auto& changed = directory.changed[TableDirectory::Index(directory.epoch.dirty)];
+    return changed.size() - std::count(changed.begin(), changed.end(), nullptr);
+  };
+  for (uint64_t key = 0; key < 100; ++key) {
+    state.SetCurrentKey(key, KeyHash(key));
+    EXPECT_EQ(map.Get("a"), nullptr);
+    EXPECT_TRUE(map.Empty());
+    map.Remove("a");
+  }
+  EXPECT_EQ(tables_to_visit(), 0u);
+  const uint64_t key = 7;
+  state.SetCurrentKey(key, KeyHash(key));
+  map.Put("a", 1);
+  EXPECT_EQ(tables_to_visit(), 1u) << "the map's own";
+  map.Clear();
+  EXPECT_EQ(tables_to_visit(), 1u) << "the key's, until the store has seen the deletion";
+  EXPECT_EQ(map.Get("a"), nullptr);
 }
 
 TEST(MapStateTest, ADeltaHoldsTheEntriesThatChanged) {

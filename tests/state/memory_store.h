@@ -69,10 +69,6 @@ class MemoryStore final : public StateStore {
     return absl::OkStatus();
   }
 
-  std::vector<std::pair<std::string, double>> Metrics() const override {
-    return {{"entries", static_cast<double>(entries_.size())}};
-  }
-
   using Key = std::tuple<uint16_t, uint16_t, std::string>;
   std::map<Key, std::string>& entries() { return entries_; }
   uint64_t gets = 0;

@@ -14,6 +14,7 @@
 #include "state/segment/segment_merge.h"
 #include "state/segment/segment_reader.h"
 #include "state/segment/segment_writer.h"
+#include "state/timer_service.h"
 #include "state/value_state.h"
 #include "state/value_table.h"
 #include "tests/state/state_harness.h"
@@ -263,11 +264,28 @@ TEST_F(RestoreTest, AChangedTypeIsRefusedWithOperatorStateAndBothSchemas) {
             std::string::npos);
 }
 
+TEST_F(RestoreTest, AnotherKeyTypeIsNamedWhereTheOperatorsOwnTimersFindIt) {
+  Subtask<uint64_t> written;
+  auto timers = TimerService<uint64_t>::Open(written.state, "weir.event-timers");
+  timers.Register(Timestamp{7}, 1, KeyHash(uint64_t{1}));
+  written.Snapshot(1);
+  const SegmentSet set = Restorable({&written.chain});
+  Subtask<std::string> restored({0, 16}, &set);
+  const std::string message =
+      MessageOf([&] { TimerService<std::string>::Open(restored.state, "weir.event-timers"); });
+  EXPECT_NE(message.find("operator op: its keys were written as u64 and are now string"),
+            std::string::npos)
+      << message;
+  EXPECT_EQ(message.find("weir.event-timers"), std::string::npos) << message;
+}
+
 TEST_F(RestoreTest, StateThatNobodyDeclaresIsRefusedUnlessAllowed) {
   Subtask<uint64_t> restored({0, 16}, &set_);
   ValueState<int64_t>::Open(restored.state, "renamed");
-  EXPECT_NE(MessageOf([&] { restored.state.FinishOpen(); }).find("total (value"),
-            std::string::npos);
+  const std::string message = MessageOf([&] { restored.state.FinishOpen(); });
+  for (const char* part : {"total (value", "--allow-non-restored-state"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
   KeyedState<uint64_t> allowed(KeyedStateOptions{.operator_uid = "op",
                                                  .max_parallelism = 16,
                                                  .key_groups = {0, 16},

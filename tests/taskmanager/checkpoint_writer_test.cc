@@ -26,6 +26,7 @@
 #include "state/rocksdb/rocksdb_store.h"
 #include "state/value_table.h"
 #include "tests/base/file/temporary_directory.h"
+#include "tests/state/checkpoint/forwarding_storage.h"
 
 namespace weir {
 namespace {
@@ -372,9 +373,9 @@ TEST_P(CheckpointWriterInMemoryTest, AFullSnapshotThatWasAbortedIsWantedAgain) {
 INSTANTIATE_TEST_SUITE_P(Memory, CheckpointWriterInMemoryTest, ::testing::Values(false));
 
 /// The directory below, where whoever writes a base is held up from the first bytes on.
-class GatedStorage final : public CheckpointStorage {
+class GatedStorage final : public ForwardingStorage {
  public:
-  explicit GatedStorage(CheckpointStorage& below) : below_(below) {}
+  using ForwardingStorage::ForwardingStorage;
 
   void AwaitBase() {
     std::unique_lock lock(mutex_);
@@ -390,33 +391,11 @@ class GatedStorage final : public CheckpointStorage {
     return finished_;
   }
 
-  std::string Describe() const override { return below_.Describe(); }
   absl::StatusOr<std::unique_ptr<StorageWriter>> Create(const std::string& path) override {
     auto writer = below_.Create(path);
     if (!writer.ok() || path.find(".base") == std::string::npos) return writer;
     return std::unique_ptr<StorageWriter>(new Writer(this, *std::move(writer)));
   }
-  absl::Status CreateIfAbsent(const std::string& path, std::string_view content) override {
-    return below_.CreateIfAbsent(path, content);
-  }
-  absl::Status Read(const std::string& path, uint64_t offset, std::span<char> out) override {
-    return below_.Read(path, offset, out);
-  }
-  absl::StatusOr<StoredFile> Stat(const std::string& path) override { return below_.Stat(path); }
-  absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override {
-    return below_.List(folder);
-  }
-  absl::Status Delete(const std::string& path) override { return below_.Delete(path); }
-  absl::Status PutFile(const std::string& local, const std::string& path, Transfer t) override {
-    return below_.PutFile(local, path, t);
-  }
-  absl::Status GetFile(const std::string& path, const std::string& local, Transfer t) override {
-    return below_.GetFile(path, local, t);
-  }
-  absl::StatusOr<uint64_t> RemoveAbandoned(std::chrono::milliseconds untouched) override {
-    return below_.RemoveAbandoned(untouched);
-  }
-  absl::Status RemoveEmptyFolders() override { return below_.RemoveEmptyFolders(); }
 
  private:
   class Writer final : public StorageWriter {
@@ -441,7 +420,6 @@ class GatedStorage final : public CheckpointStorage {
     const std::unique_ptr<StorageWriter> below_;
   };
 
-  CheckpointStorage& below_;
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t bytes_ = 0;       // mutex_

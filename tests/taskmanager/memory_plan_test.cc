@@ -32,6 +32,16 @@ TEST(MemoryPlan, ThePartsAreTheBudgetWhateverItIs) {
   }
 }
 
+TEST(MemoryPlan, MessagesThatWaitForTheJobManagerAreOfTheUsersPart) {
+  for (const uint64_t budget : {192 * kMiB, 2048 * kMiB, 262'144 * kMiB}) {
+    const auto plan = PlanMemory({.budget = budget});
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_GT(plan->control(), 8 * kMiB);
+    EXPECT_LE(plan->control(), plan->user / 2);
+    EXPECT_LE(plan->control(), 256 * kMiB);
+  }
+}
+
 TEST(MemoryPlan, WhatIsSetWinsAndTheTablesGiveWayForIt) {
   const auto plain = PlanMemory({.budget = 2048 * kMiB});
   const auto set =

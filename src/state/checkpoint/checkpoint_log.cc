@@ -327,11 +327,21 @@ absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAll() {
   return DropAllBut(0);
 }
 
-absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAllBut(size_t count) {
+absl::StatusOr<bool> CheckpointLog::RemoveIfAlone() {
+  if (!checkpoints_.empty() || !in_doubt_.empty() || found_.next_slot != 1) return false;
+  absl::StatusOr<std::vector<StoredFile>> files = ListOwn();
+  if (!files.ok()) return files.status();
+  for (const StoredFile& file : *files) {
+    if (absl::Status s = storage_.Delete(file.path); !s.ok()) return s;
+  }
+  fenced_ = absl::FailedPreconditionError(
+      absl::StrCat("the checkpoint log in ", storage_.Describe(), " was removed with its job"));
+  return true;
+}
+
+absl::StatusOr<std::vector<StoredFile>> CheckpointLog::ListOwn() {
   if (!fenced_.ok()) return fenced_;
-  std::vector<proto::Manifest> dropped;
-  if (checkpoints_.size() <= count) return dropped;
-  const absl::StatusOr<std::vector<StoredFile>> files = storage_.List(kFolder);
+  absl::StatusOr<std::vector<StoredFile>> files = storage_.List(kFolder);
   if (!files.ok()) return files.status();
   const uint64_t foreign = next_slot_ + (in_doubt_.empty() ? 0 : 1);
   for (const StoredFile& file : *files) {
@@ -339,6 +349,14 @@ absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAllBut(size_t co
     const absl::StatusOr<proto::LogEntry> other = ReadEntry(storage_, file.path);
     return other.ok() ? FencedBy(*other) : other.status();
   }
+  return files;
+}
+
+absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAllBut(size_t count) {
+  if (!fenced_.ok()) return fenced_;
+  std::vector<proto::Manifest> dropped;
+  if (checkpoints_.size() <= count) return dropped;
+  if (absl::Status s = ListOwn().status(); !s.ok()) return s;
   if (count == 0) {
     if (absl::Status s = DeleteNotesOfNewest(storage_); !s.ok()) return s;
     noted_slot_ = 0;

@@ -66,8 +66,8 @@ absl::StatusOr<CheckpointLogContents> ReadCheckpointLog(CheckpointStorage& stora
 /// Why a log: two leaders contend for the same name, whatever they believe. A leader that takes
 /// over fills the slot that its predecessor would commit into next; from then on every commit of
 /// the predecessor loses, however late it wakes up. No check precedes a write, so nothing can slip
-/// in between. Entries of leaders are never deleted (they are small and one per start), so that a
-/// slot a predecessor could still aim at never becomes free again.
+/// in between. Entries of leaders are never deleted while there was more than one (they are small
+/// and one per start), so that a slot a predecessor could still aim at never becomes free again.
 ///
 /// `newest/<slot>` beside it is a note, not a pointer: that the checkpoint in this slot was
 /// complete. Nothing is found by it; it only tells that a newer checkpoint than those in the log
@@ -122,6 +122,12 @@ class CheckpointLog {
   /// The same for all of them: the job is over and leaves nothing to restore.
   absl::StatusOr<std::vector<proto::Manifest>> DropAll();
 
+  /// After DropAll: removes the entries of leaders as well, and ends the log, where no other leader
+  /// was here. True: nothing is left of it. All of them stay as well where the outcome of a commit
+  /// was unknown and no later one has succeeded: its write may still be on its way, into a slot
+  /// that must be found taken.
+  absl::StatusOr<bool> RemoveIfAlone();
+
   LeaderEpoch epoch() const { return epoch_; }
   CheckpointStorage& storage() { return storage_; }
 
@@ -136,6 +142,8 @@ class CheckpointLog {
   absl::Status Resolve(const std::string& bytes);
   absl::Status AppendLeader(uint64_t end_id);
   absl::StatusOr<std::vector<proto::Manifest>> DropAllBut(size_t count);
+  /// All entries; an error when one is of another leader that came after this one.
+  absl::StatusOr<std::vector<StoredFile>> ListOwn();
   void NoteNewest();
   absl::Status FencedBy(const proto::LogEntry& other);
   /// The slot is ours and holds this manifest.

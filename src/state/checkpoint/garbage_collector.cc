@@ -115,6 +115,10 @@ absl::StatusOr<GarbageReport> GarbageCollector::DeleteAll() {
     report.deleted_bytes += file.size;
   }
   released_.clear();
+  if (report.kept_in_doubt == 0) {
+    if (absl::Status s = log_.RemoveIfAlone().status(); !s.ok()) return s;
+    (void)log_.storage().RemoveAbandoned(std::chrono::milliseconds(0));  // nobody writes any more
+  }
   if (absl::Status s = log_.storage().RemoveEmptyFolders(); !s.ok()) return s;
   return report;
 }

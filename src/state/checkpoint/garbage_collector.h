@@ -55,8 +55,9 @@ class GarbageCollector {
   /// and about once an hour. `now`: Clock::Monotonic.
   absl::StatusOr<GarbageReport> Sweep(std::chrono::nanoseconds now);
 
-  /// The job is over and nothing of it is to stay: deletes all manifests, then all files. Entries
-  /// of leaders remain, so that an earlier leader still finds its slot taken.
+  /// The job is over and nothing of it is to stay: deletes all manifests, then all files, then the
+  /// storage's own folder. Where there were several leaders their entries remain, so that an
+  /// earlier one still finds its slot taken.
   absl::StatusOr<GarbageReport> DeleteAll();
 
  private:

@@ -209,7 +209,6 @@ absl::Status RocksDbStore::Outcome(const rocksdb::Status& status, const std::str
 }
 
 void RocksDbStore::CloseDatabase() {
-  std::lock_guard lock(opening_);
   if (db_ == nullptr) return;
   rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
   for (const auto& [name, handle] : by_name_) db_->DestroyColumnFamilyHandle(handle);
@@ -228,7 +227,6 @@ absl::StatusOr<RocksDbStore::Handle*> RocksDbStore::HandleFor(const std::string&
     if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
     return outcome;
   }
-  std::lock_guard lock(opening_);
   by_name_[name] = handle;
   return handle;
 }
@@ -250,7 +248,6 @@ absl::Status RocksDbStore::OpenState(uint16_t state, const std::string& name) {
 }
 
 absl::StatusOr<bool> RocksDbStore::Get(const StoreKey& key, std::string* value) {
-  reads_.fetch_add(1, std::memory_order_relaxed);
   EncodeKey(key.key_group, key.key, key_buffer_);
   const rocksdb::Status status =
       db_->Get(rocksdb::ReadOptions(), HandleOf(key.state), key_buffer_, value);
@@ -264,7 +261,6 @@ absl::StatusOr<bool> RocksDbStore::Get(const StoreKey& key, std::string* value) 
 absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const StoreFound& found) {
   if (keys.empty()) return absl::OkStatus();
   const size_t n = keys.size();
-  reads_.fetch_add(n, std::memory_order_relaxed);
   key_buffer_.clear();
   for (const StoreKey& key : keys) {
     AppendKeyGroup(key.key_group, key_buffer_);
@@ -320,8 +316,6 @@ absl::Status RocksDbStore::Apply(std::span<const StoreEntry> entries) {
   if (entries.empty()) return absl::OkStatus();
   uint64_t bytes = 0;
   for (const StoreEntry& e : entries) bytes += e.key.size() + e.value.size();
-  applied_entries_.fetch_add(entries.size(), std::memory_order_relaxed);
-  applied_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   return bytes >= options_.ingest_from_bytes ? ApplyByIngesting(entries) : ApplyToMemtable(entries);
 }
 
@@ -395,36 +389,6 @@ absl::Status RocksDbStore::ApplyByIngesting(std::span<const StoreEntry> entries)
   }
   return Outcome(db_->IngestExternalFiles(files),
                  "adding files to the state store in " + database_path_);
-}
-
-std::vector<std::pair<std::string, double>> RocksDbStore::Metrics() const {
-  std::lock_guard lock(opening_);
-  uint64_t files = 0, live = 0, memtables = 0, keys = 0, pending = 0;
-  if (db_ != nullptr) {
-    for (const auto& [name, handle] : by_name_) {
-      const auto add = [&, handle = handle](const std::string& property, uint64_t& sum) {
-        uint64_t value = 0;
-        if (db_->GetIntProperty(handle, property, &value)) sum += value;
-      };
-      add(rocksdb::DB::Properties::kTotalSstFilesSize, files);
-      add(rocksdb::DB::Properties::kEstimateLiveDataSize, live);
-      add(rocksdb::DB::Properties::kCurSizeAllMemTables, memtables);
-      add(rocksdb::DB::Properties::kEstimateNumKeys, keys);
-      add(rocksdb::DB::Properties::kEstimatePendingCompactionBytes, pending);
-    }
-  }
-  return {
-      {"store_disk_bytes", static_cast<double>(files)},
-      {"store_live_bytes", static_cast<double>(live)},
-      {"store_memtable_bytes", static_cast<double>(memtables)},
-      {"store_entries", static_cast<double>(keys)},
-      {"store_compaction_pending_bytes", static_cast<double>(pending)},
-      {"store_applied_entries_total",
-       static_cast<double>(applied_entries_.load(std::memory_order_relaxed))},
-      {"store_applied_bytes_total",
-       static_cast<double>(applied_bytes_.load(std::memory_order_relaxed))},
-      {"store_reads_total", static_cast<double>(reads_.load(std::memory_order_relaxed))},
-  };
 }
 
 }  // namespace weir

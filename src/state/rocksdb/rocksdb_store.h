@@ -1,10 +1,8 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,7 +52,6 @@ class RocksDbStore final : public StateStore {
   std::unique_ptr<StoreScan> Scan(uint16_t state, uint16_t key_group, std::string_view prefix,
                                   std::string_view from) override;
   absl::Status Apply(std::span<const StoreEntry> entries) override;
-  std::vector<std::pair<std::string, double>> Metrics() const override;
 
  private:
   using Handle = rocksdb::ColumnFamilyHandle;
@@ -82,11 +79,6 @@ class RocksDbStore final : public StateStore {
   std::map<std::string, Handle*> by_name_;              // owned, destroyed before db_
   std::vector<std::pair<std::string, Handle*>> by_id_;  // name and handle; set by OpenState
   uint64_t ingested_ = 0;
-
-  mutable std::mutex opening_;  // by_name_ against Metrics while states are opened
-  std::atomic<uint64_t> applied_entries_{0};
-  std::atomic<uint64_t> applied_bytes_{0};
-  std::atomic<uint64_t> reads_{0};  // keys
 
   // The slot thread's.
   struct ReadBuffers;

@@ -196,15 +196,40 @@ TEST_F(GarbageCollectorTest, ACrashAtAnyDeletionLeavesTheNewestCheckpointWhole) 
   }
 }
 
-TEST_F(GarbageCollectorTest, DeletingAJobLeavesOnlyTheTracesThatFenceItsLeaders) {
+TEST_F(GarbageCollectorTest, DeletingAJobOfOneLeaderLeavesNothing) {
   GarbageCollector gc(*log_, {.retained = 2});
   Commit(1, {Data(1)});
   Commit(2, {Data(2)});
+  std::ofstream(directory_ / "job/.tmp/cut-off") << "by a crash";
+  ASSERT_TRUE(gc.DeleteAll().ok());
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "job"));
+  EXPECT_FALSE(log_->Commit(MakeManifest(3, 2, {})).ok()) << "the job is over";
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "job"));
+}
+
+TEST_F(GarbageCollectorTest, DeletingAJobLeavesTheTracesThatFenceItsEarlierLeaders) {
+  Commit(1, {Data(1)});
+  const std::unique_ptr<CheckpointLog> former = std::move(log_);
+  log_ = TakeOver(3);
+  GarbageCollector gc(*log_, {.retained = 2});
+  ASSERT_TRUE(log_->Commit(MakeManifest(log_->first_checkpoint_id().value, 3, {})).ok());
   ASSERT_TRUE(gc.DeleteAll().ok());
   EXPECT_TRUE(storage_->List("data")->empty());
   const CheckpointLogContents contents = *ReadCheckpointLog(*storage_);
-  ASSERT_EQ(contents.entries.size(), 1u);
-  EXPECT_TRUE(contents.entries[0].entry.has_leader());
+  ASSERT_EQ(contents.entries.size(), 2u);
+  for (const CheckpointLogEntry& entry : contents.entries) {
+    EXPECT_TRUE(entry.entry.has_leader());
+  }
+  EXPECT_TRUE(IsFenced(former->Commit(MakeManifest(2, 2, {}))));
+}
+
+TEST_F(GarbageCollectorTest, DeletingAJobWaitsForALeaderThatCameLater) {
+  Commit(1, {Data(1)});
+  GarbageCollector gc(*log_, {.retained = 2});
+  const std::unique_ptr<CheckpointLog> later = TakeOver(3);
+  EXPECT_TRUE(IsFenced(gc.DeleteAll().status()));
+  EXPECT_EQ(later->checkpoints().size(), 1u);
+  EXPECT_TRUE(storage_->Stat(later->checkpoints()[0].path).ok());
 }
 
 // A savepoint's files keep their names, and with them the epoch of the cluster that wrote them.
