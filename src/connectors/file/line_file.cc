@@ -14,8 +14,8 @@ namespace weir {
 
 namespace {
 
-[[noreturn]] void ThrowFor(const std::string& path, const char* what) {
-  ThrowError(ErrorKind::kExternal, "file " + path + ": " + what + ": " + std::strerror(errno));
+[[noreturn]] void ThrowFor(const std::string& path, const char* what, int error) {
+  ThrowError(ErrorKind::kExternal, "file " + path + ": " + what + ": " + std::strerror(error));
 }
 
 }  // namespace
@@ -23,9 +23,13 @@ namespace {
 LineFile::LineFile(std::string path, uint64_t position)
     : path_(std::move(path)), position_(position) {
   fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) ThrowFor(path_, "cannot be opened on this machine");
+  if (fd_ < 0) ThrowFor(path_, "cannot be opened on this machine", errno);
   struct stat status {};
-  if (fstat(fd_, &status) != 0) ThrowFor(path_, "cannot be examined");
+  if (fstat(fd_, &status) != 0) {
+    const int error = errno;
+    close(fd_);
+    ThrowFor(path_, "cannot be examined", error);
+  }
   if (!S_ISREG(status.st_mode)) {
     close(fd_);
     ThrowError(ErrorKind::kUser,
@@ -80,7 +84,7 @@ void LineFile::Fill() {
   do {
     got = pread(fd_, buffer_.data() + end_, kReadBytes, static_cast<off_t>(position_ + end_));
   } while (got < 0 && errno == EINTR);
-  if (got < 0) ThrowFor(path_, "reading failed");
+  if (got < 0) ThrowFor(path_, "reading failed", errno);
   end_ += static_cast<size_t>(got);
   at_end_ = got == 0;
 }

@@ -19,6 +19,7 @@ constexpr milliseconds kSlice{500};         // how soon a blocked call notices t
 constexpr milliseconds kRequest{10'000};    // metadata, offsets, admin
 constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open when we leave
 constexpr milliseconds kMetadataPause{50};
+constexpr milliseconds kInitPause{100};
 constexpr int kQueueFullMs = 20;
 
 /// Brokers have lost sight of transactions that ended while they were started again; no time-out
@@ -279,14 +280,18 @@ P::Event LaneTransactions::Outcome(const rd_kafka_error_t* error, const std::str
 rd_kafka_error_t* LaneTransactions::InitTransactions() {
   const auto deadline = SteadyClock::now() + options_.init_limit;
   for (;;) {
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - SteadyClock::now());
+    const auto started = SteadyClock::now();
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - started);
     rd_kafka_error_t* error = rd_kafka_init_transactions(
         producer_.get(), static_cast<int>(std::clamp(left, milliseconds(1), kSlice).count()));
-    if (error == nullptr || rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__TIMED_OUT ||
-        !rd_kafka_error_is_retriable(error) || stop_ || left <= kSlice) {
+    // At the end of a slice the error is the last that the coordinator gave, if any (it loads, or
+    // the transaction before is still being ended), and a time-out if it gave none.
+    if (error == nullptr || !rd_kafka_error_is_retriable(error) || stop_ || left <= kSlice) {
       return error;
     }
     rd_kafka_error_destroy(error);
+    // One that came before the slice was over must not be asked for again and again.
+    std::this_thread::sleep_until(started + kInitPause);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace weir {
 
@@ -55,7 +56,7 @@ struct Registry {
   std::mutex mutex;
   // All guarded by mutex.
   std::map<PrintRingKey, std::shared_ptr<PrintRing>> rings;
-  std::deque<std::pair<PrintRingKey, PrintRing*>> ended;  // oldest first
+  std::deque<std::pair<PrintRingKey, std::weak_ptr<PrintRing>>> ended;  // oldest first
 };
 
 Registry& TheRegistry() {
@@ -79,12 +80,12 @@ void PrintRings::Close(const PrintRingKey& key, PrintRing& ring) {
   const std::lock_guard lock(registry.mutex);
   const auto found = registry.rings.find(key);
   if (found == registry.rings.end() || found->second.get() != &ring) return;
-  registry.ended.emplace_back(key, &ring);
+  registry.ended.emplace_back(key, found->second);
   while (registry.ended.size() > kMaxEnded) {
     const auto& [oldest, oldest_ring] = registry.ended.front();
     const auto it = registry.rings.find(oldest);
     // Another ring may have been opened under the same key since.
-    if (it != registry.rings.end() && it->second.get() == oldest_ring) registry.rings.erase(it);
+    if (it != registry.rings.end() && it->second == oldest_ring.lock()) registry.rings.erase(it);
     registry.ended.pop_front();
   }
 }
@@ -94,17 +95,6 @@ std::shared_ptr<PrintRing> PrintRings::Find(const PrintRingKey& key) {
   const std::lock_guard lock(registry.mutex);
   const auto found = registry.rings.find(key);
   return found == registry.rings.end() ? nullptr : found->second;
-}
-
-std::vector<std::pair<PrintRingKey, std::shared_ptr<PrintRing>>> PrintRings::OfJob(
-    const std::string& job_id) {
-  Registry& registry = TheRegistry();
-  const std::lock_guard lock(registry.mutex);
-  std::vector<std::pair<PrintRingKey, std::shared_ptr<PrintRing>>> found;
-  for (const auto& [key, ring] : registry.rings) {
-    if (key.job_id == job_id) found.emplace_back(key, ring);
-  }
-  return found;
 }
 
 }  // namespace weir

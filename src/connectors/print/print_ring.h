@@ -6,7 +6,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace weir {
@@ -76,8 +75,6 @@ class PrintRings {
 
   /// Null when there is none.
   static std::shared_ptr<PrintRing> Find(const PrintRingKey& key);
-  static std::vector<std::pair<PrintRingKey, std::shared_ptr<PrintRing>>> OfJob(
-      const std::string& job_id);
 };
 
 }  // namespace weir

@@ -50,8 +50,8 @@ int Verdict(const std::vector<std::string>& payloads) {
   std::vector<TestRecord> records;
   for (const std::string& payload : payloads) records.push_back({.value = payload});
   broker.Produce(topic, records);
-  const std::string command = std::string(WEIR_SOURCE_DIR) + "/tools/kafka/verify_reader.py " +
-                              broker.address() + " " + topic + " --sequences --keys 2 --last 2";
+  std::string command = WEIR_SOURCE_DIR "/tools/kafka/verify_reader.py ";
+  command += broker.address() + " " + topic + " --sequences --keys 2 --last 2";
   return WEXITSTATUS(std::system(command.c_str()));
 }
 

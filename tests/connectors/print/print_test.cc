@@ -117,15 +117,6 @@ TEST(PrintRing, IsBoundedInBytes) {
   EXPECT_THAT(ring.Read(0, 1000).lines, SizeIs(PrintRing::kMaxBytes >> 20));
 }
 
-TEST(PrintRings, AreFoundByJob) {
-  const auto first = PrintRings::Open(KeyOf("by-job", 0));
-  const auto second = PrintRings::Open(KeyOf("by-job", 1));
-  PrintRings::Open(KeyOf("another"));
-  const auto found = PrintRings::OfJob("by-job");
-  ASSERT_THAT(found, SizeIs(2));
-  EXPECT_EQ(found[1].second, second);
-}
-
 TEST(PrintRings, OfEndedOnesTheNewestAreKept) {
   for (uint32_t attempt = 0; attempt <= PrintRings::kMaxEnded; ++attempt) {
     const auto ring = PrintRings::Open(KeyOf("restarting", 0, attempt));
@@ -133,6 +124,18 @@ TEST(PrintRings, OfEndedOnesTheNewestAreKept) {
   }
   EXPECT_EQ(PrintRings::Find(KeyOf("restarting", 0, 0)), nullptr);
   EXPECT_NE(PrintRings::Find(KeyOf("restarting", 0, PrintRings::kMaxEnded)), nullptr);
+}
+
+// The ended ring's memory has gone to the one that is open under its key by now.
+TEST(PrintRings, AnOpenOneIsNotTakenForOneThatEndedUnderItsKey) {
+  const PrintRingKey key = KeyOf("again");
+  PrintRings::Close(key, *PrintRings::Open(key));
+  for (int i = 0; i < 2; ++i) PrintRings::Open(key);
+  for (uint32_t attempt = 0; attempt <= PrintRings::kMaxEnded; ++attempt) {
+    const PrintRingKey other = KeyOf("others", 0, attempt);
+    PrintRings::Close(other, *PrintRings::Open(other));
+  }
+  EXPECT_NE(PrintRings::Find(key), nullptr);
 }
 
 }  // namespace
