@@ -1,7 +1,5 @@
 #include "jobmanager/control_loop.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <random>
@@ -10,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/abi.h"
-#include "base/file/durable_file.h"
+#include "base/file/writable.h"
 #include "jobmanager/status.h"
 #include "jobmanager/submission.h"
 #include "jobmanager/wire.h"
@@ -21,15 +19,6 @@ namespace weir::jobmanager {
 // What clients ask of the control loop: submissions, descriptions, savepoints, long polls.
 
 namespace {
-
-absl::Status CheckWritable(const std::string& directory) {
-  absl::Status made = MakeDirectories(directory, "savepoint");
-  if (!made.ok()) return made;
-  const std::string probe = absl::StrCat(directory, "/", UniqueFileName(".probe"));
-  const absl::StatusOr<UniqueFd> file = CreateNewFile(probe, "savepoint");
-  if (file.ok()) unlink(probe.c_str());
-  return file.status();
-}
 
 absl::StatusOr<proto::SourceRate> SourceRateOf(const proto::JobGraph& graph,
                                                const proto::SetSourceRateRequest& request) {
@@ -188,7 +177,7 @@ void ControlLoop::AskForSavepoint(const std::string& job, CheckpointKind kind,
   // Before anything is asked of the job: a stop that fails at its export has silenced the sources,
   // and costs a restart.
   io_->Post("export/" + id.value, [this, call, id, kind, target] {
-    const absl::Status usable = CheckWritable(target);
+    const absl::Status usable = CheckWritable(target, "savepoint");
     mailbox_.Post([this, call, id, kind, target, usable] {
       if (usable.ok() && control_.FindJob(id) != nullptr) {
         return FeedJob(id, OfCheckpoints{AttemptId(0), SavepointWanted{call, kind, target}});

@@ -52,9 +52,13 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
     if (r.end() != proto::JOB_STATE_UNSPECIFIED) {
       entry.ended = EndedJob{.state = r.end(),
                              .failure = r.failure(),
+                             .reason = r.end_reason(),
                              .ended_ms = r.ended_ms(),
                              .attempt = r.attempt(),
-                             .restarts = r.restarts()};
+                             .restarts = r.restarts(),
+                             .last_checkpoint_id = r.last_checkpoint_id()};
+      // Records of before they had one.
+      if (entry.ended->reason.empty()) entry.ended->reason = r.failure().message();
       jobs_[id] = std::move(entry);
       SweepExports(id);
       continue;

@@ -171,12 +171,8 @@ std::vector<SlotOffer> ControlPlane::OffersFor(const JobId& id, const JobPlan& p
 
 // Exclusive buffers that do not fit would leave channels without any: nothing would move.
 std::string ControlPlane::BuffersLacking(const JobPlan& plan, const Placement& placement) const {
-  std::vector<EdgeShape> edges;  // of regions that run, or are to
-  for (const EdgeShape& edge : plan.edges) {
-    if (placement.contains({edge.source, 0})) edges.push_back(edge);
-  }
   const auto ends = RemoteChannelEnds(
-      edges, [&](SubtaskId subtask) { return placement.at(subtask).session.value; });
+      plan.edges, [&](SubtaskId subtask) { return placement.at(subtask).session.value; });
   for (const auto& [session, count] : ends) {
     const Registration& r = membership_.entries().at(SessionId(session)).registration;
     const uint64_t needed = count * r.exclusive_buffers;

@@ -302,7 +302,7 @@ bool Job::AwaitsCrashReport(Instant now) const {
 void Job::MaybeProceed(Instant now, Out* out) {
   if (attempts_.AnyEnding() || checkpoints_.commit_in_flight() || IsTerminal(state_)) return;
   if (ending_as_) {
-    if (attempts_.empty()) PersistEndOf(*ending_as_, now, out);
+    if (attempts_.empty()) PersistEndOf(*ending_as_, out);
     return;
   }
   if (state_ != S::kRestarting) return;
@@ -325,17 +325,17 @@ void Job::MaybeProceed(Instant now, Out* out) {
   restart_at_.reset();
   reason_ = decision.reason;
   ending_as_ = S::kFailed;
+  ++version_;
   EndAttempts(CancelReason::kFailed, reason_, now, out);
-  if (attempts_.empty() && !checkpoints_.commit_in_flight()) PersistEndOf(S::kFailed, now, out);
+  if (attempts_.empty() && !checkpoints_.commit_in_flight()) PersistEndOf(S::kFailed, out);
 }
 
 // ---------------------------------------------------------------- the end
 
-void Job::PersistEndOf(JobState end, Instant now, Out* out) {
-  (void)now;
+void Job::PersistEndOf(JobState end, Out* out) {
   if (end_in_flight_ || persist_retry_at_) return;
   if (!persisting_end_) {
-    persisting_end_ = PersistEnd{.state = end};
+    persisting_end_ = PersistEnd{.state = end, .reason = reason_};
     if (end == S::kFailed) {
       persisting_end_->failure = cause_.value_or(Failure{});
       if (!reason_.empty()) persisting_end_->failure.message = reason_;
@@ -359,7 +359,7 @@ void Job::On(const EndPersisted& e, Instant now, Out*) {
   Enter(persisting_end_->state, now);
 }
 
-void Job::On(const CancelWanted& e, Instant now, Out* out) {
+void Job::On(const CancelWanted& e, Instant, Out* out) {
   if (IsTerminal(state_)) {
     out->emplace_back(Reply{e.request, ReplyCode::kFailedPrecondition,
                             std::string("the job is ") + ToString(state_) + " already"});
@@ -378,7 +378,6 @@ void Job::On(const CancelWanted& e, Instant now, Out* out) {
   if (cancel_in_flight_) return;
   cancel_in_flight_ = true;
   out->emplace_back(PersistCancel{});
-  (void)now;
 }
 
 void Job::On(const CancelPersisted& e, Instant now, Out* out) {

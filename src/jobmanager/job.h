@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -25,7 +26,7 @@ namespace weir::jobmanager {
 ///                 |       +-(slots lost)+          |            |
 ///                 +--- kRestarting <----- any failure of the attempt
 ///                          |
-///                          +-> kFailed              (the restart policy says no)
+///                          +-> kFailed              (the restart policy says no: failing())
 ///   any of the above -> kCancelling -> kCanceled    (by the user)
 ///   any that is not terminal -> kSuspended          (this JobManager stops)
 ///
@@ -54,8 +55,18 @@ class Job {
 
   const JobPlan& plan() const { return plan_; }
   JobState state() const { return state_; }
+  /// The newest durable one that this leader knows of; 0: none. While the job is deployed, the one
+  /// that it is restored from.
+  CheckpointId last_checkpoint() const {
+    return std::max(checkpoints_.last_completed(), prepared_.last_completed);
+  }
   bool takes_savepoints() const {
     return state_ == JobState::kRunning || state_ == JobState::kFinishing;
+  }
+  /// kRestarting, but nothing will be started again: it is on its way to kFailed.
+  bool failing() const {
+    return state_ == JobState::kRestarting && (ending_as_ == JobState::kFailed || doomed_ ||
+                                               (cause_ && cause_->kind == ErrorKind::kFatal));
   }
   Instant state_since() const { return state_since_; }
   AttemptId last_attempt() const { return last_attempt_; }
@@ -119,7 +130,7 @@ class Job {
   void Release(AttemptId attempt, SessionId session, Out* out);
   /// Goes on when the attempt is gone everywhere and no commit is under way.
   void MaybeProceed(Instant now, Out* out);
-  void PersistEndOf(JobState end, Instant now, Out* out);
+  void PersistEndOf(JobState end, Out* out);
   void StartCancelling(Instant now, Out* out);
 
   const JobPlan plan_;

@@ -154,7 +154,8 @@ struct PersistCancel {};
 /// Put the end into the job's record; afterwards, if told, delete the job's checkpoints.
 struct PersistEnd {
   JobState state;
-  Failure failure;  ///< of kFailed
+  Failure failure;     ///< of kFailed
+  std::string reason;  ///< for people
   bool discard_checkpoints = false;
 };
 struct Reply {

@@ -334,6 +334,10 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
   record_.set_end(ToProto(end.state));
   record_.set_ended_ms(leadership_.clock->Now().ms);
   record_.set_restarts(restarts);
+  record_.set_end_reason(end.reason);
+  if (log_ != nullptr && !log_->checkpoints().empty()) {
+    record_.set_last_checkpoint_id(log_->checkpoints().back().entry.manifest().checkpoint_id());
+  }
   if (end.state == JobState::kFailed) *record_.mutable_failure() = ToProto(end.failure);
   if (const absl::Status s = Store(); !s.ok()) {
     log::Warn("the end of the job was not stored; trying again",
@@ -341,19 +345,35 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
     return EndPersisted{false};
   }
   (void)WEIR_FAILPOINT("jobmanager.after_end");
-  if (end.discard_checkpoints) {
-    absl::Status s = OpenLog();
-    if (s.ok()) s = garbage_->DeleteAll().status();
-    const bool owns = record_.has_initial_restore() && !record_.restore_settled() &&
-                      record_.restore_mode() == proto::RESTORE_MODE_CLAIM;
-    if (s.ok() && owns) s = DeleteClaimed();
-    if (!s.ok()) {
-      log::Warn(
-          "checkpoints of the ended job were not deleted",
-          {{"directory", record_.checkpoint_directory()}, {"reason", std::string(s.message())}});
-    }
-  }
+  discards_ = end.discard_checkpoints;
   return EndPersisted{true};
+}
+
+absl::Status JobStorage::DeleteWithJob() {
+  if (absl::Status s = OpenLog(); !s.ok()) return s;
+  if (absl::Status s = garbage_->DeleteAll().status(); !s.ok()) return s;
+  const bool owns = record_.has_initial_restore() && !record_.restore_settled() &&
+                    record_.restore_mode() == proto::RESTORE_MODE_CLAIM;
+  return owns ? DeleteClaimed() : absl::OkStatus();
+}
+
+absl::Status JobStorage::DeleteFolderIfNothingIsRetained() {
+  // One that could not be read is not known to hold nothing.
+  if (log_ == nullptr || !log_->checkpoints().empty() || !log_->in_doubt().empty()) {
+    return absl::OkStatus();
+  }
+  if (absl::Status s = MayAct(); !s.ok()) return s;
+  return garbage_->DeleteAll().status();
+}
+
+void JobStorage::DeleteUnretained() {
+  const std::optional<bool> discards = std::exchange(discards_, std::nullopt);
+  if (!discards) return;
+  const absl::Status deleted = *discards ? DeleteWithJob() : DeleteFolderIfNothingIsRetained();
+  if (deleted.ok()) return;
+  log::Warn(
+      "checkpoints of the ended job were not deleted",
+      {{"directory", record_.checkpoint_directory()}, {"reason", std::string(deleted.message())}});
 }
 
 absl::Status JobStorage::Forget() {

@@ -73,6 +73,9 @@ class JobStorage {
   [[nodiscard]] absl::Status NoteExport(const std::string& directory);
   void ForgetExport(const std::string& directory);
   JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts);
+  /// Behind StoreEnd, and nothing unless that has succeeded: deletes what the ended job does not
+  /// retain. The job has ended by then: the checkpoints' storage may be what hangs.
+  void DeleteUnretained();
 
   /// Deletes the record of a job that has ended.
   [[nodiscard]] absl::Status Forget();
@@ -93,6 +96,10 @@ class JobStorage {
   /// job owns it, it is deleted, and tried again later if that fails. True: since this call.
   bool SettleRestore();
   absl::Status DeleteClaimed() const;
+  /// The checkpoints go with the job, and a savepoint that it owns and still needed.
+  absl::Status DeleteWithJob();
+  /// What a job retains is what it is repaired with. Where there is nothing, its folder goes.
+  absl::Status DeleteFolderIfNothingIsRetained();
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
   absl::Status Note(absl::Status status);
@@ -108,6 +115,7 @@ class JobStorage {
   std::unique_ptr<CheckpointLog> log_;
   std::unique_ptr<GarbageCollector> garbage_;
   std::optional<std::chrono::nanoseconds> last_sweep_;
+  std::optional<bool> discards_;  // from StoreEnd to DeleteUnretained: its checkpoints go with it
   bool fenced_ = false;
 };
 

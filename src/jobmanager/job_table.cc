@@ -121,13 +121,14 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
     status->set_ended_ms(entry.ended->ended_ms);
     status->set_attempt(entry.ended->attempt);
     status->set_restarts(entry.ended->restarts);
-    status->set_reason(entry.ended->failure.message());
+    status->set_reason(entry.ended->reason);
+    status->set_last_checkpoint_id(entry.ended->last_checkpoint_id);
     if (entry.ended->state == proto::JOB_STATE_FAILED) {
       *status->mutable_failure() = entry.ended->failure;
     }
     return;
   }
-  status->set_state(ToProto(machine->state()));
+  status->set_state(machine->failing() ? proto::JOB_STATE_FAILING : ToProto(machine->state()));
   status->set_changed_ms(time.At(machine->state_since()));
   // An instant turned into a time of day differs by a millisecond from call to call.
   if (entry.ended) status->set_changed_ms(entry.ended->ended_ms);
@@ -145,7 +146,11 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
       if (state == TaskState::kAtEnd) status->set_subtasks_at_end(status->subtasks_at_end() + 1);
     }
   }
-  status->set_last_checkpoint_id(machine->checkpoints().last_completed().value);
+  // Until this leader has looked, what the one before has noted. Where one alone is retained, that
+  // is an early one.
+  const bool noted = entry.record->graph().settings().checkpoint().retained() != 1;
+  status->set_last_checkpoint_id(std::max(
+      machine->last_checkpoint().value, noted ? entry.record->last_checkpoint_id() : uint64_t{0}));
   if (machine->restart_at()) status->set_restart_at_ms(time.At(*machine->restart_at()));
 }
 
@@ -166,6 +171,10 @@ void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machin
   details->set_output_lineage(record.graph().output_lineage());
   details->set_max_parallelism(record.graph().max_parallelism());
   details->set_checkpoint_directory(record.checkpoint_directory());
+  if (record.has_initial_restore()) {
+    const proto::RestoreFrom& from = record.initial_restore();
+    details->set_began_from(absl::StrCat(from.directory(), "/", from.manifest_path()));
+  }
   if (machine == nullptr) return;
   details->set_slots(SlotsNeeded(machine->plan()));
   DescribeCheckpoints(*machine, time, details);

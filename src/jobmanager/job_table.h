@@ -18,14 +18,17 @@ namespace weir::jobmanager {
 struct EndedJob {
   proto::JobState state = proto::JOB_STATE_UNSPECIFIED;
   proto::Failure failure;
+  std::string reason;
   int64_t ended_ms = 0;
   uint32_t attempt = 0;
   uint32_t restarts = 0;
+  uint64_t last_checkpoint_id = 0;
 };
 
 /// What the loop keeps of a job beside its machine. Owned by the loop's thread.
 struct JobEntry {
-  /// As submitted; only its immutable fields are read here.
+  /// As submitted, or as the leader before left it; only its immutable fields are read here, and
+  /// what can have grown since.
   std::shared_ptr<const proto::JobRecord> record;
   /// Called on the job's I/O strand only.
   std::shared_ptr<JobStorage> storage;

@@ -27,9 +27,11 @@ void ControlLoop::Do(JobChanged& action) {
                               {"reason", job->reason()}});
       JobEntry& entry = jobs_.at(action.job);
       entry.ended = EndedJob{.state = ToProto(job->state()),
+                             .reason = job->reason(),
                              .ended_ms = leadership_.clock->Now().ms,
                              .attempt = job->last_attempt().value,
-                             .restarts = job->restarts()};
+                             .restarts = job->restarts(),
+                             .last_checkpoint_id = job->last_checkpoint().value};
       if (const FailureRecord* last = job->last_failure()) {
         entry.ended->failure = ToProto(last->failure);
         entry.ended->failure.set_message(job->reason());
@@ -140,6 +142,10 @@ void ControlLoop::Do(const JobId& job, PersistEnd& action) {
   const uint32_t restarts = control_.FindJob(job)->restarts();
   OnStrand(job, [end = action, restarts](JobStorage& storage) {
     return storage.StoreEnd(end, restarts);
+  });
+  io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
+    storage->DeleteUnretained();
+    if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
   });
 }
 

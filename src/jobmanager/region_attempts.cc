@@ -134,11 +134,17 @@ bool RegionAttempts::SetTask(const TaskChanged& e) {
   Attempt* attempt = Mutable(e.attempt);
   if (attempt == nullptr || !attempt->deployed) return false;
   const auto task = attempt->tasks.find(e.subtask);
-  if (task == attempt->tasks.end() || task->second == e.state) return false;
+  if (task == attempt->tasks.end()) return false;
+  const bool failed = e.state == TaskState::kFailed;
+  if (failed && task->second == TaskState::kFailed && !e.failure.secondary) {
+    return attempt->echoed.erase(e.subtask) > 0;
+  }
+  if (task->second == e.state) return false;
   // Gone is gone, and no task un-ends.
   if (task->second == TaskState::kCanceled || task->second == TaskState::kFailed) return false;
   if (task->second == TaskState::kAtEnd && e.state == TaskState::kRunning) return false;
   task->second = e.state;
+  if (failed && e.failure.secondary) attempt->echoed.insert(e.subtask);
   return true;
 }
 

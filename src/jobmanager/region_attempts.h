@@ -19,6 +19,7 @@ struct Attempt {
   uint32_t region = 0;
   Placement placement;
   std::map<SubtaskId, TaskState> tasks;
+  std::set<SubtaskId> echoed;   ///< failed, and all that they have told so far is an echo
   std::set<SessionId> holding;  ///< sessions whose slots are not given back
   bool deployed = false;        ///< Deploy has been sent; before, nobody knows of the attempt
   bool ending = false;          ///< CancelAttempt has been sent
@@ -77,7 +78,7 @@ class RegionAttempts {
   /// Sends what was granted, to begin from what was found for it.
   void SendDeployments(const AttemptPrepared& prepared, Out* out);
   /// False, and nothing happens: it is of no attempt here, known already, or of a subtask that is
-  /// gone.
+  /// gone. One that failed is heard once more if it first told an echo and now tells a cause.
   bool SetTask(const TaskChanged& e);
   /// All subtasks of the job run: those that did not before begin to count.
   void MarkRunning(Instant now);

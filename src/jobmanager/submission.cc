@@ -167,6 +167,33 @@ absl::Status CheckEdges(const proto::JobGraph& graph) {
   return absl::OkStatus();
 }
 
+// Names as in RestartSettings of the job. What the strategy does not use may be anything.
+absl::Status CheckRestart(const proto::RestartSettings& restart) {
+  const bool rate = restart.kind() == proto::RESTART_STRATEGY_FAILURE_RATE;
+  if (rate && restart.has_failure_interval_ms() && restart.failure_interval_ms() == 0) {
+    return Invalid("restart.failure_interval is 0 ms; it must be at least 1 ms");
+  }
+  if (restart.kind() != proto::RESTART_STRATEGY_EXPONENTIAL_DELAY &&
+      restart.kind() != proto::RESTART_STRATEGY_UNSPECIFIED) {
+    return absl::OkStatus();
+  }
+  const double multiplier = restart.backoff_multiplier();
+  if (restart.has_backoff_multiplier() && !(multiplier >= 1.0 && multiplier <= 100.0)) {
+    return Invalid("restart.multiplier is ", multiplier, "; it must lie between 1 and 100");
+  }
+  const double jitter = restart.jitter_fraction();
+  if (restart.has_jitter_fraction() && !(jitter >= 0.0 && jitter <= 1.0)) {
+    return Invalid("restart.jitter is ", jitter, "; it must lie between 0 and 1");
+  }
+  if (restart.has_initial_backoff_ms() && restart.initial_backoff_ms() == 0) {
+    return Invalid("restart.initial_delay is 0 ms; it must be at least 1 ms");
+  }
+  if (restart.has_max_backoff_ms() && restart.max_backoff_ms() == 0) {
+    return Invalid("restart.max_delay is 0 ms; it must be at least 1 ms");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSettings(const proto::JobSettings& settings) {
   const proto::CheckpointSettings& checkpoint = settings.checkpoint();
   if (checkpoint.max_concurrent() > 1) {
@@ -178,25 +205,18 @@ absl::Status CheckSettings(const proto::JobSettings& settings) {
                    " ms; the least is 10 ms");
   }
   constexpr uint64_t kLongestMs = uint64_t{366} * 24 * 3'600 * 1'000;
-  for (const auto& [name, value] : {std::pair{"interval", checkpoint.interval_ms()},
-                                    {"timeout", checkpoint.timeout_ms()},
-                                    {"min_pause", checkpoint.min_pause_ms()},
-                                    {"aligned_timeout", checkpoint.aligned_timeout_ms()},
-                                    {"delay", settings.restart().delay_ms()},
-                                    {"failure_interval", settings.restart().failure_interval_ms()},
-                                    {"max_backoff", settings.restart().max_backoff_ms()},
-                                    {"initial_backoff", settings.restart().initial_backoff_ms()}}) {
+  for (const auto& [name, value] :
+       {std::pair{"interval", checkpoint.interval_ms()},
+        {"timeout", checkpoint.timeout_ms()},
+        {"min_pause", checkpoint.min_pause_ms()},
+        {"aligned_timeout", checkpoint.aligned_timeout_ms()},
+        {"restart.delay", settings.restart().delay_ms()},
+        {"restart.failure_interval", settings.restart().failure_interval_ms()},
+        {"restart.max_delay", settings.restart().max_backoff_ms()},
+        {"restart.initial_delay", settings.restart().initial_backoff_ms()}}) {
     if (value > kLongestMs) return Invalid(name, " is ", value, " ms, above a year");
   }
-  const double multiplier = settings.restart().backoff_multiplier();
-  if (multiplier != 0 && !(multiplier >= 1.0 && multiplier <= 100.0)) {
-    return Invalid("backoff_multiplier is ", multiplier, "; it must lie between 1 and 100");
-  }
-  if (settings.restart().jitter_fraction() > 1.0) {
-    return Invalid("jitter_fraction is ", settings.restart().jitter_fraction(),
-                   "; it must be at most 1");
-  }
-  return absl::OkStatus();
+  return CheckRestart(settings.restart());
 }
 
 template <class T>
@@ -228,15 +248,15 @@ RestartOptions RestartOf(const proto::JobSettings& settings) {
       to.kind = settings.checkpoint().interval_ms() > 0 ? RestartKind::kExponentialDelay
                                                         : RestartKind::kNone;
   }
-  to.attempts = Or(from.attempts(), to.attempts);
-  to.delay = Millis(from.delay_ms(), to.delay);
-  to.max_failures = Or(from.max_failures(), to.max_failures);
-  to.interval = Millis(from.failure_interval_ms(), to.interval);
-  to.initial = Millis(from.initial_backoff_ms(), to.initial);
-  to.maximum = Millis(from.max_backoff_ms(), to.maximum);
-  to.multiplier = Or(from.backoff_multiplier(), to.multiplier);
-  to.jitter = std::max(0.0, Or(from.jitter_fraction(), to.jitter));
-  to.reset = Millis(from.reset_after_ms(), to.reset);
+  if (from.has_attempts()) to.attempts = from.attempts();
+  if (from.has_delay_ms()) to.delay = milliseconds(from.delay_ms());
+  if (from.has_max_failures()) to.max_failures = from.max_failures();
+  if (from.has_failure_interval_ms()) to.interval = milliseconds(from.failure_interval_ms());
+  if (from.has_initial_backoff_ms()) to.initial = milliseconds(from.initial_backoff_ms());
+  if (from.has_max_backoff_ms()) to.maximum = milliseconds(from.max_backoff_ms());
+  if (from.has_backoff_multiplier()) to.multiplier = from.backoff_multiplier();
+  if (from.has_jitter_fraction()) to.jitter = from.jitter_fraction();
+  if (from.has_reset_after_ms()) to.reset = milliseconds(from.reset_after_ms());
   return to;
 }
 

@@ -136,9 +136,9 @@ absl::Status SubmissionUpload::TakeHeader(const proto::SubmitJobHeader& header) 
   // Proves that it can be written to; Fail takes it back.
   const auto storage = DirectoryStorage::Open(record_->checkpoint_directory());
   if (!storage.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the checkpoint directory '", base, "' cannot be written to: ", storage.status().message(),
-        "; choose another, or mend its permissions"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the checkpoint directory '", base,
+                     "' cannot be written to: ", storage.status().message()));
   }
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <exception>
 #include <iterator>
+#include <string_view>
 
 #include "taskmanager/black_box.h"
 
@@ -168,17 +169,21 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
 }
 
 // Whoever calls exit, quick_exit or _exit, while the TaskManager is in the midst of its life, ends
-// it for all jobs.
-void NoteExit(int code) {
+// it for all jobs. Returns the code to leave with: to whoever waits for it, 0 would say that all is
+// well.
+int NoteExit(int code) {
   BlackBox* left = box.load();
-  if (left == nullptr) return;
+  if (left == nullptr) return code;
   const black_box::View& view = Access::View(*left);
   LastWords& last = view.header->last;
   // A child that user code has forked writes nothing; nor does who has said already why it ends.
-  if (view.header->pid != getpid() || last.ending.load() != black_box::Ending::kNone) return;
+  if (view.header->pid != getpid() || last.ending.load() != black_box::Ending::kNone) return code;
   last.exit_code = code;
   NoteThread(view, last);
   last.ending.store(black_box::Ending::kExit, std::memory_order_release);
+  constexpr std::string_view kTold = "weir: user code ended the process by exit()\n";
+  (void)!write(STDERR_FILENO, kTold.data(), kTold.size());
+  return code == 0 ? EXIT_FAILURE : code;
 }
 
 [[noreturn]] void Leave(int code) {
@@ -189,11 +194,13 @@ void NoteExit(int code) {
 // What follows in exit() would take apart what other threads still use.
 void OnExit(int code, void*) {
   if (box.load() == nullptr) return;
-  NoteExit(code);
-  Leave(code);
+  Leave(NoteExit(code));
 }
 
-void OnQuickExit() { NoteExit(0); }  // it does not say with which code
+// It does not say with which code.
+void OnQuickExit() {
+  if (const int code = NoteExit(0); code != 0) Leave(code);
+}
 
 // Still an ordinary context: what the exception says is noted before abort() raises the signal.
 [[noreturn]] void OnTerminate() {
@@ -239,12 +246,6 @@ void CrashHandler::Uninstall() {
 }  // namespace weir
 
 // _exit asks nobody. A job's library finds this one before the C library's own.
-extern "C" void _exit(int code) {
-  weir::NoteExit(code);
-  weir::Leave(code);
-}
+extern "C" void _exit(int code) { weir::Leave(weir::NoteExit(code)); }
 
-extern "C" void _Exit(int code) noexcept {
-  weir::NoteExit(code);
-  weir::Leave(code);
-}
+extern "C" void _Exit(int code) noexcept { weir::Leave(weir::NoteExit(code)); }

@@ -15,8 +15,8 @@
 namespace weir {
 namespace {
 
-// Messages that may wait for a slow JobManager; past it the stream is given up.
-constexpr size_t kMaxQueued = 10'000;
+// Messages that may wait for a slow JobManager, beside the bound of their bytes.
+constexpr size_t kMaxWaiting = 10'000;
 constexpr int kMaxMessageBytes = 16 << 20;
 constexpr std::chrono::seconds kFetchTimeout(120);
 
@@ -32,6 +32,7 @@ struct JobManagerLink::Impl {
   class Stream final : public grpc::ClientBidiReactor<proto::ToJobManager, proto::ToTaskManager> {
    public:
     Stream(Impl* impl, uint64_t number, proto::ToJobManager first) : impl_(impl), number_(number) {
+      waiting_bytes_ = first.ByteSizeLong();
       queue_.push_back(std::move(first));
     }
 
@@ -50,10 +51,15 @@ struct JobManagerLink::Impl {
     void Send(proto::ToJobManager message) {
       std::lock_guard lock(mutex_);
       if (ended_) return;
-      if (queue_.size() >= kMaxQueued) {
+      if (queue_.size() >= kMaxWaiting || waiting_bytes_ >= impl_->max_waiting_bytes) {
+        if (given_up_.empty()) {
+          given_up_ = "the JobManager takes no messages: " + std::to_string(queue_.size()) +
+                      " with " + std::to_string(waiting_bytes_ >> 10) + " KiB wait for it";
+        }
         context_.TryCancel();
         return;
       }
+      waiting_bytes_ += message.ByteSizeLong();
       queue_.push_back(std::move(message));
       if (!writing_) WriteNext();
     }
@@ -69,6 +75,7 @@ struct JobManagerLink::Impl {
       writing_ = true;
       outgoing_ = std::move(queue_.front());
       queue_.pop_front();
+      waiting_bytes_ -= outgoing_.ByteSizeLong();
       StartWrite(&outgoing_);
     }
 
@@ -103,8 +110,12 @@ struct JobManagerLink::Impl {
     }
 
     void OnDone(const grpc::Status& status) override {
-      impl_->events.on_broken(number_, Describe(status));
       Impl* impl = impl_;
+      {
+        std::lock_guard lock(mutex_);
+        if (given_up_.empty()) given_up_ = Describe(status);
+      }
+      impl_->events.on_broken(number_, given_up_);
       {
         std::lock_guard lock(impl->mutex);
         if (impl->current == this) impl->current = nullptr;
@@ -123,6 +134,8 @@ struct JobManagerLink::Impl {
     proto::ToJobManager outgoing_;
     std::mutex mutex_;
     std::deque<proto::ToJobManager> queue_;  // mutex_
+    size_t waiting_bytes_ = 0;               // mutex_: of queue_
+    std::string given_up_;                   // mutex_: why, if it was from here
     bool writing_ = false;                   // mutex_
     bool ended_ = false;                     // mutex_
   };
@@ -130,6 +143,7 @@ struct JobManagerLink::Impl {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<proto::TaskManagerGateway::Stub> stub;
   Events events;
+  size_t max_waiting_bytes = 0;
   std::mutex mutex;
   std::condition_variable changed;
   Stream* current = nullptr;  // mutex
@@ -137,7 +151,7 @@ struct JobManagerLink::Impl {
   int live = 0;               // mutex
 };
 
-JobManagerLink::JobManagerLink(const std::string& address, Events events)
+JobManagerLink::JobManagerLink(const std::string& address, Events events, size_t max_waiting_bytes)
     : impl_(std::make_unique<Impl>()) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -149,6 +163,7 @@ JobManagerLink::JobManagerLink(const std::string& address, Events events)
   impl_->channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
   impl_->stub = proto::TaskManagerGateway::NewStub(impl_->channel);
   impl_->events = std::move(events);
+  impl_->max_waiting_bytes = max_waiting_bytes;
 }
 
 JobManagerLink::~JobManagerLink() {

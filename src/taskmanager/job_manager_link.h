@@ -1,5 +1,8 @@
 #pragma once
 
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,7 +22,10 @@ class JobManagerLink {
     std::function<void(uint64_t stream, std::string reason)> on_broken;
   };
 
-  JobManagerLink(const std::string& address, Events events);
+  /// When messages of `max_waiting_bytes` wait for a slow JobManager, the stream is given up.
+  /// Beside them is the one that is being sent. A single message of any size may wait: it would be
+  /// sent again, and no smaller.
+  JobManagerLink(const std::string& address, Events events, size_t max_waiting_bytes);
   ~JobManagerLink();
 
   /// Ends the stream that is open, if any, and opens one whose first message is `first`. Returns

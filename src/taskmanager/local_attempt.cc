@@ -112,7 +112,8 @@ void LocalAttempt::FailAll(proto::FailureKind kind, const std::string& text) {
   proto::Failure failure;
   failure.set_kind(kind);
   failure.set_message(ToUtf8(text, kMaxTextBytes));
-  // One report is enough: the whole attempt ends by it.
+  // One report is enough: the whole attempt ends by it. An echo that was told before does not
+  // stand for it: its subtask is heard once more.
   if (!local_.empty()) SendFailure(*local_.begin(), failure);
 }
 
@@ -552,7 +553,7 @@ void LocalAttempt::OnPublished(SubtaskId subtask, CheckpointId id) {
 }
 
 void LocalAttempt::PeerFailed(const std::string& text) {
-  if (releasing_ || std::exchange(failed_, true) || local_.empty()) return;
+  if (releasing_ || failed_ || std::exchange(echoed_, true) || local_.empty()) return;
   proto::Failure failure;
   failure.set_kind(proto::FAILURE_KIND_EXTERNAL);
   failure.set_message(ToUtf8(text, kMaxTextBytes));

@@ -171,7 +171,9 @@ class LocalAttempt final : private SubtaskListener {
   bool releasing_ = false;
   bool keeps_copies_ = true;  // another attempt of the job may follow
   bool stopping_subtasks_ = false;
+  // What the JobManager was told: a cause once, an echo once and only before any cause.
   bool failed_ = false;
+  bool echoed_ = false;
 };
 
 }  // namespace weir

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "state/rocksdb/rocksdb_tuning.h"
@@ -51,6 +52,9 @@ struct TaskManagerOptions {
   std::chrono::milliseconds latency_interval{1'000};
   bool dedicated = true;
   bool insecure = false;
+  /// Asked, on a thread of its own, whether it ends by this signal (SIGTERM, SIGINT); empty: it
+  /// does. `to_us_alone`: by kill, where a terminal's goes to all that run there.
+  std::function<bool(int signal, bool to_us_alone)> ends_by;
 };
 
 /// Runs a TaskManager until SIGTERM, SIGINT or a Shutdown from the JobManager. Returns the

@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <functional>
+#include <thread>
 
 #include "base/error.h"
 #include "log/grpc_log.h"
@@ -19,11 +21,16 @@ constexpr int kExitFailed = 1;
 constexpr int kExitRecycle = 3;
 
 // SIGTERM and SIGINT are taken by a thread of their own, so that the end is an ordinary call.
-std::thread WatchSignals(const sigset_t& signals, TaskManager& manager) {
-  return std::thread([signals, &manager] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    if (signal != SIGUSR1) manager.Shutdown(signal == SIGTERM ? "SIGTERM" : "SIGINT");
+std::thread WatchSignals(const sigset_t& signals, TaskManager& manager,
+                         const std::function<bool(int, bool)>& ends_by) {
+  return std::thread([signals, &manager, ends_by] {
+    siginfo_t info{};
+    do {
+      while (sigwaitinfo(&signals, &info) < 0) {
+      }
+      if (info.si_signo == SIGUSR1) return;
+    } while (ends_by && !ends_by(info.si_signo, info.si_code != SI_KERNEL));
+    manager.Shutdown(info.si_signo == SIGTERM ? "SIGTERM" : "SIGINT");
   });
 }
 
@@ -39,7 +46,7 @@ int RunTaskManager(const TaskManagerOptions& options) {
   log::TakeOverGrpcLog();
   try {
     TaskManager manager(options);
-    std::thread watcher = WatchSignals(signals, manager);
+    std::thread watcher = WatchSignals(signals, manager, options.ends_by);
     manager.Start();
     const TaskManager::Exit exit = manager.Wait();
     pthread_kill(watcher.native_handle(), SIGUSR1);  // it may wait for a signal that never comes

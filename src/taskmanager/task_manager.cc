@@ -88,20 +88,6 @@ TaskManager::TaskManager(TaskManagerOptions options)
   crash_reports_ = ReadCrashReports(boxes, options_.id);
   black_box_ = ValueOrThrow(BlackBox::Create(boxes, incarnation_, options_.slots));
   network_ = ValueOrThrow(NetworkBufferPool::Create(plan_.network, options_.network_buffer_bytes));
-  ExchangeOptions exchange;
-  exchange.name = options_.id;
-  exchange.listen_host = options_.bind_host;
-  exchange.port = options_.data_port;
-  exchange_ =
-      ValueOrThrow(Exchange::Start(exchange, network_.get(), [this](const StreamFailure& failure) {
-        // A peer that took its leave was told to by the JobManager, or tells it: its word counts.
-        if (failure.orderly) return;
-        loop_->Post([this, job = failure.attempt.job.value, attempt = failure.attempt.attempt.value,
-                     what = "the data stream " + failure.peer +
-                            " broke: " + std::string(failure.reason.message())] {
-          OnStreamFailure(job, attempt, what);
-        });
-      }));
   copy_report_.on_damaged = [](const std::string& copy) {
     log::Warn("a local copy of a checkpoint file is damaged; the original is read in its place",
               {{"copy", copy}});
@@ -128,6 +114,21 @@ TaskManager::TaskManager(TaskManagerOptions options)
   io_ = std::make_unique<IoThread>("tm-io");
   ends_ = std::make_unique<IoThread>("tm-ends");
   loop_ = std::make_unique<ControlLoop>("tm-control", Clock::System());
+  // Peers of a process that was here before may speak as soon as it listens: to the loop.
+  ExchangeOptions exchange;
+  exchange.name = options_.id;
+  exchange.listen_host = options_.bind_host;
+  exchange.port = options_.data_port;
+  exchange_ =
+      ValueOrThrow(Exchange::Start(exchange, network_.get(), [this](const StreamFailure& failure) {
+        // A peer that took its leave was told to by the JobManager, or tells it: its word counts.
+        if (failure.orderly) return;
+        loop_->Post([this, job = failure.attempt.job.value, attempt = failure.attempt.attempt.value,
+                     what = "the data stream " + failure.peer +
+                            " broke: " + std::string(failure.reason.message())] {
+          OnStreamFailure(job, attempt, what);
+        });
+      }));
   link_ = std::make_unique<JobManagerLink>(
       options_.job_manager,
       JobManagerLink::Events{.on_message =
@@ -140,7 +141,8 @@ TaskManager::TaskManager(TaskManagerOptions options)
                                  [this](uint64_t stream, std::string reason) {
                                    loop_->Post(
                                        [this, stream, reason] { OnBroken(stream, reason); });
-                                 }});
+                                 }},
+      plan_.control());
 }
 
 TaskManager::~TaskManager() {

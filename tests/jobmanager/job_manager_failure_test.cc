@@ -113,6 +113,8 @@ TEST_F(JobManagerTest, ARestartedJobManagerGoesOnUnderAHigherEpoch) {
   WaitForCheckpoint(job);
   const uint64_t epoch = Cluster().leader_epoch();
   const uint64_t checkpoint = StatusOf(job).last_checkpoint_id();
+  WaitFor(job, "another checkpoint, so that this one is noted",
+          [&](const proto::JobStatus& s) { return s.last_checkpoint_id() > checkpoint; });
   manager_->Stop();
   manager_.reset();
   EXPECT_TRUE(tm->WaitBroken());
@@ -121,6 +123,7 @@ TEST_F(JobManagerTest, ARestartedJobManagerGoesOnUnderAHigherEpoch) {
 
   StartJobManager();
   EXPECT_GT(Cluster().leader_epoch(), epoch);
+  EXPECT_GE(StatusOf(job).last_checkpoint_id(), checkpoint) << "though it waits for a slot";
   proto::AttemptRef running;
   running.set_job_id(job);
   running.set_attempt(1);
@@ -158,17 +161,28 @@ TEST_F(JobManagerTest, RestartsAreCountedThroughARestartOfTheJobManager) {
   EXPECT_EQ(StatusOf(job).restarts(), 3u);
 }
 
-TEST_F(JobManagerTest, AFinishedJobIsRememberedByTheNextJobManager) {
+TEST_F(JobManagerTest, AnEndedJobIsRememberedByTheNextJobManager) {
   auto tm = TaskManager();
   const std::string job = MustSubmit();
   WaitForState(job, proto::JOB_STATE_RUNNING);
   tm->FinishSubtasks();
-  WaitForState(job, proto::JOB_STATE_FINISHED);
+  const proto::JobStatus finished = WaitForState(job, proto::JOB_STATE_FINISHED);
+  const std::string other = MustSubmit();
+  WaitForCheckpoint(other);
+  ASSERT_TRUE(Cancel(other).ok());
+  const proto::JobStatus canceled = WaitForState(other, proto::JOB_STATE_CANCELED);
   manager_->Stop();
   manager_.reset();
   StartJobManager();
-  EXPECT_EQ(StatusOf(job).state(), proto::JOB_STATE_FINISHED);
   EXPECT_EQ(Cluster().jobs_running(), 0u);
+  for (const proto::JobStatus& ended : {finished, canceled}) {
+    const proto::JobStatus now = StatusOf(ended.job_id());
+    EXPECT_EQ(now.state(), ended.state());
+    EXPECT_EQ(now.reason(), ended.reason());
+    EXPECT_GT(now.last_checkpoint_id(), 0u);
+    EXPECT_EQ(now.last_checkpoint_id(), ended.last_checkpoint_id());
+  }
+  EXPECT_EQ(canceled.reason(), "cancelled by the user");
 }
 
 /// Something happens to the newest manifest of a job while no JobManager runs. No older one is
@@ -243,6 +257,37 @@ TEST_F(JobManagerTest, ACommitThatFailsIsToleratedAndAnEndThatCannotBeStoredIsTr
   WaitForState(job, proto::JOB_STATE_FINISHED);
   SetFailpoint("jobmanager.before_commit", "");
   SetFailpoint("jobmanager.before_end", "");
+}
+
+// A job without checkpoints that fails because of its storage: that hangs still, and it has failed.
+TEST_F(JobManagerTest, AFailedJobIsSeenToHaveFailedWhileItsStorageHangs) {
+  proto::JobGraph takes_none = Graph();
+  takes_none.mutable_settings()->mutable_checkpoint()->set_interval_ms(0);
+  auto tm = TaskManager();
+  const std::string job = MustSubmit(takes_none);
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  SetFailpoint("storage.delete", "hold");
+  tm->FailSubtask(0, 0, "no answer from the storage");
+  EXPECT_EQ(WaitForState(job, proto::JOB_STATE_FAILED).state(), proto::JOB_STATE_FAILED);
+  EXPECT_EQ(JobFolders(), 1u);
+  SetFailpoint("storage.delete", "");
+  WaitForJobFolders(0);
+}
+
+// What it retains is what its user repairs it with.
+TEST_F(JobManagerTest, AFailedJobKeepsItsCheckpoints) {
+  proto::JobGraph graph = Graph();
+  graph.mutable_settings()->mutable_restart()->set_kind(proto::RESTART_STRATEGY_NONE);
+  auto tm = TaskManager();
+  const std::string job = MustSubmit(graph);
+  WaitForCheckpoint(job);
+  tm->FailSubtask(0, 0, "for good");
+  WaitForState(job, proto::JOB_STATE_FAILED);
+  const std::string checkpoints = Details(job).checkpoint_directory();
+  tm.reset();        // or it is waited for
+  manager_->Stop();  // and with it what was begun behind the end
+  manager_.reset();
+  EXPECT_FALSE(std::filesystem::is_empty(checkpoints + "/log"));
 }
 
 }  // namespace

@@ -226,6 +226,15 @@ class JobManagerTest : public ::testing::Test {
     return count;
   }
 
+  /// What an ended job leaves is deleted behind its end.
+  void WaitForJobFolders(size_t wanted) const {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (JobFolders() != wanted && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ(JobFolders(), wanted);
+  }
+
   std::string directory_;
   std::unique_ptr<JobManager> manager_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -43,6 +43,15 @@ TEST_F(JobManagerTest, SavepointStopAndResume) {
   WaitFor(reply.job_id(), "a checkpoint", [&](const proto::JobStatus& s) {
     return s.last_checkpoint_id() > stopped.checkpoint_id();
   });
+  const std::string began_from = Details(reply.job_id()).began_from();
+  EXPECT_TRUE(began_from.starts_with(stopped.savepoint_path())) << began_from;
+  EXPECT_EQ(Details(reply.job_id()).restored_from(), began_from);
+  tm->FailSubtask(0, 0, "no luck");
+  WaitFor(reply.job_id(), "it runs again", [](const proto::JobStatus& s) {
+    return s.restarts() == 1 && s.state() == proto::JOB_STATE_RUNNING;
+  });
+  EXPECT_EQ(Details(reply.job_id()).began_from(), began_from) << "it restored a later one since";
+  EXPECT_NE(Details(reply.job_id()).restored_from(), began_from);
 
   grpc::ClientContext dispose_context;
   proto::DisposeSavepointRequest dispose;

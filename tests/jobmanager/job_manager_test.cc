@@ -115,6 +115,25 @@ TEST_F(JobManagerTest, ACancelledJobKeepsItsCheckpointsAndFreesItsSlots) {
   EXPECT_TRUE(resumed.ok()) << resumed.error_message();
 }
 
+TEST_F(JobManagerTest, AnEndedJobWithoutACheckpointLeavesNoFolder) {
+  proto::JobGraph discards = Graph();
+  discards.mutable_settings()->mutable_checkpoint()->set_retention(
+      proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL);
+  proto::JobGraph takes_none = Graph();
+  takes_none.mutable_settings()->mutable_checkpoint()->set_interval_ms(0);
+  auto tm = TaskManager();
+  const std::string canceled = MustSubmit(discards);
+  WaitForCheckpoint(canceled);
+  ASSERT_TRUE(Cancel(canceled).ok());
+  WaitForState(canceled, proto::JOB_STATE_CANCELED);
+  WaitForJobFolders(0);
+  const std::string failed = MustSubmit(takes_none);
+  WaitForState(failed, proto::JOB_STATE_RUNNING);
+  tm->FailSubtask(0, 0, "without a restart strategy, which jobs without checkpoints do not have");
+  WaitForState(failed, proto::JOB_STATE_FAILED);
+  WaitForJobFolders(0);
+}
+
 TEST_F(JobManagerTest, ARateOfASourceReachesItsSubtasksAndEveryLaterAttempt) {
   auto tm = TaskManager();
   proto::JobGraph graph = Graph();

@@ -88,6 +88,7 @@ TEST_F(JobTest, AFailureEndsTheAttemptEverywhereBeforeTheNextBegins) {
   Run();
   Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kInternal, .message = "boom"});
   EXPECT_EQ(job_.state(), JobState::kRestarting);
+  EXPECT_FALSE(job_.failing());
   EXPECT_EQ(Count<CancelAttempt>(), 2u);
   Send(AttemptReleased{SessionId(1), AttemptId(1)});
   EXPECT_EQ(job_.state(), JobState::kRestarting);
@@ -124,11 +125,40 @@ TEST_F(JobTest, ThePrimaryFailureIsTheCauseThoughAnEchoCameFirst) {
   Run();
   Task(kSink, TaskState::kFailed,
        {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  EXPECT_FALSE(job_.failing());
   Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kFatal, .message = "state is damaged"});
+  EXPECT_TRUE(job_.failing()) << "it would be told to restart, which it never will";
+  const uint64_t version = job_.version();
+  ReleaseAll();
+  EXPECT_TRUE(job_.failing());
+  EXPECT_GT(job_.version(), version) << "the reason is another now";
+  Send(EndPersisted{});
+  EXPECT_FALSE(job_.failing());
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_NE(job_.reason().find("state is damaged"), std::string::npos);
+}
+
+TEST_F(JobTest, ASubtaskThatToldAnEchoFirstIsHeardOnceMoreWithItsOwnCause) {
+  Run();
+  Task(kSink, TaskState::kFailed,
+       {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  Task(kSink, TaskState::kFailed, {.kind = ErrorKind::kFatal, .message = "the store is damaged"});
+  ASSERT_EQ(job_.failures().size(), 2u);
+  Task(kSink, TaskState::kFailed, {.kind = ErrorKind::kFatal, .message = "and again"});
+  EXPECT_EQ(job_.failures().size(), 2u) << "nobody fills the list with one subtask";
   ReleaseAll();
   Send(EndPersisted{});
   EXPECT_EQ(job_.state(), JobState::kFailed);
-  EXPECT_NE(job_.reason().find("state is damaged"), std::string::npos);
+  EXPECT_NE(job_.reason().find("the store is damaged"), std::string::npos) << job_.reason();
+}
+
+TEST_F(JobTest, AnEchoAfterItsOwnCauseIsNotHeard) {
+  Run();
+  Task(kSink, TaskState::kFailed, {.kind = ErrorKind::kExternal, .message = "the store is full"});
+  Task(kSink, TaskState::kFailed,
+       {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  EXPECT_EQ(job_.failures().size(), 1u);
+  EXPECT_EQ(job_.reason(), "the store is full");
 }
 
 TEST_F(JobTest, TheLossOfATaskManagerIsTheCauseThoughItsNeighboursBrokenChannelCameFirst) {

@@ -231,7 +231,7 @@ TEST_F(BlackBoxTest, WhoEndsTheProcessIsNamedHoweverItDoesThat) {
   for (void (*end)(int) : ways) {
     const int status = RunElsewhere([end](BlackBox&) { end(0); });
     EXPECT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), 0);
+    EXPECT_EQ(WEXITSTATUS(status), EXIT_FAILURE) << "0 would say that all is well";
     const CrashReports crashes = Read();
     ASSERT_EQ(crashes.reports.size(), 1u);
     EXPECT_EQ(crashes.reports[0].signal(), 0);

@@ -137,7 +137,11 @@ class Builder {
       const uint32_t max =
           graph_.settings.max_parallelism != 0 ? graph_.settings.max_parallelism : kMaxParallelism;
       if (parallelism > max) {
-        Refuse("parallelism " + std::to_string(parallelism) + " of " + Describe(node) +
+        const uint32_t wanted = node.parallelism.value_or(graph_.settings.parallelism);
+        Refuse("parallelism " + std::to_string(wanted) + " of " + Describe(node) +
+               (wanted == parallelism ? ""
+                                      : ", which runs with " + std::to_string(parallelism) +
+                                            " at most whatever is asked for,") +
                " is above the job's max parallelism " + std::to_string(max) +
                "; lower it, or raise the maximum (only possible without old state)");
       }

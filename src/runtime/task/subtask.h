@@ -161,7 +161,8 @@ class Subtask final : public SlotTask {
   /// A subtask whose state waits for the store or the snapshot thread looks again after this long:
   /// of what is settled on the way, and not because it was asked for, nobody tells it.
   static constexpr std::chrono::nanoseconds kStateRetry = std::chrono::milliseconds(1);
-  /// However short the buffer timeout: what could not be flushed waits for the wake that follows.
+  /// However short the buffer timeout: what could not be flushed is tried again after this long.
+  /// Nobody tells when it can be: the receiver has enough to do as long as it cannot.
   static constexpr std::chrono::nanoseconds kFlushRetry = std::chrono::milliseconds(1);
   /// With input waiting, a snapshot gets a fifth of the subtask's time, in slices shorter than a
   /// batch takes; the rest of the time it takes what it can.

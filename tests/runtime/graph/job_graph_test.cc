@@ -98,6 +98,16 @@ TEST(JobGraph, RefusesParallelismZeroAndAboveTheMaximum) {
   wide.settings().parallelism = 9;
   wide.From(Numbers()).To(Nowhere());
   EXPECT_THAT(RefusalOf(wide.graph()), HasSubstr("max parallelism 8"));
+  // What was asked for is named, and why the operator would run with less.
+  Environment limited;
+  limited.settings().max_parallelism = 8;
+  limited.settings().parallelism = 200;
+  Source<int> source = Numbers();
+  source.max_parallelism = 128;
+  limited.From(source).To(Nowhere());
+  EXPECT_THAT(RefusalOf(limited.graph()),
+              AllOf(HasSubstr("parallelism 200 of"), HasSubstr("runs with 128 at most"),
+                    HasSubstr("max parallelism 8")));
 }
 
 TEST(JobGraph, ANegativeNumberIsToldAsItWasWritten) {

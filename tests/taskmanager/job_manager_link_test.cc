@@ -1,0 +1,88 @@
+#include "taskmanager/job_manager_link.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <memory>
+#include <string>
+
+#include "proto/control.grpc.pb.h"
+
+namespace weir {
+namespace {
+
+/// Takes a stream and reads nothing of it until told.
+class SlowJobManager final : public proto::TaskManagerGateway::Service {
+ public:
+  SlowJobManager() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  void Read() { read_.set_value(); }
+
+ private:
+  grpc::Status Control(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<proto::ToTaskManager, proto::ToJobManager>* stream) override {
+    read_.get_future().wait();
+    proto::ToJobManager message;
+    while (stream->Read(&message) && !message.has_goodbye()) {
+    }
+    return message.has_goodbye() ? grpc::Status::OK : grpc::Status::CANCELLED;
+  }
+
+  int port_ = 0;
+  std::promise<void> read_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+/// How the stream ends when so many messages of 64 KiB, and then a Goodbye, are for the JobManager.
+std::string EndAfter(int messages, size_t max_waiting_bytes) {
+  SlowJobManager job_manager;
+  std::promise<std::string> broken;
+  JobManagerLink link(job_manager.address(),
+                      {.on_message = [](uint64_t, proto::ToTaskManager) {},
+                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }},
+                      max_waiting_bytes);
+  link.Open({});
+  proto::ToJobManager large;
+  large.mutable_checkpoint_decline()->set_reason(std::string(size_t{64} << 10, 'x'));
+  for (int i = 0; i < messages; ++i) link.Send(large);
+  proto::ToJobManager last;
+  last.mutable_goodbye();
+  link.Send(last);
+  job_manager.Read();
+  return broken.get_future().get();
+}
+
+TEST(JobManagerLinkTest, WhatWaitsForASlowJobManagerIsBoundedInBytes) {
+  const std::string why = EndAfter(100, size_t{1} << 20);
+  EXPECT_NE(why.find("the JobManager takes no messages"), std::string::npos) << why;
+}
+
+TEST(JobManagerLinkTest, ASlowJobManagerGetsWhatIsWithinTheBound) {
+  EXPECT_EQ(EndAfter(100, size_t{16} << 20), "the JobManager ended the stream");
+}
+
+// It would come again after each new stream.
+TEST(JobManagerLinkTest, OneMessageAboveTheBoundIsTaken) {
+  SlowJobManager job_manager;
+  std::promise<std::string> broken;
+  JobManagerLink link(job_manager.address(),
+                      {.on_message = [](uint64_t, proto::ToTaskManager) {},
+                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }},
+                      size_t{1} << 10);
+  link.Open({});
+  proto::ToJobManager large;
+  large.mutable_goodbye()->set_reason(std::string(size_t{3} << 20, 'x'));
+  link.Send(large);
+  job_manager.Read();
+  EXPECT_EQ(broken.get_future().get(), "the JobManager ended the stream");
+}
+
+}  // namespace
+}  // namespace weir
