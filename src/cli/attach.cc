@@ -216,7 +216,8 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
     if (status->state() != state) {
       state = status->state();
       if (status->ended_ms() == 0) screen.State(*status);  // the end is told after the last line
-      if (state == proto::JOB_STATE_WAITING_FOR_SLOTS || state == proto::JOB_STATE_RESTARTING) {
+      if (state == proto::JOB_STATE_WAITING_FOR_SLOTS || state == proto::JOB_STATE_RESTARTING ||
+          state == proto::JOB_STATE_FAILING) {
         screen.Remark(
             absl::StrCat(StateOf(*status), status->reason().empty() ? "" : ": ", status->reason()));
       }
@@ -277,12 +278,13 @@ void BlockTerminalSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-ExitCode Attach(const Context& context, JobClient& client, const std::string& job_id) {
+ExitCode Attach(const Context& context, JobClient& client, const std::string& job_id,
+                LetGo let_go) {
   if (!context.json) {
     *context.err << "Ctrl-C cancels the job (`--detached` leaves it running)" << std::endl;
   }
   View view;
-  bool detached = false;
+  int detached_by = 0;  // a signal
   bool cancelling = false;
   {
     Screen screen(context);
@@ -298,7 +300,7 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
         const absl::Status status = client.Cancel(job_id);
         if (!status.ok()) screen.Remark(std::string(status.message()));
       } else {
-        detached = true;
+        detached_by = signal;
         view.stop = true;
         break;
       }
@@ -306,12 +308,15 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
     watcher.join();
   }
   std::lock_guard lock(view.mutex);
-  if (detached) {
-    if (!context.json) {
+  if (detached_by != 0) {
+    if (!context.json && let_go == LetGo::kEnds) {
+      *context.err << "Job " << job_id << " has ended with this process, unfinished\n";
+    } else if (!context.json) {
       *context.err << "Let go of job " << job_id << "; `weir describe " << job_id
                    << "` tells how it fares\n";
     }
-    return cancelling ? kCanceled : kDone;
+    if (detached_by == SIGINT) return kCanceled;
+    return detached_by == SIGHUP ? kHungUp : kTerminated;
   }
   if (!view.lost.ok()) return context.Fail(view.lost);
   return Tell(context, *view.last, view.failure_after_end);

@@ -18,6 +18,7 @@
 #include "cli/logs.h"
 #include "cli/run.h"
 #include "cli/settings.h"
+#include "config/keys.h"
 #include "config/markdown.h"
 #include "config/value.h"
 
@@ -27,7 +28,8 @@ namespace {
 constexpr const char* kExitCodes = R"(
 Exit codes: 0 done; 1 it did not succeed (a job failed, a savepoint was aborted or is damaged);
 2 wrong usage, configuration or job library, or a savepoint that does not fit; 3 no JobManager
-answers; 4 no such job or savepoint; 5 the job that one was attached to was cancelled.)";
+answers; 4 no such job or savepoint; 5 the job that one was attached to was cancelled; 143, 129
+SIGTERM, or a terminal that went away, ended an attached command: the job runs on.)";
 
 constexpr const char* kEmpty = "it is empty; give a value, or leave it out";
 
@@ -67,14 +69,14 @@ class Program {
   }
 
   int Run(const std::vector<std::string>& arguments) {
-    // Everything after `--` is the job's; CLI11 must not look into it.
+    // Everything after the `--` of `weir run` is the job's; CLI11 must not look into it. To the
+    // other commands it says that what follows are no options.
     run_.words = arguments;
     std::vector<std::string> own = arguments;
-    for (auto it = own.begin(); it != own.end(); ++it) {
-      if (*it != "--") continue;
-      run_.arguments.assign(it + 1, own.end());
-      own.erase(it, own.end());
-      break;
+    const auto separator = std::ranges::find(own, "--");
+    if (separator != own.end() && CommandOf(own) == "run") {
+      run_.arguments.assign(separator + 1, own.end());
+      own.erase(separator, own.end());
     }
     // Known before CLI11 has got that far: what it refuses is told as everything else.
     json_ = std::ranges::find(own, "--json") != own.end();
@@ -103,6 +105,20 @@ class Program {
   }
 
  private:
+  /// The first word that is neither an option of all commands nor its value; empty: none.
+  static std::string CommandOf(const std::vector<std::string>& words) {
+    for (size_t i = 0; i < words.size(); ++i) {
+      if (words[i].starts_with("-")) {
+        for (const char* option : {"--config", "--set", "-m", "--jobmanager"}) {
+          if (words[i] == option) ++i;
+        }
+        continue;
+      }
+      return words[i];
+    }
+    return "";
+  }
+
   int Refused(const CLI::ParseError& error) {
     if (json_) return RefuseUsage(error.what());
     app_.exit(error, out_, err_);
@@ -138,11 +154,30 @@ class Program {
 
   CLI::App* Command(const char* name, const char* doc, std::function<ExitCode(Context&)> run) {
     CLI::App* command = app_.add_subcommand(name, doc);
-    command->callback([this, run = std::move(run)] { code_ = WithContext(run); });
+    command->callback(
+        [this, word = std::string(name), run = std::move(run)] { code_ = WithContext(word, run); });
     return command;
   }
 
-  ExitCode WithContext(const std::function<ExitCode(Context&)>& run) {
+  /// A command that starts no daemon: settings of theirs have no effect on it. `weir config` shows
+  /// them all, and --in-process runs a TaskManager.
+  bool StartsNoDaemon(const std::string& command) const {
+    for (const char* other : {"local", "jobmanager", "taskmanager", "broker", "config"}) {
+      if (command == other) return false;
+    }
+    return command != "run" || (!run_.in_process && parent_pid_ == 0);
+  }
+
+  void WarnOfSettingsWithoutEffect(const config::Config& config, const std::string& command) {
+    for (const config::Setting& setting : config.settings()) {
+      if (setting.source != "--set" || config::FindKey(setting.key)->of_commands) continue;
+      err_ << "Warning: --set " << setting.key << " has no effect on `weir " << command
+           << "`: it is a setting of the cluster's processes; give it to `weir local`, or to `weir "
+              "jobmanager` and `weir taskmanager`\n";
+    }
+  }
+
+  ExitCode WithContext(const std::string& command, const std::function<ExitCode(Context&)>& run) {
     Context context{.json = globals_.json, .out = &out_, .err = &err_, .terminal = terminal_};
     config::LoadInput input;
     input.file = globals_.config_file;
@@ -173,6 +208,7 @@ class Program {
       for (const std::string& warning : context.config.warnings()) {
         err_ << "Warning: " << warning << '\n';
       }
+      if (StartsNoDaemon(command)) WarnOfSettingsWithoutEffect(context.config, command);
     }
     try {
       return run(context);
@@ -190,6 +226,7 @@ class Program {
         "run", "Submit a job library and stay attached: weir run libjob.so -- --topic orders",
         [this](Context& c) {
           if (parent_pid_ != 0) DieWithParent(parent_pid_);
+          run_.in_process_child = parent_pid_ != 0;
           return RunJob(c, run_);
         });
     run->add_option("library", run_.library, "The job, built with weir_add_job()")->required();

@@ -12,6 +12,9 @@ enum ExitCode {
   kUnreachable = 3,  ///< no JobManager answered
   kNotFound = 4,     ///< no such job or savepoint
   kCanceled = 5,     ///< the job one was attached to was cancelled
+  // As a shell tells of a command that a signal ended.
+  kHungUp = 129,      ///< attached, by SIGHUP: the job runs on
+  kTerminated = 143,  ///< attached, by SIGTERM: the job runs on
 };
 
 inline ExitCode ExitCodeOf(const absl::Status& status) {

@@ -118,9 +118,15 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
     ending = command->Poll().value_or(Ending{});
     kill(getpid(), SIGTERM);
   });
+  // The command takes them: at Ctrl-C it cancels the job, by SIGTERM it lets go of it. Its end ends
+  // this process: the other way round it would tell of a job that has failed.
+  task_manager.ends_by = [&](int signal, bool to_us_alone) {
+    if (over) return true;
+    if (to_us_alone) kill(command_pid, signal);
+    return false;
+  };
   RunTaskManager(task_manager);
-  // Ended by Ctrl-C: the command gets it, too, wherever it was sent, and cancels the job.
-  if (!over) kill(command_pid, SIGINT);
+  if (!over) kill(command_pid, SIGINT);  // it could not start, or was told to end
   waiter.join();
   return ending.by_signal ? kFailed : static_cast<ExitCode>(ending.code);
 }

@@ -259,8 +259,10 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
         << (details->settings().state_backend() == proto::STATE_BACKEND_MEMORY ? "memory"
                                                                                : "RocksDB")
         << " backend\n";
-    if (!details->restored_from().empty()) {
-      out << "Began from   " << details->restored_from() << '\n';
+    if (!details->began_from().empty()) out << "Began from   " << details->began_from() << '\n';
+    // Before its first checkpoint that is where it began.
+    if (!details->restored_from().empty() && details->restored_from() != details->began_from()) {
+      out << "Restored     " << details->restored_from() << '\n';
     }
     if (!details->arguments().empty()) {
       out << "Arguments    " << Shown(absl::StrJoin(details->arguments(), " ")) << '\n';

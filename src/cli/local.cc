@@ -17,12 +17,15 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file/durable_file.h"
+#include "base/file/writable.h"
 #include "cli/child.h"
 #include "cli/job_client.h"
+#include "cli/last_words.h"
 #include "cli/local_files.h"
 #include "cli/output.h"
 #include "cli/ports.h"
@@ -50,19 +53,6 @@ constexpr milliseconds kComeBackLimit{5'000};
 constexpr milliseconds kBrokerStartLimit{300'000};
 // Daemons have this long to end in good order.
 constexpr milliseconds kStopLimit{5'000};
-
-/// The last lines of a file from an offset on, for the report of a daemon that did not come up.
-std::string Tail(const std::string& path, std::streamoff from, size_t lines) {
-  std::ifstream in(path);
-  in.seekg(0, std::ios::end);
-  in.seekg(in.tellg() < from ? 0 : from);  // it has begun anew meanwhile
-  std::vector<std::string> kept;
-  for (std::string line; std::getline(in, line);) {
-    if (kept.size() == lines) kept.erase(kept.begin());
-    kept.push_back("  " + line);
-  }
-  return absl::StrJoin(kept, "\n");
-}
 
 /// 0 when it is not there.
 std::streamoff SizeOf(const std::string& path) {
@@ -124,6 +114,7 @@ class LocalCluster {
   bool ready() const { return announced_; }
 
  private:
+  absl::Status CheckCheckpointDirectory() const;
   absl::Status TakeDirectory();
   void Sweep() const;
   absl::Status Launch(Daemon& daemon);
@@ -173,6 +164,19 @@ class LocalCluster {
   steady_clock::time_point asked_;
   std::unique_ptr<JobClient> client_;  // while the JobManager answers
 };
+
+/// Without it every submission would be refused. One below jobmanager.dir is ours. Makes it: only
+/// once the lock is held.
+absl::Status LocalCluster::CheckCheckpointDirectory() const {
+  const std::string& directory = context_.config.options().checkpoint.dir;
+  if (directory.empty()) return absl::OkStatus();
+  absl::Status usable = absl::InvalidArgumentError("it is no absolute path");
+  if (directory.starts_with("/")) usable = CheckWritable(directory, "storage");
+  if (usable.ok()) return usable;
+  return absl::InvalidArgumentError(absl::StrCat("checkpoint.dir '", directory,
+                                                 "' cannot be used: ", usable.message(),
+                                                 "; choose one that this user can write to"));
+}
 
 /// Until the lock is held, everything here may be a running cluster's.
 absl::Status LocalCluster::TakeDirectory() {
@@ -228,6 +232,7 @@ void LocalCluster::Sweep() const {
 absl::Status LocalCluster::Start() {
   absl::Status taken = TakeDirectory();
   if (!taken.ok()) return taken;
+  if (absl::Status usable = CheckCheckpointDirectory(); !usable.ok()) return usable;
   Sweep();
   job_manager_.name = "jobmanager";
   job_manager_.arguments = JobManagerArguments();
@@ -402,10 +407,20 @@ absl::Status LocalCluster::OnDeath(Daemon& daemon, const Ending& ending) {
         absl::StrCat(daemon.name, " ", ending.Text(), " before it was ready", LastWords(daemon)));
   }
   const auto lifetime = std::chrono::duration_cast<milliseconds>(now - daemon.started);
+  const std::string why =
+      LastError(Log(daemon), daemon.log_begins, daemon.output, daemon.output_begins);
   const milliseconds wait = daemon.backoff.OnDeath(lifetime);
   daemon.start_at = now + wait;
   Say(absl::StrCat(daemon.name, " ", ending.Text(), "; starting it again",
-                   wait.count() > 0 ? absl::StrCat(" in ", FormatDuration(wait)) : ""));
+                   wait.count() > 0 ? absl::StrCat(" in ", FormatDuration(wait)) : "",
+                   why.empty() ? "" : absl::StrCat("; its last words:\n  ", why)));
+  // It keeps the port that TaskManagers and commands know.
+  if (&daemon == &job_manager_ && !context_.config.IsSet("jobmanager.rpc-port") &&
+      absl::StrContains(why, "cannot listen")) {
+    Say(absl::StrCat("Another program has taken ", Address(),
+                     " meanwhile: end that, or stop this cluster and start it again, which takes "
+                     "another port and goes on with the jobs"));
+  }
   return absl::OkStatus();
 }
 

@@ -179,7 +179,8 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
     if (!context.json) *context.out << reply->job_id() << '\n';
     return kDone;
   }
-  return Attach(context, client, reply->job_id());
+  return Attach(context, client, reply->job_id(),
+                options.in_process_child ? LetGo::kEnds : LetGo::kRunsOn);
 }
 
 }  // namespace weir::cli

@@ -29,6 +29,8 @@ struct RunOptions {
   bool new_lineage = false;
   bool detached = false;
   bool in_process = false;
+  /// This is the command that --in-process runs: its cluster ends with it.
+  bool in_process_child = false;
   /// The whole command line, for --in-process, which runs it again in a child.
   std::vector<std::string> words;
 };

@@ -123,7 +123,8 @@ class Table {
                      std::move(expects),
                      doc,
                      std::move(read),
-                     std::move(write)});
+                     std::move(write),
+                     false});
     return keys_.back();
   }
 
@@ -141,7 +142,8 @@ std::vector<Key> MakeKeys() {
   Table t;
   t.Section("JobManager");
   t.Address("jobmanager.address", WEIR_FIELD(jobmanager.address),
-            "Where TaskManagers and the command line find the JobManager.");
+            "Where TaskManagers and the command line find the JobManager.")
+      .of_commands = true;
   t.Text("jobmanager.bind-host", WEIR_FIELD(jobmanager.bind_host),
          "Address the JobManager listens on. Another than this machine's own needs "
          "security.insecure.");
@@ -213,7 +215,8 @@ std::vector<Key> MakeKeys() {
   t.Section("Local cluster");
   t.Text("local.dir", WEIR_FIELD(local.dir),
          "Directory of the cluster that `weir local` runs; the command line finds it there. Empty: "
-         "~/.weir/local.");
+         "~/.weir/local.")
+      .of_commands = true;
 
   t.Section("Network");
   t.Integer("network.buffers", WEIR_FIELD(network.buffers), 0, 1 << 24,
@@ -235,13 +238,16 @@ std::vector<Key> MakeKeys() {
 
   t.Section("Jobs");
   t.Integer("parallelism.default", WEIR_FIELD(run.parallelism), 0, 32768,
-            "Parallelism of `weir run` without --parallelism. 0: as the job says.");
+            "Parallelism of `weir run` without --parallelism. 0: as the job says.")
+      .of_commands = true;
   t.Choice("state.backend", WEIR_FIELD(run.state_backend), {"job", "rocksdb", "memory"},
-           "State backend of `weir run` without --state-backend; job: as the job says.");
+           "State backend of `weir run` without --state-backend; job: as the job says.")
+      .of_commands = true;
   t.Duration("job.function.timeout", WEIR_FIELD(run.job_function_timeout), milliseconds(100),
              24 * kHour,
              "Time in which the job function of `weir run` returns, and its sources and sinks have "
-             "found what they connect to.");
+             "found what they connect to.")
+      .of_commands = true;
 
   t.Section("RocksDB");
   t.Size("state.rocksdb.write-buffer-size", WEIR_FIELD(rocksdb.write_buffer_size), 0,
@@ -279,7 +285,8 @@ std::vector<Key> MakeKeys() {
   t.Choice("log.format", WEIR_FIELD(log.format), {"text", "json"},
            "text for people, json for machines (one object a line).");
   t.Text("log.dir", WEIR_FIELD(log.dir),
-         "Directory of log files, one for each process. Empty: standard error only.");
+         "Directory of log files, one for each process. Empty: standard error only.")
+      .of_commands = true;
   t.Size("log.max-size", WEIR_FIELD(log.max_size), 64 << 10, int64_t{1} << 40,
          "A log file that grows beyond is set aside.");
   t.Integer("log.max-files", WEIR_FIELD(log.max_files), 1, 1000,

@@ -21,6 +21,8 @@ struct Key {
   std::function<absl::Status(Options&, std::string_view)> read;
   /// The field's value as it would be written in the file.
   std::function<std::string(const Options&)> write;
+  /// Commands that are no daemon, nor start any, read it.
+  bool of_commands = false;
 };
 
 /// The variable of a key: WEIR_JOBMANAGER_RPC_PORT.

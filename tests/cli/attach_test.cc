@@ -104,11 +104,11 @@ class AttachTest : public testing::Test {
  protected:
   AttachTest() { BlockTerminalSignals(); }
 
-  Result RunAttach(bool json = false) {
+  Result RunAttach(bool json = false, LetGo let_go = LetGo::kRunsOn) {
     std::ostringstream out, err;
     Context context{.json = json, .out = &out, .err = &err};
     JobClient client(cluster_.address());
-    const int code = Attach(context, client, "aa11");
+    const int code = Attach(context, client, "aa11", let_go);
     return {code, out.str(), err.str()};
   }
 
@@ -177,9 +177,27 @@ TEST_F(AttachTest, ATerminalThatGoesAwayLeavesTheJobRunning) {
   cluster_.runs_until_canceled = true;
   raise(SIGHUP);
   const Result result = RunAttach();
-  EXPECT_EQ(result.code, kDone);
+  EXPECT_EQ(result.code, 129);
   EXPECT_NE(cluster_.end, proto::JOB_STATE_CANCELED);
   EXPECT_THAT(result.err, HasSubstr("Let go of job aa11"));
+}
+
+TEST_F(AttachTest, SigtermLeavesTheJobRunningAndIsNotTakenForItsEnd) {
+  cluster_.runs_until_canceled = true;
+  raise(SIGTERM);
+  const Result result = RunAttach();
+  EXPECT_EQ(result.code, 143);
+  EXPECT_NE(cluster_.end, proto::JOB_STATE_CANCELED);
+  EXPECT_THAT(result.err, HasSubstr("Let go of job aa11"));
+}
+
+TEST_F(AttachTest, NobodyIsSentToAJobThatEndsWithTheProcess) {
+  cluster_.runs_until_canceled = true;
+  raise(SIGTERM);
+  const Result result = RunAttach(false, LetGo::kEnds);
+  EXPECT_EQ(result.code, 143);
+  EXPECT_THAT(result.err, HasSubstr("Job aa11 has ended with this process"));
+  EXPECT_THAT(result.err, Not(HasSubstr("describe")));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "cli/exit_code.h"
@@ -46,6 +47,7 @@ class FakeJobManager final : public proto::JobService::Service {
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   std::string canceled;
   proto::StopJobRequest stopped;
+  std::optional<double> rate;
 
  private:
   static proto::JobStatus Job(const std::string& id, const std::string& name,
@@ -97,6 +99,11 @@ class FakeJobManager final : public proto::JobService::Service {
                        proto::SavepointReply* reply) override {
     stopped = *request;
     reply->set_savepoint_path("/savepoints/sp-1");
+    return grpc::Status::OK;
+  }
+  grpc::Status SetSourceRate(grpc::ServerContext*, const proto::SetSourceRateRequest* request,
+                             proto::SetSourceRateReply*) override {
+    rate = request->records_per_second();
     return grpc::Status::OK;
   }
   grpc::Status TriggerSavepoint(grpc::ServerContext*, const proto::TriggerSavepointRequest*,
@@ -196,6 +203,22 @@ TEST(Cli, AnEmptyValueIsNotTakenForNone) {
     EXPECT_THAT(result.err, HasSubstr("it is empty; give a value, or leave it out")) << line[0];
   }
   EXPECT_EQ(Weir({"config", "--set", "checkpoint.dir="}).code, kDone) << "a setting's own text";
+}
+
+TEST(Cli, ASettingThatOnlyDaemonsReadIsToldOnOtherCommands) {
+  FakeJobManager jm;
+  for (const char* command : {"list", "status", "logs"}) {
+    const Result result =
+        Weir({command, "-m", jm.address(), "--set", "checkpoint.dir=/x", "--set", "log.dir=/y"});
+    EXPECT_THAT(result.err, HasSubstr("--set checkpoint.dir has no effect on `weir " +
+                                      std::string(command) + "`"));
+    EXPECT_THAT(result.err, HasSubstr("give it to `weir local`"));
+    EXPECT_THAT(result.err, Not(HasSubstr("log.dir")));
+    EXPECT_THAT(result.err, Not(HasSubstr("local.dir")));
+  }
+  EXPECT_EQ(Weir({"config", "--set", "checkpoint.dir=/x"}).err, "");
+  EXPECT_EQ(Weir({"list", "-m", jm.address()}, {{"WEIR_CHECKPOINT_DIR", "/x"}}).err, "")
+      << "an environment is for all commands";
 }
 
 TEST(Cli, ASettingTakesOneWord) {
@@ -298,6 +321,16 @@ TEST(Cli, ActingOnJobs) {
   EXPECT_THAT(stop.out, HasSubstr("/savepoints/sp-1"));
   EXPECT_TRUE(jm.stopped.drain());
   EXPECT_EQ(jm.stopped.savepoint_directory(), "/sp");
+}
+
+TEST(Cli, OnlyRunGivesWhatFollowsTwoDashesToAJob) {
+  FakeJobManager jm;
+  std::ostringstream out, err;
+  const std::map<std::string, std::string> environment{{"WEIR_LOCAL_DIR", "/nonexistent"}};
+  const std::vector<std::string> words{"--set",  "log.level=off", "-m", jm.address(), "rate",
+                                       "orders", "run",           "--", "-5"};
+  EXPECT_EQ(Main(words, environment, out, err, false), kDone) << err.str();
+  EXPECT_EQ(jm.rate, -5);
 }
 
 TEST(Cli, WhatDidNotSucceedSaysWhyInTheJobManagersWords) {

@@ -91,6 +91,8 @@ class Crash(unittest.TestCase):
                           self.cluster.stderr)
             self.assertIn(f"with exit code {code}", self.cluster.stderr)
             eventually(lambda: len(self.cluster.task_managers()) == 2, "it is started again")
+        self.cluster.run("run", JOB, "--in-process", "--", "--wrong", "exit", code=1)
+        self.assertIn("ended the process by exit()", self.cluster.stderr)
 
     def test_a_thread_of_user_code_that_throws_is_told(self):
         self.cluster.run("run", JOB, "--", "--wrong", "thread", code=1)

@@ -50,8 +50,9 @@ class Local(unittest.TestCase):
                 return int(cluster.json("describe", job).get("checkpoints_completed", 0))
             eventually(checkpoints, "the job runs")
             files = {path for path in cluster.files() if path.startswith("taskmanagers/")}
-            for fresh in ((), ("--fresh",)):
-                cluster.run("local", *fresh, code=1)
+            elsewhere = pathlib.Path(cluster.dir, "elsewhere")
+            for options in ((), ("--fresh",), ("--set", f"checkpoint.dir={elsewhere}")):
+                cluster.run("local", *options, code=1)
                 self.assertIn(f"runs in '{cluster.dir}' already (pid {cluster.launcher.pid}",
                               cluster.stderr)
                 self.assertTrue(pathlib.Path(cluster.dir, "cluster.json").exists())
@@ -60,6 +61,7 @@ class Local(unittest.TestCase):
                 self.assertTrue(any(path.endswith(".box") for path in left), left)
                 before = checkpoints()
                 eventually(lambda: checkpoints() > before + 1, "the job goes on")
+            self.assertFalse(elsewhere.exists())
             self.assertEqual(cluster.json("describe", job)["status"]["attempt"], 1)
 
     def test_two_that_start_at_once_where_the_default_ports_are_get_ports_of_their_own(self):

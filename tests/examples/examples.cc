@@ -206,6 +206,30 @@ struct Spread {
   }
 };
 
+struct Larger {
+  int64_t operator()(int64_t so_far, int64_t cents) const { return std::max(so_far, cents); }
+};
+
+// With each order: the customer's largest, and how far all of them lie apart.
+class Reach : public KeyedProcessFunction<std::string, Order, std::string> {
+ public:
+  void Open(KeyedContext& context) override {
+    largest_ = context.GetReducingState<int64_t>("largest", Larger());
+    spread_ = context.GetAggregatingState("spread", Spread());
+  }
+
+  void ProcessElement(const Order& order, Context& context, Collector<std::string>& out) override {
+    largest_.Add(order.cents);
+    spread_.Add(order);
+    out.Collect(context.key() + " " + std::to_string(*largest_.Get()) + " " +
+                std::to_string(spread_.Get()));
+  }
+
+ private:
+  ReducingState<int64_t, Larger> largest_;
+  AggregatingState<Spread> spread_;
+};
+
 namespace {
 
 TEST(Examples, Median) {
@@ -295,6 +319,15 @@ TEST(Examples, Spread) {
   harness.Push({"ann", 3}, Timestamp{6000});
   harness.Watermark(Timestamp{9999});
   EXPECT_EQ(harness.TakeRows().back().value, 4);
+}
+
+TEST(Examples, ReachIsKeptForEachCustomer) {
+  weir::testing::OperatorHarness<Order, std::string> harness(
+      [](DataStream<Order> orders) { return orders.KeyBy(&Order::customer).Process(Reach()); });
+  for (const int64_t cents : {7, 3, 5}) harness.Push({"ann", cents}, Timestamp{cents});
+  harness.Push({"bob", 4}, Timestamp{9});
+  EXPECT_EQ(harness.TakeRows(),
+            (std::vector<std::string>{"ann 7 0", "ann 7 4", "ann 7 4", "bob 4 0"}));
 }
 
 }  // namespace
