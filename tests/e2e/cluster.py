@@ -97,10 +97,16 @@ class Cluster:
         return [int(pid) for pid in children.read_text().split()]
 
     def files(self):
-        """All that lies in the cluster's directory but the logs."""
-        top = pathlib.Path(self.dir)
-        return sorted(str(path.relative_to(top)) for path in top.rglob("*")
-                      if "logs" not in path.relative_to(top).parts)
+        """All that lies in the cluster's directory but the logs.
+
+        os.walk, not rglob: the cluster removes folders while they are looked at.
+        """
+        found = []
+        for folder, folders, files in os.walk(self.dir):
+            folders[:] = [name for name in folders if name != "logs"]
+            found += [os.path.relpath(os.path.join(folder, name), self.dir)
+                      for name in folders + files]
+        return sorted(found)
 
 
 class OneCluster(unittest.TestCase):

@@ -17,6 +17,17 @@ from cluster import Cluster, eventually
 WEIR, JOB = sys.argv[1:3]
 
 
+def open_files(pid):
+    """What a running process has open; it opens and closes others meanwhile."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 class Run(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -88,6 +99,30 @@ class Run(unittest.TestCase):
                          code=1)
         self.assertIn("row 50 is bad", self.cluster.stderr)
 
+    def test_sigterm_is_not_taken_for_the_end_of_the_job(self):
+        for how in ((), ("--in-process",)):
+            attached = subprocess.Popen([WEIR, "run", JOB, *how, "--name", "terminated"], text=True,
+                                        env=self.cluster.env, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+            self.assertIn(" row", attached.stdout.readline())
+            attached.terminate()
+            _, err = attached.communicate(timeout=60)
+            self.assertEqual(attached.returncode, 143, err)
+            if how:
+                self.assertIn("has ended with this process", err)
+            else:
+                self.assertIn("Let go of job", err)
+                self.cluster.run("cancel", "terminated")
+
+    def test_ctrl_c_in_process_cancels_the_job(self):
+        attached = subprocess.Popen([WEIR, "run", JOB, "--in-process"], text=True,
+                                    env=self.cluster.env, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE)
+        self.assertIn(" row", attached.stdout.readline())
+        attached.send_signal(signal.SIGINT)
+        _, err = attached.communicate(timeout=60)
+        self.assertEqual(attached.returncode, 5, err)
+
     def test_in_process_nothing_is_warned_of_and_what_dead_ones_left_is_swept(self):
         for _ in range(3):
             self.cluster.run("run", JOB, "--in-process", "--", "--count", "10")
@@ -95,10 +130,7 @@ class Run(unittest.TestCase):
         killed = subprocess.Popen([WEIR, "run", JOB, "--in-process"], env=self.cluster.env,
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         killed.stdout.readline()
-        # The scratch directory that this process has open.
-        files = {os.readlink(link) for link in
-                 pathlib.Path(f"/proc/{killed.pid}/fd").iterdir() if link.is_symlink()}
-        scratch = {pathlib.Path(*pathlib.Path(file).parts[:3]) for file in files
+        scratch = {pathlib.Path(*pathlib.Path(file).parts[:3]) for file in open_files(killed.pid)
                    if file.startswith("/tmp/weir-run-")}
         killed.kill()
         killed.communicate()
