@@ -155,8 +155,9 @@ std::vector<Key> MakeKeys() {
              milliseconds(50), kHour, "How often JobManager and TaskManagers greet one another.");
   t.Duration("jobmanager.heartbeat-timeout", WEIR_FIELD(jobmanager.heartbeat_timeout),
              milliseconds(100), kHour,
-             "Silence after which the other side is held for lost. A broken connection is noticed "
-             "at once.");
+             "Silence after which a TaskManager is held for lost. The JobManager's is told after "
+             "it, and its connection given up after twelve times as long. A broken connection is "
+             "noticed at once.");
 
   t.Section("TaskManager");
   t.Text("taskmanager.id", WEIR_FIELD(taskmanager.id),

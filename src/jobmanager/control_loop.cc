@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "jobmanager/status.h"
 #include "jobmanager/submission.h"
 #include "jobmanager/wire.h"
@@ -26,7 +27,9 @@ ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, IoTh
       metrics_(metrics),
       on_fenced_(std::move(on_fenced)),
       started_ms_(leadership_.clock->Now().ms),
-      control_(options_.control, leadership_.clock->Monotonic()) {}
+      // Half an interval: beside a whole one that passes anyway it is less than any time-out.
+      time_(*leadership_.clock, options_.control.membership.heartbeat_interval / 2),
+      control_(options_.control, time_.Now()) {}
 
 ControlLoop::~ControlLoop() { Stop(); }
 
@@ -89,13 +92,22 @@ void ControlLoop::Run() {
     };
     Instant wake = std::min(due(), Now() + kLongestSleep);
     if (!poll_deadlines_.empty()) wake = std::min(wake, poll_deadlines_.begin()->first);
-    if (Mailbox::Letter letter = mailbox_.Take(std::max(Instant(0), wake - Now()))) letter();
+    Mailbox::Letter letter = mailbox_.Take(std::max(Instant(0), wake - Now()));
+    // Ahead of the letter: what has come meanwhile came before anything is judged by this time.
+    TellStandstill(time_.Woke(wake));
+    if (letter) letter();
     const Instant now = Now();
     if (now >= due()) Feed(ControlTick{});
     while (!poll_deadlines_.empty() && poll_deadlines_.begin()->first <= now) {
       AnswerPoll(poll_deadlines_.begin()->second);
     }
   }
+}
+
+void ControlLoop::TellStandstill(std::chrono::nanoseconds lasted) const {
+  if (lasted < options_.control.membership.heartbeat_timeout) return;
+  log::Warn("this JobManager stood still; nobody is held for lost because of that",
+            {{"for_ms", absl::StrCat(std::chrono::duration_cast<milliseconds>(lasted).count())}});
 }
 
 void ControlLoop::BeginShutdown() {

@@ -17,6 +17,7 @@
 #include "jobmanager/io_threads.h"
 #include "jobmanager/job_storage.h"
 #include "jobmanager/job_table.h"
+#include "jobmanager/loop_time.h"
 #include "jobmanager/mailbox.h"
 #include "jobmanager/metrics.h"
 
@@ -123,8 +124,9 @@ class ControlLoop {
   static std::string ExportStrandOf(const JobId& job) { return "export/" + job.value; }
 
   void Run();
-  Instant Now() const { return leadership_.clock->Monotonic(); }
-  TimeOfDay Time() const { return {Now(), leadership_.clock->Now().ms}; }
+  void TellStandstill(std::chrono::nanoseconds lasted) const;
+  Instant Now() const { return time_.Now(); }
+  TimeOfDay Time() const { return time_.AsTimeOfDay(); }
   void Feed(const ControlEvent& event);
   void FeedJob(const JobId& job, JobEvent event, std::optional<SessionId> from = {});
   /// Whether this is still the leader; tells on_fenced if not.
@@ -203,6 +205,7 @@ class ControlLoop {
   const int64_t started_ms_;
 
   // The loop's thread only.
+  LoopTime time_;
   ControlPlane control_;
   std::map<SessionId, Session> sessions_;
   std::set<std::shared_ptr<ControlStream>> unregistered_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "jobmanager/job_storage.h"
+#include "jobmanager/loop_time.h"
 #include "jobmanager/values.h"
 #include "proto/client.pb.h"
 #include "proto/job_record.pb.h"
@@ -42,15 +43,6 @@ struct JobEntry {
   std::vector<proto::PrintEndpoint> print_endpoints;
   /// Set since the submission, by vertex.
   std::map<uint32_t, proto::SourceRate> source_rates;
-};
-
-/// Both clocks read at once: turns instants of machines into times of day.
-struct TimeOfDay {
-  Instant monotonic{0};
-  int64_t wall_ms = 0;
-  int64_t At(Instant instant) const {
-    return wall_ms - std::chrono::duration_cast<milliseconds>(monotonic - instant).count();
-  }
 };
 
 /// `machine` is null for a job that ended before this leadership.

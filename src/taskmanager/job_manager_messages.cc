@@ -51,7 +51,6 @@ void TaskManager::Register() {
   r.set_cluster_id(cluster_id_);
   for (const proto::CrashReport& report : crash_reports_.reports) *r.add_crash_reports() = report;
   stream_ = link_->Open(std::move(first));
-  last_heard_ = Clock::System().Monotonic();
   // A name that is slow to resolve, or a host that accepts and says nothing, breaks no stream.
   loop_->PostAfter(heartbeat_timeout_, [this, stream = stream_] {
     if (stream != stream_ || registered_ || ending_) return;
@@ -103,7 +102,10 @@ void TaskManager::OnMessage(uint64_t stream, const proto::ToTaskManager& message
     return;
   }
   leader_epoch_.store(message.leader_epoch());
-  last_heard_ = Clock::System().Monotonic();
+  if (silence_.Heard(Clock::System().Monotonic()) && registered_) {
+    ready_.store(true);
+    log::Info("the JobManager answers again");
+  }
   using M = proto::ToTaskManager;
   switch (message.message_case()) {
     case M::kRegisterAck:
@@ -180,6 +182,7 @@ void TaskManager::OnRegistered(const proto::RegisterAck& ack) {
                            {"slots", options_.slots},
                            {"data_port", exchange_->port()},
                            {"rpc_port", worker_->port()}});
+  silence_.Begin(Clock::System().Monotonic(), heartbeat_interval_, heartbeat_timeout_);
   Heartbeat(stream_);
   if (metrics_interval_.count() > 0) SendMetrics(stream_);
 }
@@ -196,10 +199,19 @@ void TaskManager::OnRefused(const proto::RegisterRefused& refused) {
 // A hung leader keeps its sockets open: silence is noticed here.
 void TaskManager::Heartbeat(uint64_t stream) {
   if (stream != stream_ || ending_) return;
-  if (Clock::System().Monotonic() - last_heard_ > heartbeat_timeout_) {
-    log::Warn("the JobManager is silent", {{"for_ms", heartbeat_timeout_.count()}});
-    link_->Close();  // OnBroken follows
-    return;
+  switch (silence_.Look(Clock::System().Monotonic())) {
+    case JobManagerSilence::Verdict::kNone:
+      break;
+    case JobManagerSilence::Verdict::kBegins:
+      log::Warn("the JobManager is silent; tasks keep running",
+                {{"for_ms", heartbeat_timeout_.count()}});
+      ready_.store(false);
+      break;
+    case JobManagerSilence::Verdict::kGiveUp:
+      log::Warn("the JobManager stays silent; registering anew",
+                {{"for_ms", JobManagerSilence::kPatience * heartbeat_timeout_.count()}});
+      link_->Close();  // OnBroken follows
+      return;
   }
   proto::ToJobManager message = NewMessage();
   proto::TaskManagerHeartbeat& beat = *message.mutable_heartbeat();

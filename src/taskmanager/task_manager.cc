@@ -161,7 +161,10 @@ TaskManager::~TaskManager() {
 metrics::Health TaskManager::HealthNow() const {
   metrics::Health health;
   health.ready = ready_.load();
-  if (!health.ready) health.reason = "not registered with the JobManager " + options_.job_manager;
+  if (!health.ready) {
+    health.reason = "not registered with the JobManager " + options_.job_manager +
+                    ", or it has said nothing for longer than the heartbeat's time-out";
+  }
   health.details = {{"role", "taskmanager"},
                     {"id", options_.id},
                     {"leader_epoch", std::to_string(leader_epoch_.load())}};

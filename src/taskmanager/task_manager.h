@@ -23,6 +23,7 @@
 #include "taskmanager/crash_reports.h"
 #include "taskmanager/io_thread.h"
 #include "taskmanager/job_manager_link.h"
+#include "taskmanager/job_manager_silence.h"
 #include "taskmanager/local_attempt.h"
 #include "taskmanager/memory_plan.h"
 #include "taskmanager/options.h"
@@ -134,7 +135,7 @@ class TaskManager {
   std::chrono::milliseconds heartbeat_interval_{1000};
   std::chrono::milliseconds heartbeat_timeout_{5000};
   std::chrono::milliseconds metrics_interval_{0};
-  std::chrono::nanoseconds last_heard_{};
+  JobManagerSilence silence_;
   std::chrono::nanoseconds told_away_{};  // when the log last said that the JobManager is away
   uint64_t heard_sequence_ = 0;
   std::string loaded_artifact_;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """A JobManager that hangs: its process is stopped, so that its connections stand and nothing comes.
+What it could not hear meanwhile it holds against nobody.
 
     hung_test.py WEIR BACKLOG_JOB
 """
@@ -33,13 +34,28 @@ class Hung(unittest.TestCase):
         eventually(lambda: self.state() == "RUNNING", "the job runs")
 
     def state(self):
-        return self.cluster.json("describe", self.job)["status"]["state"]
+        return self.describe()["status"]["state"]
 
-    def hang(self):
-        self.cluster.processes["jobmanager"].send_signal(signal.SIGSTOP)
+    def describe(self):
+        return self.cluster.json("describe", self.job)
 
-    def go_on(self):
-        self.cluster.processes["jobmanager"].send_signal(signal.SIGCONT)
+    def hang(self, name="jobmanager"):
+        self.cluster.processes[name].send_signal(signal.SIGSTOP)
+
+    def go_on(self, name="jobmanager"):
+        self.cluster.processes[name].send_signal(signal.SIGCONT)
+
+    def until_noticed(self, *names):
+        """That is after more than the heartbeat's time-out."""
+        for name in names:
+            log = self.log(name)
+            eventually(lambda log=log: "the JobManager is silent" in log(), f"{name} notices")
+
+    def ends(self):
+        self.slow.unlink()
+        eventually(lambda: self.state() == "FINISHED", "the job ends", limit_s=180)
+        lines = pathlib.Path(self.cluster.dir, "out").read_text().splitlines()
+        self.assertEqual(sorted(lines), sorted(f"done k{k}" for k in range(KEYS)))
 
     def begin(self, *arguments):
         """A command whose standard error is told by `said`."""
@@ -51,7 +67,7 @@ class Hung(unittest.TestCase):
         self.addCleanup(process.kill)
         return process, path
 
-    def test_who_waits_is_told_and_task_managers_come_back(self):
+    def test_who_waits_is_told_and_the_job_goes_on(self):
         savepoint, said = self.begin("savepoint", self.job, "--directory", f"{self.cluster.dir}/sp")
         eventually(lambda: "taking a savepoint" in said.read_text(), "a savepoint is under way")
         began = time.monotonic()
@@ -66,17 +82,37 @@ class Hung(unittest.TestCase):
               f"{listed.stderr!r}", flush=True)
         self.assertIn(listed.returncode, (1, 3))
         self.assertIn(self.cluster.address, listed.stderr)
-        for name in ("tm-1", "tm-2"):
-            log = self.log(name)
-            eventually(lambda log=log: "the JobManager is silent" in log(), f"{name} notices")
+        self.until_noticed("tm-1", "tm-2")
         self.go_on()
         eventually(lambda: "answers again" in said.read_text() or savepoint.poll() is not None,
                    "that it answers is told")
-        eventually(self.cluster.ready_now, "TaskManagers are registered again", limit_s=60)
-        self.slow.unlink()
-        eventually(lambda: self.state() == "FINISHED", "the job ends", limit_s=180)
-        lines = set(pathlib.Path(self.cluster.dir, "out").read_text().splitlines())
-        self.assertEqual(lines, {f"done k{k}" for k in range(KEYS)})
+        for name in ("tm-1", "tm-2"):
+            log = self.log(name)
+            eventually(lambda log=log: "the JobManager answers again" in log(), f"{name} goes on")
+        self.ends()
+        self.assertEqual(savepoint.wait(60), 0, said.read_text())
+        details = self.describe()
+        status = details["status"]
+        self.assertEqual((status["attempt"], int(status.get("restarts", 0))), (1, 0), details)
+        self.assertEqual(details.get("failures", []), [])
+        self.assertIn("this JobManager stood still", self.log("jobmanager")())
+
+    def test_a_task_manager_that_hangs_from_then_on_is_found_after_it(self):
+        self.hang()
+        self.hang("tm-2")
+        self.until_noticed("tm-1")
+        self.go_on()
+        try:
+            # Not when it wakes, but by a silence of its own.
+            lost = eventually(lambda: self.describe().get("failures"), "it is lost")[-1]
+            self.assertIn("TaskManager 'tm-2' was lost: no heartbeat for 5000 ms",
+                          lost["failure"]["message"])
+            self.assertEqual(lost["tm_id"], "tm-2")
+        finally:
+            self.go_on("tm-2")
+        self.ends()
+        self.assertEqual({f["tm_id"] for f in self.describe()["failures"] if not
+                          f["failure"].get("secondary")}, {"tm-2"}, "nobody else was")
 
     def log(self, name):
         def read():
