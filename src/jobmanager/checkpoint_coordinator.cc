@@ -328,8 +328,10 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
     record->path = e.path;
   }
   if (phase_ == Phase::kDraining) {
-    // Durable, so the next attempt begins from it and publishes it; this one is over.
+    // Durable, so the next attempt begins from it and publishes it; this one is over. If the job
+    // is, too, this is the last occasion to note it as the newest.
     phase_ = Phase::kOff;
+    if (!export_in_flight()) out->push_back(PruneCheckpoints{policy_.retained});
     if (committed.savepoint) {
       out->push_back(ReplySavepoint{.request = committed.savepoint->request,
                                     .code = ReplyCode::kAborted,

@@ -359,10 +359,13 @@ absl::Status JobStorage::DeleteWithJob() {
 
 absl::Status JobStorage::DeleteFolderIfNothingIsRetained() {
   // One that could not be read is not known to hold nothing.
-  if (log_ == nullptr || !log_->checkpoints().empty() || !log_->in_doubt().empty()) {
+  if (log_ == nullptr) return absl::OkStatus();
+  if (absl::Status s = MayAct(); !s.ok()) return s;
+  if (!log_->checkpoints().empty() || !log_->in_doubt().empty()) {
+    // Committed beside an export, it is not noted yet.
+    log_->NoteNewest();
     return absl::OkStatus();
   }
-  if (absl::Status s = MayAct(); !s.ok()) return s;
   return garbage_->DeleteAll().status();
 }
 

@@ -399,6 +399,7 @@ TEST_F(CheckpointCoordinatorTest, TheOutcomeOfACommitIsAwaitedAfterTheAttemptEnd
   EXPECT_FALSE(coordinator_->commit_in_flight());
   EXPECT_EQ(Count<SendCompleted>(), 0u) << "nobody of that attempt is left to be told";
   EXPECT_EQ(coordinator_->last_completed(), id);
+  EXPECT_EQ(Count<PruneCheckpoints>(), 1u) << "older ones go, and this one is noted as the newest";
 }
 
 TEST_F(CheckpointCoordinatorTest, NoIdIsUsedBeyondTheDurableReservation) {

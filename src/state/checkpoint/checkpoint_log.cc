@@ -302,11 +302,12 @@ absl::Status CheckpointLog::Commit(const proto::Manifest& manifest) {
 
 absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::Retain(uint32_t count) {
   const uint32_t kept = std::max(count, 1u);
-  if (fenced_.ok() && kept > 1 && checkpoints_.size() > 1) NoteNewest();
+  if (kept > 1) NoteNewest();
   return DropAllBut(kept);
 }
 
 void CheckpointLog::NoteNewest() {
+  if (!fenced_.ok() || checkpoints_.size() < 2) return;
   const uint64_t slot = checkpoints_.back().slot;
   if (slot == noted_slot_) return;
   const auto path = [](uint64_t of) { return absl::StrFormat("%s/%020d", kNotesFolder, of); };

@@ -119,6 +119,9 @@ class CheckpointLog {
   /// one if older ones stay.
   absl::StatusOr<std::vector<proto::Manifest>> Retain(uint32_t count);
 
+  /// Notes the newest one if older ones are beside it, and deletes nothing.
+  void NoteNewest();
+
   /// The same for all of them: the job is over and leaves nothing to restore.
   absl::StatusOr<std::vector<proto::Manifest>> DropAll();
 
@@ -144,7 +147,6 @@ class CheckpointLog {
   absl::StatusOr<std::vector<proto::Manifest>> DropAllBut(size_t count);
   /// All entries; an error when one is of another leader that came after this one.
   absl::StatusOr<std::vector<StoredFile>> ListOwn();
-  void NoteNewest();
   absl::Status FencedBy(const proto::LogEntry& other);
   /// The slot is ours and holds this manifest.
   void Committed(const proto::Manifest& manifest);

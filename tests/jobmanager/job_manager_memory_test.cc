@@ -1,0 +1,96 @@
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "base/failpoint.h"
+#include "tests/jobmanager/job_manager_fixture.h"
+
+namespace weir::jobmanager {
+namespace {
+
+/// What a JobManager knew of a job, the next one knows.
+class JobManagerMemoryTest : public JobManagerTest {
+ protected:
+  void TearDown() override {
+    tm_.reset();
+    JobManagerTest::TearDown();
+  }
+  /// Of a job that restarts so often, each time after this pause.
+  static proto::JobGraph FixedDelay(uint32_t attempts, uint64_t delay_ms) {
+    proto::JobGraph graph = Graph();
+    proto::RestartSettings* restart = graph.mutable_settings()->mutable_restart();
+    restart->set_kind(proto::RESTART_STRATEGY_FIXED_DELAY);
+    restart->set_attempts(attempts);
+    restart->set_delay_ms(delay_ms);
+    graph.mutable_settings()->mutable_checkpoint()->set_tolerable_failures(1'000);
+    return graph;
+  }
+  void StartTaskManager(uint64_t incarnation = 1) {
+    tm_ = TaskManager({.incarnation = incarnation});
+  }
+  /// Dies and comes back, its TaskManager with it.
+  void RestartAll() {
+    manager_->Stop();
+    manager_.reset();
+    tm_->BreakStream();
+    StartJobManager();
+    StartTaskManager(++incarnation_);
+  }
+  void Runs(const std::string& job, uint32_t attempt) {
+    tm_->AwaitDeploy(attempt);
+    WaitForState(job, proto::JOB_STATE_RUNNING);
+  }
+  template <class C>
+  static void Until(C condition) {
+    const auto limit = std::chrono::steady_clock::now() + seconds(10);
+    while (!condition() && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    EXPECT_TRUE(condition());
+  }
+  /// And all that follow, until the failpoint is taken away. What follows the one before it is done
+  /// then, its note too.
+  void FailACommit(const std::string& job) {
+    SetFailpoint("jobmanager.before_commit", "error");
+    Until([&] { return Details(job).checkpoints_failed() > 0; });
+  }
+  void Fail() { tm_->FailSubtask(0, 0, "no luck"); }
+
+  std::unique_ptr<FakeTaskManager> tm_;
+  uint64_t incarnation_ = 1;
+};
+
+/// The slot of the newest manifest, or of its note, in a folder of a job's checkpoints.
+std::string Highest(const std::string& folder) {
+  std::string highest;
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator(folder, error)) {
+    highest = std::max(highest, file.path().filename().string());
+  }
+  return highest;
+}
+
+// Its loss could not be told otherwise, and an older one would be taken for it.
+TEST_F(JobManagerMemoryTest, TheNewestCheckpointIsNotedThoughTheJobEndsBesideItsCommit) {
+  StartTaskManager();
+  proto::JobGraph graph = Graph();
+  graph.mutable_settings()->mutable_restart()->set_kind(proto::RESTART_STRATEGY_NONE);
+  graph.mutable_settings()->mutable_checkpoint()->set_tolerable_failures(1'000);
+  const std::string job = MustSubmit(graph);
+  WaitFor(job, "some checkpoints",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
+  const std::string folder = Details(job).checkpoint_directory();
+  FailACommit(job);
+  SetFailpoint("jobmanager.after_commit", "hold");
+  SetFailpoint("jobmanager.before_commit", "");
+  Until([&] { return Highest(folder + "/log") != Highest(folder + "/newest"); });
+  Fail();
+  WaitForState(job, proto::JOB_STATE_RESTARTING);
+  SetFailpoint("jobmanager.after_commit", "");
+  WaitForState(job, proto::JOB_STATE_FAILED);
+  EXPECT_EQ(Highest(folder + "/newest"), Highest(folder + "/log"));
+}
+
+}  // namespace
+}  // namespace weir::jobmanager
