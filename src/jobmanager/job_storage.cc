@@ -329,10 +329,10 @@ void JobStorage::ForgetExport(const std::string& directory) {
   }
 }
 
-JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts) {
+JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t ended_ms) {
   if (WEIR_FAILPOINT("jobmanager.before_end")) return EndPersisted{false};
   record_.set_end(ToProto(end.state));
-  record_.set_ended_ms(leadership_.clock->Now().ms);
+  record_.set_ended_ms(ended_ms);
   record_.set_restarts(restarts);
   record_.set_end_reason(end.reason);
   if (log_ != nullptr && !log_->checkpoints().empty()) {

@@ -72,7 +72,7 @@ class JobStorage {
   /// Before anything of a savepoint is written, and when it is whole or gone.
   [[nodiscard]] absl::Status NoteExport(const std::string& directory);
   void ForgetExport(const std::string& directory);
-  JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts);
+  JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t ended_ms);
   /// Behind StoreEnd, and nothing unless that has succeeded: deletes what the ended job does not
   /// retain. The job has ended by then: the checkpoints' storage may be what hangs.
   void DeleteUnretained();

@@ -34,6 +34,8 @@ struct JobEntry {
   /// Called on the job's I/O strand only.
   std::shared_ptr<JobStorage> storage;
   std::optional<EndedJob> ended;
+  /// When its end was decided on, as the record says: set with the first try to store that.
+  std::optional<int64_t> ending_ms;
   /// It can do without what it began from.
   bool restore_settled = false;
   /// Of each region's newest attempt that has told any.

@@ -28,7 +28,7 @@ void ControlLoop::Do(JobChanged& action) {
       JobEntry& entry = jobs_.at(action.job);
       entry.ended = EndedJob{.state = ToProto(job->state()),
                              .reason = job->reason(),
-                             .ended_ms = leadership_.clock->Now().ms,
+                             .ended_ms = entry.ending_ms.value_or(leadership_.clock->Now().ms),
                              .attempt = job->last_attempt().value,
                              .restarts = job->restarts(),
                              .last_checkpoint_id = job->last_checkpoint().value};
@@ -140,8 +140,10 @@ void ControlLoop::Do(const JobId& job, PersistCancel&) {
 
 void ControlLoop::Do(const JobId& job, PersistEnd& action) {
   const uint32_t restarts = control_.FindJob(job)->restarts();
-  OnStrand(job, [end = action, restarts](JobStorage& storage) {
-    return storage.StoreEnd(end, restarts);
+  std::optional<int64_t>& ending_ms = jobs_.at(job).ending_ms;
+  if (!ending_ms) ending_ms = leadership_.clock->Now().ms;
+  OnStrand(job, [end = action, restarts, ended_ms = *ending_ms](JobStorage& storage) {
+    return storage.StoreEnd(end, restarts, ended_ms);
   });
   io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
     storage->DeleteUnretained();

@@ -61,6 +61,21 @@ class JobManagerMemoryTest : public JobManagerTest {
   uint64_t incarnation_ = 1;
 };
 
+TEST_F(JobManagerMemoryTest, WhenAJobEndedStays) {
+  StartTaskManager();
+  const std::string job = MustSubmit();
+  Runs(job, 1);
+  SetFailpoint("jobmanager.after_end", "sleep:100");  // a slow store
+  ASSERT_TRUE(Cancel(job).ok());
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_CANCELED);
+  SetFailpoint("jobmanager.after_end", "");
+  RestartAll();
+  const proto::JobStatus now = StatusOf(job);
+  EXPECT_EQ(now.ended_ms(), ended.ended_ms());
+  EXPECT_EQ(now.changed_ms(), ended.changed_ms());
+  EXPECT_EQ(now.created_ms(), ended.created_ms());
+}
+
 /// The slot of the newest manifest, or of its note, in a folder of a job's checkpoints.
 std::string Highest(const std::string& folder) {
   std::string highest;
