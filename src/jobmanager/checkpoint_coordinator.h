@@ -231,6 +231,11 @@ class CheckpointCoordinator {
   bool on() const { return phase_ != Phase::kOff && phase_ != Phase::kDraining; }
   bool paused() const { return paused_; }
   CheckpointId last_completed() const { return last_completed_; }
+  /// Under former leaders, whose history is gone.
+  void AddFormer(uint64_t completed, uint64_t failed) {
+    completed_ += completed;
+    failed_ += failed;
+  }
   uint64_t completed() const { return completed_; }
   uint64_t failed() const { return failed_; }
   const std::deque<CheckpointRecord>& history() const { return history_; }  ///< newest first

@@ -183,7 +183,8 @@ void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId, PruneCheckpoints&) {
-  io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
+  io_->Post(StrandOf(job), [this, job, counts = CountsOf(job), storage = jobs_.at(job).storage] {
+    storage->Count(counts);
     if (!storage->Prune()) return;
     mailbox_.Post([this, job] {
       const auto entry = jobs_.find(job);

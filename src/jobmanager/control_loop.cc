@@ -59,7 +59,8 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
                              .ended_ms = r.ended_ms(),
                              .attempt = r.attempt(),
                              .restarts = r.restarts(),
-                             .last_checkpoint_id = r.last_checkpoint_id()};
+                             .last_checkpoint_id = r.last_checkpoint_id(),
+                             .counts = FromProto(r.counts())};
       // Records of before they had one.
       if (entry.ended->reason.empty()) entry.ended->reason = r.failure().message();
       jobs_[id] = std::move(entry);
@@ -74,6 +75,8 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
                          .attempt_floor = AttemptId(r.attempt()),
                          .canceled = r.cancel_wanted(),
                          .restarts = r.restarts(),
+                         .memory = FromProto(r.restart_memory(), Time()),
+                         .counts = FromProto(r.counts()),
                          .seed = seed()};
     for (const std::string& tm : r.task_managers()) admitted.previous.insert(TaskManagerId(tm));
     Feed(admitted);

@@ -160,9 +160,11 @@ class ControlLoop {
   void Do(const JobId& job, CancelAttempt& action);
   void Do(const JobId& job, DropSession& action);
   void Do(const JobId& job, GiveBackSlots& action);
+  void Do(const JobId& job, NoteRestarts& action);
   void Do(const JobId& job, PersistCancel& action);
   void Do(const JobId& job, PersistEnd& action);
   void Do(const JobId& job, Reply& action);
+  JobCounts CountsOf(const JobId& job) const { return control_.FindJob(job)->counts(); }
   /// Runs `work` on the job's strand and feeds the event it returns to the job.
   void OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work);
 

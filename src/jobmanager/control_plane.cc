@@ -91,7 +91,7 @@ void ControlPlane::On(const JobAdmitted& e, Instant now, Out* out) {
   if (jobs_.contains(e.job)) return;
   jobs_[e.job] = std::make_unique<Job>(e.plan, e.seed);
   expected_.insert(e.previous.begin(), e.previous.end());
-  StepJob(e.job, JobStarted{e.attempt_floor, e.canceled, e.restarts}, now, out);
+  StepJob(e.job, JobStarted{e.attempt_floor, e.canceled, e.restarts, e.memory, e.counts}, now, out);
 }
 
 void ControlPlane::On(const ForJob& e, Instant now, Out* out) {

@@ -42,6 +42,8 @@ struct JobAdmitted {
   AttemptId attempt_floor;
   bool canceled = false;
   uint32_t restarts = 0;
+  RestartMemory memory;
+  JobCounts counts;
   uint64_t seed = 0;
   /// Recovered: where it ran. Placement waits a little for them to come back.
   std::set<TaskManagerId> previous;

@@ -42,6 +42,8 @@ class FailureHistory {
   /// after the end. Null: there were none.
   const FailureRecord* last_cause() const;
   uint64_t count() const { return count_; }  ///< all that ever were
+  /// Under former leaders, whose records are gone.
+  void AddFormer(uint64_t count) { count_ += count; }
 
  private:
   std::deque<FailureRecord> records_;  // grows and shrinks at its ends: records keep their place

@@ -33,7 +33,12 @@ void Job::Enter(JobState state, Instant now) {
 
 void Job::On(const JobStarted& e, Instant now, Out* out) {
   last_attempt_ = e.attempt_floor;
-  former_restarts_ = e.restarts + (e.attempt_floor.value > 0 && !e.canceled ? 1 : 0);
+  policy_.Resume(e.memory, now);
+  checkpoints_.AddFormer(e.counts.checkpoints_completed, e.counts.checkpoints_failed);
+  failures_.AddFormer(e.counts.failures);
+  // To go on with it is one, unless the former leader had decided on one and not begun it.
+  const uint32_t restarts = e.restarts + (e.attempt_floor.value > 0 && !e.canceled ? 1 : 0);
+  leader_restarts_ = restarts - std::min(restarts, e.memory.restarts);
   if (e.canceled) {
     cancel_wanted_ = true;
     StartCancelling(now, out);
@@ -266,7 +271,11 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
   if (IsTerminal(state_) || ending_as_) return;
   const bool of_this_failure = silent_.erase(e.task_manager) > 0 && state_ == S::kRestarting;
   // The loss of the process is counted by the policy as what it is; the operator's death is here.
-  if (auto reason = policy_.OnCrashReport(failure)) doomed_ = *reason;
+  if (auto reason = policy_.OnCrashReport(failure)) {
+    doomed_ = *reason;
+  } else if (!failure.operator_uid.empty()) {
+    out->emplace_back(NoteRestarts{policy_.memory()});
+  }
   if (of_this_failure && (!cause_ || cause_->operator_uid.empty())) {
     reason_ = failure.message;
     if (cause_ && cause_->kind == ErrorKind::kExternal) {
@@ -319,6 +328,7 @@ void Job::MaybeProceed(Instant now, Out* out) {
     failures_.Blame(nullptr);
     restart_at_ = now + decision.delay;
     ++version_;
+    out->emplace_back(NoteRestarts{policy_.memory()});
     if (decision.delay.count() == 0) On(JobTick{}, now, out);
     return;
   }

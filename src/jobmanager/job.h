@@ -83,7 +83,10 @@ class Job {
   const FailureRecord* last_failure() const { return failures_.last_cause(); }
   const std::string& reason() const { return reason_; }
   /// Since the submission; what a new leader does to go on with a job is one, though no failure.
-  uint32_t restarts() const { return former_restarts_ + policy_.restarts(); }
+  uint32_t restarts() const { return leader_restarts_ + policy_.restarts(); }
+  JobCounts counts() const {
+    return {checkpoints_.completed(), checkpoints_.failed(), failures_.count()};
+  }
   std::optional<Instant> restart_at() const { return restart_at_; }
   /// Counts every visible change.
   uint64_t version() const { return version_; }
@@ -144,7 +147,7 @@ class Job {
   std::string reason_;
 
   AttemptId last_attempt_;
-  uint32_t former_restarts_ = 0;  // not of this leader's policy
+  uint32_t leader_restarts_ = 0;  // that no policy has decided on: new leaders went on
   AttemptId run_;                 // of the coordinator: the newest when it was started
   AttemptPrepared prepared_;      // of those deployed last
   SlotMemory slot_memory_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "jobmanager/checkpoint_coordinator.h"
+#include "jobmanager/restart_policy.h"
 #include "jobmanager/values.h"
 
 /// What the machine of one job hears and what it wants done.
@@ -37,11 +38,13 @@ bool IsLegal(JobState from, JobState to);
 
 /// A new job, or one that a former leader left behind. `attempt_floor` is the last attempt any
 /// leader may have deployed; `canceled` that its cancellation was asked for; `restarts` how many
-/// there were under all of them.
+/// there were under all of them up to that attempt; `memory` and `counts` what the last one noted.
 struct JobStarted {
   AttemptId attempt_floor;
   bool canceled = false;
   uint32_t restarts = 0;
+  RestartMemory memory;
+  JobCounts counts;
 };
 /// The slots of `placement` are this job's until it gives them back.
 struct SlotsGranted {
@@ -149,6 +152,11 @@ struct GiveBackSlots {
   SessionId session;
   std::set<uint32_t> slots;
 };
+/// Put what the restart policy goes by into the job's record: a restart is decided on, or a death
+/// was charged. Not answered: what could not be stored goes with the next attempt's number.
+struct NoteRestarts {
+  RestartMemory memory;
+};
 /// Put the wish to cancel into the job's record.
 struct PersistCancel {};
 /// Put the end into the job's record; afterwards, if told, delete the job's checkpoints.
@@ -171,6 +179,6 @@ struct CheckpointWork {
 
 /// Made in place (emplace_back): of a moved one g++ 12 takes other alternatives for uninitialised.
 using JobAction = std::variant<PrepareAttempt, Deploy, CancelAttempt, DropSession, GiveBackSlots,
-                               PersistCancel, PersistEnd, Reply, CheckpointWork>;
+                               NoteRestarts, PersistCancel, PersistEnd, Reply, CheckpointWork>;
 
 }  // namespace weir::jobmanager

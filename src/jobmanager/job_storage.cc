@@ -285,6 +285,14 @@ bool JobStorage::Prune() {
   return settled;
 }
 
+void JobStorage::NoteRestarts(proto::RestartMemory memory) {
+  *record_.mutable_restart_memory() = std::move(memory);
+  if (const absl::Status s = Store(); !s.ok()) {
+    log::Warn("a restart was not noted in the job's record",
+              {{"reason", std::string(s.message())}});
+  }
+}
+
 JobEvent JobStorage::StoreCancel() {
   record_.set_cancel_wanted(true);
   const absl::Status stored = Store();

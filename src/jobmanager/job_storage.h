@@ -14,6 +14,7 @@
 #include "ha/leader_election.h"
 #include "ha/metadata_store.h"
 #include "jobmanager/job.h"
+#include "jobmanager/wire.h"
 #include "proto/job_record.pb.h"
 #include "state/checkpoint/checkpoint_log.h"
 #include "state/checkpoint/garbage_collector.h"
@@ -58,6 +59,9 @@ class JobStorage {
 
   static std::string KeyOf(const std::string& job_id) { return "jobs/" + job_id; }
 
+  /// Goes into the record with whatever is stored next.
+  void Count(const JobCounts& counts) { *record_.mutable_counts() = ToProto(counts); }
+
   /// Makes the record durable as it is now.
   [[nodiscard]] absl::Status Store();
 
@@ -67,6 +71,7 @@ class JobStorage {
   CheckpointEvent Reserve(CheckpointId limit);
   /// True: from now on the job can do without what it began from.
   bool Prune();
+  void NoteRestarts(proto::RestartMemory memory);
   JobEvent StoreCancel();
   [[nodiscard]] absl::Status StoreSourceRate(const proto::SourceRate& rate);
   /// Before anything of a savepoint is written, and when it is whole or gone.

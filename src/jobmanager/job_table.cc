@@ -11,8 +11,6 @@ namespace {
 
 void DescribeCheckpoints(const Job& machine, const TimeOfDay& time, proto::JobDetails* details) {
   const CheckpointCoordinator& coordinator = machine.checkpoints();
-  details->set_checkpoints_completed(coordinator.completed());
-  details->set_checkpoints_failed(coordinator.failed());
   const auto subtasks = static_cast<uint32_t>(machine.plan().Subtasks().size());
   for (const CheckpointRecord& from : coordinator.history()) {
     proto::CheckpointDetails* to = details->add_checkpoints();
@@ -175,6 +173,9 @@ void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machin
     const proto::RestoreFrom& from = record.initial_restore();
     details->set_began_from(absl::StrCat(from.directory(), "/", from.manifest_path()));
   }
+  const JobCounts counts = machine != nullptr ? machine->counts() : entry.ended->counts;
+  details->set_checkpoints_completed(counts.checkpoints_completed);
+  details->set_checkpoints_failed(counts.checkpoints_failed);
   if (machine == nullptr) return;
   details->set_slots(SlotsNeeded(machine->plan()));
   DescribeCheckpoints(*machine, time, details);

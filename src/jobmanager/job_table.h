@@ -24,6 +24,7 @@ struct EndedJob {
   uint32_t attempt = 0;
   uint32_t restarts = 0;
   uint64_t last_checkpoint_id = 0;
+  JobCounts counts;
 };
 
 /// What the loop keeps of a job beside its machine. Owned by the loop's thread.

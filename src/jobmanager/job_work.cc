@@ -31,7 +31,8 @@ void ControlLoop::Do(JobChanged& action) {
                              .ended_ms = entry.ending_ms.value_or(leadership_.clock->Now().ms),
                              .attempt = job->last_attempt().value,
                              .restarts = job->restarts(),
-                             .last_checkpoint_id = job->last_checkpoint().value};
+                             .last_checkpoint_id = job->last_checkpoint().value,
+                             .counts = job->counts()};
       if (const FailureRecord* last = job->last_failure()) {
         entry.ended->failure = ToProto(last->failure);
         entry.ended->failure.set_message(job->reason());
@@ -56,8 +57,18 @@ void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
   for (const auto& [subtask, slot] : control_.FindJob(job)->Placed()) {
     task_managers.insert(slot.task_manager);
   }
-  OnStrand(job, [action, task_managers](JobStorage& storage) {
+  OnStrand(job, [action, task_managers, counts = CountsOf(job)](JobStorage& storage) {
+    storage.Count(counts);
     return storage.Prepare(action, task_managers);
+  });
+}
+
+void ControlLoop::Do(const JobId& job, NoteRestarts& action) {
+  io_->Post(StrandOf(job), [this, job, memory = ToProto(action.memory, Time()),
+                            counts = CountsOf(job), storage = jobs_.at(job).storage] {
+    storage->Count(counts);
+    storage->NoteRestarts(memory);
+    if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
   });
 }
 
@@ -142,7 +153,9 @@ void ControlLoop::Do(const JobId& job, PersistEnd& action) {
   const uint32_t restarts = control_.FindJob(job)->restarts();
   std::optional<int64_t>& ending_ms = jobs_.at(job).ending_ms;
   if (!ending_ms) ending_ms = leadership_.clock->Now().ms;
-  OnStrand(job, [end = action, restarts, ended_ms = *ending_ms](JobStorage& storage) {
+  OnStrand(job, [end = action, restarts, ended_ms = *ending_ms,
+                 counts = CountsOf(job)](JobStorage& storage) {
+    storage.Count(counts);
     return storage.StoreEnd(end, restarts, ended_ms);
   });
   io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {

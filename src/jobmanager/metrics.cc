@@ -47,8 +47,9 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
         gauge("_job_last_checkpoint_in_flight_bytes",
               "Of them, rows that were on their way when it was cut; 0: its barriers were aligned");
     m.unaligned = gauge("_job_checkpoints_unaligned",
-                        "Of those made durable, the ones whose barriers overtook rows");
-    m.failures = gauge("_job_failures", "Failures since this JobManager leads");
+                        "Of those made durable since this JobManager leads, the ones whose "
+                        "barriers overtook rows");
+    m.failures = gauge("_job_failures", "Failures since the submission");
     auto histogram = [&](const char* name, const char* help, std::vector<double> bounds) {
       return registry_->AddHistogram(scope_ + name, help, std::move(bounds), labels);
     };

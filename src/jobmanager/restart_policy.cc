@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace weir::jobmanager {
 
 std::optional<std::string> RestartPolicy::Charge(const Failure& failure) {
   if (failure.operator_uid.empty() || failure.secondary) return std::nullopt;
   if (!failure.death && failure.kind != ErrorKind::kUser) return std::nullopt;
-  OperatorRecord& record = operators_[failure.operator_uid];
+  RestartMemory::Operator& record = memory_.operators[failure.operator_uid];
   const std::string who =
       "operator '" + failure.operator_name + "' (uid " + failure.operator_uid + ")";
   if (failure.death && ++record.deaths >= options_.max_deaths) {
@@ -27,21 +28,21 @@ std::optional<std::string> RestartPolicy::OnCrashReport(const Failure& failure) 
 }
 
 milliseconds RestartPolicy::NextBackoff() {
-  if (in_a_row_ == 1) return milliseconds(0);  // most failures are single: lose no time
+  if (memory_.in_a_row == 1) return milliseconds(0);  // most failures are single: lose no time
   const auto initial = static_cast<double>(options_.initial.count());
   const auto maximum = static_cast<double>(options_.maximum.count());
-  backoff_ms_ = in_a_row_ == 2 ? initial : backoff_ms_ * options_.multiplier;
-  backoff_ms_ = std::min(backoff_ms_, maximum);
+  memory_.backoff_ms = memory_.in_a_row == 2 ? initial : memory_.backoff_ms * options_.multiplier;
+  memory_.backoff_ms = std::min(memory_.backoff_ms, maximum);
   // Spread, so that jobs which fell together do not come back together.
   std::uniform_real_distribution<double> spread(-options_.jitter, options_.jitter);
-  const double jittered = backoff_ms_ * (1.0 + spread(random_));
+  const double jittered = memory_.backoff_ms * (1.0 + spread(random_));
   return milliseconds(std::llround(std::clamp(jittered, 0.0, maximum)));
 }
 
 bool RestartPolicy::TooManyWithinInterval(Instant now) {
-  recent_.push_back(now);
-  while (now - recent_.front() > options_.interval) recent_.pop_front();
-  return recent_.size() > options_.max_failures;
+  memory_.recent.push_back(now);
+  while (now - memory_.recent.front() > options_.interval) memory_.recent.pop_front();
+  return memory_.recent.size() > options_.max_failures;
 }
 
 bool RestartPolicy::MayRestart(Instant now) const {
@@ -49,11 +50,11 @@ bool RestartPolicy::MayRestart(Instant now) const {
     case RestartKind::kNone:
       return false;
     case RestartKind::kFixedDelay:
-      return restarts_ < options_.attempts;
+      return memory_.restarts < options_.attempts;
     case RestartKind::kExponentialDelay:
       return true;
     case RestartKind::kFailureRate: {
-      const auto counted = std::count_if(recent_.begin(), recent_.end(),
+      const auto counted = std::count_if(memory_.recent.begin(), memory_.recent.end(),
                                          [&](Instant at) { return now - at <= options_.interval; });
       return static_cast<size_t>(counted) < options_.max_failures;
     }
@@ -61,8 +62,16 @@ bool RestartPolicy::MayRestart(Instant now) const {
   return false;
 }
 
+void RestartPolicy::Resume(RestartMemory memory, Instant now) {
+  memory_ = std::move(memory);
+  if (!memory_.last_failure) return;
+  const auto ran_for = std::chrono::duration_cast<milliseconds>(now - *memory_.last_failure);
+  OnAttemptEnded(ran_for);
+  if (ran_for >= options_.reset) memory_.in_a_row = 0;
+}
+
 void RestartPolicy::OnAttemptEnded(milliseconds ran_for) {
-  if (ran_for >= options_.operator_window) operators_.clear();
+  if (ran_for >= options_.operator_window) memory_.operators.clear();
 }
 
 RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant now,
@@ -70,9 +79,10 @@ RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant
   if (failure.kind == ErrorKind::kFatal) {
     return {.reason = "the failure cannot be retried: " + failure.message};
   }
+  memory_.last_failure = now;
   if (auto reason = Charge(failure)) return {.reason = *reason};
-  if (ran_for >= options_.reset) in_a_row_ = 0;
-  ++in_a_row_;
+  if (ran_for >= options_.reset) memory_.in_a_row = 0;
+  ++memory_.in_a_row;
 
   Decision decision;
   switch (options_.kind) {
@@ -80,7 +90,7 @@ RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant
       decision.reason = "the job has no restart strategy: " + failure.message;
       break;
     case RestartKind::kFixedDelay:
-      if (restarts_ >= options_.attempts) {
+      if (memory_.restarts >= options_.attempts) {
         decision.reason = "all " + std::to_string(options_.attempts) +
                           " restarts are used up; last: " + failure.message;
       } else {
@@ -100,7 +110,7 @@ RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant
       }
       break;
   }
-  if (decision.restart) ++restarts_;
+  if (decision.restart) ++memory_.restarts;
   return decision;
 }
 

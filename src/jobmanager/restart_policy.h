@@ -11,6 +11,20 @@
 
 namespace weir::jobmanager {
 
+/// What a RestartPolicy goes by, beside its options. The next leader goes on with it.
+struct RestartMemory {
+  struct Operator {
+    uint32_t user_failures = 0;
+    uint32_t deaths = 0;
+  };
+  uint32_t restarts = 0;
+  uint32_t in_a_row = 0;  ///< since the last reset
+  double backoff_ms = 0;  ///< of the last delayed restart
+  std::optional<Instant> last_failure;
+  std::deque<Instant> recent;  ///< failures within the interval; bounded by max_failures + 1
+  std::map<std::string, Operator> operators;  ///< by uid; bounded by the graph's operators
+};
+
 /// Decides after each failed attempt whether and when the next one begins.
 ///
 /// Rules, in this order:
@@ -32,6 +46,11 @@ class RestartPolicy {
 
   RestartPolicy(RestartOptions options, uint64_t seed) : options_(options), random_(seed) {}
 
+  /// Goes on where a former leader's stood. From its last failure up to now the job counts as
+  /// having run: how long it did nobody knows.
+  void Resume(RestartMemory memory, Instant now);
+  const RestartMemory& memory() const { return memory_; }
+
   /// An attempt has begun to end, all of whose subtasks had been running for so long. Comes before
   /// anything that is charged for it: reports of a death may be earlier than OnFailure, or later.
   void OnAttemptEnded(milliseconds ran_for);
@@ -47,26 +66,17 @@ class RestartPolicy {
   /// Whether a failure that cannot be charged to an operator would be followed by a restart.
   bool MayRestart(Instant now) const;
 
-  /// Of this leader: a new one begins anew.
-  uint32_t restarts() const { return restarts_; }
+  /// Under all leaders.
+  uint32_t restarts() const { return memory_.restarts; }
 
  private:
-  struct OperatorRecord {
-    uint32_t user_failures = 0;
-    uint32_t deaths = 0;
-  };
-
   std::optional<std::string> Charge(const Failure& failure);
   milliseconds NextBackoff();
   bool TooManyWithinInterval(Instant now);
 
   RestartOptions options_;
   std::mt19937_64 random_;
-  std::map<std::string, OperatorRecord> operators_;  // by uid; bounded by the graph's operators
-  uint32_t restarts_ = 0;
-  uint32_t in_a_row_ = 0;       // since the last reset
-  double backoff_ms_ = 0;       // of the last delayed restart
-  std::deque<Instant> recent_;  // failures within the interval; bounded by max_failures + 1
+  RestartMemory memory_;
 };
 
 }  // namespace weir::jobmanager

@@ -130,6 +130,13 @@ enum class CancelReason { kCanceled, kFailed, kFinished, kStopped, kUnknown };
 /// How a client's request ended. The codes are those of proto/client.proto.
 enum class ReplyCode { kOk, kNotFound, kFailedPrecondition, kResourceExhausted, kAborted };
 
+/// What has become of a job so far, in numbers.
+struct JobCounts {
+  uint64_t checkpoints_completed = 0;
+  uint64_t checkpoints_failed = 0;
+  uint64_t failures = 0;
+};
+
 /// What one subtask acknowledged. `state` goes into the manifest unread.
 struct SubtaskAck {
   std::string state;

@@ -1,8 +1,16 @@
 #include "jobmanager/wire.h"
 
+#include <algorithm>
 #include <csignal>
 
 namespace weir::jobmanager {
+namespace {
+
+// A record is bounded. Whoever allows more failures than this is not held to the older ones over a
+// restart of the JobManager.
+constexpr size_t kMaxStoredFailures = 1'000;
+
+}  // namespace
 
 Failure FromProto(const proto::Failure& from) {
   Failure to{.operator_uid = from.operator_uid(),
@@ -112,6 +120,56 @@ proto::JobState ToProto(JobState state) {
       return proto::JOB_STATE_SUSPENDED;
   }
   return proto::JOB_STATE_UNSPECIFIED;
+}
+
+proto::JobCounts ToProto(const JobCounts& counts) {
+  proto::JobCounts to;
+  to.set_checkpoints_completed(counts.checkpoints_completed);
+  to.set_checkpoints_failed(counts.checkpoints_failed);
+  to.set_failures(counts.failures);
+  return to;
+}
+
+JobCounts FromProto(const proto::JobCounts& counts) {
+  return {counts.checkpoints_completed(), counts.checkpoints_failed(), counts.failures()};
+}
+
+proto::RestartMemory ToProto(const RestartMemory& memory, const TimeOfDay& time) {
+  proto::RestartMemory to;
+  to.set_restarts(memory.restarts);
+  to.set_in_a_row(memory.in_a_row);
+  to.set_backoff_ms(memory.backoff_ms);
+  if (memory.last_failure) to.set_last_failure_ms(time.At(*memory.last_failure));
+  const size_t left_out = memory.recent.size() - std::min(memory.recent.size(), kMaxStoredFailures);
+  for (size_t i = left_out; i < memory.recent.size(); ++i) {
+    to.add_recent_failures_ms(time.At(memory.recent[i]));
+  }
+  for (const auto& [uid, record] : memory.operators) {
+    proto::RestartMemory::Operator* op = to.add_operators();
+    op->set_uid(uid);
+    op->set_user_failures(record.user_failures);
+    op->set_deaths(record.deaths);
+  }
+  return to;
+}
+
+RestartMemory FromProto(const proto::RestartMemory& memory, const TimeOfDay& time) {
+  RestartMemory to{.restarts = memory.restarts(),
+                   .in_a_row = memory.in_a_row(),
+                   .backoff_ms = memory.backoff_ms()};
+  // A time of day that has been set back makes none of the future.
+  const auto instant = [&](int64_t at_ms) {
+    return time.monotonic - milliseconds(std::max<int64_t>(0, time.wall_ms - at_ms));
+  };
+  if (memory.has_last_failure_ms()) to.last_failure = instant(memory.last_failure_ms());
+  for (const int64_t at_ms : memory.recent_failures_ms()) {
+    const Instant at = instant(at_ms);
+    to.recent.push_back(std::max(at, to.recent.empty() ? at : to.recent.back()));
+  }
+  for (const proto::RestartMemory::Operator& op : memory.operators()) {
+    to.operators[op.uid()] = {op.user_failures(), op.deaths()};
+  }
+  return to;
 }
 
 proto::CancelReason ToProto(CancelReason reason) {

@@ -3,8 +3,10 @@
 #include <string>
 
 #include "jobmanager/control_plane.h"
+#include "jobmanager/loop_time.h"
 #include "proto/client.pb.h"
 #include "proto/control.pb.h"
+#include "proto/job_record.pb.h"
 
 /// Between the machines' values and the contracts in proto/.
 namespace weir::jobmanager {
@@ -21,6 +23,11 @@ inline SubtaskId FromProto(const proto::SubtaskRef& subtask) {
 void ToProto(const SubtaskId& from, proto::SubtaskRef* to);
 
 proto::JobState ToProto(JobState state);
+proto::JobCounts ToProto(const JobCounts& counts);
+JobCounts FromProto(const proto::JobCounts& counts);
+/// Instants are of one process: what is stored is the time of day.
+proto::RestartMemory ToProto(const RestartMemory& memory, const TimeOfDay& time);
+RestartMemory FromProto(const proto::RestartMemory& memory, const TimeOfDay& time);
 proto::CancelReason ToProto(CancelReason reason);
 proto::CheckpointKind ToProto(CheckpointKind kind);
 proto::CheckpointMode ToProto(CheckpointMode mode);

@@ -61,6 +61,67 @@ class JobManagerMemoryTest : public JobManagerTest {
   uint64_t incarnation_ = 1;
 };
 
+TEST_F(JobManagerMemoryTest, AttemptsOfAFixedDelayAreUsedUpAcrossJobManagers) {
+  StartTaskManager();
+  const std::string job = MustSubmit(FixedDelay(2, 1));
+  Runs(job, 1);
+  Fail();
+  Runs(job, 2);
+  RestartAll();
+  Runs(job, 3);
+  Fail();
+  Runs(job, 4);
+  EXPECT_EQ(StatusOf(job).restarts(), 3u) << "two, and going on under the new JobManager";
+  RestartAll();
+  Runs(job, 5);
+  Fail();
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FAILED);
+  EXPECT_NE(ended.reason().find("all 2 restarts are used up"), std::string::npos) << ended.reason();
+}
+
+TEST_F(JobManagerMemoryTest, ARestartThatWasDecidedOnIsOneThoughTheJobManagerDiesBeforeIt) {
+  StartTaskManager();
+  const std::string job = MustSubmit(FixedDelay(1, 3'600'000));
+  Runs(job, 1);
+  Fail();
+  WaitFor(job, "the pause before the restart",
+          [](const proto::JobStatus& s) { return s.restart_at_ms() != 0; });
+  RestartAll();
+  Runs(job, 2);
+  EXPECT_EQ(StatusOf(job).restarts(), 1u) << "the one that was decided on, begun by the new one";
+  Fail();
+  WaitForState(job, proto::JOB_STATE_FAILED);
+}
+
+TEST_F(JobManagerMemoryTest, CountsGoOn) {
+  StartTaskManager();
+  const std::string job = MustSubmit(FixedDelay(5, 1));
+  Runs(job, 1);
+  Fail();
+  Runs(job, 2);
+  WaitFor(job, "some checkpoints",
+          [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 10; });
+  FailACommit(job);
+  SetFailpoint("jobmanager.before_commit", "");
+  const uint64_t before = Details(job).status().last_checkpoint_id();
+  // What has failed goes into the record with what is completed after it.
+  WaitFor(job, "two more",
+          [&](const proto::JobStatus& s) { return s.last_checkpoint_id() >= before + 2; });
+  const proto::JobDetails first = Details(job);
+  RestartAll();
+  const proto::JobDetails second = Details(job);
+  EXPECT_GE(second.checkpoints_completed() + 1, first.checkpoints_completed());
+  EXPECT_EQ(second.checkpoints_failed(), first.checkpoints_failed());
+  Runs(job, 3);
+  tm_->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  const proto::JobDetails ended = Details(job);
+  EXPECT_GT(ended.checkpoints_completed(), second.checkpoints_completed());
+  RestartAll();
+  EXPECT_EQ(Details(job).checkpoints_completed(), ended.checkpoints_completed());
+  EXPECT_EQ(Details(job).checkpoints_failed(), ended.checkpoints_failed());
+}
+
 TEST_F(JobManagerMemoryTest, WhenAJobEndedStays) {
   StartTaskManager();
   const std::string job = MustSubmit();

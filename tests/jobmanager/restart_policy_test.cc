@@ -138,5 +138,52 @@ TEST(RestartPolicyTest, EchoesAreNotChargedToTheirOperator) {
   EXPECT_TRUE(policy.OnFailure(echo, kNow, seconds(1)).restart);
 }
 
+/// A policy under the next leader, so long after the last failure.
+RestartPolicy Next(const RestartOptions& options, const RestartPolicy& former, milliseconds later) {
+  RestartPolicy next(options, 1);
+  next.Resume(former.memory(), *former.memory().last_failure + later);
+  return next;
+}
+
+TEST(RestartPolicyTest, TheNextLeaderGoesOnWithTheAttempts) {
+  const RestartOptions options{.kind = RestartKind::kFixedDelay, .attempts = 2};
+  RestartPolicy former(options, 1);
+  EXPECT_TRUE(former.OnFailure(Lost(), kNow, hours(5)).restart);
+  RestartPolicy next = Next(options, former, hours(100));
+  EXPECT_TRUE(next.OnFailure(Lost(), kNow, hours(5)).restart);
+  EXPECT_FALSE(next.MayRestart(kNow));
+  EXPECT_FALSE(next.OnFailure(Lost(), kNow, hours(5)).restart);
+}
+
+TEST(RestartPolicyTest, TheNextLeaderGoesOnWithTheBackoffUntilItIsReset) {
+  RestartPolicy former(Exponential(), 1);
+  for (int i = 0; i < 3; ++i) (void)former.OnFailure(Lost(), kNow, seconds(1));
+  RestartPolicy next = Next(Exponential(), former, minutes(59));
+  EXPECT_EQ(next.OnFailure(Lost(), kNow, seconds(1)).delay.count(), 2250);
+  RestartPolicy late = Next(Exponential(), former, minutes(60));
+  EXPECT_EQ(late.OnFailure(Lost(), kNow, seconds(1)).delay.count(), 0);
+}
+
+TEST(RestartPolicyTest, TheNextLeaderGoesOnWithTheFailuresOfTheInterval) {
+  const RestartOptions options{.kind = RestartKind::kFailureRate, .max_failures = 2};
+  RestartPolicy former(options, 1);
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(former.OnFailure(Lost(), kNow, seconds(1)).restart);
+  RestartPolicy next = Next(options, former, seconds(30));
+  EXPECT_FALSE(next.MayRestart(kNow + seconds(60)));
+  EXPECT_TRUE(next.OnFailure(Lost(), kNow + seconds(61), seconds(1)).restart);
+}
+
+TEST(RestartPolicyTest, TheNextLeaderGoesOnWithWhatOperatorsDidUnlessTheyRanOnSince) {
+  const RestartOptions options = Exponential();
+  RestartPolicy former(options, 1);
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_TRUE(former.OnFailure(UserFault("map"), kNow, seconds(1)).restart);
+  }
+  RestartPolicy next = Next(options, former, minutes(9));
+  EXPECT_FALSE(next.OnFailure(UserFault("map"), kNow, seconds(1)).restart);
+  RestartPolicy late = Next(options, former, minutes(10));
+  EXPECT_TRUE(late.OnFailure(UserFault("map"), kNow, seconds(1)).restart);
+}
+
 }  // namespace
 }  // namespace weir::jobmanager

@@ -15,6 +15,7 @@ void Simulation::StartLeader() {
     JobAdmitted admitted{.job = id, .plan = job.plan, .canceled = job.canceled};
     admitted.attempt_floor = AttemptId(job.attempt);
     admitted.restarts = job.restarts;
+    admitted.memory = job.memory;
     admitted.seed = Below(1'000'000);
     for (const Worker& worker : workers_) admitted.previous.insert(worker.id);
     Feed(admitted);
@@ -189,6 +190,12 @@ void Simulation::Do(const JobId& job, CancelAttempt& a) {
 void Simulation::Do(const JobId&, DropSession&) { Fail("DropSession left the control plane"); }
 
 void Simulation::Do(const JobId&, GiveBackSlots&) { Fail("GiveBackSlots left the control plane"); }
+
+void Simulation::Do(const JobId& job, NoteRestarts& a) {
+  RestartMemory& durable = durable_[job].memory;
+  if (a.memory.restarts < durable.restarts) Fail("restarts of the strategy are forgotten");
+  durable = a.memory;
+}
 
 void Simulation::Do(const JobId& job, PersistCancel&) {
   const bool ok = !Chaotic() || !Chance(0.1);

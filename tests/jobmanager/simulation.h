@@ -29,6 +29,7 @@ struct DurableJob {
   JobPlan plan;
   uint32_t attempt = 0;
   uint32_t restarts = 0;
+  RestartMemory memory;
   uint64_t id_limit = 0;
   bool canceled = false;
   std::optional<JobState> end;
@@ -137,6 +138,7 @@ class Simulation {
   void Do(const JobId& job, CancelAttempt& a);
   void Do(const JobId&, DropSession&);
   void Do(const JobId&, GiveBackSlots&);
+  void Do(const JobId& job, NoteRestarts& a);
   void Do(const JobId& job, PersistCancel&);
   void Do(const JobId& job, PersistEnd& a);
   void Do(const JobId&, Reply& a);
