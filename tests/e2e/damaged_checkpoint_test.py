@@ -8,12 +8,12 @@ older checkpoint is taken in its place, no wrong result is given, and other jobs
 import itertools
 import json
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
 import unittest
 
+import manifests
 from cluster import Cluster, eventually
 from daemons import Daemons
 
@@ -22,25 +22,26 @@ WEIR, JOB = sys.argv[1:3]
 CHECKPOINTS = 20
 
 
-def truncate(path, _):
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+# Each is given the file, a place in it that is needed, and the bytes of another one.
+def truncate(path, place, _):
+    path.write_bytes(path.read_bytes()[:place])
 
 
-def empty(path, _):
+def empty(path, *_):
     path.write_bytes(b"")
 
 
-def flip(path, _):
+def flip(path, place, _):
     whole = bytearray(path.read_bytes())
-    whole[len(whole) // 2] ^= 4
+    whole[place] ^= 4
     path.write_bytes(whole)
 
 
-def remove(path, _):
+def remove(path, *_):
     path.unlink()
 
 
-def swap(path, other):
+def swap(path, _, other):
     path.write_bytes(other)
 
 
@@ -52,28 +53,30 @@ class Checkpoint:
 
     def __init__(self, directory):
         self.dir = pathlib.Path(directory)
-        self.manifest, self.files = self.newest()
-
-    def newest(self):
-        """The manifest of the highest slot, and the files that it names."""
-        for entry in sorted((self.dir / "log").iterdir(), reverse=True):
-            names = self.names_files(entry)
-            files = [p for p in (self.dir / "data").rglob("*")
-                     if str(p.relative_to(self.dir)).encode() in names]
-            if files:
-                return entry, sorted(files)
-        raise AssertionError(f"no checkpoint in {self.dir}")
+        # The manifest of the highest slot, and what it needs of which files. Of a file that holds
+        # state of several operators an older part may be needed by nobody any more.
+        self.manifest = max(e for e in (self.dir / "log").iterdir() if self.needs(e))
+        self.needed = {self.dir / file: spans for file, spans in self.needs(self.manifest).items()}
+        self.files = sorted(self.needed)
 
     @staticmethod
-    def names_files(entry):
-        return set(re.findall(rb"data/[-.\w/]+", entry.read_bytes()))
+    def needs(entry):
+        return manifests.extents(entry.read_bytes())
+
+    def place(self, path):
+        """The middle of the largest part that is needed."""
+        if path == self.manifest:
+            return path.stat().st_size // 2
+        offset, length = max(self.needed[path], key=lambda span: span[1])
+        return offset + length // 2
 
     def damage(self, damage, manifest):
         """Damages the manifest or a state file; gives the damaged path."""
         path = self.manifest if manifest else self.files[-1]
         # Another checkpoint's: an older one, or, of state, one with other bytes.
         others = [p for p in path.parent.iterdir() if p != path]
-        damage(path, max(others, key=lambda p: p.stat().st_size).read_bytes() if others else b"")
+        other = max(others, key=lambda p: p.stat().st_size).read_bytes() if others else b""
+        damage(path, self.place(path), other)
         return path
 
 
@@ -171,7 +174,7 @@ class Restarted(unittest.TestCase):
                        for case, job in jobs.items() if case != "spared"}
             # The manifest before it goes right after a commit, unless the kill came in between.
             for entry in (damaged[remove, True].parent).iterdir():
-                if Checkpoint.names_files(entry):
+                if Checkpoint.needs(entry):
                     entry.unlink()
             cluster.start("jobmanager")
 
