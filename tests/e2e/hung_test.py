@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A JobManager that hangs: its process is stopped, so that its connections stand and nothing comes.
-What it could not hear meanwhile it holds against nobody.
+What it could not hear meanwhile it holds against nobody. And a machine that hangs with all that it
+runs.
 
     hung_test.py WEIR BACKLOG_JOB
 """
@@ -20,9 +21,13 @@ WEIR, JOB = sys.argv[1:3]
 KEYS, PER_KEY = 100, 6_000
 
 
-class Hung(unittest.TestCase):
+class OnDaemons(unittest.TestCase):
+    """A cluster and a job with a backlog."""
+
+    SETTINGS = {}
+
     def setUp(self):
-        self.cluster = Daemons(WEIR)
+        self.cluster = Daemons(WEIR, settings=self.SETTINGS)
         self.addCleanup(self.cluster.__exit__, None)
         self.cluster.__enter__()
         self.slow = pathlib.Path(self.cluster.dir, "slow")
@@ -67,6 +72,14 @@ class Hung(unittest.TestCase):
         self.addCleanup(process.kill)
         return process, path
 
+    def log(self, name):
+        def read():
+            files = pathlib.Path(self.cluster.dir, "logs").glob(f"*{name}*")
+            return "".join(file.read_text(errors="replace") for file in files)
+        return read
+
+
+class Hung(OnDaemons):
     def test_who_waits_is_told_and_the_job_goes_on(self):
         savepoint, said = self.begin("savepoint", self.job, "--directory", f"{self.cluster.dir}/sp")
         eventually(lambda: "taking a savepoint" in said.read_text(), "a savepoint is under way")
@@ -114,11 +127,35 @@ class Hung(unittest.TestCase):
         self.assertEqual({f["tm_id"] for f in self.describe()["failures"] if not
                           f["failure"].get("secondary")}, {"tm-2"}, "nobody else was")
 
-    def log(self, name):
-        def read():
-            files = pathlib.Path(self.cluster.dir, "logs").glob(f"*{name}*")
-            return "".join(file.read_text(errors="replace") for file in files)
-        return read
+    def test_a_machine_that_was_suspended_goes_on(self):
+        began = time.monotonic()
+        for name in self.cluster.names:
+            self.hang(name)
+        eventually(lambda: time.monotonic() > began + 7, "longer than the heartbeat's time-out")
+        # Whoever wakes first finds the others silent still.
+        for name in self.cluster.names:
+            self.go_on(name)
+        eventually(lambda: "this JobManager stood still" in self.log("jobmanager")(), "it is told")
+        self.ends()
+        details = self.describe()
+        status = details["status"]
+        self.assertEqual((status["attempt"], int(status.get("restarts", 0))), (1, 0), details)
+
+
+class HungForLong(OnDaemons):
+    """Twelve time-outs: of such a connection nobody knows whether it leads anywhere."""
+
+    SETTINGS = {"jobmanager.heartbeat-timeout": "1s", "jobmanager.heartbeat-interval": "200ms"}
+
+    def test_task_managers_come_back_and_the_job_restarts(self):
+        self.hang()
+        for name in ("tm-1", "tm-2"):
+            log = self.log(name)
+            eventually(lambda log=log: "the JobManager stays silent" in log(), f"{name} gives up")
+        self.go_on()
+        eventually(lambda: self.describe()["status"]["attempt"] > 1, "the job restarts", limit_s=60)
+        eventually(self.cluster.ready_now, "TaskManagers are registered again", limit_s=60)
+        self.ends()
 
 
 if __name__ == "__main__":
