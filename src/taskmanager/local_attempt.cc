@@ -108,10 +108,14 @@ void LocalAttempt::SendFailure(SubtaskId subtask, const proto::Failure& failure)
 }
 
 void LocalAttempt::FailAll(proto::FailureKind kind, const std::string& text) {
-  if (std::exchange(failed_, true)) return;
   proto::Failure failure;
   failure.set_kind(kind);
   failure.set_message(ToUtf8(text, kMaxTextBytes));
+  FailAll(failure);
+}
+
+void LocalAttempt::FailAll(const proto::Failure& failure) {
+  if (std::exchange(failed_, true)) return;
   // One report is enough: the whole attempt ends by it. An echo that was told before does not
   // stand for it: its subtask is heard once more.
   if (!local_.empty()) SendFailure(*local_.begin(), failure);
@@ -154,6 +158,8 @@ void LocalAttempt::OnPrepared(absl::StatusOr<PreparedAttempt> prepared) {
   prepared_ = *std::move(prepared);
   try {
     Deploy();
+  } catch (const OperatorFailure& e) {
+    FailAll(FailureOf(e.place(), e.kind(), e.what()));
   } catch (const Error& e) {
     FailAll(ToProto(e.kind()), e.what());
   } catch (const std::exception& e) {
@@ -526,13 +532,18 @@ void LocalAttempt::OnEndOfData(SubtaskId subtask) {
 
 void LocalAttempt::OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
                             const std::string& text) {
-  const OperatorSpec& spec = prepared_.graph->vertex(subtask.vertex).operators[operator_index];
+  SendFailure(subtask, FailureOf({subtask.vertex, operator_index}, kind, text));
+}
+
+proto::Failure LocalAttempt::FailureOf(OperatorPlace op, ErrorKind kind,
+                                       const std::string& text) const {
+  const OperatorSpec& spec = prepared_.graph->vertex(op.vertex).operators[op.index];
   proto::Failure failure;
   failure.set_kind(ToProto(kind));
   failure.set_operator_uid(spec.uid);
   failure.set_operator_name(spec.node.name);
   failure.set_message(ToUtf8(text, kMaxTextBytes));
-  SendFailure(subtask, failure);
+  return failure;
 }
 
 void LocalAttempt::OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) {

@@ -15,6 +15,7 @@
 #include "proto/control.pb.h"
 #include "runtime/exchange/exchange.h"
 #include "runtime/task/deployment.h"
+#include "runtime/task/operator_failure.h"
 #include "state/state_bound.h"
 #include "taskmanager/black_box.h"
 #include "taskmanager/checkpoint_writer.h"
@@ -132,6 +133,8 @@ class LocalAttempt final : private SubtaskListener {
 
   void OnCheckpointDone(CheckpointId id, absl::StatusOr<CheckpointWriter::Result> result);
   void FailAll(proto::FailureKind kind, const std::string& message);
+  void FailAll(const proto::Failure& failure);
+  proto::Failure FailureOf(OperatorPlace op, ErrorKind kind, const std::string& text) const;
   void SendTaskState(SubtaskId subtask, proto::TaskState state);
   void SendFailure(SubtaskId subtask, const proto::Failure& failure);
   proto::ToJobManager NewMessage() const;

@@ -22,6 +22,8 @@ PLACES = {
     "process": "the timers",
     "timer": "the timers",
     "window": "the window",
+    "source-make": "the source",
+    "sink-make": "the sink",
     "sink-open": "the sink",
     "sink-write": "the sink",
     "sink-snapshot": "the sink",

@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/error.h"
 #include "runtime/operator/operator.h"
 #include "runtime/sink/sink.h"
 
@@ -12,7 +13,9 @@ namespace weir {
 template <class T>
 class WriterOperator final : public Operator {
  public:
-  explicit WriterOperator(std::unique_ptr<SinkWriter<T>> writer) : writer_(std::move(writer)) {}
+  explicit WriterOperator(std::unique_ptr<SinkWriter<T>> writer) : writer_(std::move(writer)) {
+    if (writer_ == nullptr) ThrowError(ErrorKind::kUser, "make_writer returned no writer");
+  }
 
   void Open(OperatorContext& context) override { writer_->Open(context.runtime); }
   void ProcessBatch(uint32_t, Batch& batch) override {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "runtime/element/record_limit.h"
 #include "runtime/source/rate_limit.h"
 #include "runtime/source/source_operator.h"
@@ -20,7 +21,9 @@ template <class T>
 class ReaderOperator final : public SourceOperator, private SplitObserver {
  public:
   ReaderOperator(std::unique_ptr<SourceReader<T>> reader, WatermarkStrategy<T> strategy)
-      : reader_(std::move(reader)), strategy_(std::move(strategy)) {}
+      : reader_(std::move(reader)), strategy_(std::move(strategy)) {
+    if (reader_ == nullptr) ThrowError(ErrorKind::kUser, "make_reader returned no reader");
+  }
 
   void Open(OperatorContext& context) override {
     clock_ = context.runtime.clock;

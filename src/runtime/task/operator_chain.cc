@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#include "runtime/task/operator_failure.h"
+
 namespace weir {
 
 class OperatorChain::Link final : public Output {
@@ -99,7 +101,11 @@ OperatorChain::OperatorChain(const JobVertex& vertex, std::vector<Edge> edges,
   for (uint32_t i = 0; i < n; ++i) {
     const OperatorSpec& spec = vertex.operators[i];
     operators_[i].name = spec.node.name;
-    operators_[i].op = spec.node.make_operator();
+    try {
+      operators_[i].op = spec.node.make_operator();  // and with it a user's reader or writer
+    } catch (...) {
+      ThrowAsFailureOf({vertex.id, i});
+    }
     operators_[i].root = std::make_unique<Root>();
     if (spec.upstream < 0) continue;
     Port& port = ports[static_cast<uint32_t>(spec.upstream)][spec.upstream_tag];

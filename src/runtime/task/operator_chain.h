@@ -30,7 +30,7 @@ class OperatorChain {
   };
 
   /// `running` is the cell that always holds the index of the operator that runs; null: one of its
-  /// own.
+  /// own. Throws OperatorFailure when an operator cannot be made.
   OperatorChain(const JobVertex& vertex, std::vector<Edge> edges,
                 std::atomic<uint32_t>* running = nullptr);
   ~OperatorChain();

@@ -83,14 +83,18 @@ WEIR_JOB(env, args) {
   weir::GenerateOptions options;
   options.count = 2000;
   options.rate_per_second = 2000;
-  env.From(weir::Generate<Row>(
-               [source = throws("source")](uint64_t i) {
-                 source(i == 500);
-                 const auto number = static_cast<int64_t>(i);
-                 return Row{number, {number}};
-               },
-               options),
-           weir::MonotonousTimestamps(&Row::at))
+  weir::Source<Row> rows = weir::Generate<Row>(
+      [source = throws("source")](uint64_t i) {
+        source(i == 500);
+        const auto number = static_cast<int64_t>(i);
+        return Row{number, {number}};
+      },
+      options);
+  rows.make_reader = [make = rows.make_reader, thrower = throws("source-make")] {
+    thrower();
+    return make();
+  };
+  env.From(rows, weir::MonotonousTimestamps(&Row::at))
       .Name("the source")
       .Map([map = throws("map"), abort = throws("abort"), segfault = throws("segfault"),
             number = throws("number"), bytes = throws("bytes")](const Row& row) {
@@ -124,6 +128,10 @@ WEIR_JOB(env, args) {
                  })
       .Name("the window")
       .To({.name = "the sink",
-           .make_writer = [at] { return std::make_unique<Writer>(at); },
+           .make_writer =
+               [at, thrower = throws("sink-make")] {
+                 thrower();
+                 return std::make_unique<Writer>(at);
+               },
            .validate = {}});
 }

@@ -15,6 +15,7 @@
 #include "connectors/collection/collect.h"
 #include "connectors/collection/from_collection.h"
 #include "connectors/generator/generate.h"
+#include "runtime/task/operator_failure.h"
 
 namespace weir {
 namespace {
@@ -303,6 +304,44 @@ TEST(Deployment, AnExceptionNamesItsOperator) {
   LocalJob job(env);
   job.WaitForFailure();
   EXPECT_THAT(job.failure(), HasSubstr("check: user: seven is not allowed"));
+}
+
+/// What a job that cannot be deployed says, with the operator that is to blame.
+std::string RefusedBecause(const Environment& env) {
+  const JobGraph graph = BuildJobGraph(env.graph());
+  try {
+    LocalJob job(env);
+  } catch (const OperatorFailure& e) {
+    const auto [vertex, index] = e.place();
+    return graph.vertex(vertex).operators[index].node.name + ": " + ToString(e.kind()) + ": " +
+           e.what();
+  }
+  return "it was deployed";
+}
+
+TEST(Deployment, AReaderOrWriterThatCannotBeMadeNamesItsOperator) {
+  const auto out = CollectSink(std::make_shared<Collected<int>>());
+  const auto source = FromCollection(Numbers(10));
+  {
+    Sink<int> sink = out;
+    sink.name = "table";
+    sink.make_writer = []() -> std::unique_ptr<SinkWriter<int>> {
+      ThrowError(ErrorKind::kExternal, "no server at there:1");
+    };
+    Environment env;
+    env.From(source).Map([](int x) { return x; }).To(sink);
+    EXPECT_EQ(RefusedBecause(env), "table: external: no server at there:1");
+    sink.make_writer = [] { return nullptr; };
+    Environment other;
+    other.From(source).Map([](int x) { return x; }).To(sink);
+    EXPECT_EQ(RefusedBecause(other), "table: user: make_writer returned no writer");
+  }
+  Source<int> queue = source;
+  queue.name = "queue";
+  queue.make_reader = []() -> std::unique_ptr<SourceReader<int>> { throw 42; };
+  Environment env;
+  env.From(queue).Rebalance().Map([](int x) { return x; }).To(out);
+  EXPECT_EQ(RefusedBecause(env), "queue: user: threw something that is not a std::exception");
 }
 
 TEST(Deployment, ASubtaskThatIsStoppedBeforeItsTurnIsNeverOpened) {
