@@ -16,6 +16,18 @@ const char* ToString(ErrorKind kind) {
   return "unknown";
 }
 
+void RethrowAsError(const std::string& where) {
+  try {
+    throw;
+  } catch (const Error& e) {
+    ThrowError(e.kind(), where + e.what());
+  } catch (const std::exception& e) {
+    ThrowError(ErrorKind::kUser, where + e.what());
+  } catch (...) {
+    ThrowError(ErrorKind::kUser, where + "threw something that is not a std::exception");
+  }
+}
+
 void ThrowError(ErrorKind kind, const std::string& message) { throw Error(kind, message); }
 
 }  // namespace weir

@@ -26,4 +26,8 @@ class Error : public std::runtime_error {
 
 [[noreturn]] void ThrowError(ErrorKind kind, const std::string& message);
 
+/// In a handler: throws what was caught, whatever it is, as an Error that says `where` before it;
+/// one without a kind is the user's.
+[[noreturn]] void RethrowAsError(const std::string& where);
+
 }  // namespace weir

@@ -530,9 +530,9 @@ void LocalAttempt::OnEndOfData(SubtaskId subtask) {
   SendTaskState(subtask, proto::TASK_STATE_FINISHED);
 }
 
-void LocalAttempt::OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
+void LocalAttempt::OnFailed(SubtaskId subtask, OperatorPlace op, ErrorKind kind,
                             const std::string& text) {
-  SendFailure(subtask, FailureOf({subtask.vertex, operator_index}, kind, text));
+  SendFailure(subtask, FailureOf(op, kind, text));
 }
 
 proto::Failure LocalAttempt::FailureOf(OperatorPlace op, ErrorKind kind,

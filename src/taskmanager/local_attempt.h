@@ -125,7 +125,7 @@ class LocalAttempt final : private SubtaskListener {
   // SubtaskListener: slots' threads.
   void OnRunning(SubtaskId subtask) override;
   void OnEndOfData(SubtaskId subtask) override;
-  void OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
+  void OnFailed(SubtaskId subtask, OperatorPlace op, ErrorKind kind,
                 const std::string& message) override;
   void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) override;
   void OnSnapshotFailed(SubtaskId subtask, CheckpointId id, const std::string& reason) override;

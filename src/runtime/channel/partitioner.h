@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/serde/key_hash.h"
 #include "runtime/element/batch.h"
@@ -26,7 +27,13 @@ enum class Partitioning : uint8_t {
 
 const char* ToString(Partitioning partitioning);
 
-/// Chooses a channel for each row of a batch. One virtual call per batch; slot thread only.
+/// What is said before the words of a key selector that has thrown, wherever it ran: of the
+/// operator that reads the keyed stream, whose failure it is.
+inline constexpr char kKeySelectorFailed[] = "its key selector failed: ";
+
+/// Chooses a channel for each row of a batch. One virtual call per batch; slot thread only, that of
+/// the operator before the edge. What a user's function throws there is the failure of the operator
+/// behind it.
 class Router {
  public:
   virtual ~Router() = default;
@@ -57,10 +64,14 @@ class HashRouter final : public Router {
     const auto route = [&](const T& row) {
       return owner[KeyGroupOf(KeyHash(std::invoke(key_, row)), max_parallelism_)];
     };
-    if (batch.dense()) {
-      for (uint32_t i = 0; i < n; ++i) channel[i] = route(rows[batch.first_row() + i]);
-    } else {
-      for (uint32_t i = 0; i < n; ++i) channel[i] = route(rows[batch.selection()[i]]);
+    try {
+      if (batch.dense()) {
+        for (uint32_t i = 0; i < n; ++i) channel[i] = route(rows[batch.first_row() + i]);
+      } else {
+        for (uint32_t i = 0; i < n; ++i) channel[i] = route(rows[batch.selection()[i]]);
+      }
+    } catch (...) {
+      RethrowAsError(kKeySelectorFailed);
     }
   }
 
@@ -79,13 +90,20 @@ class CustomRouter final : public Router {
   void Route(const Batch& batch, uint32_t channels, uint16_t* channel) override {
     const auto& rows = static_cast<const RecordBatch<T>&>(batch);
     for (uint32_t i = 0; i < batch.size(); ++i) {
-      const uint32_t chosen = static_cast<uint32_t>(choose_(rows.Row(batch.RowAt(i)), channels));
+      const uint32_t chosen = Choose(rows.Row(batch.RowAt(i)), channels);
       if (chosen >= channels) RefuseChannel(chosen, channels);
       channel[i] = static_cast<uint16_t>(chosen);
     }
   }
 
  private:
+  uint32_t Choose(const T& row, uint32_t channels) {
+    try {
+      return static_cast<uint32_t>(choose_(row, channels));
+    } catch (...) {
+      RethrowAsError("its custom partitioner failed: ");
+    }
+  }
   [[noreturn]] static void RefuseChannel(uint32_t chosen, uint32_t channels);
   F choose_;
 };

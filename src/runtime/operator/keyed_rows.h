@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/serde/key_hash.h"
+#include "runtime/channel/partitioner.h"
 #include "runtime/element/batch.h"
 
 namespace weir {
@@ -29,13 +31,17 @@ class KeyedRows {
   void Load(RecordBatch<T>& batch) {
     batch_ = &batch;
     size_ = batch.size();
-    for (uint32_t i = 0; i < size_; ++i) {
-      if constexpr (kByReference) {
-        hashes_[i] = KeyHash(key(i));
-      } else {
-        keys_[i] = std::invoke(key_, std::as_const(row(i)));
-        hashes_[i] = KeyHash(keys_[i]);
+    try {
+      for (uint32_t i = 0; i < size_; ++i) {
+        if constexpr (kByReference) {
+          hashes_[i] = KeyHash(key(i));
+        } else {
+          keys_[i] = std::invoke(key_, std::as_const(row(i)));
+          hashes_[i] = KeyHash(keys_[i]);
+        }
       }
+    } catch (...) {
+      RethrowAsError(kKeySelectorFailed);
     }
   }
 

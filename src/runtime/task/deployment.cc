@@ -8,8 +8,42 @@
 #include "runtime/channel/edge_output.h"
 #include "runtime/channel/input_gate.h"
 #include "runtime/channel/local_channel.h"
+#include "runtime/task/operator_failure.h"
 
 namespace weir {
+namespace {
+
+/// Fails as the operator behind the edge does, not as the one before it, in whose subtask it runs.
+class RouterOf final : public Router {
+ public:
+  RouterOf(std::unique_ptr<Router> router, OperatorPlace reader)
+      : router_(std::move(router)), reader_(reader) {}
+
+  void Route(const Batch& batch, uint32_t channels, uint16_t* channel) override {
+    try {
+      router_->Route(batch, channels, channel);
+    } catch (...) {
+      ThrowAsFailureOf(reader_);
+    }
+  }
+
+ private:
+  const std::unique_ptr<Router> router_;
+  const OperatorPlace reader_;
+};
+
+/// Null for an edge without one.
+std::unique_ptr<Router> MakeRouter(const JobEdge& edge, uint32_t max_parallelism) {
+  if (!edge.router) return nullptr;
+  const OperatorPlace reader{edge.target, 0};
+  try {
+    return std::make_unique<RouterOf>(edge.router(max_parallelism), reader);
+  } catch (...) {
+    ThrowAsFailureOf(reader);
+  }
+}
+
+}  // namespace
 
 Deployment::Deployment(Options options) : options_(std::move(options)) {
   const JobGraph& graph = *options_.graph;
@@ -84,10 +118,9 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
                                     graph.vertex(edge.target).parallelism)) {
         channels.push_back(writers_.at({.edge = edge.id, .producer = index, .consumer = c}).get());
       }
-      std::unique_ptr<Router> router;
-      if (edge.router) router = edge.router(graph.settings.max_parallelism);
-      outputs.push_back(std::make_unique<EdgeOutput>(edge.partitioning, std::move(router),
-                                                     std::move(channels), index));
+      outputs.push_back(std::make_unique<EdgeOutput>(
+          edge.partitioning, MakeRouter(edge, graph.settings.max_parallelism), std::move(channels),
+          index));
       chain_edges.push_back({.source_operator = edge.source_operator,
                              .tag = edge.tag,
                              .type = edge.type,

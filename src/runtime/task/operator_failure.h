@@ -14,8 +14,8 @@ struct OperatorPlace {
   uint32_t index = 0;  ///< in the vertex's chain
 };
 
-/// The failure of an operator that is not the one that runs, or runs outside of a subtask: one that
-/// could not be made.
+/// The failure of an operator that is not the one that runs: one that could not be made, or whose
+/// key selector has run behind the operator before it.
 class OperatorFailure final : public Error {
  public:
   OperatorFailure(OperatorPlace place, ErrorKind kind, const std::string& message)

@@ -44,10 +44,14 @@ Subtask::~Subtask() {
 }
 
 void Subtask::Fail(ErrorKind kind, const std::string& message) {
+  Fail({options_.id.vertex, chain_.current_operator()}, kind, message);
+}
+
+void Subtask::Fail(OperatorPlace op, ErrorKind kind, const std::string& message) {
   failed_ = true;
   // What it was interrupted with is no failure, however user code has wrapped it.
   if (!running_ && Cancelled()) return;
-  options_.listener->OnFailed(options_.id, chain_.current_operator(), kind, message);
+  options_.listener->OnFailed(options_.id, op, kind, message);
 }
 
 SlotTask::Progress Subtask::Run(nanoseconds slice) {
@@ -66,6 +70,8 @@ void Subtask::Guard(F&& f) {
   if (failed_) return;
   try {
     f();
+  } catch (const OperatorFailure& e) {
+    Fail(e.place(), e.kind(), e.what());
   } catch (const Error& e) {
     Fail(e.kind(), e.what());
   } catch (const std::exception& e) {

@@ -18,6 +18,7 @@
 #include "runtime/operator/operator_state.h"
 #include "runtime/source/source.h"
 #include "runtime/task/operator_chain.h"
+#include "runtime/task/operator_failure.h"
 #include "runtime/task/running_mark.h"
 #include "runtime/task/slot.h"
 
@@ -54,7 +55,8 @@ class SubtaskListener {
   virtual ~SubtaskListener() = default;
   virtual void OnRunning(SubtaskId subtask) = 0;
   virtual void OnEndOfData(SubtaskId subtask) = 0;
-  virtual void OnFailed(SubtaskId subtask, uint32_t operator_index, ErrorKind kind,
+  /// `op` is one of the subtask's, or one that reads what it emits.
+  virtual void OnFailed(SubtaskId subtask, OperatorPlace op, ErrorKind kind,
                         const std::string& message) = 0;
   /// Everything of the snapshot has been handed over.
   virtual void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) = 0;
@@ -209,6 +211,7 @@ class Subtask final : public SlotTask {
   void CheckStateBound();
   bool ShouldYield();
   void Fail(ErrorKind kind, const std::string& message);
+  void Fail(OperatorPlace op, ErrorKind kind, const std::string& message);
 
   const Options options_;
   const std::shared_ptr<SubtaskCounters> counters_ = std::make_shared<SubtaskCounters>();

@@ -170,9 +170,9 @@ class LocalJob final : public SubtaskListener {
   void OnEndOfData(SubtaskId) override {
     Note([this] { ++at_end_; });
   }
-  void OnFailed(SubtaskId subtask, uint32_t op, ErrorKind kind, const std::string& text) override {
+  void OnFailed(SubtaskId, OperatorPlace op, ErrorKind kind, const std::string& text) override {
     Note([&] {
-      failure_ = graph_.vertex(subtask.vertex).operators[op].node.name + ": " + ToString(kind) +
+      failure_ = graph_.vertex(op.vertex).operators[op.index].node.name + ": " + ToString(kind) +
                  ": " + text;
     });
   }
@@ -304,6 +304,39 @@ TEST(Deployment, AnExceptionNamesItsOperator) {
   LocalJob job(env);
   job.WaitForFailure();
   EXPECT_THAT(job.failure(), HasSubstr("check: user: seven is not allowed"));
+}
+
+// Both are called in the subtask of the operator before, which has nothing to do with them.
+TEST(Deployment, AKeySelectorOrPartitionerThatThrowsNamesTheOperatorBehindIt) {
+  const auto out = CollectSink(std::make_shared<Collected<int>>());
+  const auto refuse_seven = [](int x) {
+    if (x == 7) throw std::runtime_error("seven is not allowed");
+    return x;
+  };
+  for (const uint32_t parallelism : {1u, 2u}) {
+    Environment env;
+    env.settings().parallelism = parallelism;
+    env.From(FromCollection(Numbers(10)))
+        .Map([](int x) { return x; })
+        .Name("before")
+        .KeyBy(refuse_seven)
+        .Reduce([](int a, int b) { return a + b; })
+        .Name("behind")
+        .To(out);
+    LocalJob job(env);
+    job.WaitForFailure();
+    EXPECT_EQ(job.failure(), "behind: user: its key selector failed: seven is not allowed");
+  }
+  Environment env;
+  env.From(FromCollection(Numbers(10)))
+      .Name("before")
+      .PartitionCustom([=](int x, uint32_t) { return static_cast<uint32_t>(refuse_seven(x)) & 0; })
+      .Map([](int x) { return x; })
+      .Name("behind")
+      .To(out);
+  LocalJob job(env);
+  job.WaitForFailure();
+  EXPECT_EQ(job.failure(), "behind: user: its custom partitioner failed: seven is not allowed");
 }
 
 /// What a job that cannot be deployed says, with the operator that is to blame.

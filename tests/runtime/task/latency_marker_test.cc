@@ -94,7 +94,7 @@ class LatencyMarkerTest : public testing::Test, private SubtaskListener {
 
   void OnRunning(SubtaskId) override {}
   void OnEndOfData(SubtaskId) override {}
-  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& message) override {
+  void OnFailed(SubtaskId, OperatorPlace, ErrorKind, const std::string& message) override {
     ADD_FAILURE() << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot) override {}

@@ -160,8 +160,8 @@ class WindowSubtask final : public SubtaskListener {
  private:
   void OnRunning(SubtaskId) override { ++running; }
   void OnEndOfData(SubtaskId) override {}
-  void OnFailed(SubtaskId, uint32_t op, ErrorKind, const std::string& message) override {
-    failures.emplace_back(op, message);
+  void OnFailed(SubtaskId, OperatorPlace op, ErrorKind, const std::string& message) override {
+    failures.emplace_back(op.index, message);
     EXPECT_TRUE(written.out_of_disk) << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
@@ -414,7 +414,7 @@ class SourceSubtask final : public SubtaskListener {
  private:
   void OnRunning(SubtaskId) override {}
   void OnEndOfData(SubtaskId) override {}
-  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& message) override {
+  void OnFailed(SubtaskId, OperatorPlace, ErrorKind, const std::string& message) override {
     ADD_FAILURE() << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot) override {}

@@ -116,7 +116,7 @@ class RelaySubtask final : public SubtaskListener {
  private:
   void OnRunning(SubtaskId) override {}
   void OnEndOfData(SubtaskId) override {}
-  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& message) override {
+  void OnFailed(SubtaskId, OperatorPlace, ErrorKind, const std::string& message) override {
     ADD_FAILURE() << message;
   }
   void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
