@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "runtime/graph/operator_name.h"
 
 namespace weir {
 
@@ -45,7 +46,7 @@ void SetRateLimit(StreamNode& node, double per_second) {
 }
 
 void CheckSideOutput(StreamNode& node, const std::string& tag, const RecordType& type) {
-  const std::string op = "operator '" + node.name + "' (" + node.kind + ")";
+  const std::string op = DescribeOperator(node);
   if (tag.empty()) {
     ThrowError(ErrorKind::kUser, "a side output of " + op + " is read by a tag without a name; " +
                                      "name it: OutputTag<T>{\"late\"}");

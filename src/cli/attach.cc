@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/output.h"
 #include "cli/printed_lines.h"
+#include "runtime/graph/operator_name.h"
 
 namespace weir::cli {
 namespace {
@@ -166,7 +167,8 @@ std::string StatusLine(const proto::JobDetails& job, double rate) {
 std::string Sentence(const proto::Failure& failure) {
   return failure.operator_name().empty()
              ? failure.message()
-             : absl::StrCat(failure.operator_name(), ": ", failure.message());
+             : absl::StrCat(NameWithUid(failure.operator_name(), failure.operator_uid()), ": ",
+                            failure.message());
 }
 
 // Failures before the end were followed by a restart, or are what the job ended by.
@@ -263,8 +265,9 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
       // The reason may say more: how often which operator has failed.
       const std::string& reason = status.reason();
       const bool more =
-          absl::StrContains(reason, absl::StrCat("operator '", failure.operator_name(), "' (uid "));
-      const std::string why = more ? reason : Sentence(failure);
+          absl::StrContains(reason, absl::StrCat("operator '", failure.operator_name(), "'"));
+      std::string why = more ? reason : Sentence(failure);
+      if (!context.json) why = ShownBehind(2, why);  // machines get it as it is
       return context.Fail(absl::AbortedError(absl::StrCat(
           "the job failed: ", why, "\n`weir describe ", status.job_id(), "` tells more")));
     }

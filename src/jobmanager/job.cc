@@ -175,7 +175,7 @@ void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> 
   if (!cause_ || (cause_->secondary && !failure.secondary) ||
       (cause_->kind != ErrorKind::kFatal && failure.kind == ErrorKind::kFatal)) {
     cause_ = failure;
-    reason_ = failure.message;
+    reason_ = failure.Told();
     failures_.Blame(record);
   }
   // With a region that has failed go those that are on their way in: none is half there.

@@ -10,8 +10,11 @@ std::optional<std::string> RestartPolicy::Charge(const Failure& failure) {
   if (failure.operator_uid.empty() || failure.secondary) return std::nullopt;
   if (!failure.death && failure.kind != ErrorKind::kUser) return std::nullopt;
   RestartMemory::Operator& record = memory_.operators[failure.operator_uid];
-  const std::string who =
-      "operator '" + failure.operator_name + "' (uid " + failure.operator_uid + ")";
+  std::string who = "operator '" + failure.operator_name + "'";
+  // Of an operator without a name of its own the shown name has it.
+  if (!failure.operator_name.ends_with("(" + failure.operator_uid + ")")) {
+    who += " (uid " + failure.operator_uid + ")";
+  }
   if (failure.death && ++record.deaths >= options_.max_deaths) {
     return who + " took its process down " + std::to_string(record.deaths) +
            " times; last: " + failure.message;
@@ -77,7 +80,7 @@ void RestartPolicy::OnAttemptEnded(milliseconds ran_for) {
 RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant now,
                                                  milliseconds ran_for) {
   if (failure.kind == ErrorKind::kFatal) {
-    return {.reason = "the failure cannot be retried: " + failure.message};
+    return {.reason = "the failure cannot be retried: " + failure.Told()};
   }
   memory_.last_failure = now;
   if (auto reason = Charge(failure)) return {.reason = *reason};
@@ -87,12 +90,12 @@ RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant
   Decision decision;
   switch (options_.kind) {
     case RestartKind::kNone:
-      decision.reason = "the job has no restart strategy: " + failure.message;
+      decision.reason = "the job has no restart strategy: " + failure.Told();
       break;
     case RestartKind::kFixedDelay:
       if (memory_.restarts >= options_.attempts) {
         decision.reason = "all " + std::to_string(options_.attempts) +
-                          " restarts are used up; last: " + failure.message;
+                          " restarts are used up; last: " + failure.Told();
       } else {
         decision = {.restart = true, .delay = options_.delay};
       }
@@ -104,7 +107,7 @@ RestartPolicy::Decision RestartPolicy::OnFailure(const Failure& failure, Instant
       if (TooManyWithinInterval(now)) {
         decision.reason = "more than " + std::to_string(options_.max_failures) +
                           " failures within " + std::to_string(options_.interval.count()) +
-                          " ms; last: " + failure.message;
+                          " ms; last: " + failure.Told();
       } else {
         decision = {.restart = true, .delay = options_.delay};
       }

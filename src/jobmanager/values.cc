@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/graph/operator_name.h"
+
 namespace weir::jobmanager {
 
 const char* ToString(CheckpointKind kind) {
@@ -48,6 +50,13 @@ std::map<VertexId, uint32_t> JobPlan::Regions() const {
     regions[id] = number % kMaxRegions;
   }
   return regions;
+}
+
+std::string Failure::Told() const {
+  if (operator_name.empty() || message.find("operator '" + operator_name + "'") == 0) {
+    return message;
+  }
+  return NameWithUid(operator_name, operator_uid) + ": " + message;
 }
 
 std::vector<SubtaskId> JobPlan::TransactionalSubtasks() const {

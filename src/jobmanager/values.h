@@ -34,6 +34,10 @@ struct Failure {
   std::string message;
   bool secondary = false;  ///< the echo of another failure
   bool death = false;      ///< the operator's thread took its process down by a signal
+
+  /// As a job's reason tells it: behind the operator that is to blame, if the message does not name
+  /// it.
+  std::string Told() const;
 };
 
 enum class CheckpointKind { kCheckpoint, kSavepoint, kStop, kStopAndDrain, kFinal };

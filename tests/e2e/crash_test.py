@@ -63,13 +63,13 @@ class Crash(unittest.TestCase):
 
     def test_a_null_pointer_at_some_record_ends_the_job_by_its_restart_policy(self):
         self.cluster.run("run", JOB, "--", "--wrong", "null", code=1)
-        self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("operator 'map (mapped)' (subtask 0) crashed its TaskManager", self.cluster.stderr)
         self.assertIn("SIGSEGV at address 0x0", self.cluster.stderr)
         self.assertIn("; at the job's library+0x", self.cluster.stderr)
         # Both deaths are there, by name; the boxes are swept when they have been reported.
         job = self.cluster.json("list")[0]["job_id"]
         reason = self.details(job)["status"]["reason"]
-        self.assertIn("all 1 restarts are used up; last: operator 'map' (subtask 0)", reason)
+        self.assertIn("all 1 restarts are used up; last: operator 'map (mapped)' (subtask 0)", reason)
         crashes = [f for f in self.details(job)["failures"] if "SIGSEGV" in f["failure"]["message"]]
         self.assertEqual(sorted(f["attempt"] for f in crashes), [1, 2])
         eventually(lambda: len(self.cluster.task_managers()) == 2, "it is started again")
@@ -78,17 +78,17 @@ class Crash(unittest.TestCase):
     def test_an_operator_that_crashes_every_time_ends_the_job_though_its_policy_never_would(self):
         self.cluster.run("run", JOB, "--", "--wrong", "abort", "--restart", "exponential", code=1)
         self.assertIn("took its process down 3 times", self.cluster.stderr)
-        self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("operator 'map (mapped)' (subtask 0) crashed its TaskManager", self.cluster.stderr)
         self.assertIn("SIGABRT", self.cluster.stderr)
 
     def test_a_job_without_restarts_still_names_the_operator(self):
         self.cluster.run("run", JOB, "--", "--wrong", "null", "--restart", "none", code=1)
-        self.assertIn("operator 'map' (subtask 0) crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("operator 'map (mapped)' (subtask 0) crashed its TaskManager", self.cluster.stderr)
 
     def test_an_operator_that_ends_the_process_is_named(self):
         for way, code in (("exit", 0), ("_exit", 3)):
             self.cluster.run("run", JOB, "--", "--wrong", way, code=1)
-            self.assertIn("operator 'map' (subtask 0) ended the process of its TaskManager",
+            self.assertIn("operator 'map (mapped)' (subtask 0) ended the process of its TaskManager",
                           self.cluster.stderr)
             self.assertIn(f"with exit code {code}", self.cluster.stderr)
             eventually(lambda: len(self.cluster.task_managers()) == 2, "it is started again")
@@ -124,8 +124,8 @@ class Crash(unittest.TestCase):
                     for subtask in vertex["subtasks"]
                     if int(subtask.get("metrics", {}).get("stuck_ms", 0)) > 0]
         metrics = eventually(stuck, "it is named")
-        self.assertEqual(metrics[0]["stuck_operator"], "map")
-        self.assertIn("in 'map'", self.cluster.run("describe", job))
+        self.assertEqual(metrics[0]["stuck_operator"], "map (mapped)")
+        self.assertIn("in 'map (mapped)'", self.cluster.run("describe", job))
         task_manager = self.task_manager_of(job)
         self.assertIn("does not return", self.cluster.run("logs", task_manager["tm_id"]))
         self.cluster.run("cancel", job)
@@ -133,7 +133,7 @@ class Crash(unittest.TestCase):
         eventually(lambda: {tm["pid"] for tm in self.cluster.task_managers().values()} -
                    {task_manager["pid"], self.other_pid}, "another process has its place")
         logs = self.cluster.run("logs", task_manager["tm_id"])
-        self.assertIn("operator 'map' (subtask 0) made TaskManager", logs)
+        self.assertIn("operator 'map (mapped)' (subtask 0) made TaskManager", logs)
         self.assertIn("task.cancellation.timeout", logs)
 
 

@@ -77,13 +77,13 @@ class Graph(Refusals):
         self.refused(JOB, "--", "--wrong", "empty", says=["no operators", "env.From"])
 
     def test_with_a_cycle(self):
-        self.refused(JOB, "--", "--wrong", "cycle", says=["operator 'map'", "cycle"])
+        self.refused(JOB, "--", "--wrong", "cycle", says=["operator 'map (mapped)'", "cycle"])
 
     def test_with_duplicate_uids(self):
-        self.refused(JOB, "--", "--wrong", "uids", says=["uid 'rows'", "'generator'", "'map'"])
+        self.refused(JOB, "--", "--wrong", "uids", says=["uid 'rows'", "'generator'", "'map (rows)'"])
 
     def test_with_parallelism_0(self):
-        self.refused(JOB, "--", "--wrong", "parallelism", says=["parallelism", "'map'", "is 0"])
+        self.refused(JOB, "--", "--wrong", "parallelism", says=["parallelism", "'map (mapped)'", "is 0"])
         self.refused(JOB, "-p", "0", says=["parallelism is 0"])
 
     def test_with_parallelism_above_the_maximum(self):
@@ -159,7 +159,7 @@ class AfterSubmission(OneCluster):
         self.cluster.run("run", JOB, "--", "--wrong", "environment", code=1)
         del self.cluster.env["SUBMITTED_HERE"]
         for words in ("another graph", "uid 'mapped'", "'map here' in the submitted graph",
-                      "'map' in the one built here", "arguments alone"):
+                      "'map (mapped)' in the one built here", "arguments alone"):
             self.assertIn(words, self.cluster.stderr)
 
     def test_a_savepoint_into_a_directory_that_cannot_be_written_to(self):

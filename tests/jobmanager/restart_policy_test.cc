@@ -91,6 +91,32 @@ TEST(RestartPolicyTest, FatalIsNeverRetried) {
   EXPECT_FALSE(policy.OnFailure(fatal, kNow, hours(9)).restart);
 }
 
+TEST(RestartPolicyTest, AReasonNamesTheOperatorOnce) {
+  const auto reason = [](const std::string& name, const std::string& uid, const char* message) {
+    RestartPolicy policy({.kind = RestartKind::kFixedDelay, .attempts = 0}, 1);
+    return policy
+        .OnFailure({.kind = ErrorKind::kUser,
+                    .operator_uid = uid,
+                    .operator_name = name,
+                    .message = message},
+                   kNow, seconds(0))
+        .reason;
+  };
+  const std::string last = "all 0 restarts are used up; last: ";
+  EXPECT_EQ(reason("parse", "auto-1-map", "bad row"), last + "parse: bad row");
+  EXPECT_EQ(reason("parse", "rows", "bad row"), last + "parse (uid rows): bad row");
+  EXPECT_EQ(reason("map (rows)", "rows", "bad row"), last + "map (rows): bad row");
+  EXPECT_EQ(reason("parse", "rows", "operator 'parse' (subtask 0) crashed"),
+            last + "operator 'parse' (subtask 0) crashed");
+
+  RestartPolicy policy({.kind = RestartKind::kFixedDelay, .attempts = 5, .max_user_failures = 1},
+                       1);
+  Failure failure = UserFault("rows");
+  failure.operator_name = "map (rows)";
+  EXPECT_EQ(policy.OnFailure(failure, kNow, seconds(0)).reason,
+            "operator 'map (rows)' failed 1 times; last: bad");
+}
+
 TEST(RestartPolicyTest, DeathsInTheSameOperatorEndTheJob) {
   RestartPolicy policy(Exponential(), 1);
   Failure death = UserFault("parse");

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/utf8.h"
+#include "runtime/graph/operator_name.h"
 
 namespace weir {
 namespace {
@@ -19,10 +20,6 @@ constexpr size_t kMaxNodes = 10'000;
 constexpr size_t kMaxNameBytes = 1024;
 
 [[noreturn]] void Refuse(const std::string& message) { ThrowError(ErrorKind::kUser, message); }
-
-std::string Describe(const StreamNode& node) {
-  return "operator '" + node.name + "' (" + node.kind + ")";
-}
 
 /// A number of subtasks. What a user wrote as -1 stands in an unsigned field.
 bool IsCount(uint32_t n) { return static_cast<int32_t>(n) > 0; }
@@ -119,26 +116,26 @@ class Builder {
     bool any_source = false;
     for (const StreamNode& node : graph_.nodes) {
       CheckText("the name of a " + node.kind, node.name);
-      CheckText("the uid of " + Describe(node), node.uid);
-      CheckText("the slot sharing group of " + Describe(node), node.slot_sharing_group);
+      CheckText("the uid of " + DescribeOperator(node), node.uid);
+      CheckText("the slot sharing group of " + DescribeOperator(node), node.slot_sharing_group);
       any_source = any_source || node.is_source;
-      if (!node.is_source && node.inputs.empty()) Refuse(Describe(node) + " has no input");
+      if (!node.is_source && node.inputs.empty()) Refuse(DescribeOperator(node) + " has no input");
       for (const StreamInput& input : node.inputs) {
         // The API can only refer backwards; a graph from elsewhere could hold a cycle.
-        if (input.node >= node.id) Refuse(Describe(node) + " is part of a cycle");
-        CheckText("the tag of a side output that " + Describe(node) + " reads", input.tag);
+        if (input.node >= node.id) Refuse(DescribeOperator(node) + " is part of a cycle");
+        CheckText("the tag of a side output that " + DescribeOperator(node) + " reads", input.tag);
         CheckType(node, input);
       }
       const uint32_t parallelism = ParallelismOf(node);
       if (!IsCount(parallelism)) {
-        Refuse("parallelism of " + Describe(node) + " is " + AsWritten(parallelism) +
+        Refuse("parallelism of " + DescribeOperator(node) + " is " + AsWritten(parallelism) +
                "; use at least 1");
       }
       const uint32_t max =
           graph_.settings.max_parallelism != 0 ? graph_.settings.max_parallelism : kMaxParallelism;
       if (parallelism > max) {
         const uint32_t wanted = node.parallelism.value_or(graph_.settings.parallelism);
-        Refuse("parallelism " + std::to_string(wanted) + " of " + Describe(node) +
+        Refuse("parallelism " + std::to_string(wanted) + " of " + DescribeOperator(node) +
                (wanted == parallelism ? ""
                                       : ", which runs with " + std::to_string(parallelism) +
                                             " at most whatever is asked for,") +
@@ -146,7 +143,7 @@ class Builder {
                "; lower it, or raise the maximum (only possible without old state)");
       }
       if (node.max_operator_parallelism && parallelism > *node.max_operator_parallelism) {
-        Refuse(Describe(node) + " can run with parallelism " +
+        Refuse(DescribeOperator(node) + " can run with parallelism " +
                std::to_string(*node.max_operator_parallelism) + " at most, not " +
                std::to_string(parallelism));
       }
@@ -162,15 +159,16 @@ class Builder {
     if (!input.tag.empty()) {
       const auto side = from.side_outputs.find(input.tag);
       if (side == from.side_outputs.end() && !from.any_side_output) {
-        Refuse(Describe(from) + " has no side output '" + input.tag + "', which " + Describe(node) +
-               " reads");
+        Refuse(DescribeOperator(from) + " has no side output '" + input.tag + "', which " +
+               DescribeOperator(node) + " reads");
       }
       given = side == from.side_outputs.end() ? nullptr : side->second;
     }
     for (const RecordType* other : {given, node.inputs[0].type}) {
       if (other == nullptr || input.type == nullptr || other->Is(*input.type)) continue;
-      Refuse(Describe(node) + " reads rows of " + std::string(input.type->TypeName()) + " from " +
-             Describe(from) + (input.tag.empty() ? "" : ", side output '" + input.tag + "'") +
+      Refuse(DescribeOperator(node) + " reads rows of " + std::string(input.type->TypeName()) +
+             " from " + DescribeOperator(from) +
+             (input.tag.empty() ? "" : ", side output '" + input.tag + "'") +
              ", which are rows of " + std::string(other->TypeName()));
     }
   }
@@ -181,13 +179,13 @@ class Builder {
       if (node.uid.empty()) continue;
       const auto [it, fresh] = seen.emplace(node.uid, &node);
       if (!fresh) {
-        Refuse("uid '" + node.uid + "' is used by " + Describe(*it->second) + " and by " +
-               Describe(node) + "; give each its own");
+        Refuse("uid '" + node.uid + "' is used by " + DescribeOperator(*it->second) + " and by " +
+               DescribeOperator(node) + "; give each its own");
       }
     }
     for (const StreamNode& node : graph_.nodes) {
       std::string uid = node.uid;
-      if (uid.empty()) uid = "auto-" + std::to_string(node.id) + "-" + node.kind;
+      if (uid.empty()) uid = kDerivedUid + std::to_string(node.id) + "-" + node.kind;
       if (node.uid.empty() && seen.contains(uid)) uid += "-" + std::to_string(graph_.nodes.size());
       uids_.push_back(uid);
     }
@@ -213,7 +211,7 @@ class Builder {
     }
     for (const StreamNode& node : graph_.nodes) {
       if (!node.is_sink && !consumed_.contains(node.id)) {
-        result_.warnings.push_back("the output of " + Describe(node) + " goes nowhere");
+        result_.warnings.push_back("the output of " + DescribeOperator(node) + " goes nowhere");
       }
     }
   }
@@ -223,7 +221,7 @@ class Builder {
     for (const StreamNode& node : graph_.nodes) {
       if (!node.transactional) continue;
       result_.warnings.push_back(
-          Describe(node) +
+          DescribeOperator(node) +
           " commits each checkpoint's rows exactly once, but checkpoints are "
           "at-least-once: rows that are processed again after a failure are committed again");
     }
@@ -239,6 +237,7 @@ class Builder {
 
   void Place(const StreamNode& node) {
     OperatorSpec spec{.node = node, .uid = uids_[node.id], .upstream = -1, .upstream_tag = {}};
+    spec.node.name = ToUtf8(ShownName(node), kMaxNameBytes);
     if (Chains(node)) {
       const NodePlace upstream = places_[node.inputs[0].node];
       JobVertex& vertex = result_.vertices[upstream.vertex];
@@ -302,7 +301,7 @@ class Builder {
       for (const OperatorSpec& op : vertex.operators) {
         w.PutString(op.uid);
         w.PutString(op.node.kind);
-        w.PutString(op.node.name);
+        w.PutString(graph_.nodes[op.node.id].name);  // as the job has it, however it is shown
         w.Put(op.upstream);
         w.PutString(op.upstream_tag);
       }

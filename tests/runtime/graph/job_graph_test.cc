@@ -7,6 +7,7 @@
 #include "api/keyed_stream.h"
 #include "base/error.h"
 #include "base/utf8.h"
+#include "runtime/graph/operator_name.h"
 
 namespace weir {
 namespace {
@@ -81,6 +82,35 @@ TEST(JobGraph, HashIsTheSameForTheSameJobAndDiffersForAnother) {
   };
   EXPECT_EQ(build(2), build(2));
   EXPECT_NE(build(2), build(3));
+}
+
+// Of two maps without names nobody could tell which one has failed.
+TEST(JobGraph, AnOperatorWithoutANameIsCalledByItsUid) {
+  const auto build = [](const char* uid) {
+    Environment env;
+    auto numbers = env.From(Numbers()).Uid("in");
+    auto doubled = numbers.Map([](int x) { return 2 * x; });
+    if (*uid != 0) doubled.Uid(uid);
+    doubled.Map([](int x) { return x; }).Uid("same").Name("identity").To(Nowhere()).Uid("out");
+    return BuildJobGraph(env.graph());
+  };
+  const JobGraph graph = build("doubled");
+  EXPECT_EQ(graph.vertices[0].name, "numbers -> map (doubled) -> identity -> nowhere");
+  EXPECT_EQ(graph.vertices[0].operators[1].node.name, "map (doubled)");
+  EXPECT_EQ(build("").vertices[0].operators[1].node.name, "map") << "a derived uid says nothing";
+  EXPECT_EQ(build(std::string(1020, 'u').c_str()).vertices[0].operators[1].node.name.size(), 1024u);
+
+  Environment env;
+  env.From(Numbers()).Map([](int x) { return x; }).Uid("zero").Parallelism(0).To(Nowhere());
+  EXPECT_THAT(RefusalOf(env.graph()), HasSubstr("operator 'map (zero)' is 0"));
+}
+
+TEST(JobGraph, AShownNameIsGivenWithTheUidThatItDoesNotTell) {
+  EXPECT_EQ(NameWithUid("parse", "rows"), "parse (uid rows)");
+  EXPECT_EQ(NameWithUid("map (rows)", "rows"), "map (rows)");
+  EXPECT_EQ(NameWithUid("rows", "rows"), "rows");
+  EXPECT_EQ(NameWithUid("parse", "auto-3-map"), "parse");
+  EXPECT_EQ(NameWithUid("parse", ""), "parse");
 }
 
 TEST(JobGraph, RefusesDuplicateUidsByName) {
