@@ -56,7 +56,7 @@ class Screen {
     if (context_.json) return;
     std::lock_guard lock(mutex_);
     Hide();
-    *context_.err << Shown(text) << std::endl;
+    *context_.err << ShownBehind(2, text) << std::endl;
     Show();
   }
 
@@ -248,14 +248,14 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
               const std::string& failure_after_end) {
   const auto run_time = milliseconds(status.ended_ms() - status.created_ms());
   if (!context.json) {
-    *context.err << "Job " << status.job_id() << " (" << Shown(status.name()) << ") is "
+    *context.err << "Job " << status.job_id() << " (" << ShownInLine(status.name()) << ") is "
                  << StateOf(status) << " after " << FormatDuration(run_time) << '\n';
   }
   switch (status.state()) {
     case proto::JOB_STATE_FINISHED:
       // After its last results were safe something still went wrong: a function's Close.
       if (!failure_after_end.empty() && !context.json) {
-        *context.err << "Warning: " << Shown(failure_after_end) << '\n';
+        *context.err << "Warning: " << ShownBehind(2, failure_after_end) << '\n';
       }
       return kDone;
     case proto::JOB_STATE_CANCELED:

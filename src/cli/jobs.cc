@@ -12,6 +12,7 @@
 #include "cli/job_client.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "runtime/graph/operator_name.h"
 
 namespace weir::cli {
 namespace {
@@ -19,6 +20,8 @@ namespace {
 using Align = Table::Align;
 using std::chrono::milliseconds;
 
+// Of `describe`, before what they are labels of.
+constexpr size_t kLabelColumns = 13;
 // Of a list's remark; `weir describe` has the whole text.
 constexpr size_t kRemarkColumns = 80;
 
@@ -98,7 +101,7 @@ void PrintVertices(std::ostream& out, const proto::JobDetails& job) {
 void PrintRates(std::ostream& out, const proto::JobDetails& job) {
   for (const proto::VertexDetails& vertex : job.vertices()) {
     if (!vertex.has_rate_per_second()) continue;
-    out << "\nSource " << Shown(vertex.uid()) << " reads at most " << vertex.rate_per_second()
+    out << "\nSource " << ShownInLine(vertex.uid()) << " reads at most " << vertex.rate_per_second()
         << " records per second\n";
   }
 }
@@ -135,10 +138,10 @@ void PrintStuck(std::ostream& out, const proto::JobDetails& job) {
     for (const proto::SubtaskDetails& subtask : vertex.subtasks()) {
       const proto::SubtaskMetrics& m = subtask.metrics();
       if (m.stuck_ms() == 0) continue;
-      out << "\nStuck: subtask " << subtask.index() << " of '" << Shown(vertex.name()) << "' on "
-          << Shown(subtask.tm_id()) << " has not returned for "
-          << FormatDuration(milliseconds(m.stuck_ms())) << ", in '" << Shown(m.stuck_operator())
-          << "'\n";
+      out << "\nStuck: subtask " << subtask.index() << " of '" << ShownInLine(vertex.name())
+          << "' on " << ShownInLine(subtask.tm_id()) << " has not returned for "
+          << FormatDuration(milliseconds(m.stuck_ms())) << ", in '"
+          << ShownInLine(m.stuck_operator()) << "'\n";
     }
   }
 }
@@ -149,9 +152,12 @@ void PrintFailures(std::ostream& out, const proto::JobDetails& job) {
     const proto::FailureDetails& f = job.failures(i);
     out << (i == 0 ? "\nFailures, newest first:\n" : "") << "  " << FormatTime(f.at_ms())
         << "  attempt " << f.attempt();
-    if (!f.tm_id().empty()) out << " on " << Shown(f.tm_id());
-    if (!f.failure().operator_name().empty()) out << ", " << Shown(f.failure().operator_name());
-    out << ": " << Shown(f.failure().message()) << '\n';
+    if (!f.tm_id().empty()) out << " on " << ShownInLine(f.tm_id());
+    if (!f.failure().operator_name().empty()) {
+      out << ", "
+          << ShownInLine(NameWithUid(f.failure().operator_name(), f.failure().operator_uid()));
+    }
+    out << ": " << ShownBehind(4, f.failure().message()) << '\n';
   }
 }
 
@@ -242,9 +248,10 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
     }
     std::ostream& out = *context.out;
     const proto::JobStatus& status = details->status();
-    out << "Job          " << status.job_id() << "  " << Shown(status.name()) << '\n'
+    out << "Job          " << status.job_id() << "  " << ShownInLine(status.name()) << '\n'
         << "State        " << StateOf(status)
-        << (status.reason().empty() ? "" : ": " + Shown(status.reason())) << '\n'
+        << (status.reason().empty() ? "" : ": " + ShownBehind(kLabelColumns, status.reason()))
+        << '\n'
         << "Submitted    " << FormatTime(status.created_ms()) << ", " << RunTime(status)
         << (status.ended_ms() == 0 ? " ago" : " until it ended") << '\n'
         << "Attempt      " << status.attempt() << ", " << Plural(status.restarts(), "restart")
@@ -265,7 +272,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
       out << "Restored     " << details->restored_from() << '\n';
     }
     if (!details->arguments().empty()) {
-      out << "Arguments    " << Shown(absl::StrJoin(details->arguments(), " ")) << '\n';
+      out << "Arguments    " << ShownInLine(absl::StrJoin(details->arguments(), " ")) << '\n';
     }
     out << '\n';
     PrintVertices(out, *details);
@@ -389,7 +396,8 @@ ExitCode StopJob(const Context& context, const std::string& job, const std::stri
     if (end->state() == proto::JOB_STATE_FINISHED) return kDone;
     return context.Fail(absl::AbortedError(
         absl::StrCat("the savepoint is complete, but the job did not finish: it is ", StateOf(*end),
-                     end->reason().empty() ? "" : ": ", end->reason())));
+                     end->reason().empty() ? "" : ": ",
+                     context.json ? end->reason() : ShownBehind(2, end->reason()))));
   });
 }
 

@@ -23,7 +23,9 @@ size_t DisplayWidth(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
-std::string Shown(const std::string& text) {
+namespace {
+
+std::string WrittenOut(const std::string& text, std::string_view sent_as_they_are) {
   std::string shown;
   auto escape = [&](unsigned char c) {
     char code[8];
@@ -33,7 +35,7 @@ std::string Shown(const std::string& text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
     const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+    if ((c < 0x20 && sent_as_they_are.find(text[i]) == std::string_view::npos) || c == 0x7f) {
       escape(c);
     } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {  // U+0080 to U+009f
       escape(next);
@@ -43,6 +45,22 @@ std::string Shown(const std::string& text) {
     }
   }
   return shown;
+}
+
+}  // namespace
+
+std::string Shown(const std::string& text) { return WrittenOut(text, "\n\t"); }
+
+std::string ShownInLine(const std::string& text) { return WrittenOut(text, ""); }
+
+std::string ShownBehind(size_t columns, const std::string& text) {
+  const std::string shown = Shown(text.substr(0, text.find_last_not_of("\r\n") + 1));
+  std::string indented;
+  for (const char c : shown) {
+    indented += c;
+    if (c == '\n') indented.append(columns, ' ');
+  }
+  return indented;
 }
 
 std::string OneLine(const std::string& text, size_t columns) {

@@ -40,7 +40,11 @@ std::string FormatCount(double count);
 std::string FormatTime(int64_t ms);
 /// Text of others as a terminal may show it: control characters but newline and tab as \xNN.
 std::string Shown(const std::string& text);
-/// The same, its first line, at most `columns` of it.
+/// The same within a line: newline and tab, too.
+std::string ShownInLine(const std::string& text);
+/// Shown, with the lines after the first indented: they are seen to belong to it.
+std::string ShownBehind(size_t columns, const std::string& text);
+/// Shown, its first line, at most `columns` of it.
 std::string OneLine(const std::string& text, size_t columns);
 /// Columns that a terminal uses for the text: code points, not bytes.
 size_t DisplayWidth(const std::string& text);

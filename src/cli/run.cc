@@ -158,10 +158,10 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
   JobClient client(*address);
   absl::StatusOr<proto::SubmitJobReply> reply;
   {
-    Progress progress(context, "submitting " + name);
+    Progress progress(context, "submitting " + ShownInLine(name));
     reply = client.Submit(std::move(header), options.library, [&](uint64_t sent, uint64_t all) {
-      progress.Say(
-          absl::StrCat("submitting ", name, ": ", FormatBytes(sent), " of ", FormatBytes(all)));
+      progress.Say(absl::StrCat("submitting ", ShownInLine(name), ": ", FormatBytes(sent), " of ",
+                                FormatBytes(all)));
     });
   }
   if (!reply.ok()) return context.Fail(reply.status());
@@ -171,8 +171,9 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
   if (context.json) {
     context.Print({{"job_id", reply->job_id()}, {"name", name}, {"warnings", warnings}});
   } else {
-    for (const std::string& warning : warnings) *context.err << "Warning: " << warning << '\n';
-    *context.err << "Job " << reply->job_id() << " (" << name << ") is submitted to "
+    for (const std::string& warning : warnings)
+      *context.err << "Warning: " << ShownBehind(2, warning) << '\n';
+    *context.err << "Job " << reply->job_id() << " (" << ShownInLine(name) << ") is submitted to "
                  << client.address() << std::endl;
   }
   if (options.detached) {

@@ -37,6 +37,13 @@ TEST(Shown, ControlCharactersAreWrittenOut) {
             "zähler \\x9b31m");
 }
 
+TEST(Shown, LinesAfterTheFirstStandBehindIt) {
+  EXPECT_EQ(ShownBehind(4, "bad row:\n{1,\r\n 2}\n"), "bad row:\n    {1,\\x0d\n     2}");
+  EXPECT_EQ(ShownBehind(4, "one line"), "one line");
+  EXPECT_EQ(ShownBehind(4, "\n"), "");
+  EXPECT_EQ(ShownInLine("a\nb\tc\x1b"), "a\\x0ab\\x09c\\x1b");
+}
+
 TEST(OneLine, IsCutByWhatIsSeen) {
   EXPECT_EQ(OneLine("short", 5), "short");
   EXPECT_EQ(OneLine("zähler läuft", 7), "zähler…");

@@ -18,7 +18,6 @@ PLACES = {
     "map": "the map",
     "filter": "the filter",
     "open": "the rich function",
-    "key": "the timers",
     "process": "the timers",
     "timer": "the timers",
     "window": "the window",
@@ -56,6 +55,29 @@ class UserCode(OneCluster):
     def test_words_that_are_not_utf8(self):
         self.cluster.run("run", JOB, "--", "--at", "bytes", code=1)
         self.assertIn("the map: bad row \ufffd\ufffd", self.cluster.stderr)
+
+    def test_words_of_several_lines_are_seen_to_belong_together(self):
+        self.cluster.run("run", JOB, "--name", "two\nlines", "--", "--at", "lines", code=1)
+        self.assertIn("(two\\x0alines) is submitted", self.cluster.stderr)
+        said = "the map: bad row:\n{0}Job  made up\n{0}\\x1b[2Jcolumn 3\n"
+        self.assertIn("weir: the job failed: " + said.format("  "), self.cluster.stderr)
+        job = self.cluster.json("list")[0]
+        self.assertEqual(job["name"], "two\nlines")
+        words = "the map: bad row:\nJob  made up\n\x1b[2Jcolumn 3"
+        self.assertTrue(job["reason"].endswith(words), job["reason"])
+        described = self.cluster.run("describe", job["job_id"])
+        self.assertIn("  two\\x0alines\n", described)
+        self.assertIn(said.format(13 * " "), described, "the state")
+        self.assertIn(said.format(4 * " "), described, "failures")
+        self.assertIn("the map: bad row:…\n", self.cluster.run("list"))
+
+    def test_key_throws(self):
+        # With more than one subtask it is called behind the operator before, too, to send the row.
+        for parallelism in ("1", "2"):
+            self.cluster.run("run", JOB, "-p", parallelism, "--name", "key", "--", "--at", "key",
+                             code=1)
+            self.assertIn("the job failed: the timers: its key selector failed: key threw",
+                          self.cluster.stderr)
 
     def test_a_crash(self):
         for signal in ("abort", "segfault"):

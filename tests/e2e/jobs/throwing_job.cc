@@ -23,6 +23,7 @@ class Thrower {
     if (place_ == "segfault") raise(SIGSEGV);
     if (place_ == "number") throw 42;
     if (place_ == "bytes") throw std::runtime_error("bad row \xe9\xff");
+    if (place_ == "lines") throw std::runtime_error("bad row:\nJob  made up\n\x1b[2Jcolumn 3");
     throw std::runtime_error(place_ + " threw");
   }
 
@@ -97,10 +98,12 @@ WEIR_JOB(env, args) {
   env.From(rows, weir::MonotonousTimestamps(&Row::at))
       .Name("the source")
       .Map([map = throws("map"), abort = throws("abort"), segfault = throws("segfault"),
-            number = throws("number"), bytes = throws("bytes")](const Row& row) {
+            number = throws("number"), bytes = throws("bytes"),
+            lines = throws("lines")](const Row& row) {
         map(row.number == 500);
         number(row.number == 500);
         bytes(row.number == 500);
+        lines(row.number == 500);
         abort(row.number == 500);
         segfault(row.number == 500);
         return row;
