@@ -21,6 +21,7 @@
 
 namespace weir {
 namespace {
+#include "runtime/graph/operator_name.h"
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -73,8 +74,12 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
     for (const JobVertex& vertex : graph.vertices) {
       for (const OperatorSpec& op : vertex.operators) {
         if (!validate || !op.node.validate) continue;
-        const std::string warning = op.node.validate(vertex.parallelism);
-        if (!warning.empty()) warnings.push_back(warning);
+        try {
+          const std::string warning = op.node.validate(vertex.parallelism);
+          if (!warning.empty()) warnings.push_back(warning);
+        } catch (...) {
+          RethrowAsError(NameWithUid(op.node.name, op.uid) + ": ");
+        }
       }
     }
     out.Put<uint8_t>(1);
