@@ -136,8 +136,9 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
                      kMaxArtifactBytes, ": strip it (strip --strip-debug)")));
   }
 
-  auto extracted =
-      ExtractGraph(options.library, options.arguments, *overrides, ExtractOptionsOf(context));
+  ExtractOptions extract = ExtractOptionsOf(context);
+  extract.shows_output = !options.in_process_child;  // whoever runs us has shown it
+  auto extracted = ExtractGraph(options.library, options.arguments, *overrides, extract);
   if (!extracted.ok()) return context.Fail(extracted.status());
   BlockTerminalSignals();  // no thread before here: ExtractGraph forks
 

@@ -1,5 +1,6 @@
 #include "job/extract_graph.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -8,8 +9,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <exception>
+#include <iostream>
 #include <utility>
 
 #include "base/abi.h"
@@ -18,10 +21,10 @@
 #include "job/graph_difference.h"
 #include "job/graph_proto.h"
 #include "job/secret_references.h"
+#include "runtime/graph/operator_name.h"
 
 namespace weir {
 namespace {
-#include "runtime/graph/operator_name.h"
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -152,18 +155,39 @@ absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::stri
   return result;
 }
 
+// In the child. Standard output goes where standard error does, or nowhere with it.
+void RedirectOutput(bool shown) {
+  if (!shown) {
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere >= 0) dup2(nowhere, STDERR_FILENO);
+  }
+  dup2(STDERR_FILENO, STDOUT_FILENO);
+}
+
+// What this process, or the job function in a child, has printed and not written yet.
+void FlushOutput() {
+  std::cout.flush();
+  std::fflush(nullptr);
+}
+
 absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
                                           const std::vector<std::string>& arguments,
                                           const JobOverrides& overrides,
-                                          const ExtractOptions& options, bool validate) {
+                                          const ExtractOptions& options, bool first) {
   int ends[2];
   if (pipe(ends) != 0) return absl::InternalError(std::string("pipe: ") + std::strerror(errno));
+  FlushOutput();  // or the child would write it, too
   const pid_t child = fork();
   if (child < 0) return absl::InternalError(std::string("fork: ") + std::strerror(errno));
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(ends[0]);
-    WriteAll(ends[1], DescribeJob(library, arguments, overrides, validate, ends[1]));
+    RedirectOutput(first && options.shows_output);
+    // The second is run for its graph alone: servers have been asked by the first.
+    const std::string described =
+        DescribeJob(library, arguments, overrides, /*validate=*/first, ends[1]);
+    FlushOutput();
+    WriteAll(ends[1], described);
     _exit(0);
   }
   close(ends[1]);

@@ -17,6 +17,8 @@ struct ExtractOptions {
   /// Called now and then while a child takes longer than two seconds: what it does ("the job
   /// function has been running", ...), and for how long.
   std::function<void(const std::string& what, std::chrono::milliseconds elapsed)> waiting;
+  /// False: what the job function prints is dropped, for somebody has run it already.
+  bool shows_output = true;
   /// What to do when the job function crashes.
   std::string debugger = "weir run --in-process";
 };
@@ -30,8 +32,9 @@ struct ExtractedGraph {
 /// processes, so that a crash or an endless loop in it harms nobody, and compares both results,
 /// because a graph that depends on more than the arguments could not be rebuilt by a TaskManager.
 /// Arguments that the job function did not ask for are refused (Args::AllowUnread).
-/// The first child also asks the sources and sinks whether they can work (broker there, topic
-/// there).
+/// What the job function prints goes to standard error, of the first child alone: standard output
+/// is for results. The first child also asks the sources and sinks whether they can work (broker
+/// there, topic there).
 ///
 /// Forks: call it before the process starts threads (gRPC among them). InvalidArgument names what
 /// is wrong and the mend.

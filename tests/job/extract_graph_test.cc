@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <iostream>
+
 #include "base/abi.h"
 
 namespace weir {
@@ -92,8 +94,27 @@ TEST(ExtractGraph, AJobMayAllowParametersThatItDoesNotRead) {
   EXPECT_TRUE(Extract({"--name", "n", "--mode", "pass on", "--colour", "red"}).ok());
 }
 
+TEST(ExtractGraph, WhatTheJobFunctionPrintsGoesToStandardErrorOnce) {
+  const auto printed = [](const ExtractOptions& options) {
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    std::cout << "before, ";  // by this process, which alone is to write it
+    EXPECT_TRUE(ExtractGraph(SAMPLE_JOB, {"--name", "n", "--mode", "print"}, {}, options).ok());
+    std::cout << "behind" << std::flush;
+    EXPECT_EQ(testing::internal::GetCapturedStdout(), "before, behind");
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(printed({}), "flushed\nleft in a buffer\nto standard error\nfrom C\n");
+  EXPECT_EQ(printed({.shows_output = false}), "");
+}
+
 TEST(ExtractGraph, ReportsWhatTheJobFunctionThrew) {
   EXPECT_THAT(Extract({"--mode", "throw"}).status().ToString(), HasSubstr("price list"));
+}
+
+TEST(ExtractGraph, ASourceThatCannotWorkIsNamed) {
+  EXPECT_EQ(Extract({"--name", "orders", "--mode", "unreachable"}).status().message(),
+            "orders: no queue at there:1");
 }
 
 TEST(ExtractGraph, SurvivesACrashAndAnExit) {

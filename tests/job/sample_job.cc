@@ -1,6 +1,8 @@
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <stdexcept>
 
 #include "api/job.h"
@@ -22,8 +24,18 @@ WEIR_JOB(env, args) {
   if (mode == "pass on") env.settings().name = args.all().begin()->first;
   if (mode == "limited")
     env.settings().parallelism = static_cast<uint32_t>(args.GetInt("limit", 1));
+  if (mode == "print") {
+    std::cout << "flushed" << std::endl << "left in a buffer\n";
+    std::cerr << "to standard error\n";
+    std::printf("from C\n");
+  }
   weir::Source<int> source;
   source.name = args["name"];
+  if (mode == "unreachable") {
+    source.validate = [](uint32_t) -> std::string {
+      throw std::runtime_error("no queue at there:1");
+    };
+  }
   weir::Sink<int> sink;
   sink.name = "nowhere";
   if (mode == "unstable") source.name += std::to_string(getpid());
