@@ -55,12 +55,17 @@ class Local(unittest.TestCase):
                 cluster.run("local", *options, code=1)
                 self.assertIn(f"runs in '{cluster.dir}' already (pid {cluster.launcher.pid}",
                               cluster.stderr)
+                self.assertNotIn("no effect", cluster.stderr)
                 self.assertTrue(pathlib.Path(cluster.dir, "cluster.json").exists())
                 # Of the running job new ones come and old ones go, but not all at once.
                 left = files & set(cluster.files())
                 self.assertTrue(any(path.endswith(".box") for path in left), left)
                 before = checkpoints()
                 eventually(lambda: checkpoints() > before + 1, "the job goes on")
+            for key in ("id", "dir", "rpc-port", "cluster-id"):
+                cluster.run("local", "--set", f"taskmanager.{key}=7", code=1)
+                self.assertIn(f"taskmanager.{key} (--set) has no effect on `weir local`: ",
+                              cluster.stderr)
             self.assertFalse(elsewhere.exists())
             self.assertEqual(cluster.json("describe", job)["status"]["attempt"], 1)
 
