@@ -9,6 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "base/sha256.h"
 #include "cli/channel.h"
+#include "cli/output.h"
+#include "cli/ports.h"
 #include "cli/proto_json.h"
 #include "cli/silence_watch.h"
 
@@ -48,17 +50,35 @@ JobClient::JobClient(std::string address)
       channel_(Connect(address_)),
       stub_(proto::JobService::NewStub(channel_)) {}
 
-absl::Status JobClient::Explain(const absl::Status& status) const {
+absl::Status JobClient::Explain(const absl::Status& status, steady_clock::time_point began) const {
+  // It says itself that it does not serve: it does not lead yet, or no more.
+  const bool answers = channel_->GetState(false) == GRPC_CHANNEL_READY;
+  if (absl::IsUnavailable(status) && answers) {
+    return absl::UnavailableError(
+        absl::StrCat("the JobManager at ", address_,
+                     " answers, but does not serve: ", std::string(status.message()),
+                     "\nTry again, or name another with --jobmanager HOST:PORT."));
+  }
+  // To start a cluster is no way out where one hangs: its address is taken.
+  if (absl::IsDeadlineExceeded(status) ||
+      (absl::IsUnavailable(status) && Listens(address_, kQuickDeadline))) {
+    const auto waited = std::chrono::duration_cast<milliseconds>(steady_clock::now() - began);
+    return absl::Status(
+        status.code(),
+        absl::StrCat("something listens at ", address_,
+                     ", but no JobManager has answered there for ", FormatDuration(waited), " (",
+                     std::string(status.message()),
+                     ").\nLook at the end of the JobManager's log, a file in log.dir, or of `weir "
+                     "local` in logs/ below local.dir; a process that was stopped goes on by `kill "
+                     "-CONT PID`, one that hangs can be killed and started again: jobs go on from "
+                     "their last checkpoint. If it is another program, name the JobManager with "
+                     "--jobmanager HOST:PORT."));
+  }
   if (absl::IsUnavailable(status)) {
     return absl::UnavailableError(absl::StrCat("no JobManager answers at ", address_, " (",
                                                std::string(status.message()),
                                                ").\nStart a cluster here with `weir local`, or "
                                                "name another with --jobmanager HOST:PORT."));
-  }
-  if (absl::IsDeadlineExceeded(status)) {
-    return absl::DeadlineExceededError(absl::StrCat("the JobManager at ", address_,
-                                                    " did not answer in time; `weir logs` may say "
-                                                    "what holds it up"));
   }
   if (absl::IsUnimplemented(status)) {
     return absl::UnimplementedError(absl::StrCat("what listens at ", address_,
@@ -81,7 +101,8 @@ bool JobClient::Answers() {
 template <class Reply, class Request, class Method>
 absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
                                       milliseconds deadline) {
-  const auto give_up = steady_clock::now() + kUnavailablePatience;
+  const auto began = steady_clock::now();
+  const auto give_up = began + kUnavailablePatience;
   for (;;) {
     grpc::ClientContext context;
     SetDeadline(context, deadline);
@@ -111,7 +132,7 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
           "answers again"));
     }
     if (!absl::IsUnavailable(status) || steady_clock::now() + kRetryPause > give_up) {
-      return Explain(status);
+      return Explain(status, began);
     }
     // A channel reconnects only while somebody waits for it; one that is connected (to a
     // JobManager that does not lead yet) is asked again after the pause, too.
@@ -211,6 +232,7 @@ absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
       Call<proto::HasArtifactReply>(&proto::JobService::Stub::HasArtifact, has, kCallDeadline);
   if (!present.ok()) return present.status();
 
+  const auto began = steady_clock::now();
   grpc::ClientContext context;
   SetDeadline(context, kSubmitDeadline);
   proto::SubmitJobReply reply;
@@ -228,7 +250,7 @@ absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
   // A refusal ends the stream early; Finish tells the reason.
   if (open) writer->WritesDone();
   const absl::Status status = ToStatus(writer->Finish());
-  if (!status.ok()) return Explain(status);
+  if (!status.ok()) return Explain(status, began);
   return reply;
 }
 

@@ -55,7 +55,9 @@ class JobClient {
   template <class Reply, class Request, class Method>
   absl::StatusOr<Reply> Call(Method method, const Request& request,
                              std::chrono::milliseconds deadline);
-  absl::Status Explain(const absl::Status& status) const;
+  /// `began`: when the first answer was waited for.
+  absl::Status Explain(const absl::Status& status,
+                       std::chrono::steady_clock::time_point began) const;
   bool Answers();
   void TellSilence(std::optional<std::chrono::milliseconds> silent);
 

@@ -94,7 +94,9 @@ class Hung(OnDaemons):
         print(f"list ended with {listed.returncode} after {time.monotonic() - began:.1f} s: "
               f"{listed.stderr!r}", flush=True)
         self.assertIn(listed.returncode, (1, 3))
-        self.assertIn(self.cluster.address, listed.stderr)
+        self.assertIn(f"something listens at {self.cluster.address}, but no JobManager has answered",
+                      listed.stderr)
+        self.assertIn("kill -CONT", listed.stderr)
         self.until_noticed("tm-1", "tm-2")
         self.go_on()
         eventually(lambda: "answers again" in said.read_text() or savepoint.poll() is not None,
