@@ -93,9 +93,18 @@ class Program {
     try {
       app_.parse(own);
     } catch (const CLI::RequiredError& e) {
-      const std::vector<std::string> words = app_.remaining();
-      if (!app_.get_subcommands().empty() || words.empty()) return Refused(e);
-      return RefuseUsage(NoSuchCommand(words.front()));
+      const std::vector<std::string> words = app_.remaining(/*recurse=*/true);
+      if (words.empty()) return Refused(e);
+      if (GivenCommand() == nullptr && !words.front().starts_with("-")) {
+        return RefuseUsage(NoSuchCommand(words.front()));
+      }
+      // What is missing may be there under a mistyped name.
+      const std::string wrong = UnknownOption(words);
+      return wrong.empty() ? Refused(e) : RefuseUsage(wrong);
+    } catch (const CLI::ExtrasError& e) {
+      const std::vector<std::string> words = app_.remaining(/*recurse=*/true);
+      if (const std::string wrong = UnknownOption(words); !wrong.empty()) return RefuseUsage(wrong);
+      return words.empty() ? Refused(e) : RefuseUsage(UnexpectedWord(words.front()));
     } catch (const CLI::Success& e) {  // help
       app_.exit(e, out_, err_);
     } catch (const CLI::ParseError& e) {
@@ -134,6 +143,46 @@ class Program {
         return value.empty() ? std::string(kEmpty) : std::string();
       });
     }
+  }
+
+  /// The command that was given; null: none.
+  const CLI::App* GivenCommand() const {
+    const std::vector<CLI::App*> given = app_.get_subcommands();
+    return given.empty() ? nullptr : given.front();
+  }
+  std::string CalledAs() const {
+    const CLI::App* command = GivenCommand();
+    return command == nullptr ? "weir" : "weir " + command->get_name();
+  }
+
+  /// What is wrong with the first of the words that looks like an option; empty: none does.
+  std::string UnknownOption(const std::vector<std::string>& words) const {
+    for (const std::string& word : words) {
+      if (!word.starts_with("-") || word == "-" || word == "--") continue;
+      const std::string name = word.substr(0, word.find('='));
+      std::vector<std::string> known;
+      for (const CLI::App* of : {GivenCommand(), static_cast<const CLI::App*>(&app_)}) {
+        if (of == nullptr) continue;
+        for (const CLI::Option* option : of->get_options()) {
+          if (option->get_group().empty()) continue;  // between our own processes
+          for (const std::string& text : option->get_lnames()) known.push_back("--" + text);
+        }
+      }
+      // Of a word with one dash most are single letters, each near to every other.
+      const std::string nearest = name.size() > 2 ? Nearest("--" + Undashed(name), known) : "";
+      return absl::StrCat("`", CalledAs(), "` has no option '", name, "'",
+                          nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?"),
+                          "\n`", CalledAs(), " --help` lists the options");
+    }
+    return "";
+  }
+  static std::string Undashed(const std::string& option) {
+    return option.substr(option.find_first_not_of('-'));
+  }
+
+  std::string UnexpectedWord(const std::string& word) const {
+    return absl::StrCat("`", CalledAs(), "` takes no further argument, and was given '", word,
+                        "'\n`", CalledAs(), " --help` tells what it takes");
   }
 
   std::string NoSuchCommand(const std::string& word) const {

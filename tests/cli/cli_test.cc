@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -203,6 +206,56 @@ TEST(Cli, AnEmptyValueIsNotTakenForNone) {
     EXPECT_THAT(result.err, HasSubstr("it is empty; give a value, or leave it out")) << line[0];
   }
   EXPECT_EQ(Weir({"config", "--set", "checkpoint.dir="}).code, kDone) << "a setting's own text";
+}
+
+TEST(Cli, AMistypedOptionIsToldWithTheNearestThatTheCommandHas) {
+  const auto says = [](const std::vector<std::string>& words, const std::string& text) {
+    const Result result = Weir(words);
+    EXPECT_EQ(result.code, kUsage) << words[0];
+    EXPECT_THAT(result.err, HasSubstr(text));
+  };
+  says({"list", "--runing"}, "`weir list` has no option '--runing'; did you mean '--running'?");
+  says({"list", "--runing"}, "`weir list --help` lists the options");
+  says({"list", "--drain"}, "`weir list` has no option '--drain'\n");
+  says({"list", "-running"}, "did you mean '--running'?");
+  says({"list", "-x"}, "`weir list` has no option '-x'\n");
+  says({"list", "--jsno"}, "did you mean '--json'?");
+  says({"--jsno", "list"}, "did you mean '--json'?");
+  says({"run", "job.so", "--paralelism=4"},
+       "has no option '--paralelism'; did you mean "
+       "'--parallelism'?");
+  says({"run", "--paralelism", "4", "job.so"}, "did you mean '--parallelism'?");
+  says({"stop", "--derectory", "/x"}, "`weir stop` has no option '--derectory'; did you mean");
+  says({"config", "--parent-pd=3"}, "`weir config` has no option '--parent-pd'\n");
+  says({"list", "orders"}, "`weir list` takes no further argument, and was given 'orders'");
+  says({"local", "stauts"}, "`weir local` takes no further argument, and was given 'stauts'");
+  says({"stauts"}, "did you mean 'status'?");
+  EXPECT_EQ(nlohmann::json::parse(Weir({"--json", "list", "--runing"}).err)["code"],
+            "INVALID_ARGUMENT");
+}
+
+// Its kernel accepts connections: what a process that hangs, or was stopped, looks like.
+TEST(Cli, WhatListensAndDoesNotAnswerIsNotTakenForNoCluster) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(fd, 8), 0);
+  ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const std::string at = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  const Result hung = Weir({"list", "-m", at});
+  EXPECT_EQ(hung.code, kUnreachable);
+  EXPECT_THAT(hung.err,
+              testing::ContainsRegex("something listens at " + at +
+                                     ", but no JobManager has answered there for [0-9.]+ s"));
+  EXPECT_THAT(hung.err, HasSubstr("kill -CONT"));
+  EXPECT_THAT(hung.err, Not(HasSubstr("Start a cluster")));
+  close(fd);
+  const Result gone = Weir({"list", "-m", at});
+  EXPECT_EQ(gone.code, kUnreachable);
+  EXPECT_THAT(gone.err, HasSubstr("Start a cluster here with `weir local`"));
 }
 
 TEST(Cli, ASettingThatOnlyDaemonsReadIsToldOnOtherCommands) {
