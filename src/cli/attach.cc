@@ -284,7 +284,9 @@ void BlockTerminalSignals() {
 ExitCode Attach(const Context& context, JobClient& client, const std::string& job_id,
                 LetGo let_go) {
   if (!context.json) {
-    *context.err << "Ctrl-C cancels the job (`--detached` leaves it running)" << std::endl;
+    *context.err << "Ctrl-C cancels the job"
+                 << (let_go == LetGo::kEnds ? "" : " (`--detached` leaves it running)")
+                 << std::endl;
   }
   View view;
   int detached_by = 0;  // a signal
@@ -299,7 +301,8 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
       if (signal < 0) continue;
       if (signal == SIGINT && !cancelling) {
         cancelling = true;
-        screen.Remark("Cancelling job " + job_id + "; Ctrl-C again to let go of it");
+        screen.Remark("Cancelling job " + job_id + "; Ctrl-C again " +
+                      (let_go == LetGo::kEnds ? "ends it at once" : "to let go of it"));
         const absl::Status status = client.Cancel(job_id);
         if (!status.ok()) screen.Remark(std::string(status.message()));
       } else {

@@ -276,6 +276,7 @@ class Program {
         [this](Context& c) {
           if (parent_pid_ != 0) DieWithParent(parent_pid_);
           run_.in_process_child = parent_pid_ != 0;
+          run_.inherited = Inherited();
           return RunJob(c, run_);
         });
     run->add_option("library", run_.library, "The job, built with weir_add_job()")->required();

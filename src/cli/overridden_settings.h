@@ -13,8 +13,8 @@ struct OverriddenSetting {
   std::string mend;  ///< what is done in its place, and what can be set
 };
 
-/// Whoever has set one of them, by --set or in the file, is told: it would be looked for in vain. An
-/// environment is for all commands.
+/// Whoever has set one of them, by --set or in the file, is told: it would be looked for in vain.
+/// An environment is for all commands.
 void WarnOfOverridden(const Context& context, const std::string& command,
                       std::initializer_list<OverriddenSetting> settings);
 

@@ -31,8 +31,9 @@ struct RunOptions {
   bool in_process = false;
   /// This is the command that --in-process runs: its cluster ends with it.
   bool in_process_child = false;
-  /// The whole command line, for --in-process, which runs it again in a child.
-  std::vector<std::string> words;
+  // For --in-process.
+  std::vector<std::string> words;      // the whole command line, which is run again in a child
+  std::vector<std::string> inherited;  // the settings among them, for the JobManager
 };
 
 /// Builds the job's graph in child processes, submits it, and stays attached unless told otherwise.

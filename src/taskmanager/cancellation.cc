@@ -66,6 +66,7 @@ void TaskManager::GiveUp(const LocalAttempt& attempt) {
   log::Error("ending the process: a cancel does not come back",
              {{"job", ref.job_id()}, {"operator", name}, {"reason", why}});
   black_box_->NoteStuck(stuck, why);
+  if (options_.on_stuck) options_.on_stuck();
   std::_Exit(kExitStuck);
 }
 

@@ -52,9 +52,13 @@ struct TaskManagerOptions {
   std::chrono::milliseconds latency_interval{1'000};
   bool dedicated = true;
   bool insecure = false;
-  /// Asked, on a thread of its own, whether it ends by this signal (SIGTERM, SIGINT); empty: it
-  /// does. `to_us_alone`: by kill, where a terminal's goes to all that run there.
+  /// Asked, on a thread of its own, whether it ends by this signal (SIGTERM, SIGINT, SIGHUP);
+  /// empty: it does, and SIGHUP is not taken. `to_us_alone`: by kill, where a terminal's goes to
+  /// all that run there.
   std::function<bool(int signal, bool to_us_alone)> ends_by;
+  /// Called, if there is one, when the process is about to end because an attempt does not; it may
+  /// end it itself.
+  std::function<void()> on_stuck;
 };
 
 /// Runs a TaskManager until SIGTERM, SIGINT or a Shutdown from the JobManager. Returns the

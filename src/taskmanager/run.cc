@@ -1,8 +1,10 @@
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <functional>
+#include <string>
 #include <thread>
 
 #include "base/error.h"
@@ -30,7 +32,7 @@ std::thread WatchSignals(const sigset_t& signals, TaskManager& manager,
       }
       if (info.si_signo == SIGUSR1) return;
     } while (ends_by && !ends_by(info.si_signo, info.si_code != SI_KERNEL));
-    manager.Shutdown(info.si_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    manager.Shutdown(std::string("SIG") + sigabbrev_np(info.si_signo));
   });
 }
 
@@ -41,6 +43,7 @@ int RunTaskManager(const TaskManagerOptions& options) {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
+  if (options.ends_by) sigaddset(&signals, SIGHUP);  // a daemon ends by it as any program does
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   log::TakeOverGrpcLog();

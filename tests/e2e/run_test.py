@@ -10,6 +10,8 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
 from cluster import Cluster, eventually
@@ -122,6 +124,84 @@ class Run(unittest.TestCase):
         attached.send_signal(signal.SIGINT)
         _, err = attached.communicate(timeout=60)
         self.assertEqual(attached.returncode, 5, err)
+
+    def test_what_the_job_function_prints_goes_to_standard_error_once(self):
+        for how in ((), ("--json",), ("--detached", "--json")):
+            out = self.cluster.run("run", JOB, *how, "--", "--count", "1", "--say", "well")
+            self.assertEqual(self.cluster.stderr.splitlines().count("well"), 1, self.cluster.stderr)
+            self.assertNotIn("well", out)
+            if how:
+                for line in out.splitlines():
+                    json.loads(line)
+        # There the subtasks' own copy of it is built in the process, too.
+        out = self.cluster.run("run", JOB, "--in-process", "--", "--count", "1", "--say", "well")
+        self.assertEqual(self.cluster.stderr.splitlines().count("well"), 2, self.cluster.stderr)
+        self.assertEqual(out, "0 row\n")
+
+    def begin_in_process(self, *arguments):
+        """A job in a process whose standard output and error are files."""
+        folder = tempfile.TemporaryDirectory(prefix="weir_e2e_")
+        self.addCleanup(folder.cleanup)
+        out, err = pathlib.Path(folder.name, "out"), pathlib.Path(folder.name, "err")
+        with open(out, "wb") as to_out, open(err, "wb") as to_err:
+            process = subprocess.Popen([WEIR, *arguments], env=self.cluster.env, stdout=to_out,
+                                       stderr=to_err)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process, out, err
+
+    def test_a_terminal_that_goes_away_ends_an_in_process_job_with_a_word(self):
+        process, out, err = self.begin_in_process("run", JOB, "--in-process")
+        eventually(lambda: " row" in out.read_text(), "it prints")
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(process.wait(60), 129, err.read_text())
+        self.assertIn("has ended with this process, unfinished", err.read_text())
+
+    def test_a_function_that_hangs_in_process_is_waited_for_with_a_word_and_not_by_force(self):
+        hangs = ("run", JOB, "--in-process", "--", "--hang-at", "500")
+        process, _, err = self.begin_in_process(*hangs)
+        eventually(lambda: "hangs\n" in err.read_text(), "it hangs")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: "Ctrl-C again ends it at once" in err.read_text(), "a cancel is told")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(20), 5, err.read_text())
+        self.assertIn("has ended with this process, unfinished", err.read_text())
+        print(f"two Ctrl-C: {time.monotonic() - began:.1f} s", flush=True)
+
+        process, _, err = self.begin_in_process(*hangs)
+        eventually(lambda: "hangs\n" in err.read_text(), "it hangs")
+        process.terminate()
+        eventually(lambda: "waiting for functions of the job that have not returned" in
+                   err.read_text(), "what is waited for is told")
+        self.assertIn("s at most (task.cancellation.timeout); Ctrl-C ends", err.read_text())
+        self.assertIsNone(process.poll(), "it waits")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(20), 143, err.read_text())
+
+        process, _, err = self.begin_in_process("run", "--set", "task.cancellation.timeout=2s",
+                                                *hangs[1:])
+        eventually(lambda: "hangs\n" in err.read_text(), "it hangs")
+        process.terminate()
+        self.assertEqual(process.wait(20), 143, err.read_text())
+        self.assertIn("operator=label", err.read_text(), "who did not return is named")
+
+    def test_json_in_process_logs_json(self):
+        self.cluster.run("run", JOB, "--in-process", "--json", "--", "--count", "100", "--fail-at",
+                         "50", code=1)
+        lines = [json.loads(line) for line in self.cluster.stderr.splitlines()]
+        self.assertTrue(any("row 50 is bad" in str(line) for line in lines), lines)
+        self.assertTrue(any("level" in line for line in lines), "the log is among them")
+
+    def test_in_process_settings_reach_its_job_manager(self):
+        checkpoints = pathlib.Path(self.cluster.dir, "checkpoints of one process")
+        self.cluster.run("run", JOB, "--in-process", "--set", f"checkpoint.dir={checkpoints}", "--",
+                         "--count", "10")
+        self.assertTrue(checkpoints.is_dir())
+        self.cluster.run("run", JOB, "--in-process", "--set", "taskmanager.dir=/fast", "--",
+                         "--count", "10")
+        self.assertIn("taskmanager.dir (--set) has no effect on `weir run --in-process`",
+                      self.cluster.stderr)
 
     def test_in_process_nothing_is_warned_of_and_what_dead_ones_left_is_swept(self):
         for _ in range(3):
