@@ -15,10 +15,18 @@
 namespace weir {
 namespace {
 
+using std::chrono::milliseconds;
+
 // Messages that may wait for a slow JobManager, beside the bound of their bytes.
 constexpr size_t kMaxWaiting = 10'000;
 constexpr int kMaxMessageBytes = 16 << 20;
 constexpr std::chrono::seconds kFetchTimeout(120);
+// What the other machine's kernel does not acknowledge for so long breaks the connection: a network
+// that is cut is noticed, and looked for anew once it is whole, not when TCP sends again. The
+// kernel of a JobManager that stands still does acknowledge.
+constexpr std::chrono::milliseconds kUnacknowledged(5000);
+// gRPC sets that option where its keepalive is on; pings of its own are not wanted.
+constexpr std::chrono::hours kNoPing(24);
 
 std::string Describe(const grpc::Status& status) {
   if (status.ok()) return "the JobManager ended the stream";
@@ -160,6 +168,8 @@ JobManagerLink::JobManagerLink(const std::string& address, Events events, size_t
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(milliseconds(kNoPing).count()));
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(kUnacknowledged.count()));
   impl_->channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
   impl_->stub = proto::TaskManagerGateway::NewStub(impl_->channel);
   impl_->events = std::move(events);

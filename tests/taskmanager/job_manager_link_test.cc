@@ -2,10 +2,15 @@
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "proto/control.grpc.pb.h"
 
@@ -22,12 +27,16 @@ class SlowJobManager final : public proto::TaskManagerGateway::Service {
     server_ = builder.BuildAndStart();
   }
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  uint16_t port() const { return static_cast<uint16_t>(port_); }
   void Read() { read_.set_value(); }
+  /// Waits for a stream.
+  void Taken() { taken_.get_future().wait(); }
 
  private:
   grpc::Status Control(
       grpc::ServerContext*,
       grpc::ServerReaderWriter<proto::ToTaskManager, proto::ToJobManager>* stream) override {
+    taken_.set_value();
     read_.get_future().wait();
     proto::ToJobManager message;
     while (stream->Read(&message) && !message.has_goodbye()) {
@@ -36,6 +45,7 @@ class SlowJobManager final : public proto::TaskManagerGateway::Service {
   }
 
   int port_ = 0;
+  std::promise<void> taken_;
   std::promise<void> read_;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -82,6 +92,44 @@ TEST(JobManagerLinkTest, OneMessageAboveTheBoundIsTaken) {
   link.Send(large);
   job_manager.Read();
   EXPECT_EQ(broken.get_future().get(), "the JobManager ended the stream");
+}
+
+/// After how many milliseconds without an acknowledgement each connection of this process to that
+/// port is given up; 0: when TCP has sent 15 times, some quarter of an hour.
+std::vector<unsigned> UserTimeouts(uint16_t port) {
+  std::vector<unsigned> timeouts;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename());
+    sockaddr_in6 peer{};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;
+    // The port is where an IPv4 address has it, too.
+    if (peer.sin6_family != AF_INET6 && peer.sin6_family != AF_INET) continue;
+    if (ntohs(peer.sin6_port) != port) continue;
+    unsigned timeout = 0;
+    socklen_t of = sizeof timeout;
+    getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, &of);
+    timeouts.push_back(timeout);
+  }
+  return timeouts;
+}
+
+// After a network was cut, TCP sends again as late as twice the time that the cut has lasted.
+TEST(JobManagerLinkTest, ACutNetworkBreaksTheConnection) {
+  SlowJobManager job_manager;
+  std::promise<std::string> broken;
+  JobManagerLink link(job_manager.address(),
+                      {.on_message = [](uint64_t, proto::ToTaskManager) {},
+                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }},
+                      size_t{1} << 20);
+  link.Open({});
+  job_manager.Taken();
+  EXPECT_EQ(UserTimeouts(job_manager.port()), std::vector<unsigned>{5000});
+  proto::ToJobManager last;
+  last.mutable_goodbye();
+  link.Send(last);
+  job_manager.Read();
+  broken.get_future().get();
 }
 
 }  // namespace
