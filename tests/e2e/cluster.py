@@ -24,6 +24,13 @@ def eventually(condition, what, limit_s=LIMIT_S):
         time.sleep(0.02)
 
 
+def completed_now(details):
+    """Checkpoints of a job that were complete under the JobManager that leads now, of the last few:
+    what `checkpoints_completed` counts goes on over its restarts."""
+    return sum(checkpoint["status"] in ("COMPLETED", "PUBLISHED")
+               for checkpoint in details.get("checkpoints", []))
+
+
 def alive(pid):
     """True while the process runs; a zombie does not."""
     try:

@@ -14,7 +14,7 @@ import sys
 import unittest
 
 import manifests
-from cluster import Cluster, eventually
+from cluster import Cluster, completed_now, eventually
 from daemons import Daemons
 
 WEIR, JOB = sys.argv[1:3]
@@ -196,8 +196,8 @@ class Restarted(unittest.TestCase):
                     # What is left is what a user repairs it with.
                     self.assertTrue(any(pathlib.Path(directories[jobs[case]], "data").iterdir()))
             spared = jobs["spared"]
-            eventually(lambda: int(cluster.json("describe", spared).get(
-                "checkpoints_completed", 0)) >= 1, "the spared job goes on")
+            eventually(lambda: completed_now(cluster.json("describe", spared)) >= 1,
+                       "the spared job goes on")
             self.assertEqual(state(spared)["state"], "RUNNING")
 
     def test_onto_the_memory_backend(self):

@@ -60,13 +60,15 @@ class Kills(unittest.TestCase):
             witness = Witness(broker, "out")
             self.addCleanup(witness.close)
             self.addCleanup(source.stopping.set)
+            before = 0
             for number, names in enumerate(order):
-                before, seen = self.checkpoints(cluster, job), witness.count
+                seen = witness.count
                 # Work is under way again: new results and new checkpoints since the last kill.
                 eventually(lambda: witness.count > seen and
                            self.checkpoints(cluster, job) >= before + 2,
                            f"round {number}: results and checkpoints", LIMIT_S)
                 time.sleep(dice.uniform(0, 1.5))  # the random moment
+                before = self.checkpoints(cluster, job)
                 for name in names:
                     self.assertTrue(cluster.kill(name), f"{name} had died by itself")
                 killed, seen = time.monotonic(), witness.count

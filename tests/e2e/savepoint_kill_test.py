@@ -10,7 +10,7 @@ import subprocess
 import sys
 import unittest
 
-from cluster import eventually
+from cluster import completed_now, eventually
 from daemons import Daemons
 
 WEIR, JOB = sys.argv[1:3]
@@ -35,8 +35,8 @@ class KilledInAnExport(unittest.TestCase):
                                 "--count", 10_000_000, "--out", f"{self.cluster.dir}/lines").strip()
 
     def running(self, job):
-        eventually(lambda: int(self.cluster.json("describe", job).get(
-            "checkpoints_completed", 0)) >= 2, "checkpoints are complete")
+        eventually(lambda: completed_now(self.cluster.json("describe", job)) >= 2,
+                   "checkpoints are complete")
 
     def killed_at(self, point):
         """What lies in the place of a savepoint whose JobManager was killed at that point."""
