@@ -122,6 +122,7 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   options.id = o.taskmanager.id;
   options.cluster_id = o.taskmanager.cluster_id;
   options.job_manager = o.jobmanager.address;
+  options.unacknowledged = o.jobmanager.heartbeat_timeout;
   options.bind_host = o.taskmanager.bind_host;
   options.host = o.taskmanager.host;
   options.rpc_port = static_cast<int>(o.taskmanager.rpc_port);

@@ -153,11 +153,12 @@ std::vector<Key> MakeKeys() {
          "~/.weir/jobmanager.");
   t.Duration("jobmanager.heartbeat-interval", WEIR_FIELD(jobmanager.heartbeat_interval),
              milliseconds(50), kHour, "How often JobManager and TaskManagers greet one another.");
-  t.Duration("jobmanager.heartbeat-timeout", WEIR_FIELD(jobmanager.heartbeat_timeout),
-             milliseconds(100), kHour,
-             "Silence after which a TaskManager is held for lost. The JobManager's is told after "
-             "it, and its connection given up after twelve times as long. A broken connection is "
-             "noticed at once.");
+  t.Duration(
+      "jobmanager.heartbeat-timeout", WEIR_FIELD(jobmanager.heartbeat_timeout), milliseconds(100),
+      kHour,
+      "Silence after which a TaskManager is held for lost. A JobManager's is told after it, and "
+      "its connection given up after twelve times as long, or at once when its machine "
+      "acknowledges nothing. A broken connection is noticed at once.");
 
   t.Section("TaskManager");
   t.Text("taskmanager.id", WEIR_FIELD(taskmanager.id),

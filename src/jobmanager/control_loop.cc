@@ -17,6 +17,12 @@ namespace {
 /// The loop wakes at least this often, so that a missed deadline costs no more.
 constexpr milliseconds kLongestSleep{1'000};
 
+/// How late the loop may wake without having stood still: less than a heartbeat that is due has
+/// left, and little beside any other time-out.
+milliseconds Tolerance(const MembershipOptions& of) {
+  return std::min(milliseconds(500), (of.heartbeat_timeout - of.heartbeat_interval) / 2);
+}
+
 }  // namespace
 
 ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io,
@@ -27,8 +33,7 @@ ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, IoTh
       metrics_(metrics),
       on_fenced_(std::move(on_fenced)),
       started_ms_(leadership_.clock->Now().ms),
-      // Half an interval: beside a whole one that passes anyway it is less than any time-out.
-      time_(*leadership_.clock, options_.control.membership.heartbeat_interval / 2),
+      time_(*leadership_.clock, Tolerance(options_.control.membership)),
       control_(options_.control, time_.Now()) {}
 
 ControlLoop::~ControlLoop() { Stop(); }
@@ -95,13 +100,11 @@ void ControlLoop::Run() {
     };
     Instant wake = std::min(due(), Now() + kLongestSleep);
     if (!poll_deadlines_.empty()) wake = std::min(wake, poll_deadlines_.begin()->first);
-    Mailbox::Letter letter = mailbox_.Take(std::max(Instant(0), wake - Now()));
-    // Ahead of the letter: what has come meanwhile came before anything is judged by this time.
+    Mailbox::Letter letter = mailbox_.Take(time_.Until(wake));
     TellStandstill(time_.Woke(wake));
     if (letter) letter();
-    const Instant now = Now();
-    if (now >= due()) Feed(ControlTick{});
-    while (!poll_deadlines_.empty() && poll_deadlines_.begin()->first <= now) {
+    if (Now() >= due()) Feed(ControlTick{});
+    while (!poll_deadlines_.empty() && poll_deadlines_.begin()->first <= Now()) {
       AnswerPoll(poll_deadlines_.begin()->second);
     }
   }

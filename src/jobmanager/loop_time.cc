@@ -12,17 +12,21 @@ int64_t TimeOfDay::At(Instant instant) const {
   return wall_ms - std::chrono::duration_cast<milliseconds>(ago).count();
 }
 
+std::chrono::nanoseconds LoopTime::Until(Instant due) const {
+  return std::max(std::chrono::nanoseconds(0), due - Passed());
+}
+
 std::chrono::nanoseconds LoopTime::Woke(Instant due) {
-  due = std::max(due, woke_);
-  woke_ = Now();
-  const std::chrono::nanoseconds late = woke_ - due;
+  due = std::max(due, now_);
+  now_ = Passed();
+  const std::chrono::nanoseconds late = now_ - due;
   if (late <= tolerance_) return std::chrono::nanoseconds(0);
   left_out_ += late;
-  woke_ = due;
+  now_ = due;
   standstills_.push_back({due, late});
   if (standstills_.size() > kKept) {
     standstills_[1].lasted += standstills_.front().lasted;
-    standstills_.pop_front();
+    standstills_.erase(standstills_.begin());
   }
   return late;
 }

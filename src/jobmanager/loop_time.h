@@ -2,7 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <vector>
 
 #include "base/clock.h"
 #include "jobmanager/values.h"
@@ -17,7 +17,7 @@ struct TimeOfDay {
     Instant at{0};
     std::chrono::nanoseconds lasted{0};
   };
-  std::deque<Standstill> standstills;  ///< left out of `monotonic`, oldest first
+  std::vector<Standstill> standstills;  ///< left out of `monotonic`, oldest first
 
   int64_t At(Instant instant) const;
 };
@@ -28,6 +28,10 @@ struct TimeOfDay {
 /// given after the standstill what it had left before: nobody is held for lost because the
 /// JobManager was away, and whoever was lost meanwhile is found when the rest has passed.
 ///
+/// It passes from turn to turn of the loop: within one, which may stand still in its midst, it is
+/// always the same, so nothing is judged by a standstill before what came meanwhile has been read.
+/// It never goes back.
+///
 /// The clock underneath may or may not count a standstill: what it does not count was never missed.
 /// Owned by the control loop; its thread only.
 class LoopTime {
@@ -37,22 +41,27 @@ class LoopTime {
 
   /// The loop wakes in time but for `tolerance`, which is less than what anybody is given.
   LoopTime(const Clock& clock, std::chrono::nanoseconds tolerance)
-      : clock_(clock), tolerance_(tolerance), woke_(clock.Monotonic()) {}
+      : clock_(clock), tolerance_(tolerance), now_(clock.Monotonic()) {}
 
-  Instant Now() const { return clock_.Monotonic() - left_out_; }
-  TimeOfDay AsTimeOfDay() const { return {Now(), clock_.Now().ms, standstills_}; }
+  Instant Now() const { return now_; }
+  TimeOfDay AsTimeOfDay() const { return {now_, clock_.Now().ms, standstills_}; }
 
-  /// The loop meant to wake at `due`, or at once if that has passed, and has now, before it looks
-  /// at anything that has come. How long it stood still beyond that, which is left out from now on;
-  /// 0: it is in time.
+  /// How long the loop may sleep to wake at `due`; 0 if that has passed.
+  std::chrono::nanoseconds Until(Instant due) const;
+
+  /// A turn begins. The loop meant to be awake by `due` at the latest, or at once if that was
+  /// before the last turn. How long it stood still beyond that, which is left out; 0: it is in
+  /// time.
   std::chrono::nanoseconds Woke(Instant due);
 
  private:
+  Instant Passed() const { return clock_.Monotonic() - left_out_; }
+
   const Clock& clock_;
   const std::chrono::nanoseconds tolerance_;
-  Instant woke_;  // last
+  Instant now_;
   std::chrono::nanoseconds left_out_{0};
-  std::deque<TimeOfDay::Standstill> standstills_;  // bounded by kKept
+  std::vector<TimeOfDay::Standstill> standstills_;  // bounded by kKept
 };
 
 }  // namespace weir::jobmanager

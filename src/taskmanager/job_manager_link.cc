@@ -21,11 +21,8 @@ using std::chrono::milliseconds;
 constexpr size_t kMaxWaiting = 10'000;
 constexpr int kMaxMessageBytes = 16 << 20;
 constexpr std::chrono::seconds kFetchTimeout(120);
-// What the other machine's kernel does not acknowledge for so long breaks the connection: a network
-// that is cut is noticed, and looked for anew once it is whole, not when TCP sends again. The
-// kernel of a JobManager that stands still does acknowledge.
-constexpr std::chrono::milliseconds kUnacknowledged(5000);
-// gRPC sets that option where its keepalive is on; pings of its own are not wanted.
+// gRPC sets TCP_USER_TIMEOUT, to the time that a ping may take, where pings are on. They themselves
+// are not wanted: a JobManager that stands still answers none.
 constexpr std::chrono::hours kNoPing(24);
 
 std::string Describe(const grpc::Status& status) {
@@ -36,17 +33,20 @@ std::string Describe(const grpc::Status& status) {
 }  // namespace
 
 struct JobManagerLink::Impl {
+  using Stub = proto::TaskManagerGateway::Stub;
+
   // One stream; deletes itself when gRPC is done with it, and is counted until then.
   class Stream final : public grpc::ClientBidiReactor<proto::ToJobManager, proto::ToTaskManager> {
    public:
-    Stream(Impl* impl, uint64_t number, proto::ToJobManager first) : impl_(impl), number_(number) {
+    Stream(Impl* impl, std::shared_ptr<Stub> connection, uint64_t number, proto::ToJobManager first)
+        : impl_(impl), connection_(std::move(connection)), number_(number) {
       waiting_bytes_ = first.ByteSizeLong();
       queue_.push_back(std::move(first));
     }
 
     // Once, after the stream is known as the current one: it may end before this returns.
     void Start() {
-      impl_->stub->async()->Control(&context_, this);
+      connection_->async()->Control(&context_, this);
       AddHold();  // writes come from outside the reactions
       StartRead(&incoming_);
       {
@@ -59,7 +59,7 @@ struct JobManagerLink::Impl {
     void Send(proto::ToJobManager message) {
       std::lock_guard lock(mutex_);
       if (ended_) return;
-      if (queue_.size() >= kMaxWaiting || waiting_bytes_ >= impl_->max_waiting_bytes) {
+      if (queue_.size() >= kMaxWaiting || waiting_bytes_ >= impl_->options.max_waiting_bytes) {
         if (given_up_.empty()) {
           given_up_ = "the JobManager takes no messages: " + std::to_string(queue_.size()) +
                       " with " + std::to_string(waiting_bytes_ >> 10) + " KiB wait for it";
@@ -136,6 +136,7 @@ struct JobManagerLink::Impl {
     }
 
     Impl* const impl_;
+    const std::shared_ptr<Stub> connection_;
     const uint64_t number_;
     grpc::ClientContext context_;
     proto::ToTaskManager incoming_;
@@ -148,32 +149,41 @@ struct JobManagerLink::Impl {
     bool ended_ = false;                     // mutex_
   };
 
-  std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<proto::TaskManagerGateway::Stub> stub;
+  /// Of the connection that there is, or a new one.
+  std::shared_ptr<Stub> Connection();
+
+  Options options;
   Events events;
-  size_t max_waiting_bytes = 0;
   std::mutex mutex;
   std::condition_variable changed;
-  Stream* current = nullptr;  // mutex
-  uint64_t opened = 0;        // mutex
-  int live = 0;               // mutex
+  std::shared_ptr<Stub> stub;  // mutex; null: the next stream has a new connection
+  Stream* current = nullptr;   // mutex
+  uint64_t opened = 0;         // mutex
+  int live = 0;                // mutex
 };
 
-JobManagerLink::JobManagerLink(const std::string& address, Events events, size_t max_waiting_bytes)
-    : impl_(std::make_unique<Impl>()) {
+std::shared_ptr<JobManagerLink::Impl::Stub> JobManagerLink::Impl::Connection() {
+  const std::lock_guard lock(mutex);
+  if (stub != nullptr) return stub;
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxMessageBytes);
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Channels of the same arguments share their connections otherwise.
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // A JobManager comes back within milliseconds of its restart: look often.
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(milliseconds(kNoPing).count()));
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(kUnacknowledged.count()));
-  impl_->channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
-  impl_->stub = proto::TaskManagerGateway::NewStub(impl_->channel);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options.unacknowledged.count()));
+  stub = proto::TaskManagerGateway::NewStub(
+      grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), args));
+  return stub;
+}
+
+JobManagerLink::JobManagerLink(Options options, Events events) : impl_(std::make_unique<Impl>()) {
+  impl_->options = std::move(options);
   impl_->events = std::move(events);
-  impl_->max_waiting_bytes = max_waiting_bytes;
 }
 
 JobManagerLink::~JobManagerLink() {
@@ -184,13 +194,15 @@ JobManagerLink::~JobManagerLink() {
 
 uint64_t JobManagerLink::Open(proto::ToJobManager first) {
   Close();
+  std::shared_ptr<Impl::Stub> connection = impl_->Connection();
   Impl::Stream* stream = nullptr;
   uint64_t number = 0;
   {
     std::lock_guard lock(impl_->mutex);
     number = ++impl_->opened;
     ++impl_->live;
-    stream = impl_->current = new Impl::Stream(impl_.get(), number, std::move(first));
+    stream = impl_->current =
+        new Impl::Stream(impl_.get(), std::move(connection), number, std::move(first));
   }
   stream->Start();
   return number;
@@ -206,6 +218,12 @@ void JobManagerLink::Close() {
   if (impl_->current != nullptr) std::exchange(impl_->current, nullptr)->Close();
 }
 
+void JobManagerLink::Disconnect() {
+  Close();
+  const std::lock_guard lock(impl_->mutex);
+  impl_->stub = nullptr;
+}
+
 absl::Status JobManagerLink::FetchArtifact(uint64_t leader_epoch, const std::string& hash,
                                            const std::string& path, const std::atomic<bool>& stop) {
   grpc::ClientContext context;
@@ -213,7 +231,8 @@ absl::Status JobManagerLink::FetchArtifact(uint64_t leader_epoch, const std::str
   proto::FetchArtifactRequest request;
   request.set_leader_epoch(leader_epoch);
   request.set_artifact_hash(hash);
-  auto reader = impl_->stub->FetchArtifact(&context, request);
+  const std::shared_ptr<Impl::Stub> connection = impl_->Connection();
+  auto reader = connection->FetchArtifact(&context, request);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   proto::ArtifactChunk chunk;
   while (reader->Read(&chunk)) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,10 +23,19 @@ class JobManagerLink {
     std::function<void(uint64_t stream, std::string reason)> on_broken;
   };
 
-  /// When messages of `max_waiting_bytes` wait for a slow JobManager, the stream is given up.
-  /// Beside them is the one that is being sent. A single message of any size may wait: it would be
-  /// sent again, and no smaller.
-  JobManagerLink(const std::string& address, Events events, size_t max_waiting_bytes);
+  struct Options {
+    std::string address;  ///< host:port
+    /// When messages of so many bytes wait for a slow JobManager, the stream is given up. Beside
+    /// them is the one that is being sent. A single message of any size may wait: it would be sent
+    /// again, and no smaller.
+    size_t max_waiting_bytes = 0;
+    /// What waits at the other machine's kernel for so long, or there is no room for, breaks the
+    /// connection: a network that was cut is noticed, and tried again when it is whole and not when
+    /// TCP sends again. The kernel of a JobManager that stands still does answer.
+    std::chrono::milliseconds unacknowledged{5000};
+  };
+
+  JobManagerLink(Options options, Events events);
   ~JobManagerLink();
 
   /// Ends the stream that is open, if any, and opens one whose first message is `first`. Returns
@@ -35,6 +45,8 @@ class JobManagerLink {
   void Send(proto::ToJobManager message);
   /// Ends the stream; its on_broken follows.
   void Close();
+  /// The same, and gives up the connection below it: the next stream has a new one.
+  void Disconnect();
 
   /// Blocks. Copies the artifact into a new file at `path`; Cancelled once `stop` is set.
   absl::Status FetchArtifact(uint64_t leader_epoch, const std::string& hash,

@@ -55,7 +55,7 @@ void TaskManager::Register() {
   loop_->PostAfter(heartbeat_timeout_, [this, stream = stream_] {
     if (stream != stream_ || registered_ || ending_) return;
     TellAway("no answer yet");
-    link_->Close();  // OnBroken follows
+    link_->Disconnect();  // OnBroken follows
   });
 }
 
@@ -210,7 +210,7 @@ void TaskManager::Heartbeat(uint64_t stream) {
     case JobManagerSilence::Verdict::kGiveUp:
       log::Warn("the JobManager stays silent; registering anew",
                 {{"for_ms", JobManagerSilence::kPatience * heartbeat_timeout_.count()}});
-      link_->Close();  // OnBroken follows
+      link_->Disconnect();  // OnBroken follows
       return;
   }
   proto::ToJobManager message = NewMessage();

@@ -130,7 +130,9 @@ TaskManager::TaskManager(TaskManagerOptions options)
         });
       }));
   link_ = std::make_unique<JobManagerLink>(
-      options_.job_manager,
+      JobManagerLink::Options{.address = options_.job_manager,
+                              .max_waiting_bytes = plan_.control(),
+                              .unacknowledged = options_.unacknowledged},
       JobManagerLink::Events{.on_message =
                                  [this](uint64_t stream, proto::ToTaskManager message) {
                                    loop_->Post([this, stream, message = std::move(message)] {
@@ -141,8 +143,7 @@ TaskManager::TaskManager(TaskManagerOptions options)
                                  [this](uint64_t stream, std::string reason) {
                                    loop_->Post(
                                        [this, stream, reason] { OnBroken(stream, reason); });
-                                 }},
-      plan_.control());
+                                 }});
 }
 
 TaskManager::~TaskManager() {

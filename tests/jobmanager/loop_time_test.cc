@@ -38,10 +38,31 @@ TEST_F(LoopTimeTest, StandsStillWithTheLoop) {
 }
 
 TEST_F(LoopTimeTest, WhatWasDueLongAgoIsNoStandstill) {
-  clock_.Advance(1'000s);
-  EXPECT_EQ(time_.Woke(time_.Now()), 0ns);
+  Sleep(1'000s, 1'000s);
   EXPECT_EQ(time_.Woke(Instant(0)), 0ns);
   EXPECT_EQ(time_.Now(), 1'000s);
+}
+
+TEST_F(LoopTimeTest, WithinATurnItIsTheSame) {
+  Membership members({.heartbeat_timeout = 5s});
+  members.Add(SessionId(1), {.id = TaskManagerId("tm"), .slots = 1}, time_.Now());
+  Sleep(1s, 1s);
+  clock_.Advance(60s);  // what this turn does
+  EXPECT_EQ(time_.Now(), 1s);
+  EXPECT_TRUE(members.Expired(time_.Now()).empty()) << "what it said has not been read";
+  EXPECT_EQ(time_.Until(2s), 0ns) << "the loop knows how late it is";
+  EXPECT_EQ(time_.Woke(2s), 59s);
+  EXPECT_EQ(time_.Now(), 2s);
+}
+
+TEST_F(LoopTimeTest, NeverGoesBack) {
+  Instant before = time_.Now();
+  for (const milliseconds turn : {0ms, 400ms, 9'000ms, 600ms, 1ms, 60'000ms, 0ms}) {
+    clock_.Advance(turn);
+    time_.Woke(before + 100ms);
+    EXPECT_GE(time_.Now(), before);
+    before = time_.Now();
+  }
 }
 
 TEST_F(LoopTimeTest, ATaskManagerIsNotLostByAStandstillButByItsOwnSilenceAfterIt) {

@@ -6,9 +6,13 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -29,15 +33,28 @@ class SlowJobManager final : public proto::TaskManagerGateway::Service {
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   uint16_t port() const { return static_cast<uint16_t>(port_); }
   void Read() { read_.set_value(); }
-  /// Waits for a stream.
-  void Taken() { taken_.get_future().wait(); }
+  /// Waits for the next stream.
+  void Taken() {
+    std::unique_lock lock(mutex_);
+    came_.wait(lock, [&] { return peers_.size() > seen_; });
+    ++seen_;
+  }
+  /// The addresses that the streams came from.
+  std::vector<std::string> Peers() {
+    const std::lock_guard lock(mutex_);
+    return peers_;
+  }
 
  private:
   grpc::Status Control(
-      grpc::ServerContext*,
+      grpc::ServerContext* context,
       grpc::ServerReaderWriter<proto::ToTaskManager, proto::ToJobManager>* stream) override {
-    taken_.set_value();
-    read_.get_future().wait();
+    {
+      const std::lock_guard lock(mutex_);
+      peers_.push_back(context->peer());
+    }
+    came_.notify_one();
+    told_.wait();
     proto::ToJobManager message;
     while (stream->Read(&message) && !message.has_goodbye()) {
     }
@@ -45,8 +62,12 @@ class SlowJobManager final : public proto::TaskManagerGateway::Service {
   }
 
   int port_ = 0;
-  std::promise<void> taken_;
   std::promise<void> read_;
+  const std::shared_future<void> told_{read_.get_future()};
+  std::mutex mutex_;
+  std::condition_variable came_;
+  std::vector<std::string> peers_;  // mutex_
+  size_t seen_ = 0;                 // mutex_
   std::unique_ptr<grpc::Server> server_;
 };
 
@@ -54,10 +75,9 @@ class SlowJobManager final : public proto::TaskManagerGateway::Service {
 std::string EndAfter(int messages, size_t max_waiting_bytes) {
   SlowJobManager job_manager;
   std::promise<std::string> broken;
-  JobManagerLink link(job_manager.address(),
+  JobManagerLink link({.address = job_manager.address(), .max_waiting_bytes = max_waiting_bytes},
                       {.on_message = [](uint64_t, proto::ToTaskManager) {},
-                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }},
-                      max_waiting_bytes);
+                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }});
   link.Open({});
   proto::ToJobManager large;
   large.mutable_checkpoint_decline()->set_reason(std::string(size_t{64} << 10, 'x'));
@@ -82,10 +102,9 @@ TEST(JobManagerLinkTest, ASlowJobManagerGetsWhatIsWithinTheBound) {
 TEST(JobManagerLinkTest, OneMessageAboveTheBoundIsTaken) {
   SlowJobManager job_manager;
   std::promise<std::string> broken;
-  JobManagerLink link(job_manager.address(),
+  JobManagerLink link({.address = job_manager.address(), .max_waiting_bytes = size_t{1} << 10},
                       {.on_message = [](uint64_t, proto::ToTaskManager) {},
-                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }},
-                      size_t{1} << 10);
+                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }});
   link.Open({});
   proto::ToJobManager large;
   large.mutable_goodbye()->set_reason(std::string(size_t{3} << 20, 'x'));
@@ -115,21 +134,44 @@ std::vector<unsigned> UserTimeouts(uint16_t port) {
 }
 
 // After a network was cut, TCP sends again as late as twice the time that the cut has lasted.
-TEST(JobManagerLinkTest, ACutNetworkBreaksTheConnection) {
+TEST(JobManagerLinkTest, WhatIsNotAcknowledgedBreaksTheConnection) {
   SlowJobManager job_manager;
   std::promise<std::string> broken;
-  JobManagerLink link(job_manager.address(),
+  JobManagerLink link({.address = job_manager.address(),
+                       .max_waiting_bytes = size_t{1} << 20,
+                       .unacknowledged = std::chrono::milliseconds(7'000)},
                       {.on_message = [](uint64_t, proto::ToTaskManager) {},
-                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }},
-                      size_t{1} << 20);
+                       .on_broken = [&](uint64_t, std::string why) { broken.set_value(why); }});
   link.Open({});
   job_manager.Taken();
-  EXPECT_EQ(UserTimeouts(job_manager.port()), std::vector<unsigned>{5000});
+  EXPECT_EQ(UserTimeouts(job_manager.port()), std::vector<unsigned>{7'000});
   proto::ToJobManager last;
   last.mutable_goodbye();
   link.Send(last);
   job_manager.Read();
   broken.get_future().get();
+}
+
+TEST(JobManagerLinkTest, ConnectsAnewWhenTheConnectionIsGivenUp) {
+  SlowJobManager job_manager;
+  job_manager.Read();
+  std::promise<void> broken;
+  std::atomic<int> ended{0};
+  JobManagerLink link({.address = job_manager.address(), .max_waiting_bytes = size_t{1} << 20},
+                      {.on_message = [](uint64_t, proto::ToTaskManager) {},
+                       .on_broken =
+                           [&](uint64_t, std::string) {
+                             if (++ended == 3) broken.set_value();
+                           }});
+  for (const bool anew : {false, true, false}) {
+    link.Open({});
+    job_manager.Taken();
+    anew ? link.Disconnect() : link.Close();
+  }
+  broken.get_future().get();
+  const std::vector<std::string> peers = job_manager.Peers();
+  EXPECT_EQ(peers.at(0), peers.at(1));
+  EXPECT_NE(peers.at(1), peers.at(2));
 }
 
 }  // namespace
