@@ -51,6 +51,15 @@ class Run(unittest.TestCase):
         out = self.cluster.run("run", JOB, "-p", "2", "--", "--count", "1000", "--text", "hello")
         self.assertEqual(sorted(out.splitlines()), sorted(f"{i} hello" for i in range(1000)))
 
+    def test_closed_standard_streams_take_nothing_from_a_command(self):
+        def close():
+            for fd in range(3):
+                os.close(fd)
+        for how in ((), ("--in-process",)):
+            ran = subprocess.run([WEIR, "run", JOB, *how, "--", "--count", "3"],
+                                 env=self.cluster.env, preexec_fn=close, timeout=60)
+            self.assertEqual(ran.returncode, 0)
+
     def test_json_is_one_value_a_line(self):
         out = self.cluster.run("run", JOB, "--json", "--", "--count", "3")
         values = [json.loads(line) for line in out.splitlines()]
