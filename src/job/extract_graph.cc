@@ -1,6 +1,5 @@
 #include "job/extract_graph.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -20,6 +19,7 @@
 #include "base/error.h"
 #include "job/graph_difference.h"
 #include "job/graph_proto.h"
+#include "job/last_output.h"
 #include "job/secret_references.h"
 #include "runtime/graph/operator_name.h"
 
@@ -98,17 +98,20 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
   return std::move(out.bytes());
 }
 
-absl::StatusOr<std::string> ReadUntilEnd(int fd, const std::string& library,
+absl::StatusOr<std::string> ReadUntilEnd(int fd, LastOutput& output, const std::string& library,
                                          const ExtractOptions& options) {
   const auto start = steady_clock::now();
+  milliseconds next_told = kQuiet;
   std::string bytes;
   char buffer[65536];
   for (;;) {
     const auto elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
-    pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
+    pollfd p[] = {{.fd = fd, .events = POLLIN, .revents = 0},
+                  {.fd = output.fd(), .events = POLLIN, .revents = 0}};
     const auto slice = std::min(kSlice, options.limit - elapsed);
-    const int ready = slice.count() > 0 ? poll(&p, 1, static_cast<int>(slice.count())) : 0;
-    if (ready == 0) {
+    if (slice.count() > 0 && poll(p, 2, static_cast<int>(slice.count())) < 0) continue;
+    if (p[1].revents != 0) output.Read();
+    if (p[0].revents == 0) {
       const bool returned = !bytes.empty();
       if (elapsed >= options.limit) {
         const std::string limit =
@@ -119,7 +122,8 @@ absl::StatusOr<std::string> ReadUntilEnd(int fd, const std::string& library,
                      : "the job function of " + library + " did not return within " + limit +
                            "; it must only describe the job: no reading, no waiting");
       }
-      if (elapsed >= kQuiet && options.waiting) {
+      if (elapsed >= next_told && options.waiting) {
+        next_told = elapsed + kSlice;
         options.waiting(returned
                             ? "the sources and sinks have been looking for what they connect to"
                             : "the job function has been running",
@@ -127,7 +131,6 @@ absl::StatusOr<std::string> ReadUntilEnd(int fd, const std::string& library,
       }
       continue;
     }
-    if (ready < 0) continue;
     const ssize_t n = read(fd, buffer, sizeof buffer);
     if (n == 0) return bytes;
     if (n < 0) return absl::InternalError(std::strerror(errno));
@@ -135,14 +138,22 @@ absl::StatusOr<std::string> ReadUntilEnd(int fd, const std::string& library,
   }
 }
 
-absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::string& bytes) {
+// Of a child that has died; what it printed is told unless it was shown.
+absl::Status Died(const std::string& library, const std::string& how, const LastOutput& output) {
+  std::string text = "the job function of " + library + " " + how;
+  const std::string last = output.Text();
+  if (!last.empty()) text += "; what it printed last:\n" + last;
+  return absl::InvalidArgumentError(text);
+}
+
+absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::string& bytes,
+                                     const LastOutput& output) {
   ByteReader in(bytes);
   in.Get<char>();  // kReturned
   const bool ok = in.Get<uint8_t>() == 1;
   const std::string text(in.GetString());
   if (!in.ok()) {
-    return absl::InvalidArgumentError("the job function of " + library +
-                                      " ended the process with exit code 0; it must return");
+    return Died(library, "ended the process with exit code 0; it must return", output);
   }
   if (!ok) return absl::InvalidArgumentError(text);
   ExtractedGraph result;
@@ -153,15 +164,6 @@ absl::StatusOr<ExtractedGraph> Parse(const std::string& library, const std::stri
   }
   result.graph.set_abi_stamp(kAbiStamp);
   return result;
-}
-
-// In the child. Standard output goes where standard error does, or nowhere with it.
-void RedirectOutput(bool shown) {
-  if (!shown) {
-    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (nowhere >= 0) dup2(nowhere, STDERR_FILENO);
-  }
-  dup2(STDERR_FILENO, STDOUT_FILENO);
 }
 
 // What this process, or the job function in a child, has printed and not written yet.
@@ -175,14 +177,20 @@ absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
                                           const JobOverrides& overrides,
                                           const ExtractOptions& options, bool first) {
   int ends[2];
-  if (pipe(ends) != 0) return absl::InternalError(std::string("pipe: ") + std::strerror(errno));
+  LastOutput output;  // of this run, where it is not shown
+  const bool shown = first && options.shows_output;
+  if ((!shown && !output.Open()) || pipe(ends) != 0) {
+    return absl::InternalError(std::string("pipe: ") + std::strerror(errno));
+  }
   FlushOutput();  // or the child would write it, too
   const pid_t child = fork();
   if (child < 0) return absl::InternalError(std::string("fork: ") + std::strerror(errno));
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(ends[0]);
-    RedirectOutput(first && options.shows_output);
+    // Standard output goes where standard error does.
+    if (!shown) output.TakeStandardError();
+    dup2(STDERR_FILENO, STDOUT_FILENO);
     // The second is run for its graph alone: servers have been asked by the first.
     const std::string described =
         DescribeJob(library, arguments, overrides, /*validate=*/first, ends[1]);
@@ -191,24 +199,28 @@ absl::StatusOr<ExtractedGraph> RunInChild(const std::string& library,
     _exit(0);
   }
   close(ends[1]);
-  absl::StatusOr<std::string> bytes = ReadUntilEnd(ends[0], library, options);
+  output.CloseWriteEnd();
+  absl::StatusOr<std::string> bytes = ReadUntilEnd(ends[0], output, library, options);
   close(ends[0]);
   if (!bytes.ok()) kill(child, SIGKILL);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (!bytes.ok()) return bytes.status();
+  output.Read();
   if (WIFSIGNALED(status)) {
-    return absl::InvalidArgumentError("the job function of " + library +
-                                      " crashed: " + strsignal(WTERMSIG(status)) +
-                                      "; run it in a debugger with: " + options.debugger);
+    return Died(library,
+                std::string("crashed: ") + strsignal(WTERMSIG(status)) +
+                    "; run it in a debugger with: " + options.debugger,
+                output);
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-    return absl::InvalidArgumentError("the job function of " + library +
-                                      " ended the process with exit code " +
-                                      std::to_string(WEXITSTATUS(status)) + "; it must return");
+    return Died(library,
+                "ended the process with exit code " + std::to_string(WEXITSTATUS(status)) +
+                    "; it must return",
+                output);
   }
-  return Parse(library, *bytes);
+  return Parse(library, *bytes, output);
 }
 
 }  // namespace

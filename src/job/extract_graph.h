@@ -17,7 +17,7 @@ struct ExtractOptions {
   /// Called now and then while a child takes longer than two seconds: what it does ("the job
   /// function has been running", ...), and for how long.
   std::function<void(const std::string& what, std::chrono::milliseconds elapsed)> waiting;
-  /// False: what the job function prints is dropped, for somebody has run it already.
+  /// False: what the job function prints is not shown, for somebody has run it already.
   bool shows_output = true;
   /// What to do when the job function crashes.
   std::string debugger = "weir run --in-process";
@@ -33,7 +33,8 @@ struct ExtractedGraph {
 /// because a graph that depends on more than the arguments could not be rebuilt by a TaskManager.
 /// Arguments that the job function did not ask for are refused (Args::AllowUnread).
 /// What the job function prints goes to standard error, of the first child alone: standard output
-/// is for results. The first child also asks the sources and sinks whether they can work (broker
+/// is for results. When a child dies whose output is not shown, the failure holds the end of it.
+/// The first child also asks the sources and sinks whether they can work (broker
 /// there, topic there).
 ///
 /// Forks: call it before the process starts threads (gRPC among them). InvalidArgument names what

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdio>
 #include <iostream>
 
 #include "base/abi.h"
@@ -123,6 +124,26 @@ TEST(ExtractGraph, SurvivesACrashAndAnExit) {
   const absl::Status ended = Extract({"--mode", "exit in good order"}).status();
   EXPECT_TRUE(absl::IsInvalidArgument(ended)) << ended;
   EXPECT_THAT(ended.ToString(), HasSubstr("ended the process with exit code 0; it must return"));
+}
+
+// It is what the second run is for, and its words are shown to nobody else.
+TEST(ExtractGraph, WhatARunPrintedLastThatIsNotShownIsToldWhenItDies) {
+  const std::string mark = testing::TempDir() + "extract_graph_test.mark";
+  for (const std::string mode : {"crash again", "exit again"}) {
+    std::remove(mark.c_str());
+    const std::string told =
+        Extract({"--name", "n", "--mode", mode, "--mark", mark}).status().ToString();
+    EXPECT_THAT(told, HasSubstr(mode == "exit again" ? "exit code 7" : "Aborted"));
+    EXPECT_THAT(told, HasSubstr("; what it printed last:\nrow "));
+    EXPECT_THAT(told, HasSubstr("\nrow 9999\nprices.cc:7: Assertion `rows > 0' failed"));
+    EXPECT_LT(told.size(), 20'000u) << "bounded";
+  }
+  std::remove(mark.c_str());
+}
+
+TEST(ExtractGraph, WhatWasShownIsNotToldAgain) {
+  EXPECT_THAT(Extract({"--mode", "crash"}).status().ToString(),
+              testing::Not(HasSubstr("printed last")));
 }
 
 TEST(ExtractGraph, SaysWhoMayDebugACrash) {
