@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/sha256.h"
@@ -50,7 +51,7 @@ JobClient::JobClient(std::string address)
       channel_(Connect(address_)),
       stub_(proto::JobService::NewStub(channel_)) {}
 
-absl::Status JobClient::Explain(const absl::Status& status, steady_clock::time_point began) const {
+absl::Status JobClient::Explain(const absl::Status& status, steady_clock::time_point began) {
   // It says itself that it does not serve: it does not lead yet, or no more.
   const bool answers = channel_->GetState(false) == GRPC_CHANNEL_READY;
   if (absl::IsUnavailable(status) && answers) {
@@ -59,10 +60,21 @@ absl::Status JobClient::Explain(const absl::Status& status, steady_clock::time_p
                      " answers, but does not serve: ", std::string(status.message()),
                      "\nTry again, or name another with --jobmanager HOST:PORT."));
   }
-  // To start a cluster is no way out where one hangs: its address is taken.
-  if (absl::IsDeadlineExceeded(status) ||
-      (absl::IsUnavailable(status) && Listens(address_, kQuickDeadline))) {
-    const auto waited = std::chrono::duration_cast<milliseconds>(steady_clock::now() - began);
+  const auto waited = std::chrono::duration_cast<milliseconds>(steady_clock::now() - began);
+  // What was asked for waits behind something else, a store that is slow or hangs; or the line is.
+  if (absl::IsDeadlineExceeded(status) && Answers()) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("the JobManager at ", address_, " answers, but has not done this within ",
+                     FormatDuration(waited), " (", std::string(status.message()),
+                     "); it may do it yet: look with `weir describe` or `weir list`. Whether its "
+                     "storage is slow or fails stands in its log: a file in log.dir, of `weir "
+                     "local` `weir logs jobmanager`."));
+  }
+  // To start a cluster is no way out where one hangs: its address is taken. Nothing is there to be
+  // looked at where the name leads nowhere.
+  const bool named = !absl::StrContains(status.message(), "DNS resolution failed");
+  if ((absl::IsDeadlineExceeded(status) || (absl::IsUnavailable(status) && named)) &&
+      Listens(address_, kQuickDeadline)) {
     return absl::Status(
         status.code(),
         absl::StrCat("something listens at ", address_,
@@ -74,7 +86,7 @@ absl::Status JobClient::Explain(const absl::Status& status, steady_clock::time_p
                      "their last checkpoint. If it is another program, name the JobManager with "
                      "--jobmanager HOST:PORT."));
   }
-  if (absl::IsUnavailable(status)) {
+  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
     return absl::UnavailableError(absl::StrCat("no JobManager answers at ", address_, " (",
                                                std::string(status.message()),
                                                ").\nStart a cluster here with `weir local`, or "

@@ -56,8 +56,7 @@ class JobClient {
   absl::StatusOr<Reply> Call(Method method, const Request& request,
                              std::chrono::milliseconds deadline);
   /// `began`: when the first answer was waited for.
-  absl::Status Explain(const absl::Status& status,
-                       std::chrono::steady_clock::time_point began) const;
+  absl::Status Explain(const absl::Status& status, std::chrono::steady_clock::time_point began);
   bool Answers();
   void TellSilence(std::optional<std::chrono::milliseconds> silent);
 
