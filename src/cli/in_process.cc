@@ -116,13 +116,18 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
   auto overrides = OverridesOf(options, context.config.options().run);
   if (!overrides.ok()) return context.Fail(overrides.status());
   const std::string own = "the process is a TaskManager and a JobManager of its own, for this job";
+  const std::string host = "127.0.0.1";
+  const std::string here = own + ", whose parts meet at " + host;
   WarnOfOverridden(context, "run --in-process",
                    {{"taskmanager.id", own},
                     {"taskmanager.dir", own + ", whose files are below /tmp while it runs"},
                     {"taskmanager.rpc-port", own},
                     {"taskmanager.data-port", own},
+                    {"taskmanager.bind-host", here},
+                    {"taskmanager.host", here},
                     {"jobmanager.dir", own + ", whose files are below /tmp while it runs"},
                     {"jobmanager.rpc-port", own},
+                    {"jobmanager.bind-host", here},
                     {"metrics.port", own + ", without metrics"},
                     {"log.dir", "its log goes to standard error"}});
   ExtractOptions extract = ExtractOptionsOf(context);
@@ -136,12 +141,12 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
   if (scratch.path().empty()) {
     return context.Fail(absl::InternalError("no directory can be made in /tmp"));
   }
-  const std::string host = "127.0.0.1";
   const std::string ready_file = scratch.path() + "/jobmanager.json";
   std::vector<std::string> daemon = {"jobmanager", "--ready-file", ready_file};
   daemon.insert(daemon.end(), options.inherited.begin(), options.inherited.end());
   for (const std::string& own :
        {std::string("jobmanager.rpc-port=0"), std::string("metrics.enabled=false"),
+        absl::StrCat("jobmanager.bind-host=", host),
         absl::StrCat("jobmanager.dir=", scratch.path(), "/jobmanager"),
         absl::StrCat("log.dir=", scratch.path())}) {
     daemon.insert(daemon.end(), {"--set", own});
@@ -169,6 +174,7 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
   TaskManagerOptions task_manager = TaskManagerOptionsOf(context.config.options());
   task_manager.id = "in-process";
   task_manager.job_manager = address;
+  task_manager.bind_host = task_manager.host = host;
   task_manager.rpc_port = task_manager.data_port = 0;
   task_manager.metrics_port = -1;
   task_manager.slots = std::max(task_manager.slots, SlotsFor(extracted->graph));

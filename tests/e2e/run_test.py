@@ -212,6 +212,15 @@ class Run(unittest.TestCase):
         self.assertIn("taskmanager.dir (--set) has no effect on `weir run --in-process`",
                       self.cluster.stderr)
 
+    def test_the_cluster_of_a_process_is_its_own_whatever_addresses_are_configured(self):
+        for key, host in (("jobmanager.bind-host", "127.0.0.2"), ("taskmanager.host", "elsewhere"),
+                          ("taskmanager.bind-host", "127.0.0.2")):
+            out = self.cluster.run("run", JOB, "--in-process", "--set", f"{key}={host}", "--",
+                                   "--count", "10")
+            self.assertEqual(len(out.splitlines()), 10)
+            self.assertIn(f"{key} (--set) has no effect on `weir run --in-process`",
+                          self.cluster.stderr)
+
     def test_in_process_nothing_is_warned_of_and_what_dead_ones_left_is_swept(self):
         for _ in range(3):
             self.cluster.run("run", JOB, "--in-process", "--", "--count", "10")
