@@ -217,12 +217,13 @@ class Program {
     return command != "run" || (!run_.in_process && parent_pid_ == 0);
   }
 
-  void WarnOfSettingsWithoutEffect(const config::Config& config, const std::string& command) {
-    for (const config::Setting& setting : config.settings()) {
+  static void WarnOfSettingsWithoutEffect(const Context& context, const std::string& command) {
+    for (const config::Setting& setting : context.config.settings()) {
       if (setting.source != "--set" || config::FindKey(setting.key)->of_commands) continue;
-      err_ << "Warning: --set " << setting.key << " has no effect on `weir " << command
-           << "`: it is a setting of the cluster's processes; give it to `weir local`, or to `weir "
-              "jobmanager` and `weir taskmanager`\n";
+      context.Warn(absl::StrCat(
+          "--set ", setting.key, " has no effect on `weir ", command,
+          "`: it is a setting of the cluster's processes; give it to `weir local`, or to `weir "
+          "jobmanager` and `weir taskmanager`"));
     }
   }
 
@@ -253,12 +254,8 @@ class Program {
     auto config = config::Config::Load(input);
     if (!config.ok()) return context.Fail(config.status());
     context.config = *std::move(config);
-    if (!context.json) {
-      for (const std::string& warning : context.config.warnings()) {
-        err_ << "Warning: " << warning << '\n';
-      }
-      if (StartsNoDaemon(command)) WarnOfSettingsWithoutEffect(context.config, command);
-    }
+    for (const std::string& warning : context.config.warnings()) context.Warn(warning);
+    if (StartsNoDaemon(command)) WarnOfSettingsWithoutEffect(context, command);
     try {
       return run(context);
     } catch (const Error& e) {

@@ -58,6 +58,14 @@ ExitCode Context::Fail(const absl::Status& status) const {
   return ExitCodeOf(status);
 }
 
+void Context::Warn(const std::string& text) const {
+  if (json) {
+    *err << Dump({{"warning", text}}) << std::endl;
+  } else {
+    *err << "Warning: " << text << '\n';
+  }
+}
+
 void Context::Print(const Json& json_value) const { *out << Dump(json_value) << std::endl; }
 
 }  // namespace weir::cli

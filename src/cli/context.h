@@ -27,6 +27,8 @@ struct Context {
 
   /// Tells people (or, with --json, machines: {"error": ..., "code": ...}) what went wrong.
   ExitCode Fail(const absl::Status& status) const;
+  /// The same of what is not as it was meant: {"warning": ...}. Nothing fails.
+  void Warn(const std::string& text) const;
   void Print(const Json& json_value) const;
 };
 

@@ -628,7 +628,8 @@ ExitCode RunLocal(const Context& context, const LocalOptions& options) {
        {"taskmanager.data-port", ports},
        {"jobmanager.address",
         "its TaskManagers are given the address of its own JobManager, that of "
-        "jobmanager.bind-host and jobmanager.rpc-port; set these"}});
+        "jobmanager.bind-host and jobmanager.rpc-port; set these",
+        /*is_for_others=*/true}});
 
   LocalCluster cluster(context, options);
   absl::Status status = cluster.Start();

@@ -11,6 +11,8 @@ namespace weir::cli {
 struct OverriddenSetting {
   std::string key;
   std::string mend;  ///< what is done in its place, and what can be set
+  /// The same file sets it for other commands: whoever gives it by --set alone is told.
+  bool is_for_others = false;
 };
 
 /// Whoever has set one of them, by --set or in the file, is told: it would be looked for in vain.

@@ -269,6 +269,8 @@ TEST(Cli, ASettingThatOnlyDaemonsReadIsToldOnOtherCommands) {
     EXPECT_THAT(result.err, Not(HasSubstr("log.dir")));
     EXPECT_THAT(result.err, Not(HasSubstr("local.dir")));
   }
+  EXPECT_THAT(Weir({"list", "--json", "-m", jm.address(), "--set", "checkpoint.dir=/x"}).err,
+              testing::StartsWith("{\"warning\":\"--set checkpoint.dir has no effect on "));
   EXPECT_EQ(Weir({"config", "--set", "checkpoint.dir=/x"}).err, "");
   EXPECT_EQ(Weir({"list", "-m", jm.address()}, {{"WEIR_CHECKPOINT_DIR", "/x"}}).err, "")
       << "an environment is for all commands";

@@ -66,6 +66,13 @@ class Local(unittest.TestCase):
                 cluster.run("local", "--set", f"taskmanager.{key}=7", code=1)
                 self.assertIn(f"taskmanager.{key} (--set) has no effect on `weir local`: ",
                               cluster.stderr)
+            # A file is for all commands: those that it tells where the JobManager is need this.
+            file = pathlib.Path(cluster.dir, "weir.yaml")
+            file.write_text("jobmanager:\n  address: 127.0.0.1:6123\n")
+            cluster.run("local", "--config", file, code=1)
+            self.assertNotIn("no effect", cluster.stderr)
+            cluster.run("local", "--set", "jobmanager.address=127.0.0.1:6123", code=1)
+            self.assertIn("jobmanager.address (--set) has no effect", cluster.stderr)
             self.assertFalse(elsewhere.exists())
             self.assertEqual(cluster.json("describe", job)["status"]["attempt"], 1)
 

@@ -221,6 +221,13 @@ class Run(unittest.TestCase):
             self.assertIn(f"{key} (--set) has no effect on `weir run --in-process`",
                           self.cluster.stderr)
 
+    def test_a_setting_without_effect_is_told_to_machines_too(self):
+        self.cluster.run("run", JOB, "--in-process", "--json", "--set", "taskmanager.id=mine", "--",
+                         "--count", "10")
+        told = [json.loads(line) for line in self.cluster.stderr.splitlines()]
+        self.assertTrue(any("taskmanager.id (--set) has no effect" in line.get("warning", "")
+                            for line in told), told)
+
     def test_in_process_nothing_is_warned_of_and_what_dead_ones_left_is_swept(self):
         for _ in range(3):
             self.cluster.run("run", JOB, "--in-process", "--", "--count", "10")
