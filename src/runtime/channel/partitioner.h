@@ -31,9 +31,9 @@ const char* ToString(Partitioning partitioning);
 /// operator that reads the keyed stream, whose failure it is.
 inline constexpr char kKeySelectorFailed[] = "its key selector failed: ";
 
-/// Chooses a channel for each row of a batch. One virtual call per batch; slot thread only, that of
-/// the operator before the edge. What a user's function throws there is the failure of the operator
-/// behind it.
+/// Chooses a channel for each row of a batch. Two virtual calls per batch: what a user's function
+/// throws here is the failure of the operator behind the edge, and a router around this one says
+/// so. Slot thread only, that of the operator before the edge.
 class Router {
  public:
   virtual ~Router() = default;
