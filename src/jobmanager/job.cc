@@ -19,7 +19,13 @@ Job::Job(JobPlan plan, uint64_t seed)
 
 void Job::Step(const JobEvent& event, Instant now, Out* out) {
   if (state_ == S::kSuspended) return;
+  const bool waited = state_ == S::kWaitingForSlots;
   std::visit([&](const auto& e) { On(e, now, out); }, event);
+  // One that restarts without a pause mostly has its slots at once: then it goes with the attempt's
+  // number, and the restart does not wait for two writes.
+  if (!unnoted_ || (state_ == S::kWaitingForSlots && !waited)) return;
+  unnoted_ = false;
+  out->emplace_back(NoteRestarts{policy_.memory()});
 }
 
 void Job::Enter(JobState state, Instant now) {
@@ -72,7 +78,8 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
   silent_.clear();
   reason_.clear();
   Enter(S::kDeploying, now);
-  out->emplace_back(PrepareAttempt{last_attempt_, restarts()});
+  unnoted_ = false;
+  out->emplace_back(PrepareAttempt{last_attempt_, restarts(), policy_.memory()});
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {
@@ -274,7 +281,7 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
   if (auto reason = policy_.OnCrashReport(failure)) {
     doomed_ = *reason;
   } else if (!failure.operator_uid.empty()) {
-    out->emplace_back(NoteRestarts{policy_.memory()});
+    unnoted_ = true;
   }
   if (of_this_failure && (!cause_ || cause_->operator_uid.empty())) {
     reason_ = failure.message;
@@ -328,7 +335,7 @@ void Job::MaybeProceed(Instant now, Out* out) {
     failures_.Blame(nullptr);
     restart_at_ = now + decision.delay;
     ++version_;
-    out->emplace_back(NoteRestarts{policy_.memory()});
+    unnoted_ = true;
     if (decision.delay.count() == 0) On(JobTick{}, now, out);
     return;
   }

@@ -157,6 +157,7 @@ class Job {
   std::optional<std::string> doomed_;  // a crash report ended the job, whatever the policy says
   std::set<TaskManagerId> silent_;     // lost by the failed attempts, and not back yet
   Instant report_deadline_{0};         // how long the job's end waits for them
+  bool unnoted_ = false;               // what the policy goes by has changed, and nobody is told
   std::optional<Instant> restart_at_;  // kRestarting, failed attempts gone
   std::optional<JobState> ending_as_;  // terminal state to enter when all attempts are gone
   std::optional<PersistEnd> persisting_end_;

@@ -124,11 +124,13 @@ using JobEvent = std::variant<JobStarted, SlotsGranted, StillWaiting, PlacementR
 
 // ---------------------------------------------------------------- actions
 
-/// Make the attempt's number, the restarts so far and the id reservation durable, then find the
-/// newest manifest. `attempt` is the highest of those that are to be deployed.
+/// Make the attempt's number, the restarts so far, what the restart policy goes by and the id
+/// reservation durable, then find the newest manifest. `attempt` is the highest of those that are
+/// to be deployed.
 struct PrepareAttempt {
   AttemptId attempt;
   uint32_t restarts = 0;
+  RestartMemory memory;
 };
 /// Send each TaskManager of the placement its part of one region.
 struct Deploy {
@@ -153,7 +155,8 @@ struct GiveBackSlots {
   std::set<uint32_t> slots;
 };
 /// Put what the restart policy goes by into the job's record: a restart is decided on, or a death
-/// was charged. Not answered: what could not be stored goes with the next attempt's number.
+/// was charged. Only where no attempt is prepared at once, which makes it durable as well. Not
+/// answered: what could not be stored goes with the next attempt's number.
 struct NoteRestarts {
   RestartMemory memory;
 };

@@ -285,8 +285,7 @@ bool JobStorage::Prune() {
   return settled;
 }
 
-void JobStorage::NoteRestarts(proto::RestartMemory memory) {
-  *record_.mutable_restart_memory() = std::move(memory);
+void JobStorage::NoteRestarts() {
   if (const absl::Status s = Store(); !s.ok()) {
     log::Warn("a restart was not noted in the job's record",
               {{"reason", std::string(s.message())}});

@@ -62,6 +62,11 @@ class JobStorage {
   /// Goes into the record with whatever is stored next.
   void Count(const JobCounts& counts) { *record_.mutable_counts() = ToProto(counts); }
 
+  /// The same of what the job's restart policy goes by.
+  void Remember(proto::RestartMemory memory) {
+    *record_.mutable_restart_memory() = std::move(memory);
+  }
+
   /// Makes the record durable as it is now.
   [[nodiscard]] absl::Status Store();
 
@@ -71,7 +76,8 @@ class JobStorage {
   CheckpointEvent Reserve(CheckpointId limit);
   /// True: from now on the job can do without what it began from.
   bool Prune();
-  void NoteRestarts(proto::RestartMemory memory);
+  /// What was counted and remembered.
+  void NoteRestarts();
   JobEvent StoreCancel();
   [[nodiscard]] absl::Status StoreSourceRate(const proto::SourceRate& rate);
   /// Before anything of a savepoint is written, and when it is whole or gone.

@@ -57,8 +57,10 @@ void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
   for (const auto& [subtask, slot] : control_.FindJob(job)->Placed()) {
     task_managers.insert(slot.task_manager);
   }
-  OnStrand(job, [action, task_managers, counts = CountsOf(job)](JobStorage& storage) {
+  OnStrand(job, [action, task_managers, memory = ToProto(action.memory, Time()),
+                 counts = CountsOf(job)](JobStorage& storage) {
     storage.Count(counts);
+    storage.Remember(memory);
     return storage.Prepare(action, task_managers);
   });
 }
@@ -67,7 +69,8 @@ void ControlLoop::Do(const JobId& job, NoteRestarts& action) {
   io_->Post(StrandOf(job), [this, job, memory = ToProto(action.memory, Time()),
                             counts = CountsOf(job), storage = jobs_.at(job).storage] {
     storage->Count(counts);
-    storage->NoteRestarts(memory);
+    storage->Remember(memory);
+    storage->NoteRestarts();
     if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
   });
 }

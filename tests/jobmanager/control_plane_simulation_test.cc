@@ -38,7 +38,7 @@ TEST(ControlPlaneSimulationTest, InvariantsHoldInEveryHistory) {
        {"worker killed", "worker hung", "stream broken", "leader killed", "task failed", "recycled",
         "restored", "others ran on", "completed for the others", "committed", "checkpoint aborted",
         "turned unaligned", "taken ahead of barriers", "savepoint", "ended FINISHED",
-        "ended CANCELED", "ended FAILED"}) {
+        "ended CANCELED", "ended FAILED", "note of a restart", "note lost"}) {
     EXPECT_GT(coverage[what], 0u) << what;
   }
 }

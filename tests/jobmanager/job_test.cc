@@ -99,6 +99,34 @@ TEST_F(JobTest, AFailureEndsTheAttemptEverywhereBeforeTheNextBegins) {
   EXPECT_EQ(job_.last_attempt(), AttemptId(2));
 }
 
+TEST_F(JobTest, ARestartWithoutAPauseIsStoredOnceWithItsAttemptsNumber) {
+  Run();
+  Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kInternal, .message = "boom"});
+  ReleaseAll();
+  Grant();
+  EXPECT_EQ(Count<NoteRestarts>(), 0u);
+  ASSERT_EQ(Count<PrepareAttempt>(), 1u);
+  EXPECT_EQ(All<PrepareAttempt>()[0].memory.restarts, 1u);
+}
+
+TEST_F(JobTest, ARestartIsNotedWhereItHasToWaitForItsSlotsOrItsPause) {
+  Run();
+  Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kInternal, .message = "boom"});
+  ReleaseAll();
+  Send(StillWaiting{"2 slots are missing"});
+  ASSERT_EQ(Count<NoteRestarts>(), 1u);
+  EXPECT_EQ(All<NoteRestarts>()[0].memory.restarts, 1u);
+  Send(StillWaiting{"1 slot is missing"});
+  EXPECT_EQ(Count<NoteRestarts>(), 1u) << "once";
+
+  Run();
+  Task(kSource, TaskState::kFailed, {.kind = ErrorKind::kInternal, .message = "boom"});
+  ReleaseAll();
+  ASSERT_TRUE(job_.restart_at()) << "the second restart is after a pause";
+  ASSERT_EQ(Count<NoteRestarts>(), 1u);
+  EXPECT_EQ(All<NoteRestarts>()[0].memory.restarts, 2u);
+}
+
 TEST_F(JobTest, TheLossOfATaskManagerCountsAsItsRelease) {
   Run();
   Send(TaskManagerGone{SessionId(2), "stream broken"});

@@ -16,6 +16,8 @@ void Simulation::StartLeader() {
     admitted.attempt_floor = AttemptId(job.attempt);
     admitted.restarts = job.restarts;
     admitted.memory = job.memory;
+    admitted.counts = job.counts;
+    chronicles_[id].decided = job.memory.restarts;
     admitted.seed = Below(1'000'000);
     for (const Worker& worker : workers_) admitted.previous.insert(worker.id);
     Feed(admitted);
@@ -115,8 +117,10 @@ void Simulation::Do(JobWork& work) {
 
 void Simulation::Do(const JobId& job, PrepareAttempt& a) {
   const bool fails = Chaotic() && Chance(0.03);
+  chronicles_[job].decided = std::max(chronicles_[job].decided, a.memory.restarts);
   Later(job, IoDelay(job),
-        [this, job, attempt = a.attempt, restarts = a.restarts, fails]() -> JobEvent {
+        [this, job, attempt = a.attempt, restarts = a.restarts, memory = a.memory,
+         counts = leader_->FindJob(job)->counts(), fails]() -> JobEvent {
           if (fails) {
             return PrepareFailed{attempt,
                                  {.kind = ErrorKind::kExternal, .message = "listing failed"}};
@@ -125,6 +129,7 @@ void Simulation::Do(const JobId& job, PrepareAttempt& a) {
           if (durable.attempt > 0 && restarts < durable.restarts) Fail("restarts are forgotten");
           durable.attempt = std::max(durable.attempt, attempt.value);
           durable.restarts = restarts;
+          Store(job, memory, counts);
           AttemptPrepared prepared{.attempt = attempt, .id_floor = CheckpointId(durable.id_limit)};
           durable.id_limit += 50;
           prepared.id_limit = CheckpointId(durable.id_limit);
@@ -144,6 +149,9 @@ void Simulation::Do(const JobId& job, Deploy& a) {
     Fail("attempt " + std::to_string(a.attempt.value) + " was deployed twice");
   }
   if (*chronicle.deployed.rbegin() != a.attempt.value) Fail("a lower attempt was deployed");
+  if (durable_[job].memory.restarts < chronicle.decided) {
+    Fail("an attempt is deployed whose restart would be forgotten");
+  }
   const auto& manifests = durable_[job].manifests;
   const uint64_t newest = manifests.empty() ? 0 : manifests.back().id;
   if ((a.restore ? a.restore->id.value : 0) != newest) {
@@ -192,9 +200,26 @@ void Simulation::Do(const JobId&, DropSession&) { Fail("DropSession left the con
 void Simulation::Do(const JobId&, GiveBackSlots&) { Fail("GiveBackSlots left the control plane"); }
 
 void Simulation::Do(const JobId& job, NoteRestarts& a) {
-  RestartMemory& durable = durable_[job].memory;
-  if (a.memory.restarts < durable.restarts) Fail("restarts of the strategy are forgotten");
-  durable = a.memory;
+  Chronicle& chronicle = chronicles_[job];
+  chronicle.decided = std::max(chronicle.decided, a.memory.restarts);
+  const bool lost = Chaotic() && Chance(0.2);
+  ++coverage[lost ? "note lost" : "note of a restart"];
+  After(IoDelay(job), [this, job, memory = a.memory, counts = leader_->FindJob(job)->counts(), lost,
+                       epoch = epoch_] {
+    if (!lost && epoch == epoch_) Store(job, memory, counts);
+  });
+}
+
+void Simulation::Store(const JobId& job, const RestartMemory& memory, const JobCounts& counts) {
+  DurableJob& durable = durable_[job];
+  if (memory.restarts < durable.memory.restarts) Fail("restarts of the strategy are forgotten");
+  if (counts.checkpoints_completed < durable.counts.checkpoints_completed ||
+      counts.checkpoints_failed < durable.counts.checkpoints_failed ||
+      counts.failures < durable.counts.failures) {
+    Fail("what was counted is forgotten");
+  }
+  durable.memory = memory;
+  durable.counts = counts;
 }
 
 void Simulation::Do(const JobId& job, PersistCancel&) {

@@ -30,6 +30,7 @@ struct DurableJob {
   uint32_t attempt = 0;
   uint32_t restarts = 0;
   RestartMemory memory;
+  JobCounts counts;
   uint64_t id_limit = 0;
   bool canceled = false;
   std::optional<JobState> end;
@@ -47,6 +48,7 @@ struct Chronicle {
   uint64_t last_triggered = 0;
   CheckpointKind last_kind = CheckpointKind::kCheckpoint;
   uint64_t last_turned = 0;  // unaligned
+  uint32_t decided = 0;  // restarts that the present leader's policy is known to have decided on
   std::set<uint32_t> deployed;
   std::map<SubtaskId, uint64_t> published;  // newest checkpoint published by each transactional one
   std::map<uint32_t, uint64_t> restored;    // by attempt
@@ -139,6 +141,8 @@ class Simulation {
   void Do(const JobId&, DropSession&);
   void Do(const JobId&, GiveBackSlots&);
   void Do(const JobId& job, NoteRestarts& a);
+  /// What a record holds besides, with whatever is stored of it.
+  void Store(const JobId& job, const RestartMemory& memory, const JobCounts& counts);
   void Do(const JobId& job, PersistCancel&);
   void Do(const JobId& job, PersistEnd& a);
   void Do(const JobId&, Reply& a);
