@@ -58,16 +58,10 @@ class KeyedStream {
   /// The same as `Out f(const K&, const Result&)` makes it.
   template <class A, class F>
   auto Aggregate(A aggregate, F f) const {
-    if constexpr (!internal::AggregateFits<A, T>()) {
-      return stream_;
-    } else if constexpr (!internal::ResultFits<internal::ResultOf::kKey, const F, const K&,
-                                               const AggregateResult<A>&>()) {
-      return stream_;
+    if constexpr (internal::AggregateFits<A, T>()) {
+      return Made(std::move(aggregate), std::move(f));
     } else {
-      using Result = AggregateResult<A>;
-      using Out = std::remove_cvref_t<std::invoke_result_t<const F&, const K&, const Result&>>;
-      const auto emit = [f](const K& key, const Result& result, Out& out) { out = f(key, result); };
-      return Rolling<Out>("aggregate", std::move(aggregate), emit);
+      return stream_;
     }
   }
 
@@ -98,6 +92,19 @@ class KeyedStream {
   const DataStream<T>& stream() const { return stream_; }
 
  private:
+  template <class A, class F>
+  auto Made(A aggregate, F f) const {
+    using Result = AggregateResult<A>;
+    if constexpr (internal::ResultFits<internal::ResultOf::kKey, const F, const K&,
+                                       const Result&>()) {
+      using Out = std::remove_cvref_t<std::invoke_result_t<const F&, const K&, const Result&>>;
+      const auto emit = [f](const K& key, const Result& result, Out& out) { out = f(key, result); };
+      return Rolling<Out>("aggregate", std::move(aggregate), emit);
+    } else {
+      return stream_;
+    }
+  }
+
   template <class Out, class A, class Emit>
   DataStream<Out> Rolling(std::string kind, A aggregate, Emit emit) const {
     DataStream<Out> stream = Then<Out>(std::move(kind), [key = key_, aggregate, emit] {

@@ -206,16 +206,10 @@ class AllWindowedStream {
   /// The same as `Out make(const TimeWindow&, const Result&)` makes it.
   template <class A, class G>
   auto Aggregate(A aggregate, G make) const {
-    if constexpr (!internal::AggregateFits<A, T>()) {
-      return windowed_.stream();
-    } else if constexpr (!internal::ResultFits<internal::ResultOf::kWindow, const G,
-                                               const TimeWindow&, const AggregateResult<A>&>()) {
-      return windowed_.stream();
+    if constexpr (internal::AggregateFits<A, T>()) {
+      return Made(std::move(aggregate), std::move(make));
     } else {
-      using Result = AggregateResult<A>;
-      return InOneSubtask(windowed_.Aggregate(
-          std::move(aggregate), [make](std::monostate, const TimeWindow& window,
-                                       const Result& result) { return make(window, result); }));
+      return windowed_.stream();
     }
   }
   /// A class derived from ProcessWindowFunction<std::monostate, T, Out>.
@@ -226,6 +220,19 @@ class AllWindowedStream {
 
  private:
   explicit AllWindowedStream(Windowed windowed) : windowed_(std::move(windowed)) {}
+
+  template <class A, class G>
+  auto Made(A aggregate, G make) const {
+    using Result = AggregateResult<A>;
+    if constexpr (internal::ResultFits<internal::ResultOf::kWindow, const G, const TimeWindow&,
+                                       const Result&>()) {
+      return InOneSubtask(windowed_.Aggregate(
+          std::move(aggregate), [make](std::monostate, const TimeWindow& window,
+                                       const Result& result) { return make(window, result); }));
+    } else {
+      return windowed_.stream();
+    }
+  }
 
   template <class Out>
   static DataStream<Out> InOneSubtask(DataStream<Out> stream) {
