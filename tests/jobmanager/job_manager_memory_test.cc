@@ -109,9 +109,10 @@ TEST_F(JobManagerMemoryTest, CountsGoOn) {
   FailACommit(job);
   SetFailpoint("jobmanager.before_commit", "");
   const uint64_t before = Details(job).status().last_checkpoint_id();
-  // What has failed goes into the record with what is completed after it.
+  // What has failed goes into the record with the next that is complete, and that is stored before
+  // the one behind it is. The failed one may be the first above `before`.
   WaitFor(job, "two more",
-          [&](const proto::JobStatus& s) { return s.last_checkpoint_id() >= before + 2; });
+          [&](const proto::JobStatus& s) { return s.last_checkpoint_id() >= before + 3; });
   const proto::JobDetails first = Details(job);
   RestartAll();
   const proto::JobDetails second = Details(job);
