@@ -294,6 +294,7 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
     }
   }
   if (doomed_) {
+    restart_at_.reset();  // whatever was decided on before
     cause_ = failure;
     cause_->message = *doomed_;
     reason_ = *doomed_;

@@ -248,6 +248,28 @@ TEST_F(RegionRestartTest, AJobOfWhichOneRegionStandsAtItsEndFinishesWhenTheOther
   EXPECT_EQ(Count<CancelAttempt>(), 2u + 3u);
 }
 
+TEST_F(RegionRestartTest, APauseDoesNotOutliveADeathThatEndsTheJob) {
+  FailOrders();
+  ReleaseOrders();
+  RunOrders();
+  FailOrders();
+  ReleaseOrders();
+  ASSERT_TRUE(job_.restart_at()) << "the second restart is after a pause; the clicks run on";
+  for (const AttemptId attempt : {kFirst, kSecond, kThird}) {
+    Send(
+        CrashReported{attempt,
+                      TaskManagerId("b"),
+                      kOrders,
+                      {.kind = ErrorKind::kUser, .operator_uid = "parse", .message = "signal 11"}});
+  }
+  Advance(2'000);
+  EXPECT_EQ(job_.state(), JobState::kRestarting);
+  EXPECT_TRUE(job_.failing());
+  EXPECT_FALSE(job_.restart_at());
+  Send(AttemptReleased{SessionId(1), kSecond});
+  EXPECT_EQ(Count<PersistEnd>(), 1u);
+}
+
 TEST_F(RegionRestartTest, SavepointsAreRefusedMeanwhile) {
   FailOrders();
   Io(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
