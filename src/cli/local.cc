@@ -609,27 +609,7 @@ ExitCode RunLocal(const Context& context, const LocalOptions& options) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  // It starts its TaskManagers with these itself.
-  const std::string ports =
-      "each takes a free port, for several share one machine; where ports "
-      "must be known, run `weir taskmanager` for each";
-  WarnOfOverridden(
-      context, "local",
-      {{"taskmanager.id",
-        "its TaskManagers are called tm-1, tm-2 and so on; run `weir taskmanager` "
-        "for one of another name"},
-       {"taskmanager.cluster-id",
-        "its TaskManagers belong to the cluster that it runs; leave it out"},
-       {"taskmanager.dir", "its TaskManagers have theirs below local.dir, '" +
-                               LocalDirectory(context.config.options()).dir +
-                               "', which is emptied of them at each start; set local.dir to a "
-                               "directory on the disk that is wanted"},
-       {"taskmanager.rpc-port", ports},
-       {"taskmanager.data-port", ports},
-       {"jobmanager.address",
-        "its TaskManagers are given the address of its own JobManager, that of "
-        "jobmanager.bind-host and jobmanager.rpc-port; set these",
-        /*is_for_others=*/true}});
+  WarnOfOverriddenByLocal(context);
 
   LocalCluster cluster(context, options);
   absl::Status status = cluster.Start();
