@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "state/checkpoint/manifest.h"
 
 namespace weir {
 namespace {
@@ -19,9 +20,7 @@ proto::SubtaskAck AckOf(SubtaskId subtask, const proto::SubtaskSnapshot& snapsho
   ack.set_state(snapshot.SerializeAsString());
   ack.set_state_bytes(snapshot.statistics().written_bytes());
   uint64_t total = 0;
-  for (const proto::StateHandle& handle : snapshot.keyed_state()) total += handle.length();
-  for (const proto::StateHandle& handle : snapshot.epoch_output()) total += handle.length();
-  for (const proto::StateHandle& handle : snapshot.channel_state()) total += handle.length();
+  ForEachHandle(snapshot, [&](const proto::StateHandle& handle) { total += handle.length(); });
   ack.set_full_state_bytes(total);
   ack.set_sync_duration_us(snapshot.statistics().synchronous_us());
   ack.set_alignment_duration_us(snapshot.statistics().alignment_us());

@@ -17,6 +17,7 @@
 #include "state/checkpoint/stoppable_storage.h"
 #include "state/segment/segment_builder.h"
 #include "state/store_writer.h"
+#include "taskmanager/operator_state_section.h"
 
 namespace weir {
 namespace {
@@ -24,8 +25,9 @@ namespace {
 constexpr uint32_t kOperatorStateVersion = 1;
 constexpr uint32_t kSegmentVersion = SegmentFormat::kVersion;
 
-// Inline operator state travels through the control plane: small things only.
-constexpr size_t kMaxInlineStateBytes = 512 << 10;
+// Of a subtask. Inline operator state travels through the control plane and lies in the manifest:
+// small things only. What is above goes into the data file.
+constexpr uint64_t kMaxInlineStateBytes = 512 << 10;
 
 proto::StateSchema ToProto(const StateSchema& from) {
   proto::StateSchema schema;
@@ -168,8 +170,9 @@ struct CheckpointWriter::Running {
   std::map<SubtaskId, SubtaskSnapshot> delivered;         // and not yet written
   std::map<SubtaskId, proto::SubtaskSnapshot> snapshots;  // written, without their segments
   struct Owner {
-    Operator* op = nullptr;  // null: rows in flight
+    Operator* op = nullptr;  // null: rows in flight, or state of an operator
     SubtaskId subtask;
+    std::optional<int> operator_state = std::nullopt;  // which of the subtask's snapshot
   };
   std::vector<Owner> section_owner;  // by section
   std::map<SubtaskId, uint64_t> written_bytes;
@@ -366,7 +369,7 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
                                                      rows.bytes->size());
   }
   if (absl::Status s = WriteInFlight(running, subtask, snapshot); !s.ok()) return s;
-  size_t inline_bytes = 0;
+  uint64_t inline_bytes = 0;
   for (const OperatorSnapshot& op : snapshot.operators) {
     if (!op.state.values.empty()) {
       proto::OperatorState& state = *result.add_operator_state();
@@ -375,11 +378,17 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
       state.set_redistribution(proto::OperatorState::UNION);
       state.mutable_schema()->set_state_kind("operator");
       state.mutable_schema()->set_schema_version(kOperatorStateVersion);
-      for (const auto& [key, value] : op.state.values) {
-        proto::OperatorStateEntry& entry = *state.add_entries();
-        entry.set_key(key);
-        entry.set_value(value);
-        inline_bytes += key.size() + value.size();
+      const uint64_t bytes = OperatorStateSection::SizeOf(op.state.values);
+      if (inline_bytes + bytes > kMaxInlineStateBytes) {
+        const int index = result.operator_state_size() - 1;
+        if (absl::Status s = WriteOperatorState(running, subtask, op, index); !s.ok()) return s;
+      } else {
+        inline_bytes += bytes;
+        for (const auto& [key, value] : op.state.values) {
+          proto::OperatorStateEntry& entry = *state.add_entries();
+          entry.set_key(key);
+          entry.set_value(value);
+        }
       }
     }
     for (const auto& [name, file] : op.state.files) {
@@ -402,11 +411,6 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
       sink = operators_.at({subtask, op.uid}).get();
     }
     if (absl::Status s = WriteSegment(running, *sink, op, snapshot.id); !s.ok()) return s;
-  }
-  if (inline_bytes > kMaxInlineStateBytes) {
-    return absl::ResourceExhaustedError("operator state of a subtask is " +
-                                        std::to_string(inline_bytes) + " bytes; the most is " +
-                                        std::to_string(kMaxInlineStateBytes));
   }
   std::lock_guard lock(mutex_);
   running.snapshots[subtask] = std::move(result);
@@ -453,6 +457,34 @@ absl::Status CheckpointWriter::WriteSegment(Running& running, Operator& op,
   if (!status.ok()) return status;
   std::lock_guard lock(mutex_);
   running.written_bytes[op.subtask] += *size;
+  return absl::OkStatus();
+}
+
+// `index`: of the operator's state in the subtask's snapshot.
+absl::Status CheckpointWriter::WriteOperatorState(Running& running, SubtaskId subtask,
+                                                  const OperatorSnapshot& op, int index) {
+  proto::StateHandle handle;
+  handle.set_kind(proto::StateHandle::OPERATOR_STATE);
+  handle.set_subtask(subtask.index);
+  handle.set_operator_uid(op.uid);
+  handle.set_checkpoint_id(running.id.value);
+  handle.set_format_version(OperatorStateSection::kVersion);
+  const SnapshotFileWriter::SectionId section = running.file.Open(std::move(handle));
+  {
+    std::lock_guard lock(mutex_);
+    running.section_owner.push_back({.subtask = subtask, .operator_state = index});
+  }
+  std::string slice;
+  absl::Status status =
+      OperatorStateSection::Write(op.state.values, [&](std::string_view bytes) -> absl::Status {
+        slice.append(bytes);
+        return Append(running, section, slice, /*last=*/false);
+      });
+  if (status.ok()) status = Append(running, section, slice, /*last=*/true);
+  running.file.Close(section, op.state.values.size());
+  if (!status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  running.written_bytes[subtask] += OperatorStateSection::SizeOf(op.state.values);
   return absl::OkStatus();
 }
 
@@ -537,6 +569,12 @@ void CheckpointWriter::Finish(const std::shared_ptr<Running>& running,
     if (handles.ok()) {
       for (size_t i = 0; i < handles->size(); ++i) {
         const Running::Owner& owner = running->section_owner[i];
+        if (owner.operator_state) {
+          proto::SubtaskSnapshot& snapshot = running->snapshots.at(owner.subtask);
+          *snapshot.mutable_operator_state(*owner.operator_state)->mutable_stored() =
+              std::move((*handles)[i]);
+          continue;
+        }
         if (owner.op == nullptr) {
           *running->snapshots.at(owner.subtask).add_channel_state() = std::move((*handles)[i]);
           continue;

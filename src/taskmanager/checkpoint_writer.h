@@ -109,6 +109,8 @@ class CheckpointWriter {
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
   absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,
                             CheckpointId id);
+  absl::Status WriteOperatorState(Running& running, SubtaskId subtask, const OperatorSnapshot& op,
+                                  int index);
   absl::Status WriteInFlight(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
   absl::Status Append(Running& running, uint32_t section, std::string& slice, bool last);
   void Finish(const std::shared_ptr<Running>& running,

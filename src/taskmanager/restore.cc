@@ -12,6 +12,7 @@
 #include "state/checkpoint/manifest.h"
 #include "state/checkpoint/state_file.h"
 #include "taskmanager/keyed_chain.h"
+#include "taskmanager/operator_state_section.h"
 
 namespace weir {
 namespace {
@@ -190,6 +191,11 @@ absl::StatusOr<OperatorRestore> RestorePlan::For(const std::string& uid, uint32_
         if (from.operator_uid() != uid) continue;
         any = true;
         for (const auto& entry : from.entries()) state.values[entry.key()] = entry.value();
+        if (!from.has_stored()) continue;
+        if (absl::Status s = OperatorStateSection::Read(storage_, from.stored(), state.values);
+            !s.ok()) {
+          return s;
+        }
       }
       for (const proto::StateHandle& handle : subtask.epoch_output()) {
         if (handle.operator_uid() != uid || subtask.subtask() % parallelism != index) continue;

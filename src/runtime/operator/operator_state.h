@@ -29,8 +29,10 @@ struct StateFile {
   std::vector<FilePiece> pieces = {};
 };
 
-/// What one subtask's operator puts into a checkpoint besides its keyed state: small named byte
-/// strings, and parts of files. Filled on the slot thread at the barrier.
+/// What one subtask's operator puts into a checkpoint besides its keyed state: named byte strings,
+/// and parts of files. Filled on the slot thread at the barrier. The strings are in memory until
+/// they are written, and after a restore those of all former subtasks are with each new one: what
+/// grows belongs into files.
 struct OperatorStateSnapshot {
   std::map<std::string, std::string> values;
   std::map<std::string, StateFile> files;

@@ -45,12 +45,16 @@ absl::Status CheckHandle(const proto::StateHandle& handle) {
 }
 
 uint32_t FeaturesOf(const proto::Manifest& manifest) {
+  uint32_t features = 0;
   for (const proto::VertexSnapshot& vertex : manifest.vertices()) {
     for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
-      if (!subtask.channel_state().empty()) return kInFlightFeature;
+      if (!subtask.channel_state().empty()) features |= kInFlightFeature;
+      for (const proto::OperatorState& state : subtask.operator_state()) {
+        if (state.has_stored()) features |= kStoredOperatorStateFeature;
+      }
     }
   }
-  return 0;
+  return features;
 }
 
 }  // namespace

@@ -23,7 +23,10 @@ namespace weir {
 inline constexpr uint32_t kManifestVersion = 1;
 /// It holds rows in flight, without which the checkpoint is not whole.
 inline constexpr uint32_t kInFlightFeature = 1;
-inline constexpr uint32_t kKnownManifestFeatures = kInFlightFeature;
+/// It refers to operator state in data files, which a reader that knows only what lies in the
+/// manifest would leave out.
+inline constexpr uint32_t kStoredOperatorStateFeature = 2;
+inline constexpr uint32_t kKnownManifestFeatures = kInFlightFeature | kStoredOperatorStateFeature;
 
 /// A manifest names files and never contains state: above this it is not one.
 inline constexpr uint64_t kMaxManifestBytes = uint64_t{256} << 20;
