@@ -109,7 +109,7 @@ enum class StateBackendKind { kRocksDb, kMemory };
 struct JobSettings {
   std::string name = "job";
   uint32_t parallelism = 1;
-  /// Key groups; zero: derived from the parallelism at the first run, then kept with the state.
+  /// Key groups; zero: derived from the parallelism. State fits a job with the same number only.
   uint32_t max_parallelism = 0;
   CheckpointSettings checkpoints;
   RestartSettings restart;

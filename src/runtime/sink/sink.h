@@ -62,7 +62,7 @@ struct Sink {
   std::string name;
   /// For people and tools: a sink of kind "print" has rings that the CLI reads.
   std::string kind = "sink";
-  /// Publishes through a checkpoint: restoring an older one than was published is refused.
+  /// Publishes through a checkpoint. It alone can tell that an older one was restored: see api.md.
   bool transactional = false;
   std::function<std::unique_ptr<SinkWriter<T>>()> make_writer;
   /// As Source::validate.
