@@ -21,6 +21,8 @@ namespace {
 constexpr std::chrono::milliseconds kFirstRetry(50);
 constexpr std::chrono::milliseconds kLastRetry(1000);
 constexpr std::chrono::seconds kTellAwayEvery(10);
+// An answer to Register takes as long at least, on a busy machine, before its connection is given up.
+constexpr std::chrono::milliseconds kRegistration(5'000);
 
 }  // namespace
 
@@ -52,7 +54,7 @@ void TaskManager::Register() {
   for (const proto::CrashReport& report : crash_reports_.reports) *r.add_crash_reports() = report;
   stream_ = link_->Open(std::move(first));
   // A name that is slow to resolve, or a host that accepts and says nothing, breaks no stream.
-  loop_->PostAfter(heartbeat_timeout_, [this, stream = stream_] {
+  loop_->PostAfter(std::max(heartbeat_timeout_, kRegistration), [this, stream = stream_] {
     if (stream != stream_ || registered_ || ending_) return;
     TellAway("no answer yet");
     link_->Disconnect();  // OnBroken follows
