@@ -91,7 +91,7 @@ struct Daemon {
   steady_clock::time_point started;
   steady_clock::time_point start_at;  // when child is empty
   RespawnBackoff backoff;
-  bool was_ready = false;  // it answered, or was registered, once
+  bool was_ready = false;  // it, or one before it, answered, or was registered
   bool surplus = false;    // a TaskManager that was started because a job needed it
   steady_clock::time_point idle_since = steady_clock::now();  // of a surplus one
   steady_clock::time_point registered;                        // when it was seen to be, last
@@ -119,6 +119,8 @@ class LocalCluster {
   absl::Status TakeDirectory();
   void Sweep() const;
   absl::Status Launch(Daemon& daemon);
+  absl::Status LaunchAgain(Daemon& daemon);
+  absl::Status OnNotComeUp(Daemon& daemon);
   absl::Status MeetJobManager();
   std::vector<std::string> JobManagerArguments() const;
   std::string FreeName() const;
@@ -299,6 +301,33 @@ absl::Status LocalCluster::Launch(Daemon& daemon) {
   return absl::OkStatus();
 }
 
+/// Once the cluster stands, what cannot be started now (no memory for a process) is tried later.
+absl::Status LocalCluster::LaunchAgain(Daemon& daemon) {
+  const absl::Status launched = Launch(daemon);
+  if (launched.ok() || !announced_) return launched;
+  const milliseconds wait = std::max(daemon.backoff.OnDeath(milliseconds(0)), kDemandInterval);
+  daemon.start_at = steady_clock::now() + wait;
+  Say(absl::StrCat(daemon.name, " cannot be started: ", launched.message(), "; trying again in ",
+                   FormatDuration(wait)));
+  return absl::OkStatus();
+}
+
+absl::Status LocalCluster::OnNotComeUp(Daemon& daemon) {
+  const std::string what =
+      absl::StrCat(daemon.name, " did not come up within ", FormatDuration(daemon.start_limit));
+  if (!announced_) {
+    return absl::InternalError(absl::StrCat(what, ":\n",
+                                            Tail(daemon.output, daemon.output_begins, 20),
+                                            "\nIts files are in ", files_.Logs()));
+  }
+  daemon.child.reset();  // kills it
+  const milliseconds wait = daemon.backoff.OnDeath(milliseconds(0));
+  daemon.start_at = steady_clock::now() + wait;
+  Say(absl::StrCat(what, "; starting it again",
+                   wait.count() > 0 ? absl::StrCat(" in ", FormatDuration(wait)) : ""));
+  return absl::OkStatus();
+}
+
 /// The first name that none of them has, nor one that is still ending.
 std::string LocalCluster::FreeName() const {
   for (size_t i = 1;; ++i) {
@@ -334,7 +363,7 @@ absl::Status LocalCluster::AddTaskManager(bool surplus) {
   if (options_.slots) set("taskmanager.slots", *options_.slots);
   if (o.log.dir.empty()) set("log.dir", files_.Logs());
   task_managers_.push_back(std::move(daemon));
-  return Launch(*task_managers_.back());
+  return LaunchAgain(*task_managers_.back());
 }
 
 absl::Status LocalCluster::AddBroker() {
@@ -403,7 +432,9 @@ absl::Status LocalCluster::OnDeath(Daemon& daemon, const Ending& ending) {
   daemon.child.reset();
   if (&daemon == &job_manager_) leads_ = false;
   const auto now = steady_clock::now();
-  if (!daemon.was_ready) {
+  // Only a cluster that cannot come up ends. Later, a TaskManager that came for a job may die of
+  // that before it was seen here, and takes nothing else along.
+  if (!announced_ && !daemon.was_ready) {
     return absl::InternalError(
         absl::StrCat(daemon.name, " ", ending.Text(), " before it was ready", LastWords(daemon)));
   }
@@ -432,13 +463,11 @@ absl::Status LocalCluster::Step() {
   for (Daemon* daemon : Kept()) {
     absl::Status status;
     if (!daemon->child) {
-      if (now >= daemon->start_at) status = Launch(*daemon);
+      if (now >= daemon->start_at) status = LaunchAgain(*daemon);
     } else if (const auto ending = daemon->child->Poll()) {
       status = OnDeath(*daemon, *ending);
     } else if (!daemon->was_ready && now - daemon->started > daemon->start_limit) {
-      status = absl::InternalError(absl::StrCat(
-          daemon->name, " did not come up within ", FormatDuration(daemon->start_limit), ":\n",
-          Tail(daemon->output, daemon->output_begins, 20), "\nIts files are in ", files_.Logs()));
+      status = OnNotComeUp(*daemon);
     }
     if (!status.ok()) return status;
   }

@@ -137,6 +137,31 @@ class Crash(unittest.TestCase):
         self.assertIn("task.cancellation.timeout", logs)
 
 
+class ComeForAJob(unittest.TestCase):
+    """A TaskManager that was started because a job needed slots may die of that very job, before the
+    launcher has seen it registered."""
+
+    def test_a_crash_in_open_on_a_new_task_manager_leaves_the_cluster_and_other_jobs(self):
+        with Cluster(WEIR, "-t", "1", "-s", "2") as cluster:
+            other = cluster.run("run", JOB, "--detached", "-p", "2").strip()
+
+            def details():
+                return cluster.json("describe", other)
+            eventually(lambda: int(details().get("checkpoints_completed", 0)), "it runs")
+            epoch = cluster.json("status")["leader_epoch"]
+            pid = cluster.task_managers()["tm-1"]["pid"]
+            cluster.run("run", JOB, "-p", "2", "--", "--wrong", "open", "--restart", "exponential",
+                        code=1)
+            self.assertIn("took its process down 3 times", cluster.stderr)
+            self.assertIn("operator 'map (mapped)'", cluster.stderr)
+            self.assertIsNone(cluster.launcher.poll())
+            eventually(lambda: "tm-2" in cluster.task_managers(), "tm-2 is started again")
+            self.assertEqual(cluster.json("status")["leader_epoch"], epoch)
+            self.assertEqual(cluster.task_managers()["tm-1"]["pid"], pid)
+            self.assertEqual(details()["status"]["state"], "RUNNING")
+            self.assertEqual(details()["status"]["attempt"], 1)
+
+
 class HungStorage(unittest.TestCase):
     """A disk that does not come back from a write holds up the end of an attempt: the TaskManager
     stays a member all the while, ends itself in time, and accuses nobody."""

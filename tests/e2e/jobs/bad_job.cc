@@ -7,12 +7,43 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
 // A compiler that saw the null would do without the write.
 volatile int* Nowhere() {
   static volatile int* volatile nowhere = nullptr;
   return nowhere;
 }
+
+/// The function 'mapped', and what is wrong with it: when it is opened, or at row 500.
+class Mapping {
+ public:
+  explicit Mapping(std::string wrong) : wrong_(std::move(wrong)) {}
+  void Open(const weir::RuntimeContext&) {
+    if (wrong_ == "open") *Nowhere() = 1;
+  }
+  int64_t operator()(const int64_t& row) const {
+    if (row == 500) GoWrong();
+    return row;
+  }
+
+ private:
+  void GoWrong() const {
+    if (wrong_ == "exception") throw std::runtime_error("row 500");
+    if (wrong_ == "loud exception") throw std::runtime_error("row \x1b[31m500\nthe second line");
+    if (wrong_ == "abort") std::abort();
+    if (wrong_ == "segfault") raise(SIGSEGV);
+    if (wrong_ == "null") *Nowhere() = 1;
+    if (wrong_ == "exit") std::exit(0);
+    if (wrong_ == "_exit") _exit(3);
+    if (wrong_ == "thread") std::thread([] { throw std::runtime_error("row 500"); }).join();
+    if (wrong_ == "hang") {
+      for (;;) pause();
+    }
+  }
+
+  std::string wrong_;
+};
 
 WEIR_JOB(env, args) {
   const std::string wrong = args.Get("wrong", "");
@@ -40,26 +71,7 @@ WEIR_JOB(env, args) {
   auto rows =
       env.From(weir::Generate<int64_t>([](uint64_t i) { return static_cast<int64_t>(i); }, options))
           .Uid("rows");
-  auto mapped = rows.Map([wrong](const int64_t& row) {
-                      if (row == 500 && wrong == "exception") throw std::runtime_error("row 500");
-                      if (row == 500 && wrong == "loud exception") {
-                        throw std::runtime_error("row \x1b[31m500\nthe second line");
-                      }
-                      if (row == 500 && wrong == "abort") std::abort();
-                      if (row == 500 && wrong == "segfault") raise(SIGSEGV);
-                      if (row == 500 && wrong == "null") *Nowhere() = 1;
-                      if (row == 500 && wrong == "exit") std::exit(0);
-                      if (row == 500 && wrong == "_exit") _exit(3);
-                      if (row == 500 && wrong == "thread") {
-                        std::thread([] { throw std::runtime_error("row 500"); }).join();
-                      }
-                      if (row == 500 && wrong == "hang") {
-                        for (;;) pause();
-                      }
-                      return row;
-                    })
-                    .Name(name)
-                    .Uid(wrong == "uids" ? "rows" : "mapped");
+  auto mapped = rows.Map(Mapping(wrong)).Name(name).Uid(wrong == "uids" ? "rows" : "mapped");
   if (wrong == "parallelism") mapped.Parallelism(0);
   if (wrong == "cycle") {
     // The API refers backwards only; whoever reaches below it can still make a loop.
