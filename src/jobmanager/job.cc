@@ -280,7 +280,7 @@ void Job::On(const CrashReported& e, Instant now, Out* out) {
   // The loss of the process is counted by the policy as what it is; the operator's death is here.
   if (auto reason = policy_.OnCrashReport(failure)) {
     doomed_ = *reason;
-  } else if (!failure.operator_uid.empty()) {
+  } else if (!failure.operator_uid.empty() || failure.kind == ErrorKind::kUser) {
     unnoted_ = true;
   }
   if (of_this_failure && (!cause_ || cause_->operator_uid.empty())) {

@@ -7,9 +7,17 @@
 namespace weir::jobmanager {
 
 std::optional<std::string> RestartPolicy::Charge(const Failure& failure) {
-  if (failure.operator_uid.empty() || failure.secondary) return std::nullopt;
-  if (!failure.death && failure.kind != ErrorKind::kUser) return std::nullopt;
+  const bool unnamed = failure.operator_uid.empty();
+  if (failure.secondary || (unnamed && !failure.death)) return std::nullopt;
+  // A process that ended itself, or that others ended, has no operator and is nobody's fault.
+  if ((unnamed || !failure.death) && failure.kind != ErrorKind::kUser) return std::nullopt;
   RestartMemory::Operator& record = memory_.operators[failure.operator_uid];
+  if (unnamed) {
+    if (++record.deaths < options_.max_deaths) return std::nullopt;
+    return "code that ran in no operator, as a thread does that a function has started, took its "
+           "process down " +
+           std::to_string(record.deaths) + " times; last: " + failure.message;
+  }
   std::string who = "operator '" + failure.operator_name + "'";
   // Of an operator without a name of its own the shown name has it.
   if (!failure.operator_name.ends_with("(" + failure.operator_uid + ")")) {

@@ -22,15 +22,15 @@ struct RestartMemory {
   double backoff_ms = 0;  ///< of the last delayed restart
   std::optional<Instant> last_failure;
   std::deque<Instant> recent;  ///< failures within the interval; bounded by max_failures + 1
-  std::map<std::string, Operator> operators;  ///< by uid; bounded by the graph's operators
+  std::map<std::string, Operator> operators;  ///< by uid, empty: none; bounded by the graph's
 };
 
 /// Decides after each failed attempt whether and when the next one begins.
 ///
 /// Rules, in this order:
 ///   1. a kFatal failure ends the job: going on would be wrong
-///   2. the same operator took its process down by a signal `max_deaths` times, or failed by the
-///      user's fault `max_user_failures` times: the job ends, whatever its strategy
+///   2. the same operator, or code in none, took its process down `max_deaths` times, or one failed
+///      by the user's fault `max_user_failures` times: the job ends, whatever its strategy
 ///   3. the strategy: none ends; fixed delay waits `delay` up to `attempts` times; exponential
 ///      delay restarts at once, then after initial, initial x multiplier, ... up to maximum;
 ///      failure rate waits `delay` unless more than `max_failures` lie within `interval`

@@ -238,7 +238,7 @@ proto::RegisterRefused::Reason ToProto(Membership::Refusal refusal) {
 }
 
 TaskManagerRegistered::Crash FromProto(const proto::CrashReport& report) {
-  // 0: its TaskManager ended itself because of the operator.
+  // 0: its TaskManager ended itself because of the operator; without one nobody is to blame.
   const bool blamable = report.signal() == 0 || report.signal() == SIGSEGV ||
                         report.signal() == SIGABRT || report.signal() == SIGBUS ||
                         report.signal() == SIGILL || report.signal() == SIGFPE ||
@@ -246,7 +246,8 @@ TaskManagerRegistered::Crash FromProto(const proto::CrashReport& report) {
   TaskManagerRegistered::Crash crash{.job = JobId(report.attempt().job_id()),
                                      .attempt = AttemptId(report.attempt().attempt())};
   if (report.has_subtask()) crash.subtask = FromProto(report.subtask());
-  crash.failure = {.kind = ErrorKind::kUser,
+  const bool blamed = blamable && (report.signal() != 0 || !report.operator_uid().empty());
+  crash.failure = {.kind = blamed ? ErrorKind::kUser : ErrorKind::kExternal,
                    .operator_uid = blamable ? report.operator_uid() : "",
                    .operator_name = blamable ? report.operator_name() : "",
                    .message = report.message()};

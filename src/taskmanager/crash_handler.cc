@@ -76,16 +76,22 @@ class Line {
   size_t size_ = 0;
 };
 
-// Notes who runs on this thread.
+// Notes who runs on this thread. A slot's is known by its id: what user code starts on it inherits
+// its name, which is then left out.
 void NoteThread(const black_box::View& view, LastWords& last) {
   const pid_t thread = ThreadId();
+  bool is_slot = false;
   prctl(PR_GET_NAME, last.thread_name);
   for (uint32_t i = 0; i < view.header->slots; ++i) {
     if (view.slots[i].thread.load(std::memory_order_relaxed) != thread) continue;
+    is_slot = true;
     last.subtask = view.slots[i].subtask.load(std::memory_order_relaxed) & ~RunningMark::kOpening;
     if (last.subtask != 0) {
       last.op = view.subtasks[last.subtask - 1].op.load(std::memory_order_relaxed);
     }
+  }
+  if (!is_slot && std::string_view(last.thread_name).starts_with("slot-")) {
+    last.thread_name[0] = '\0';
   }
 }
 
@@ -116,7 +122,11 @@ void Say(const black_box::View& view, const LastWords& last) {
   line << "weir taskmanager: signal ";
   line.Number(static_cast<uint64_t>(last.signal), 10);
   if (last.has_address != 0) (line << " at address 0x").Number(last.address, 16);
-  line << " in thread " << last.thread_name;
+  if (last.thread_name[0] == '\0') {
+    line << " in a thread that is not Weir's";
+  } else {
+    line << " in thread " << last.thread_name;
+  }
   if (last.subtask != 0) {
     const SubtaskRecord& record = view.subtasks[last.subtask - 1];
     line << ", operator '";

@@ -166,8 +166,7 @@ class DeadBox {
     report.set_message(
         ToUtf8(words.ending.load() == Ending::kStuck
                    ? absl::StrCat("TaskManager '", task_manager, "' ended itself: ", words.message)
-                   : absl::StrCat("thread '", words.thread_name, "', which ran no operator, ",
-                                  What(task_manager))));
+                   : absl::StrCat(Thread(), " ", What(task_manager))));
     std::set<std::pair<std::string, uint32_t>> told;
     for (uint32_t i = 0; i < black_box::kMaxSubtasks; ++i) {
       const SubtaskRecord& record = view_.subtasks[i];
@@ -175,10 +174,21 @@ class DeadBox {
       SetAttempt(record, &report);
       reports.push_back(report);
     }
+    // A signal is told of whom it may be held against: not where somebody else has sent it, and not
+    // where nobody knows which of several jobs has started the thread.
+    if (words.sender != 0 || reports.size() > 1) {
+      for (proto::CrashReport& each : reports) each.set_signal(0);
+    }
     return reports;
   }
 
  private:
+  std::string Thread() const {
+    const std::string name(last().thread_name);
+    if (name.empty()) return "a thread that is not Weir's (started by user code or a library)";
+    return absl::StrCat("thread '", name, "', which ran no operator,");
+  }
+
   static void SetAttempt(const SubtaskRecord& record, proto::CrashReport* report) {
     report->mutable_attempt()->set_job_id(record.job_id);
     report->mutable_attempt()->set_attempt(record.attempt);

@@ -97,8 +97,16 @@ class Crash(unittest.TestCase):
 
     def test_a_thread_of_user_code_that_throws_is_told(self):
         self.cluster.run("run", JOB, "--", "--wrong", "thread", code=1)
-        self.assertIn("which ran no operator, crashed its TaskManager", self.cluster.stderr)
+        self.assertIn("a thread that is not Weir's (started by user code or a library) crashed its "
+                      "TaskManager", self.cluster.stderr)
+        self.assertNotIn("slot-", self.cluster.stderr)
         self.assertIn("SIGABRT, uncaught: row 500", self.cluster.stderr)
+
+    def test_a_thread_of_user_code_that_throws_every_time_ends_the_job(self):
+        self.cluster.run("run", JOB, "--", "--wrong", "thread", "--restart", "exponential", code=1)
+        self.assertIn("code that ran in no operator", self.cluster.stderr)
+        self.assertIn("took its process down 3 times; last: a thread that is not Weir's",
+                      self.cluster.stderr)
 
     def test_an_exception_ends_the_job_and_no_process(self):
         pids = sorted(tm["pid"] for tm in self.cluster.task_managers().values())

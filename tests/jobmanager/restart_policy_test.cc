@@ -129,6 +129,32 @@ TEST(RestartPolicyTest, DeathsInTheSameOperatorEndTheJob) {
   EXPECT_NE(reason->find("parse"), std::string::npos);
 }
 
+/// By a thread that ran no operator.
+Failure UnnamedDeath() {
+  return {.kind = ErrorKind::kUser, .message = "a thread crashed", .death = true};
+}
+
+TEST(RestartPolicyTest, DeathsInNoOperatorEndTheJob) {
+  RestartPolicy policy(Exponential(), 1);
+  EXPECT_FALSE(policy.OnCrashReport(UnnamedDeath()).has_value());
+  EXPECT_FALSE(policy.OnCrashReport(UnnamedDeath()).has_value());
+  Failure nobodys = UnnamedDeath();  // it gave itself up, others ended it, or other jobs ran there
+  nobodys.kind = ErrorKind::kExternal;
+  EXPECT_FALSE(policy.OnCrashReport(nobodys).has_value());
+  const auto reason = policy.OnCrashReport(UnnamedDeath());
+  ASSERT_TRUE(reason.has_value());
+  EXPECT_NE(reason->find("in no operator"), std::string::npos) << *reason;
+  EXPECT_NE(reason->find("3 times; last: a thread crashed"), std::string::npos) << *reason;
+}
+
+TEST(RestartPolicyTest, DeathsInNoOperatorDoNotAddUpWhenTheyAreFarApart) {
+  RestartPolicy policy(Exponential(), 1);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_FALSE(policy.OnCrashReport(UnnamedDeath()).has_value());
+    if (i % 2 == 1) policy.OnAttemptEnded(minutes(10));
+  }
+}
+
 TEST(RestartPolicyTest, UserFailuresOfTheSameOperatorEndTheJobUnlessTheyAreFarApart) {
   RestartOptions options = Exponential();
   options.max_user_failures = 3;

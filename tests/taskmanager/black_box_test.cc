@@ -170,16 +170,37 @@ TEST_F(BlackBoxTest, SomebodyElsesSignalAccusesNobody) {
   ASSERT_EQ(crashes.reports.size(), 1u);
   EXPECT_EQ(crashes.reports[0].attempt().job_id(), "job-1") << "it ran there";
   EXPECT_EQ(crashes.reports[0].operator_uid(), "");
+  EXPECT_EQ(crashes.reports[0].signal(), 0);
   EXPECT_NE(crashes.reports[0].message().find(" sent it SIGSEGV"), std::string::npos)
       << crashes.reports[0].message();
 }
 
 TEST_F(BlackBoxTest, ACrashOfAThreadThatRunsNoOperatorBlamesNone) {
-  RunElsewhere([](BlackBox&) { std::thread([] { Dereference(nullptr); }).join(); });
+  RunElsewhere([](BlackBox&) {
+    pthread_setname_np(pthread_self(), "slot-2");  // as a slot has it; the other thread inherits it
+    std::thread([] { Dereference(nullptr); }).join();
+  });
   const CrashReports crashes = Read();
   ASSERT_EQ(crashes.reports.size(), 1u);
   EXPECT_EQ(crashes.reports[0].attempt().job_id(), "job-1");
   EXPECT_EQ(crashes.reports[0].operator_uid(), "");
+  EXPECT_EQ(crashes.reports[0].signal(), SIGSEGV);
+  EXPECT_TRUE(crashes.reports[0].message().starts_with(
+      "a thread that is not Weir's (started by user code or a library) crashed its TaskManager"))
+      << crashes.reports[0].message();
+}
+
+TEST_F(BlackBoxTest, OfTwoJobsNoneIsChargedForAThreadThatRanNoOperator) {
+  RunElsewhere([](BlackBox& box) {
+    BlackBox::Subtask other = Totals();
+    other.job_id = "job-2";
+    (void)box.Add(1, other);
+    std::thread([] { Dereference(nullptr); }).join();
+  });
+  const CrashReports crashes = Read();
+  ASSERT_EQ(crashes.reports.size(), 2u);
+  EXPECT_EQ(crashes.reports[0].signal(), 0);
+  EXPECT_EQ(crashes.reports[1].signal(), 0);
 }
 
 TEST_F(BlackBoxTest, AProcessThatEndsItselfSaysWhy) {
