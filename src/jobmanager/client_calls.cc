@@ -312,6 +312,19 @@ std::vector<ControlLoop::DirectoryInUse> ControlLoop::CheckpointsInUse() const {
   return in_use;
 }
 
+std::vector<ControlLoop::LineageUse> ControlLoop::UsesOfLineage(const std::string& lineage) const {
+  std::vector<LineageUse> uses;
+  for (const auto& [id, entry] : jobs_) {
+    if (entry.record->graph().output_lineage() != lineage) continue;
+    proto::JobStatus status;
+    DescribeStatus(id.value, entry, control_.FindJob(id), epoch(), Time(), &status);
+    uses.push_back({.job = id.value,
+                    .running = !entry.ended,
+                    .newest = CheckpointId(status.last_checkpoint_id())});
+  }
+  return uses;
+}
+
 void ControlLoop::ClusterStatus(proto::ClusterStatusReply* reply) {
   reply->set_cluster_id(options_.cluster_id);
   reply->set_leader_epoch(epoch().value);

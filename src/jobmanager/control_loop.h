@@ -96,6 +96,14 @@ class ControlLoop {
     } by;
   };
   std::vector<DirectoryInUse> CheckpointsInUse() const;
+  /// A job that publishes under an output lineage, or has.
+  struct LineageUse {
+    std::string job;
+    bool running = false;
+    CheckpointId newest;  ///< that it has completed
+  };
+  /// Of the jobs that are known, ended ones that are not forgotten yet among them.
+  std::vector<LineageUse> UsesOfLineage(const std::string& lineage) const;
   bool stopping() const { return stopping_; }
 
  private:
