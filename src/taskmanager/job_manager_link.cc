@@ -9,6 +9,7 @@
 #include <fstream>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "proto/control.grpc.pb.h"
 
@@ -157,14 +158,18 @@ struct JobManagerLink::Impl {
   std::mutex mutex;
   std::condition_variable changed;
   std::shared_ptr<Stub> stub;  // mutex; null: the next stream has a new connection
-  Stream* current = nullptr;   // mutex
-  uint64_t opened = 0;         // mutex
-  int live = 0;                // mutex
+  // mutex. Given up, and kept until their streams have gone: gRPC's thread, which deletes those,
+  // must not be the one that gives up the last reference to a channel, for that ends the thread.
+  std::vector<std::shared_ptr<Stub>> given_up;
+  Stream* current = nullptr;  // mutex
+  uint64_t opened = 0;        // mutex
+  int live = 0;               // mutex
 };
 
 std::shared_ptr<JobManagerLink::Impl::Stub> JobManagerLink::Impl::Connection() {
   const std::lock_guard lock(mutex);
   if (stub != nullptr) return stub;
+  std::erase_if(given_up, [](const std::shared_ptr<Stub>& old) { return old.use_count() == 1; });
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxMessageBytes);
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -222,7 +227,7 @@ void JobManagerLink::Close() {
 void JobManagerLink::Disconnect() {
   Close();
   const std::lock_guard lock(impl_->mutex);
-  impl_->stub = nullptr;
+  if (impl_->stub != nullptr) impl_->given_up.push_back(std::move(impl_->stub));
 }
 
 absl::Status JobManagerLink::FetchArtifact(uint64_t leader_epoch, const std::string& hash,
