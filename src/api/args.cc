@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/nearest.h"
@@ -36,13 +37,18 @@ Args Args::Parse(const std::vector<std::string>& words) {
                  "job parameter '" + word + "' is not of the form --name value or --name=value");
     }
     const size_t equals = word.find('=');
+    const std::string key = word.substr(2, equals == std::string::npos ? equals : equals - 2);
+    std::string value = "true";
     if (equals != std::string::npos) {
-      args.values_[word.substr(2, equals - 2)] = word.substr(equals + 1);
+      value = word.substr(equals + 1);
     } else if (i + 1 < words.size() && !words[i + 1].starts_with("--")) {
-      args.values_[word.substr(2)] = words[i + 1];
-      ++i;
-    } else {
-      args.values_[word.substr(2)] = "true";
+      value = words[++i];
+    }
+    if (!args.values_.emplace(key, std::move(value)).second) {
+      ThrowError(ErrorKind::kUser, "job parameter --" + key +
+                                       " is given twice; give it once (several values may be one "
+                                       "text, as in --" +
+                                       key + "=a,b, if the job splits it)");
     }
   }
   return args;

@@ -62,6 +62,14 @@ TEST(Args, ARequiredOneThatIsAbsentIsNamed) {
   EXPECT_THAT(RefusalOf([] { Args::Parse({})["brokers"]; }), HasSubstr("--brokers"));
 }
 
+TEST(Args, OneThatIsGivenTwiceIsRefusedByName) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--rate", "1", "--rate", "2"}, {"--rate=1", "--rate"}}) {
+    EXPECT_THAT(RefusalOf([&] { Args::Parse(words); }),
+                HasSubstr("job parameter --rate is given twice"));
+  }
+}
+
 TEST(Args, AWordThatIsNoParameterIsRefused) {
   EXPECT_THAT(RefusalOf([] { Args::Parse({"orders"}); }), HasSubstr("'orders'"));
   EXPECT_THAT(RefusalOf([] { Args::Parse({"--"}); }), HasSubstr("'--'"));
