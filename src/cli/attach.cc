@@ -2,10 +2,13 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <ostream>
 #include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -95,9 +98,9 @@ class Screen {
 /// What the watching thread knows, for the thread that reads signals.
 struct View {
   std::mutex mutex;
-  std::optional<proto::JobStatus> last;  // guarded by mutex
-  std::string failure_after_end;         // guarded by mutex: the newest, if any
-  absl::Status lost;                     // guarded by mutex: why watching ended early
+  std::optional<proto::JobStatus> last;         // guarded by mutex
+  std::vector<std::string> failures_after_end;  // guarded by mutex: oldest first
+  absl::Status lost;                            // guarded by mutex: why watching ended early
   std::atomic<bool> ended{false};
   std::atomic<bool> stop{false};
 };
@@ -172,11 +175,16 @@ std::string Sentence(const proto::Failure& failure) {
 }
 
 // Failures before the end were followed by a restart, or are what the job ended by.
-std::string FailureAfterEnd(const proto::JobDetails& job) {
+std::vector<std::string> FailuresAfterEnd(const proto::JobDetails& job) {
+  std::vector<std::string> failures;
   for (const proto::FailureDetails& failure : job.failures()) {  // newest first
-    if (failure.after_end()) return Sentence(failure.failure());
+    if (!failure.after_end()) continue;
+    // Subtasks of one operator say the same.
+    std::string text = Sentence(failure.failure());
+    if (std::ranges::find(failures, text) == failures.end()) failures.push_back(std::move(text));
   }
-  return "";
+  std::ranges::reverse(failures);
+  return failures;
 }
 
 /// The watching thread: follows the job's state, figures and printed lines until it ends.
@@ -229,7 +237,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
       printed.Follow(job_id, details->print_endpoints());
       {
         std::lock_guard lock(view.mutex);
-        view.failure_after_end = FailureAfterEnd(*details);
+        view.failures_after_end = FailuresAfterEnd(*details);
       }
       const double rate = throughput.Update(SourceRecords(*details), status->attempt());
       screen.SetStatus(StatusLine(*details, rate));
@@ -245,7 +253,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
 }
 
 ExitCode Tell(const Context& context, const proto::JobStatus& status,
-              const std::string& failure_after_end) {
+              const std::vector<std::string>& failures_after_end, LetGo let_go) {
   const auto run_time = milliseconds(status.ended_ms() - status.created_ms());
   if (!context.json) {
     *context.err << "Job " << status.job_id() << " (" << ShownInLine(status.name()) << ") is "
@@ -254,8 +262,8 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
   switch (status.state()) {
     case proto::JOB_STATE_FINISHED:
       // After its last results were safe something still went wrong: a function's Close.
-      if (!failure_after_end.empty() && !context.json) {
-        *context.err << "Warning: " << ShownBehind(2, failure_after_end) << '\n';
+      for (const std::string& failure : failures_after_end) {
+        if (!context.json) *context.err << "Warning: " << ShownBehind(2, failure) << '\n';
       }
       return kDone;
     case proto::JOB_STATE_CANCELED:
@@ -268,8 +276,12 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
           absl::StrContains(reason, absl::StrCat("operator '", failure.operator_name(), "'"));
       std::string why = more ? reason : Sentence(failure);
       if (!context.json) why = ShownBehind(2, why);  // machines get it as it is
-      return context.Fail(absl::AbortedError(absl::StrCat(
-          "the job failed: ", why, "\n`weir describe ", status.job_id(), "` tells more")));
+      // With --in-process the JobManager goes with this command: nobody is left to be asked.
+      const std::string more_there =
+          let_go == LetGo::kEnds
+              ? ""
+              : absl::StrCat("\n`weir describe ", status.job_id(), "` tells more");
+      return context.Fail(absl::AbortedError(absl::StrCat("the job failed: ", why, more_there)));
     }
   }
 }
@@ -325,7 +337,7 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
     return detached_by == SIGHUP ? kHungUp : kTerminated;
   }
   if (!view.lost.ok()) return context.Fail(view.lost);
-  return Tell(context, *view.last, view.failure_after_end);
+  return Tell(context, *view.last, view.failures_after_end, let_go);
 }
 
 }  // namespace weir::cli

@@ -156,10 +156,13 @@ TEST_F(AttachTest, AFinishedJobWarnsOfWhatFailedAfterItsEndAndOfNothingElse) {
   close.set_attempt(1);  // of a region; another one's attempt is newer
   close.mutable_failure()->set_operator_name("map");
   close.mutable_failure()->set_message("close threw");
-  cluster_.failures = {restarted, close};
+  proto::FailureDetails sink = close;
+  sink.mutable_failure()->set_operator_name("sink");
+  cluster_.failures = {restarted, sink, close, close};  // newest first; two subtasks say the same
   const Result result = RunAttach();
   EXPECT_EQ(result.code, kDone);
-  EXPECT_THAT(result.err, HasSubstr("Warning: map: close threw"));
+  EXPECT_THAT(result.err, HasSubstr("Warning: map: close threw\nWarning: sink: close threw\n"));
+  EXPECT_EQ(result.err.find("map: close"), result.err.rfind("map: close"));
   EXPECT_THAT(result.err, Not(HasSubstr("a broker was away")));
 }
 
