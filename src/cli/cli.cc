@@ -5,6 +5,7 @@
 #include <functional>
 #include <ostream>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/abi.h"
 #include "base/error.h"
@@ -30,6 +31,9 @@ Exit codes: 0 done; 1 it did not succeed (a job failed, a savepoint was aborted 
 2 wrong usage, configuration or job library, or a savepoint that does not fit; 3 no JobManager
 answers; 4 no such job or savepoint; 5 the job that one was attached to was cancelled; 143, 129
 SIGTERM, or a terminal that went away, ended an attached command: the job runs on.)";
+
+// As the runtime has it.
+constexpr int64_t kMaxParallelism = 32768;
 
 constexpr const char* kEmpty = "it is empty; give a value, or leave it out";
 
@@ -128,10 +132,28 @@ class Program {
     return "";
   }
 
+  /// What CLI11 found, as everything else that is refused is told, and where to look.
   int Refused(const CLI::ParseError& error) {
-    if (json_) return RefuseUsage(error.what());
-    app_.exit(error, out_, err_);
-    return kUsage;
+    std::string message = error.what();
+    // "--from-savepoint: 1 required TEXT missing"
+    if (const size_t at = message.find(": 1 required"); at != std::string::npos) {
+      message = absl::StrCat(message.substr(0, at), " needs a value behind it");
+    }
+    return RefuseUsage(absl::StrCat(message, "\n`", CalledAs(), " --help` tells what it takes"));
+  }
+
+  /// A number that CLI11 would only say it "could not convert".
+  static CLI::Validator WholeNumber(int64_t least, int64_t most) {
+    return CLI::Validator(
+        [=](const std::string& text) {
+          if (text.empty()) return std::string(kEmpty);
+          int64_t number = 0;
+          if (absl::SimpleAtoi(text, &number) && number >= least && number <= most) {
+            return std::string();
+          }
+          return absl::StrCat("'", text, "' is no whole number from ", least, " to ", most);
+        },
+        "");
   }
 
   /// A script's variable that was never set must not mean "as if it were not said". What a job is
@@ -278,8 +300,10 @@ class Program {
         });
     run->add_option("library", run_.library, "The job, built with weir_add_job()")->required();
     run->add_option("-p,--parallelism", run_.parallelism,
-                    "Parallelism of operators that do not say");
-    run->add_option("--max-parallelism", run_.max_parallelism, "Number of key groups");
+                    "Parallelism of operators that do not say")
+        ->check(WholeNumber(1, kMaxParallelism));
+    run->add_option("--max-parallelism", run_.max_parallelism, "Number of key groups")
+        ->check(WholeNumber(1, kMaxParallelism));
     run->add_option("--name", run_.name, "The job's name");
     run->add_option("--state-backend", run_.state_backend, "rocksdb or memory");
     run->add_option("--checkpoint-interval", run_.checkpoint_interval, "For instance 10s; 0: none");
@@ -355,7 +379,7 @@ class Program {
     CLI::App* logs = Command("logs", "Show what a process logged",
                              [this](Context& c) { return ShowLogs(c, process_, lines_, follow_); });
     logs->add_option("process", process_, "jobmanager, or a TaskManager's id; none: list them");
-    logs->add_option("-n,--lines", lines_, "How many")->check(CLI::Range(1, 100000));
+    logs->add_option("-n,--lines", lines_, "How many")->check(WholeNumber(1, 100000));
     logs->add_flag("-f,--follow", follow_, "Go on with new lines");
     CLI::App* settings =
         Command("config", "Show every setting and where it came from", [this](Context& c) {
@@ -382,9 +406,9 @@ class Program {
           return RunLocal(c, local_);
         });
     local->add_option("-t,--task-managers", local_.task_managers, "How many to start with")
-        ->check(CLI::Range(0, 1000));
+        ->check(WholeNumber(0, 1000));
     local->add_option("-s,--slots", local_.slots, "Slots of each TaskManager")
-        ->check(CLI::Range(1, 1024));
+        ->check(WholeNumber(1, 1024));
     local->add_flag("--fresh", local_.fresh,
                     "Forget the jobs, checkpoints and logs of earlier runs");
     local->add_flag("--broker", local_.broker,

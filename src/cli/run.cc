@@ -23,6 +23,19 @@ namespace {
 constexpr uint64_t kMaxArtifactBytes = uint64_t{1} << 30;
 constexpr std::chrono::seconds kTellAgain{10};
 
+/// What says how to go on from a savepoint says nothing without one: forgotten it would lose state.
+absl::Status CheckSavepointOptions(const RunOptions& options) {
+  if (!options.from_savepoint.empty()) return absl::OkStatus();
+  for (const auto& [given, name] :
+       {std::pair(options.new_lineage, "--new-lineage"),
+        std::pair(options.allow_non_restored_state, "--allow-non-restored-state")}) {
+    if (!given) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, " needs --from-savepoint DIRECTORY: without a savepoint it has no meaning"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<proto::RestoreMode> RestoreModeOf(const RunOptions& options) {
   if (!options.restore_mode || *options.restore_mode == "no-claim") {
     return proto::RESTORE_MODE_NO_CLAIM;
@@ -118,6 +131,7 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
           "the job's argument '", ToUtf8(argument), "' is not UTF-8 (byte ", at, ")")));
     }
   }
+  if (absl::Status fit = CheckSavepointOptions(options); !fit.ok()) return context.Fail(fit);
   const auto restore_mode = RestoreModeOf(options);
   if (!restore_mode.ok()) return context.Fail(restore_mode.status());
   if (options.in_process) return RunInProcess(context, options);

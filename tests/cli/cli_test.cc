@@ -148,6 +148,31 @@ TEST(Cli, WrongUsageIsTold) {
   EXPECT_EQ(Weir({"list"}, {{"WEIR_LOG_LEVEL", "loud"}}).code, kUsage);
 }
 
+TEST(Cli, WhatTheParserRefusesIsToldAsEverythingElseWithWhatIsExpected) {
+  for (const auto& [line, says] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"run", "libjob.so", "-p", "-1"}, "'-1' is no whole number from 1 to 32768"},
+           {{"run", "libjob.so", "--max-parallelism=4x"},
+            "'4x' is no whole number from 1 to 32768"},
+           {{"local", "-s", "0"}, "'0' is no whole number from 1 to 1024"},
+           {{"logs", "-n", "many"}, "'many' is no whole number from 1 to 100000"},
+           {{"run"}, "library is required"}}) {
+    const Result result = Weir(line);
+    EXPECT_EQ(result.code, kUsage) << line[0];
+    EXPECT_TRUE(result.err.starts_with("weir: ")) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(says));
+    EXPECT_TRUE(result.err.ends_with("\n`weir " + line[0] + " --help` tells what it takes\n"))
+        << result.err;
+  }
+}
+
+TEST(Cli, OptionsAboutASavepointNeedOne) {
+  for (const std::string option : {"--new-lineage", "--allow-non-restored-state"}) {
+    const Result result = Weir({"run", "/nowhere/libjob.so", option});
+    EXPECT_EQ(result.code, kUsage);
+    EXPECT_THAT(result.err, HasSubstr(option + " needs --from-savepoint"));
+  }
+}
+
 TEST(Cli, WrongUsageIsJsonWhenJsonIsWanted) {
   for (const auto& [line, says] : std::vector<std::pair<std::vector<std::string>, std::string>>{
            {{"list", "--frobnicate", "--json"}, "--frobnicate"},
