@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include "base/exception_text.h"
+
 namespace weir {
 
 const char* ToString(ErrorKind kind) {
@@ -22,7 +24,7 @@ void RethrowAsError(const std::string& where) {
   } catch (const Error& e) {
     ThrowError(e.kind(), where + e.what());
   } catch (const std::exception& e) {
-    ThrowError(ErrorKind::kUser, where + e.what());
+    ThrowError(ErrorKind::kUser, where + TextOf(e));
   } catch (...) {
     ThrowError(ErrorKind::kUser, where + "threw something that is not a std::exception");
   }

@@ -58,7 +58,7 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
   extract.debugger = "gdb -ex 'set follow-fork-mode child' -ex run --args weir run --in-process " +
                      options.library + " ...";
   auto extracted = ExtractGraph(options.library, options.arguments, *overrides, extract);
-  if (!extracted.ok()) return context.Fail(extracted.status());
+  if (!extracted.ok()) return FailOfUserText(context, extracted.status());
 
   const ScratchDirectory scratch("run");
   if (scratch.path().empty()) {

@@ -124,6 +124,11 @@ ExtractOptions ExtractOptionsOf(const Context& context) {
   return options;
 }
 
+ExitCode FailOfUserText(const Context& context, const absl::Status& status) {
+  if (context.json) return context.Fail(status);  // machines get it as it is
+  return context.Fail(absl::Status(status.code(), ShownBehind(2, std::string(status.message()))));
+}
+
 ExitCode RunJob(const Context& context, const RunOptions& options) {
   for (const std::string& argument : options.arguments) {
     if (const size_t at = FirstInvalidUtf8(argument); at != argument.size()) {
@@ -153,7 +158,7 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
   ExtractOptions extract = ExtractOptionsOf(context);
   extract.shows_output = !options.in_process_child;  // whoever runs us has shown it
   auto extracted = ExtractGraph(options.library, options.arguments, *overrides, extract);
-  if (!extracted.ok()) return context.Fail(extracted.status());
+  if (!extracted.ok()) return FailOfUserText(context, extracted.status());
   BlockTerminalSignals();  // no thread before here: ExtractGraph forks
 
   proto::SubmitJobHeader header;

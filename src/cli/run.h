@@ -40,6 +40,10 @@ struct RunOptions {
 /// Forks: called before the process has threads.
 ExitCode RunJob(const Context& context, const RunOptions& options);
 
+/// Tells why no graph came of a job function: with user code's text, of which people get the lines
+/// indented, so that none looks like ours.
+ExitCode FailOfUserText(const Context& context, const absl::Status& status);
+
 /// The time limit of the job function, and what people are told while it runs.
 ExtractOptions ExtractOptionsOf(const Context& context);
 

@@ -17,6 +17,7 @@
 #include "base/abi.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "job/graph_difference.h"
 #include "job/graph_proto.h"
 #include "job/last_output.h"
@@ -92,7 +93,7 @@ std::string DescribeJob(const std::string& library, const std::vector<std::strin
   } catch (const std::exception& e) {
     out.Clear();
     out.Put<uint8_t>(0);
-    out.PutString(e.what());
+    out.PutString(ToUtf8(e.what()));
   }
   tell_returned();
   return std::move(out.bytes());

@@ -8,6 +8,7 @@
 #include "api/environment.h"
 #include "base/abi.h"
 #include "base/error.h"
+#include "base/exception_text.h"
 
 namespace weir {
 
@@ -37,7 +38,7 @@ JobGraph JobLibrary::BuildGraph(const Args& args, const JobOverrides& overrides)
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
-    ThrowError(ErrorKind::kUser, "the job function of " + path_ + " threw: " + e.what());
+    ThrowError(ErrorKind::kUser, "the job function of " + path_ + " threw: " + TextOf(e));
   } catch (...) {
     ThrowError(ErrorKind::kUser,
                "the job function of " + path_ + " threw something that is not a std::exception");

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/exception_text.h"
 #include "base/utf8.h"
 #include "log/log.h"
 #include "taskmanager/checkpoint_ack.h"
@@ -163,7 +164,7 @@ void LocalAttempt::OnPrepared(absl::StatusOr<PreparedAttempt> prepared) {
   } catch (const Error& e) {
     FailAll(ToProto(e.kind()), e.what());
   } catch (const std::exception& e) {
-    FailAll(proto::FAILURE_KIND_USER, e.what());
+    FailAll(proto::FAILURE_KIND_USER, TextOf(e));
   }
 }
 

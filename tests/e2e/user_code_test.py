@@ -39,6 +39,14 @@ class UserCode(OneCluster):
         self.assertEqual(self.describe(self.other)["status"]["restarts"], 0)
         super().tearDown()
 
+    def test_an_exception_without_a_text_is_told_by_its_type(self):
+        self.cluster.run("run", GOOD_JOB, "--", "--wrong", "silent exception", code=1)
+        self.assertIn("(mapped): threw std::out_of_range without a text", self.cluster.stderr)
+
+    def test_what_a_job_function_throws_is_indented_and_utf8(self):
+        self.cluster.run("run", GOOD_JOB, "--", "--wrong", "throws lines", code=2)
+        self.assertIn("no such luck\n  Job made up \ufffd\n", self.cluster.stderr)
+
     def test_a_number_that_is_thrown(self):
         self.cluster.run("run", JOB, "--", "--at", "number", code=1)
         self.assertIn("the map: threw something that is not a std::exception", self.cluster.stderr)

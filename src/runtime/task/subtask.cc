@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/exception_text.h"
 #include "runtime/source/source_operator.h"
 
 namespace weir {
@@ -35,7 +36,7 @@ Subtask::~Subtask() {
   try {
     chain_.Close();
   } catch (const std::exception& e) {
-    if (!failed_) Fail(ErrorKind::kUser, std::string("close failed: ") + e.what());
+    if (!failed_) Fail(ErrorKind::kUser, "close failed: " + TextOf(e));
   } catch (...) {
     if (!failed_) {
       Fail(ErrorKind::kUser, "close failed: threw something that is not a std::exception");
@@ -75,7 +76,7 @@ void Subtask::Guard(F&& f) {
   } catch (const Error& e) {
     Fail(e.kind(), e.what());
   } catch (const std::exception& e) {
-    Fail(ErrorKind::kUser, e.what());
+    Fail(ErrorKind::kUser, TextOf(e));
   } catch (...) {
     Fail(ErrorKind::kUser, "threw something that is not a std::exception");
   }

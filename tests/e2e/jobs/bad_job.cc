@@ -30,6 +30,7 @@ class Mapping {
  private:
   void GoWrong() const {
     if (wrong_ == "exception") throw std::runtime_error("row 500");
+    if (wrong_ == "silent exception") throw std::out_of_range("");
     if (wrong_ == "loud exception") throw std::runtime_error("row \x1b[31m500\nthe second line");
     if (wrong_ == "abort") std::abort();
     if (wrong_ == "segfault") raise(SIGSEGV);
@@ -48,6 +49,7 @@ class Mapping {
 WEIR_JOB(env, args) {
   const std::string wrong = args.Get("wrong", "");
   if (wrong == "throws") throw std::runtime_error("no such luck");
+  if (wrong == "throws lines") throw std::runtime_error("no such luck\nJob made up \xff");
   if (wrong == "throws a number") throw 42;
   if (wrong == "crashes") std::abort();
   if (wrong == "exits") std::exit(7);
