@@ -17,6 +17,7 @@
 #include "cli/scratch_directory.h"
 #include "job/extract_graph.h"
 #include "log/log.h"
+#include "taskmanager/crash_handler.h"
 
 namespace weir::cli {
 namespace {
@@ -120,6 +121,8 @@ ExitCode RunInProcess(const Context& context, const RunOptions& options) {
   task_manager.ends_by = [&end](int signal, bool to_us_alone) {
     return end.EndsBy(signal, to_us_alone);
   };
+  CrashHandler::WhenExitIsCalled(
+      [&end](const std::string& what) { return end.OnExitCalled(what); });
   RunTaskManager(task_manager);
   return end.OfProcess();
 }

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "log/log.h"
 
 namespace weir::cli {
@@ -91,6 +92,16 @@ void InProcessEnd::EndNow() {
 // What the command has ended with is what became of the job.
 void InProcessEnd::OnStuck() {
   if (over_) EndNow();
+}
+
+int InProcessEnd::OnExitCalled(const std::string& what) {
+  if (over_) return Code();
+  const ExitCode failed = parts_.context.Fail(absl::AbortedError("the job failed: " + what));
+  kill(command_pid_, SIGKILL);  // it would tell that its cluster has gone
+  parts_.job_manager.Signal(SIGKILL);
+  std::error_code ignored;
+  std::filesystem::remove_all(parts_.directory, ignored);
+  return failed;
 }
 
 bool InProcessEnd::EndsBy(int signal, bool to_us_alone) {

@@ -37,6 +37,9 @@ class InProcessEnd {
 
   /// The TaskManager gives a cancel up.
   void OnStuck();
+  /// A function has called exit: the code to leave with. Its own is none of this command's: scripts
+  /// would read a 4 as "no such job".
+  int OnExitCalled(const std::string& what);
   /// A signal has come: true when the TaskManager is to end by it. The command takes it otherwise:
   /// at Ctrl-C it cancels the job, by SIGTERM it lets go of it.
   bool EndsBy(int signal, bool to_us_alone);

@@ -14,7 +14,9 @@
 #include <cstring>
 #include <exception>
 #include <iterator>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "taskmanager/black_box.h"
 
@@ -39,6 +41,7 @@ std::atomic<BlackBox*> box{nullptr};
 std::atomic<pid_t> first_to_crash{0};
 struct sigaction former[std::size(kSignals)];
 std::terminate_handler former_terminate = nullptr;
+std::function<int(const std::string&)> when_exit_is_called;
 
 pid_t ThreadId() { return static_cast<pid_t>(syscall(SYS_gettid)); }
 
@@ -178,6 +181,19 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
   errno = error;
 }
 
+// An ordinary context.
+std::string WhatExited(const black_box::View& view, const LastWords& last) {
+  std::string who = "a thread that runs no operator";
+  if (last.subtask != 0) {
+    const SubtaskRecord& record = view.subtasks[last.subtask - 1];
+    const bool named = last.op < std::min(record.operators, black_box::kMaxOperators);
+    who = std::string("operator '") + (named ? record.named[last.op].name : record.vertex_name) +
+          "' (subtask " + std::to_string(record.index) + ")";
+  }
+  return who + " ended the process: it called exit or _exit, with exit code " +
+         std::to_string(last.exit_code) + "; let it throw an exception instead";
+}
+
 // Whoever calls exit, quick_exit or _exit, while the TaskManager is in the midst of its life, ends
 // it for all jobs. Returns the code to leave with: to whoever waits for it, 0 would say that all is
 // well.
@@ -191,6 +207,7 @@ int NoteExit(int code) {
   last.exit_code = code;
   NoteThread(view, last);
   last.ending.store(black_box::Ending::kExit, std::memory_order_release);
+  if (when_exit_is_called) return when_exit_is_called(WhatExited(view, last));
   constexpr std::string_view kTold = "weir: user code ended the process by exit()\n";
   (void)!write(STDERR_FILENO, kTold.data(), kTold.size());
   return code == 0 ? EXIT_FAILURE : code;
@@ -245,6 +262,10 @@ void CrashHandler::Install(BlackBox* installed) {
   former_terminate = std::set_terminate(OnTerminate);
   static const bool registered = on_exit(OnExit, nullptr) == 0 && at_quick_exit(OnQuickExit) == 0;
   (void)registered;
+}
+
+void CrashHandler::WhenExitIsCalled(std::function<int(const std::string& what)> call) {
+  when_exit_is_called = std::move(call);
 }
 
 void CrashHandler::Uninstall() {

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <string>
+
 namespace weir {
 
 class BlackBox;
@@ -15,6 +18,11 @@ class CrashHandler {
   /// One box in a process; it outlives the handler.
   static void Install(BlackBox* box);
   static void Uninstall();
+
+  /// Called once in place of leaving, on the thread that called exit, quick_exit or _exit in the
+  /// midst of the TaskManager's life, with what is to be told of it; returns the code to leave
+  /// with.
+  static void WhenExitIsCalled(std::function<int(const std::string& what)> call);
 
   struct Access;  // what the handler may see of the box
 };

@@ -4,6 +4,7 @@
     crash_test.py WEIR BAD_JOB
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -92,8 +93,19 @@ class Crash(unittest.TestCase):
                           self.cluster.stderr)
             self.assertIn(f"with exit code {code}", self.cluster.stderr)
             eventually(lambda: len(self.cluster.task_managers()) == 2, "it is started again")
-        self.cluster.run("run", JOB, "--in-process", "--", "--wrong", "exit", code=1)
-        self.assertIn("ended the process by exit()", self.cluster.stderr)
+        for way, code in (("exit", 0), ("_exit", 3)):
+            told = (f"the job failed: operator 'map (mapped)' (subtask 0) ended the process: it called "
+                    f"exit or _exit, with exit code {code}")
+            self.cluster.run("run", JOB, "--in-process", "--", "--wrong", way, code=1)
+            self.assertIn(f"weir: {told}", self.cluster.stderr)
+            self.cluster.run("run", JOB, "--in-process", "--json", "--", "--wrong", way, code=1)
+            errors = [json.loads(line) for line in self.cluster.stderr.splitlines()]
+            self.assertTrue([e for e in errors if told in e.get("error", "")], errors)
+
+    def test_in_process_nobody_is_sent_to_a_job_manager_that_has_gone(self):
+        self.cluster.run("run", JOB, "--in-process", "--", "--wrong", "exception", code=1)
+        self.assertIn("row 500", self.cluster.stderr)
+        self.assertNotIn("weir describe", self.cluster.stderr)
 
     def test_a_thread_of_user_code_that_throws_is_told(self):
         self.cluster.run("run", JOB, "--", "--wrong", "thread", code=1)
