@@ -84,7 +84,7 @@ class Graph(Refusals):
 
     def test_with_parallelism_0(self):
         self.refused(JOB, "--", "--wrong", "parallelism", says=["parallelism", "'map (mapped)'", "is 0"])
-        self.refused(JOB, "-p", "0", says=["parallelism is 0"])
+        self.refused(JOB, "-p", "0", says=["is no whole number from 1 to 32768"])
 
     def test_with_parallelism_above_the_maximum(self):
         self.refused(JOB, "-p", "5", "--max-parallelism", "4", says=[
