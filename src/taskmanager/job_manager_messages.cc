@@ -21,7 +21,8 @@ namespace {
 constexpr std::chrono::milliseconds kFirstRetry(50);
 constexpr std::chrono::milliseconds kLastRetry(1000);
 constexpr std::chrono::seconds kTellAwayEvery(10);
-// An answer to Register takes as long at least, on a busy machine, before its connection is given up.
+// An answer to Register takes as long at least, on a busy machine, before its connection is given
+// up.
 constexpr std::chrono::milliseconds kRegistration(5'000);
 
 }  // namespace
