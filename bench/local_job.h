@@ -200,7 +200,7 @@ class LocalJob final : public SubtaskListener {
 
   void OnRunning(SubtaskId) override {}
   void OnEndOfData(SubtaskId) override {}
-  void OnFailed(SubtaskId, uint32_t, ErrorKind, const std::string& why) override { Die(why); }
+  void OnFailed(SubtaskId, OperatorPlace, ErrorKind, const std::string& why) override { Die(why); }
   void OnSnapshot(SubtaskId subtask, SubtaskSnapshot snapshot) override {
     writer_->Deliver(subtask, std::move(snapshot));
   }
