@@ -7,6 +7,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -108,13 +109,15 @@ class BatchingWriter final : public SinkWriter<T> {
   void OnProcessingTime(Timestamp) override { CloseBatch(); }
 
   // What was written before the barrier is delivered before the checkpoint counts: at least once.
-  void Snapshot(CheckpointId, OperatorStateSnapshot&) override {
+  void Snapshot(CheckpointId id, OperatorStateSnapshot&) override {
     CloseBatch();
-    last_of_snapshot_ = last_batch_;
+    if (last_of_.size() == kMostSnapshots) last_of_.erase(last_of_.begin());
+    last_of_[id] = last_batch_;
   }
-  bool ReadyToAcknowledge(CheckpointId) override {
+  bool ReadyToAcknowledge(CheckpointId id) override {
+    const auto at = last_of_.lower_bound(id);
     std::lock_guard lock(mutex_);
-    return undelivered_.empty() || *undelivered_.begin() > last_of_snapshot_;
+    return at == last_of_.end() || undelivered_.empty() || *undelivered_.begin() > at->second;
   }
 
   void CheckFailure() override {
@@ -140,6 +143,9 @@ class BatchingWriter final : public SinkWriter<T> {
     uint64_t number = 0;
     std::vector<T> rows;
   };
+
+  /// More than are under way; one that is not remembered waits for what the next one waits for.
+  static constexpr size_t kMostSnapshots = 64;
 
   void CloseBatch() {
     if (open_.empty()) return;
@@ -235,7 +241,7 @@ class BatchingWriter final : public SinkWriter<T> {
   std::vector<T> open_;
   size_t open_bytes_ = 0;
   Timestamp due_;
-  uint64_t last_of_snapshot_ = 0;
+  std::map<CheckpointId, uint64_t> last_of_;  // the batch before the barrier; the newest ones
   uint64_t last_batch_ = 0;
   std::vector<std::thread> senders_;
 

@@ -310,6 +310,8 @@ class Program {
     run->add_option("--checkpoint-mode", run_.checkpoint_mode, "exactly-once or at-least-once");
     run->add_option("--aligned-timeout", run_.aligned_timeout,
                     "Checkpoints that take longer turn unaligned; 0s: at once; or 'never'");
+    run->add_option("--max-concurrent-checkpoints", run_.max_concurrent_checkpoints,
+                    "Checkpoints that may be under way at a time, 1 to 16");
     run->add_option("--from-savepoint", run_.from_savepoint,
                     "Begin with the state of this savepoint or retained checkpoint");
     run->add_option("--restore-mode", run_.restore_mode,

@@ -69,6 +69,7 @@ absl::StatusOr<JobOverrides> OverridesOf(const RunOptions& options,
     overrides.parallelism = static_cast<uint32_t>(defaults.parallelism);
   }
   overrides.max_parallelism = options.max_parallelism;
+  overrides.max_concurrent_checkpoints = options.max_concurrent_checkpoints;
   const std::string backend_name = options.state_backend.value_or(defaults.state_backend);
   if (backend_name != "job") {
     auto backend = config::ReadChoice(backend_name, {"rocksdb", "memory"});

@@ -23,6 +23,7 @@ struct RunOptions {
   std::optional<std::string> checkpoint_interval;  // a duration
   std::optional<std::string> checkpoint_mode;      // "exactly-once", "at-least-once"
   std::optional<std::string> aligned_timeout;      // a duration, or "never"
+  std::optional<uint32_t> max_concurrent_checkpoints;
   std::string from_savepoint;
   std::optional<std::string> restore_mode;  // "claim", "no-claim"
   bool allow_non_restored_state = false;

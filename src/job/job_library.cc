@@ -55,6 +55,9 @@ JobGraph JobLibrary::BuildGraph(const Args& args, const JobOverrides& overrides)
     settings.checkpoints.unaligned = *overrides.unaligned_checkpoints;
   }
   if (overrides.aligned_timeout) settings.checkpoints.aligned_timeout = *overrides.aligned_timeout;
+  if (overrides.max_concurrent_checkpoints) {
+    settings.checkpoints.max_concurrent = *overrides.max_concurrent_checkpoints;
+  }
   return BuildJobGraph(graph);
 }
 

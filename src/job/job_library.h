@@ -21,6 +21,7 @@ struct JobOverrides {
   std::optional<CheckpointingMode> checkpoint_mode;
   std::optional<bool> unaligned_checkpoints;
   std::optional<std::chrono::milliseconds> aligned_timeout;
+  std::optional<uint32_t> max_concurrent_checkpoints;
 };
 
 /// A job library in this process. Loading runs its static constructors; it stays loaded for good.

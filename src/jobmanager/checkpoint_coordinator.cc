@@ -4,6 +4,8 @@
 #include <cassert>
 #include <utility>
 
+#include "runtime/graph/concurrent_checkpoints.h"
+
 namespace weir::jobmanager {
 namespace {
 
@@ -29,8 +31,8 @@ void CheckpointCoordinator::Step(const CheckpointEvent& event, Instant now, Out*
 // ---------------------------------------------------------------- attempts
 
 void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* out) {
-  assert(phase_ == Phase::kOff);
-  phase_ = Phase::kIdle;
+  assert(phase() == Phase::kOff);
+  on_ = true;
   attempt_ = e.attempt;
   next_id_ = std::max(next_id_, e.floor.value + 1);
   id_limit_ = e.id_limit.value;
@@ -72,18 +74,10 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   }
   std::erase_if(exports_,
                 [](const auto& e) { return e.second.path.has_value() || e.second.error; });
-  if (phase_ == Phase::kAligning) {
-    if (pending_->savepoint) {
-      out->push_back(ReplySavepoint{
-          .request = pending_->savepoint->request, .code = ReplyCode::kAborted, .message = reason});
-    }
-    RecordFailure(pending_->id, reason);
-    pending_.reset();
-    phase_ = Phase::kOff;
-  } else if (phase_ == Phase::kCommitting) {
-    phase_ = Phase::kDraining;
-  } else if (phase_ == Phase::kIdle) {
-    phase_ = Phase::kOff;
+  on_ = false;
+  for (const Pending& pending : std::exchange(pending_, {})) {
+    ReplyAborted(pending, reason, out);
+    RecordFailure(pending.id, reason);
   }
   (void)now;
 }
@@ -101,12 +95,14 @@ void CheckpointCoordinator::On(const RegionsLost& e, Instant now, Out* out) {
                                   .message = "a part of the job failed: " + e.reason});
   }
   waiting_.clear();
-  if (phase_ == Phase::kAligning) AbortPending("a part of the job failed: " + e.reason, now, out);
+  for (const Pending& pending : std::exchange(pending_, {})) {
+    Abort(pending, "a part of the job failed: " + e.reason, now, out);
+  }
 }
 
 void CheckpointCoordinator::On(const RegionsBack& e, Instant now, Out* out) {
   if (!on() || !paused_) return;
-  assert(phase_ == Phase::kIdle);
+  assert(phase() == Phase::kIdle);
   paused_ = false;
   next_id_ = std::max(next_id_, e.floor.value + 1);
   id_limit_ = std::max(id_limit_, e.id_limit.value);
@@ -114,6 +110,12 @@ void CheckpointCoordinator::On(const RegionsBack& e, Instant now, Out* out) {
   next_periodic_ = now + policy_.interval;
   MaybeReserve(now, out);
   MaybeTrigger(now, out);
+}
+
+CheckpointCoordinator::Phase CheckpointCoordinator::phase() const {
+  if (!on_) return committing_ ? Phase::kDraining : Phase::kOff;
+  if (committing_) return Phase::kCommitting;
+  return pending_.empty() ? Phase::kIdle : Phase::kAligning;
 }
 
 // ---------------------------------------------------------------- triggering
@@ -124,10 +126,16 @@ bool CheckpointCoordinator::export_in_flight() const {
 }
 
 std::optional<Instant> CheckpointCoordinator::EarliestTrigger() const {
-  if (phase_ != Phase::kIdle || paused_ || stopping() || done_) return std::nullopt;
+  if (!on_ || paused_ || stopping() || done_) return std::nullopt;
+  if (in_progress() >= ConcurrentCheckpoints(policy_.max_concurrent, policy_.min_pause)) {
+    return std::nullopt;
+  }
   if (!waiting_.empty()) return Instant{0};
   if (final_id_) return std::nullopt;
-  if (at_end_) return retry_final_at_;
+  if (at_end_) {
+    // Those under way may be it; beside one that is to be, another would say the same.
+    return in_progress() == 0 ? std::optional(retry_final_at_) : std::nullopt;
+  }
   std::optional<Instant> at;
   if (policy_.interval.count() > 0) at = next_periodic_;
   if (early_) at = Instant{0};
@@ -158,33 +166,42 @@ void CheckpointCoordinator::Trigger(CheckpointKind kind, std::optional<Savepoint
   const CheckpointId id(next_id_++);
   if (IsStop(kind)) stop_id_ = id;
   early_ = false;
-  pending_ = Pending{.id = id, .kind = kind, .started = now, .savepoint = std::move(savepoint)};
-  phase_ = Phase::kAligning;
+  pending_.push_back({.id = id, .kind = kind, .started = now, .savepoint = std::move(savepoint)});
+  next_periodic_ = now + policy_.interval;
   history_.push_front({.id = id, .attempt = attempt_, .kind = kind, .triggered = now});
-  if (history_.size() > kHistory) history_.pop_back();
+  if (history_.size() > kHistory) {
+    // Not one that is under way: those are fewer.
+    const auto over = std::find_if(history_.rbegin(), history_.rend(), [](const auto& record) {
+      return record.status != CheckpointRecord::Status::kRunning &&
+             record.status != CheckpointRecord::Status::kCommitting;
+    });
+    history_.erase(std::prev(over.base()));
+  }
   out->push_back(SendTrigger{id, kind, policy_.mode});
   MaybeTurn(now, out);
   MaybeReserve(now, out);
 }
 
-// A savepoint and a stop wait: what they hold must fit any job and parallelism. At the end of data
-// nothing is in flight.
-std::optional<Instant> CheckpointCoordinator::TurnsAt() const {
-  if (phase_ != Phase::kAligning || pending_->turned || !policy_.aligned_timeout) {
-    return std::nullopt;
+// A savepoint and a stop stay aligned: what they hold must fit any job and parallelism. At the end
+// of data nothing is in flight. What was triggered behind them waits: its snapshots come after
+// theirs.
+const CheckpointCoordinator::Pending* CheckpointCoordinator::NextToTurn() const {
+  if (!policy_.aligned_timeout || policy_.mode != CheckpointMode::kExactlyOnce) return nullptr;
+  for (const Pending& pending : pending_) {
+    if (pending.complete) continue;
+    if (pending.kind != CheckpointKind::kCheckpoint) return nullptr;
+    if (!pending.turned) return &pending;
   }
-  if (pending_->kind != CheckpointKind::kCheckpoint ||
-      policy_.mode != CheckpointMode::kExactlyOnce) {
-    return std::nullopt;
-  }
-  return pending_->started + *policy_.aligned_timeout;
+  return nullptr;
 }
 
 void CheckpointCoordinator::MaybeTurn(Instant now, Out* out) {
-  const std::optional<Instant> at = TurnsAt();
-  if (!at || now < *at) return;
-  pending_->turned = true;
-  out->push_back(SendTurnUnaligned{pending_->id});
+  for (;;) {
+    const Pending* const next = NextToTurn();
+    if (next == nullptr || now < TurnsAt(*next)) return;
+    out->push_back(SendTurnUnaligned{next->id});
+    Find(next->id)->turned = true;
+  }
 }
 
 void CheckpointCoordinator::MaybeReserve(Instant now, Out* out) {
@@ -195,7 +212,7 @@ void CheckpointCoordinator::MaybeReserve(Instant now, Out* out) {
 }
 
 void CheckpointCoordinator::On(const IdsReserved& e, Instant now, Out* out) {
-  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  if (!on_) return;
   reserving_ = false;
   if (e.limit.value <= id_limit_) reserve_after_ = now + kRetryPause;
   id_limit_ = std::max(id_limit_, e.limit.value);
@@ -203,7 +220,7 @@ void CheckpointCoordinator::On(const IdsReserved& e, Instant now, Out* out) {
 }
 
 void CheckpointCoordinator::On(const EarlyCheckpointWanted&, Instant now, Out* out) {
-  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  if (!on_) return;
   // One asked for while a checkpoint is under way still holds: that one's barrier may have passed.
   early_ = true;
   MaybeTrigger(now, out);
@@ -213,6 +230,7 @@ void CheckpointCoordinator::On(const AllAtEnd&, Instant now, Out* out) {
   if (!on() || paused_) return;
   at_end_ = true;
   retry_final_at_ = now;
+  AbortBehindTheLast(now, out);
   MaybeDone(out);
   MaybeTrigger(now, out);
 }
@@ -241,11 +259,23 @@ void CheckpointCoordinator::On(const SavepointWanted& e, Instant now, Out* out) 
 
 // ---------------------------------------------------------------- alignment
 
+CheckpointCoordinator::Pendings::iterator CheckpointCoordinator::Find(CheckpointId id) {
+  return std::find_if(pending_.begin(), pending_.end(),
+                      [&](const Pending& pending) { return pending.id == id; });
+}
+
+CheckpointCoordinator::Pending CheckpointCoordinator::Remove(Pendings::iterator at) {
+  Pending removed = std::move(*at);
+  pending_.erase(at);
+  return removed;
+}
+
 void CheckpointCoordinator::On(const SubtaskAcknowledged& e, Instant now, Out* out) {
-  if (phase_ != Phase::kAligning || pending_->id != e.id) return;
-  if (!pending_->acks.emplace(e.subtask, e.ack).second) return;
+  const auto pending = Find(e.id);
+  if (pending == pending_.end()) return;
+  if (!pending->acks.emplace(e.subtask, e.ack).second) return;
   if (CheckpointRecord* record = Record(e.id)) {
-    record->acknowledged = static_cast<uint32_t>(pending_->acks.size());
+    record->acknowledged = static_cast<uint32_t>(pending->acks.size());
     record->state_bytes += e.ack.state_bytes;
     record->full_state_bytes += e.ack.full_state_bytes;
     record->max_sync_us = std::max(record->max_sync_us, e.ack.sync_us);
@@ -253,44 +283,78 @@ void CheckpointCoordinator::On(const SubtaskAcknowledged& e, Instant now, Out* o
     record->unaligned = record->unaligned || e.ack.unaligned;
     record->in_flight_bytes += e.ack.in_flight_bytes;
   }
-  if (pending_->acks.size() < subtasks_.size()) return;
-  pending_->all_at_end = std::all_of(pending_->acks.begin(), pending_->acks.end(),
-                                     [](const auto& ack) { return ack.second.at_end; });
-  phase_ = Phase::kCommitting;
-  if (CheckpointRecord* record = Record(e.id)) {
+  if (pending->acks.size() < subtasks_.size()) return;
+  pending->complete = true;
+  pending->all_at_end = std::all_of(pending->acks.begin(), pending->acks.end(),
+                                    [](const auto& ack) { return ack.second.at_end; });
+  MaybeCommit(out);
+  MaybeTurn(now, out);  // one behind a savepoint may have waited for it
+}
+
+// The oldest that is complete. Those before it are not, and end with the outcome of its commit.
+void CheckpointCoordinator::MaybeCommit(Out* out) {
+  if (committing_) return;
+  const auto next = std::find_if(pending_.begin(), pending_.end(),
+                                 [](const Pending& pending) { return pending.complete; });
+  if (next == pending_.end()) return;
+  committing_ = Remove(next);
+  if (CheckpointRecord* record = Record(committing_->id)) {
     record->status = CheckpointRecord::Status::kCommitting;
   }
-  out->push_back(CommitManifest{pending_->id, pending_->kind, std::move(pending_->acks)});
-  (void)now;
+  out->push_back(CommitManifest{committing_->id, committing_->kind, std::move(committing_->acks)});
 }
 
 void CheckpointCoordinator::On(const SubtaskDeclined& e, Instant now, Out* out) {
-  if (phase_ != Phase::kAligning || pending_->id != e.id) return;
-  FailPending("subtask " + std::to_string(e.subtask.vertex.value) + "/" +
+  const auto pending = Find(e.id);
+  if (pending == pending_.end() || pending->complete) return;
+  FailPending(Remove(pending),
+              "subtask " + std::to_string(e.subtask.vertex.value) + "/" +
                   std::to_string(e.subtask.index) + " declined: " + e.reason,
               now, out);
 }
 
-CheckpointCoordinator::Pending CheckpointCoordinator::AbortPending(const std::string& reason,
-                                                                   Instant now, Out* out) {
-  Pending failed = std::move(*pending_);
-  pending_.reset();
-  phase_ = Phase::kIdle;
+void CheckpointCoordinator::Abort(const Pending& pending, const std::string& reason, Instant now,
+                                  Out* out) {
   last_end_ = now;
   any_ended_ = true;
-  next_periodic_ = std::max(failed.started + policy_.interval, now);
-  RecordFailure(failed.id, reason);
-  out->push_back(SendAborted{failed.id, reason});
-  if (failed.savepoint) {
-    out->push_back(ReplySavepoint{.request = failed.savepoint->request,
-                                  .code = ReplyCode::kAborted,
-                                  .message = Name(failed.kind, failed.id) + " failed: " + reason});
-  }
-  return failed;
+  next_periodic_ = std::max(next_periodic_, now);
+  RecordFailure(pending.id, reason);
+  out->push_back(SendAborted{pending.id, reason});
+  ReplyAborted(pending, Name(pending.kind, pending.id) + " failed: " + reason, out);
 }
 
-void CheckpointCoordinator::FailPending(const std::string& reason, Instant now, Out* out) {
-  const Pending failed = AbortPending(reason, now, out);
+void CheckpointCoordinator::AbortBefore(CheckpointId id, const std::string& reason, Instant now,
+                                        Out* out) {
+  while (!pending_.empty() && pending_.front().id < id) {
+    Abort(Remove(pending_.begin()), reason, now, out);
+  }
+}
+
+// There is nothing left to hold. A savepoint and a stop somebody waits for.
+void CheckpointCoordinator::AbortBehindTheLast(Instant now, Out* out) {
+  if (!at_end_ || !final_id_) return;
+  for (auto at = pending_.begin(); at != pending_.end();) {
+    if (at->savepoint) {
+      ++at;
+      continue;
+    }
+    const Pending unneeded = std::move(*at);
+    at = pending_.erase(at);
+    Abort(unneeded, "checkpoint " + std::to_string(final_id_->value) + " is the job's last", now,
+          out);
+  }
+}
+
+void CheckpointCoordinator::ReplyAborted(const Pending& pending, const std::string& message,
+                                         Out* out) {
+  if (!pending.savepoint) return;
+  out->push_back(ReplySavepoint{
+      .request = pending.savepoint->request, .code = ReplyCode::kAborted, .message = message});
+}
+
+void CheckpointCoordinator::FailPending(const Pending& failed, const std::string& reason,
+                                        Instant now, Out* out) {
+  Abort(failed, reason, now, out);
   const std::string what = Name(failed.kind, failed.id) + " failed: " + reason;
   if (IsStop(failed.kind)) {
     done_ = true;  // nothing more is triggered in this attempt
@@ -298,8 +362,13 @@ void CheckpointCoordinator::FailPending(const std::string& reason, Instant now, 
     return;
   }
   retry_final_at_ = now + std::max<Instant>(policy_.min_pause, kRetryPause);
-  // A savepoint's failure is told to whoever asked; it says little about the job.
-  if (failed.kind != CheckpointKind::kSavepoint) {
+  // A savepoint's failure is told to whoever asked; it says little about the job. What was under
+  // way at the last failure that was counted fails of the same, and behind the job's last
+  // checkpoint none is needed.
+  const bool counts = failed.kind != CheckpointKind::kSavepoint &&
+                      failed.id.value >= counts_from_ && !(at_end_ && final_id_);
+  if (counts) {
+    counts_from_ = next_id_;
     ++failures_in_a_row_;
     if (failures_in_a_row_ > policy_.tolerable_failures) {
       done_ = true;
@@ -311,15 +380,16 @@ void CheckpointCoordinator::FailPending(const std::string& reason, Instant now, 
       return;
     }
   }
+  MaybeTurn(now, out);  // the one behind a savepoint
   MaybeTrigger(now, out);
+  MaybeDone(out);  // it may be the only one that was waited for
 }
 
 // ---------------------------------------------------------------- commit and publication
 
 void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out) {
-  if (!commit_in_flight() || pending_->id != e.id) return;
-  const Pending committed = std::move(*pending_);
-  pending_.reset();
+  if (!committing_ || committing_->id != e.id) return;
+  const Pending committed = *std::exchange(committing_, std::nullopt);
   ++completed_;
   last_completed_ = e.id;
   if (CheckpointRecord* record = Record(e.id)) {
@@ -327,10 +397,9 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
     record->durable = now;
     record->path = e.path;
   }
-  if (phase_ == Phase::kDraining) {
+  if (!on_) {
     // Durable, so the next attempt begins from it and publishes it; this one is over. If the job
     // is, too, this is the last occasion to note it as the newest.
-    phase_ = Phase::kOff;
     if (!export_in_flight()) out->push_back(PruneCheckpoints{policy_.retained});
     if (committed.savepoint) {
       out->push_back(ReplySavepoint{.request = committed.savepoint->request,
@@ -341,13 +410,14 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
     }
     return;
   }
-  phase_ = Phase::kIdle;
   failures_in_a_row_ = 0;
   last_end_ = now;
   any_ended_ = true;
-  next_periodic_ = std::max(committed.started + policy_.interval, now);
+  next_periodic_ = std::max(next_periodic_, now);
   if (committed.all_at_end && !paused_) final_id_ = e.id;
   if (IsStop(committed.kind)) stop_durable_ = true;
+  AbortBefore(e.id, Name(committed.kind, e.id) + " was durable before it", now, out);
+  AbortBehindTheLast(now, out);
 
   out->push_back(SendCompleted{e.id});
   MarkPublished(now);
@@ -357,28 +427,29 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
   }
   // An export reads the files of its checkpoint: nothing goes before it has ended.
   if (!export_in_flight()) out->push_back(PruneCheckpoints{policy_.retained});
+  MaybeCommit(out);
   MaybeDone(out);
+  MaybeTurn(now, out);
   MaybeTrigger(now, out);
 }
 
 void CheckpointCoordinator::On(const ManifestFailed& e, Instant now, Out* out) {
-  if (!commit_in_flight() || pending_->id != e.id) return;
+  if (!committing_ || committing_->id != e.id) return;
   const std::string reason = "the manifest was not committed: " + e.reason;
-  if (phase_ == Phase::kDraining) {
-    RecordFailure(e.id, reason);
-    if (pending_->savepoint) {
-      out->push_back(ReplySavepoint{
-          .request = pending_->savepoint->request, .code = ReplyCode::kAborted, .message = reason});
-    }
-    pending_.reset();
-    phase_ = Phase::kOff;
+  const Pending failed = *std::exchange(committing_, std::nullopt);
+  if (!on_) {
+    ReplyAborted(failed, reason, out);
+    RecordFailure(failed.id, reason);
     return;
   }
-  FailPending(reason, now, out);
+  // The manifest may exist all the same, and ids of manifests only grow.
+  AbortBefore(e.id, Name(failed.kind, e.id) + " may be durable before it", now, out);
+  FailPending(failed, reason, now, out);
+  if (!done_) MaybeCommit(out);
 }
 
 void CheckpointCoordinator::On(const SubtaskPublished& e, Instant now, Out* out) {
-  if (phase_ == Phase::kOff || phase_ == Phase::kDraining) return;
+  if (!on_) return;
   auto it = published_by_.find(e.subtask);
   if (it == published_by_.end() || e.id > last_completed_ || e.id <= it->second) return;
   it->second = e.id;
@@ -487,7 +558,7 @@ void CheckpointCoordinator::TellUnpublished(Instant now, Out* out) {
 }
 
 void CheckpointCoordinator::MaybeDone(Out* out) {
-  if (done_ || phase_ != Phase::kIdle || !exports_.empty()) return;
+  if (done_ || phase() != Phase::kIdle || !exports_.empty()) return;
   if (stop_durable_ && Published(*stop_id_)) {
     done_ = true;
     out->push_back(JobDone{.stopped = true});
@@ -500,23 +571,29 @@ void CheckpointCoordinator::MaybeDone(Out* out) {
 // ---------------------------------------------------------------- time
 
 void CheckpointCoordinator::On(const CheckpointTick&, Instant now, Out* out) {
-  if (phase_ == Phase::kAligning && now >= pending_->started + policy_.timeout) {
+  for (;;) {
+    const auto late = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+      return !pending.complete && now >= pending.started + policy_.timeout;
+    });
+    if (late == pending_.end()) break;
     std::string missing;
     for (const SubtaskId& subtask : subtasks_) {
-      if (pending_->acks.contains(subtask)) continue;
+      if (late->acks.contains(subtask)) continue;
       missing = std::to_string(subtask.vertex.value) + "/" + std::to_string(subtask.index);
       break;
     }
-    FailPending("not acknowledged within " + std::to_string(policy_.timeout.count()) + " ms by " +
-                    std::to_string(subtasks_.size() - pending_->acks.size()) + " of " +
-                    std::to_string(subtasks_.size()) + " subtasks, among them " + missing,
+    const size_t without = subtasks_.size() - late->acks.size();
+    FailPending(Remove(late),
+                "not acknowledged within " + std::to_string(policy_.timeout.count()) + " ms by " +
+                    std::to_string(without) + " of " + std::to_string(subtasks_.size()) +
+                    " subtasks, among them " + missing,
                 now, out);
-    return;
+    if (done_) return;
   }
   TellUnpublished(now, out);
   MaybeTurn(now, out);
   MaybeTrigger(now, out);
-  if (phase_ != Phase::kOff && phase_ != Phase::kDraining) MaybeReserve(now, out);
+  if (on_) MaybeReserve(now, out);
 }
 
 std::optional<Instant> CheckpointCoordinator::NextDeadline() const {
@@ -525,11 +602,10 @@ std::optional<Instant> CheckpointCoordinator::NextDeadline() const {
     if (at && (!next || *at < *next)) next = at;
   };
   for (const auto& [id, entry] : exports_) consider(TellsAt(id, entry));
-  if (phase_ == Phase::kAligning) {
-    consider(pending_->started + policy_.timeout);
-    consider(TurnsAt());
-    return next;
+  for (const Pending& pending : pending_) {
+    if (!pending.complete) consider(pending.started + policy_.timeout);
   }
+  if (const Pending* turns = NextToTurn()) consider(TurnsAt(*turns));
   std::optional<Instant> trigger = EarliestTrigger();
   if (trigger && next_id_ > id_limit_) {
     if (reserving_) return next;  // its answer is an event

@@ -24,7 +24,7 @@ struct CheckpointingStarted {
 struct CheckpointingStopped {
   std::string reason;
 };
-/// Some regions have failed, others run on: what is being aligned cannot succeed, and nothing is
+/// Some regions have failed, others run on: what is under way cannot succeed, and nothing is
 /// triggered until all subtasks run again. A commit under way is awaited as ever, and what it makes
 /// durable the others publish.
 struct RegionsLost {
@@ -187,6 +187,11 @@ struct CheckpointRecord {
 ///        +---- CheckpointingStopped (from kIdle, kAligning)                         |
 ///        +<--- committed or failed --- [kDraining] <--- CheckpointingStopped -------+
 ///
+/// That is one checkpoint's way. With max_concurrent above 1 others are aligned beside it, and a
+/// complete one waits while another is committed: commits are one at a time, in the order of ids.
+/// One that becomes durable ends those before it: what they would have published is published with
+/// it, so there is nothing left to commit.
+///
 /// Between RegionsLost and RegionsBack it is paused: kIdle, or kCommitting until that has ended.
 /// Regions share no edge, so a checkpoint that is taken later, of all of them, is as consistent as
 /// one before: each region's part of it is a cut of its own stream.
@@ -194,7 +199,10 @@ struct CheckpointRecord {
 /// Invariants:
 ///   - ids only grow; an id is triggered once, whatever becomes of it, across leaders too: an id
 ///     is used only below the limit that the job's record holds
-///   - one checkpoint at a time is aligned or committed; a commit's outcome is always awaited
+///   - no more than max_concurrent are under way, whatever their kind, and one with a min pause;
+///     one at a time is committed; a commit's outcome is always awaited
+///   - they turn unaligned in the order of their ids, and none while one before it that stays
+///     aligned is under way: a subtask takes its snapshots in that order
 ///   - a checkpoint is of one deployment of each region: it is triggered when all of them run, and
 ///     fails with the first that does not any more
 ///   - SendCompleted(n) only after ManifestCommitted(n), so no sink publishes what is not durable
@@ -221,14 +229,15 @@ class CheckpointCoordinator {
   /// When the next CheckpointTick is due, if any.
   std::optional<Instant> NextDeadline() const;
 
-  Phase phase() const { return phase_; }
+  /// Of the checkpoint that is farthest.
+  Phase phase() const;
   /// A commit's outcome is outstanding: no restore point may be chosen before it is known.
-  bool commit_in_flight() const {
-    return phase_ == Phase::kCommitting || phase_ == Phase::kDraining;
-  }
+  bool commit_in_flight() const { return committing_.has_value(); }
+  /// Triggered, and neither durable nor given up.
+  size_t in_progress() const { return pending_.size() + (committing_ ? 1 : 0); }
   bool export_in_flight() const;
   /// Started and not stopped: RegionsLost may come, and after it RegionsBack.
-  bool on() const { return phase_ != Phase::kOff && phase_ != Phase::kDraining; }
+  bool on() const { return on_; }
   bool paused() const { return paused_; }
   CheckpointId last_completed() const { return last_completed_; }
   /// Under former leaders, whose history is gone.
@@ -248,8 +257,10 @@ class CheckpointCoordinator {
     std::map<SubtaskId, SubtaskAck> acks;
     std::optional<SavepointWanted> savepoint;
     bool all_at_end = false;
-    bool turned = false;  // unaligned
+    bool turned = false;    // unaligned
+    bool complete = false;  // all have acknowledged
   };
+  using Pendings = std::deque<Pending>;
   /// A durable savepoint: answered when it is exported and published, or when its output took too
   /// long for that.
   struct Export {
@@ -283,13 +294,22 @@ class CheckpointCoordinator {
   void Trigger(CheckpointKind kind, std::optional<SavepointWanted> savepoint, Instant now,
                Out* out);
   void MaybeTurn(Instant now, Out* out);
-  /// When the pending checkpoint turns unaligned, if it will.
-  std::optional<Instant> TurnsAt() const;
+  /// The next that turns unaligned, if one will; and when.
+  const Pending* NextToTurn() const;
+  Instant TurnsAt(const Pending& pending) const {
+    return pending.started + *policy_.aligned_timeout;
+  }
   void MaybeReserve(Instant now, Out* out);
-  /// The pending checkpoint is over, and nobody is to publish.
-  Pending AbortPending(const std::string& reason, Instant now, Out* out);
+  void MaybeCommit(Out* out);
+  Pendings::iterator Find(CheckpointId id);
+  Pending Remove(Pendings::iterator at);
+  /// This checkpoint is over, and nobody is to publish.
+  void Abort(const Pending& pending, const std::string& reason, Instant now, Out* out);
   /// It failed while the attempt goes on: counted against what is tolerated.
-  void FailPending(const std::string& reason, Instant now, Out* out);
+  void FailPending(const Pending& failed, const std::string& reason, Instant now, Out* out);
+  void AbortBefore(CheckpointId id, const std::string& reason, Instant now, Out* out);
+  void AbortBehindTheLast(Instant now, Out* out);
+  static void ReplyAborted(const Pending& pending, const std::string& message, Out* out);
   void SettleExports(Out* out);
   /// When whoever asked for this one is told that its output is not published; nothing: not at all.
   std::optional<Instant> TellsAt(CheckpointId id, const Export& entry) const;
@@ -307,14 +327,15 @@ class CheckpointCoordinator {
   const std::vector<SubtaskId> subtasks_;
   const std::vector<SubtaskId> transactional_;
 
-  Phase phase_ = Phase::kOff;
+  bool on_ = false;
   AttemptId attempt_;
   uint64_t next_id_ = 1;
   uint64_t id_limit_ = 0;
   bool reserving_ = false;
   Instant reserve_after_{0};
 
-  std::optional<Pending> pending_;
+  Pendings pending_;  // by id; bounded by max_concurrent
+  std::optional<Pending> committing_;
   /// What each transactional subtask has published up to: epochs are published in order.
   std::map<SubtaskId, CheckpointId> published_by_;
   CheckpointId published_;                  // the least of them
@@ -333,6 +354,7 @@ class CheckpointCoordinator {
   bool done_ = false;
   bool paused_ = false;  // some region does not run
   uint32_t failures_in_a_row_ = 0;
+  uint64_t counts_from_ = 0;  // the first id that was triggered after the last of them
 
   CheckpointId last_completed_;
   uint64_t completed_ = 0;

@@ -38,6 +38,7 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
     m.running = gauge("_job_running", "1 while the job is in state RUNNING");
     m.completed = gauge("_job_checkpoints_completed", "Checkpoints made durable");
     m.failed = gauge("_job_checkpoints_failed", "Checkpoints that failed");
+    m.in_progress = gauge("_job_checkpoints_in_progress", "Checkpoints that are under way now");
     m.last_id = gauge("_job_last_checkpoint_id", "Newest durable checkpoint");
     m.last_duration = gauge("_job_last_checkpoint_duration_seconds",
                             "Trigger to durable, of the newest durable checkpoint");
@@ -65,6 +66,7 @@ void Metrics::UpdateJob(const JobId& id, const Job& job) {
   m.running->Set(job.state() == JobState::kRunning ? 1 : 0);
   m.completed->Set(static_cast<double>(job.checkpoints().completed()));
   m.failed->Set(static_cast<double>(job.checkpoints().failed()));
+  m.in_progress->Set(static_cast<double>(job.checkpoints().in_progress()));
   m.last_id->Set(static_cast<double>(job.checkpoints().last_completed().value));
   m.failures->Set(static_cast<double>(job.failure_count()));
   CheckpointId newest = m.observed;

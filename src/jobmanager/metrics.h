@@ -24,8 +24,8 @@ class Metrics {
 
  private:
   struct OfJob {
-    std::shared_ptr<metrics::Gauge> restarts, running, completed, failed, last_id, last_duration,
-        last_bytes, last_full_bytes, last_in_flight_bytes, unaligned, failures;
+    std::shared_ptr<metrics::Gauge> restarts, running, completed, failed, in_progress, last_id,
+        last_duration, last_bytes, last_full_bytes, last_in_flight_bytes, unaligned, failures;
     std::shared_ptr<metrics::Histogram> duration, bytes, alignment;
     CheckpointId observed;  ///< newest that is in the histograms
     uint64_t unaligned_count = 0;

@@ -196,9 +196,9 @@ absl::Status CheckRestart(const proto::RestartSettings& restart) {
 
 absl::Status CheckSettings(const proto::JobSettings& settings) {
   const proto::CheckpointSettings& checkpoint = settings.checkpoint();
-  if (checkpoint.max_concurrent() > 1) {
-    return Invalid("max_concurrent checkpoints is ", checkpoint.max_concurrent(),
-                   "; more than 1 is not in this version");
+  if (checkpoint.max_concurrent() > CheckpointPolicy::kMostConcurrent) {
+    return Invalid("checkpoints.max_concurrent is ", checkpoint.max_concurrent(), "; the most is ",
+                   CheckpointPolicy::kMostConcurrent);
   }
   if (checkpoint.interval_ms() > 0 && checkpoint.interval_ms() < 10) {
     return Invalid("the checkpoint interval is ", checkpoint.interval_ms(),
@@ -326,6 +326,7 @@ JobPlan PlanOf(const proto::JobGraph& graph, const std::string& artifact_hash) {
   to.interval = milliseconds(from.interval_ms());
   to.timeout = Millis(from.timeout_ms(), to.timeout);
   to.min_pause = milliseconds(from.min_pause_ms());
+  to.max_concurrent = Or(from.max_concurrent(), to.max_concurrent);
   to.mode = from.mode() == proto::CHECKPOINT_MODE_AT_LEAST_ONCE ? CheckpointMode::kAtLeastOnce
                                                                 : CheckpointMode::kExactlyOnce;
   if (!from.always_aligned()) {

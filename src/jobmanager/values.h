@@ -49,6 +49,11 @@ struct CheckpointPolicy {
   milliseconds interval{0};  ///< 0: no periodic checkpoints
   milliseconds timeout{600'000};
   milliseconds min_pause{0};
+  /// A channel holds so many barriers that its consumer has not read yet, and more: see
+  /// kMaxCreditFreeFrames.
+  static constexpr uint32_t kMostConcurrent = 16;
+  /// Under way at a time; with a min pause it is one, which is what the pause means.
+  uint32_t max_concurrent = 1;
   /// A periodic checkpoint that is not complete so long after its trigger turns unaligned; 0: at
   /// once; empty: never. Exactly-once only.
   std::optional<milliseconds> aligned_timeout;

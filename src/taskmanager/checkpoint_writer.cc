@@ -227,11 +227,19 @@ void CheckpointWriter::Begin(CheckpointId id, const std::set<SubtaskId>& subtask
   std::vector<CheckpointId> never_written;
   {
     std::lock_guard lock(mutex_);
-    for (auto& older : running_) older->Cancel(overtaken);
-    for (; running_.size() > 1; running_.pop_back()) never_written.push_back(running_.back()->id);
-    for (auto& [subtask, snapshot] : std::exchange(early_, {})) {
-      if (snapshot.id == id) running->delivered.emplace(subtask, std::move(snapshot));
+    size_t alive = 1;  // this one
+    for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
+      if (!(*it)->cancelled && ++alive > options_.max_concurrent) (*it)->Cancel(overtaken);
     }
+    for (size_t i = running_.size(); i-- > 1;) {
+      if (!running_[i]->cancelled) continue;
+      never_written.push_back(running_[i]->id);
+      running_.erase(running_.begin() + static_cast<ptrdiff_t>(i));
+    }
+    if (const auto early = early_.find(id); early != early_.end()) {
+      running->delivered = std::move(early->second);
+    }
+    early_.erase(early_.begin(), early_.upper_bound(id));
     begun_ = id;
     running_.push_back(running);
   }
@@ -241,17 +249,26 @@ void CheckpointWriter::Begin(CheckpointId id, const std::set<SubtaskId>& subtask
 }
 
 void CheckpointWriter::Cancel(CheckpointId id, const std::string& reason) {
-  std::lock_guard lock(mutex_);
-  for (auto& running : running_) {
-    if (running->id == id) running->Cancel(absl::CancelledError(reason));
+  const absl::Status status = absl::CancelledError(reason);
+  {
+    std::lock_guard lock(mutex_);
+    const auto at =
+        std::ranges::find_if(running_, [&](const auto& running) { return running->id == id; });
+    if (at == running_.end()) return;
+    (*at)->Cancel(status);
+    if (at == running_.begin()) return;  // the writing thread answers
+    running_.erase(at);
   }
+  events_.on_done(id, status);
 }
 
 void CheckpointWriter::Deliver(SubtaskId subtask, SubtaskSnapshot snapshot) {
   {
     std::lock_guard lock(mutex_);
     if (snapshot.id > begun_) {
-      early_.insert_or_assign(subtask, std::move(snapshot));
+      early_[snapshot.id].insert_or_assign(subtask, std::move(snapshot));
+      // The coordinator has given up those before; its word of that may be as late.
+      while (early_.size() > 2 * options_.max_concurrent) early_.erase(early_.begin());
       return;
     }
     const auto at = std::find_if(running_.begin(), running_.end(),
@@ -285,13 +302,23 @@ void CheckpointWriter::SortLoop() {
   }
 }
 
+// What is not begun may be delivered to all the same.
+CheckpointId CheckpointWriter::OldestWanted() const {
+  for (const auto& running : running_) {
+    if (!running->cancelled) return running->id;
+  }
+  return CheckpointId(begun_.value + 1);
+}
+
 bool CheckpointWriter::TakeChunks(std::unique_lock<std::mutex>& lock) {
   bool any = false;
+  const CheckpointId oldest_wanted = OldestWanted();
   for (auto& [key, op] : operators_) {
     std::deque<SnapshotChunk> chunks;
     if (!op->Take(chunks) && !op->CanSettleMore()) continue;
     any = true;
     lock.unlock();
+    op->builder.KeepCutsFrom(oldest_wanted);
     absl::Status spill;
     absl::Status status = op->Absorb(std::move(chunks), &spill);
     if (status.ok()) status = op->SettleIfWanted();
@@ -419,7 +446,7 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
 
 absl::Status CheckpointWriter::WriteSegment(Running& running, Operator& op,
                                             const OperatorSnapshot& snapshot, CheckpointId id) {
-  const std::optional<SegmentEnd> cut = op.builder.ended();
+  const std::optional<SegmentEnd> cut = op.builder.ended(id);
   if (!cut || cut->checkpoint != id) {
     return absl::InternalError("operator " + op.uid + " delivered a snapshot without its state");
   }
@@ -446,11 +473,13 @@ absl::Status CheckpointWriter::WriteSegment(Running& running, Operator& op,
     running.section_owner.push_back({.op = &op, .subtask = op.subtask});
   }
   std::string slice;
-  const absl::StatusOr<uint64_t> size =
-      op.builder.Write(std::move(info), [&](std::string_view bytes) -> absl::Status {
+  const absl::StatusOr<uint64_t> size = op.builder.Write(
+      std::move(info),
+      [&](std::string_view bytes) -> absl::Status {
         slice.append(bytes);
         return Append(running, section, slice, /*last=*/false);
-      });
+      },
+      id);
   absl::Status status = size.status();
   if (status.ok()) status = Append(running, section, slice, /*last=*/true);
   running.file.Close(section, 0);
@@ -532,6 +561,8 @@ absl::Status CheckpointWriter::Append(Running& running, uint32_t section, std::s
                                       bool last) {
   if (slice.empty() || (!last && slice.size() < size_t{256} << 10)) return absl::OkStatus();
   std::unique_lock lock(mutex_);
+  // The snapshots of later checkpoints wait neither for the rest of this one nor for the storage.
+  if (options_.max_concurrent > 1) TakeChunks(lock);
   for (;;) {
     lock.unlock();
     const bool taken = running.file.Append(section, slice);
@@ -539,6 +570,7 @@ absl::Status CheckpointWriter::Append(Running& running, uint32_t section, std::s
     if (running.cancelled) return absl::CancelledError("the checkpoint was given up");
     if (taken) return absl::OkStatus();
     if (stop_) return absl::CancelledError("the attempt ends");
+    if (options_.max_concurrent > 1 && TakeChunks(lock)) continue;
     sort_wake_.wait_for(lock, std::chrono::milliseconds(10));
   }
 }

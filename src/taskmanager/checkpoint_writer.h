@@ -34,6 +34,10 @@ namespace weir {
 /// A checkpoint that fails or is cancelled costs nothing but a larger next one: what had been
 /// written for it stays where it came from until a file that has it is durable.
 ///
+/// Of several checkpoints under way the files are written one after the other, in the order of
+/// their ids, whatever their snapshots wait for: what a file has to hold, and the chain that its
+/// checkpoint refers to, depends on what became of the file before.
+///
 /// Threads: slots push chunks and deliver snapshots; the control loop begins and cancels; three
 /// threads of its own sort, write and merge. `Events` are called on these and must only post.
 class CheckpointWriter {
@@ -50,6 +54,8 @@ class CheckpointWriter {
     /// What each operator's changes may take in memory before they are spilled; as much again may
     /// be on its way to the sorting thread and to the store.
     size_t operator_bytes = SegmentBuilder::kDefaultMemoryLimit;
+    /// Checkpoints that the coordinator has under way at a time.
+    uint32_t max_concurrent = 1;
     /// What the handle of rows in flight says of their edge, by its number.
     std::map<uint32_t, proto::StateHandle> edges;
   };
@@ -80,9 +86,11 @@ class CheckpointWriter {
   /// Control loop, before the subtasks start. Sink and store live as long as the writer.
   SnapshotSink* AddOperator(KeyedOperator op);
 
-  /// Control loop. At most one checkpoint runs; an older one is cancelled.
+  /// Control loop, in the order of the ids. At most max_concurrent run; of one more the oldest is
+  /// cancelled.
   void Begin(CheckpointId id, const std::set<SubtaskId>& subtasks);
-  /// Any thread. Its on_done follows with the reason, unless it had finished.
+  /// Any thread. Its on_done follows with the reason, unless it had finished; from here, when it
+  /// waits for another's file.
   void Cancel(CheckpointId id, const std::string& reason);
 
   /// Slot thread: the subtask has handed everything over. It may be earlier than Begin, of a
@@ -105,6 +113,7 @@ class CheckpointWriter {
   Operator* FindToMerge() const;
   bool TakeChunks(std::unique_lock<std::mutex>& lock);
   void FailAttempt(std::unique_lock<std::mutex>& lock, absl::Status status);
+  CheckpointId OldestWanted() const;
   void WriteDelivered(std::unique_lock<std::mutex>& lock);
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
   absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,
@@ -127,11 +136,12 @@ class CheckpointWriter {
   bool stop_ = false;
   bool failed_ = false;
   std::map<OperatorKey, std::unique_ptr<Operator>> operators_;
-  /// The first is in the hands of the writing thread, and the only one that is written into: what
-  /// the next has to hold depends on what becomes of it. All but the last are cancelled.
+  /// By id. The first is in the hands of the writing thread, and the only one that is written into:
+  /// what the next has to hold depends on what becomes of it. Those that are not cancelled are at
+  /// most max_concurrent.
   std::deque<std::shared_ptr<Running>> running_;
-  /// Of the newest checkpoint that was delivered to and has not begun.
-  std::map<SubtaskId, SubtaskSnapshot> early_;
+  /// Of checkpoints that were delivered to and have not begun; a few of the newest.
+  std::map<CheckpointId, std::map<SubtaskId, SubtaskSnapshot>> early_;
   CheckpointId begun_;  // the newest
   /// What a merge under way looks at; shared because StoppableStorage keeps what it looks at.
   const std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);

@@ -214,6 +214,7 @@ void LocalAttempt::Deploy() {
           .spill_directory = directory_ + "/spill",
           .operator_bytes = std::clamp(env_.snapshot_bytes / (2 * keyed), kLeastSnapshotBytes,
                                        SegmentBuilder::kDefaultMemoryLimit),
+          .max_concurrent = MaxConcurrentCheckpoints(),
           .edges = InFlightHandles(*prepared_.graph)},
       CheckpointWriter::Events{
           .on_done =
@@ -259,6 +260,7 @@ void LocalAttempt::Deploy() {
       .pulled_bytes = std::clamp(env_.snapshot_bytes / (4 * std::max<size_t>(local_.size(), 1)),
                                  kLeastInFlightBytes, kMostInFlightBytes)};
   options.in_flight_limits.recorded_bytes = 4 * options.in_flight_limits.pulled_bytes;
+  options.max_concurrent_checkpoints = MaxConcurrentCheckpoints();
   deployment_ = std::make_unique<Deployment>(std::move(options));
   AddSinksOfKeyedOperators();
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {
@@ -458,7 +460,10 @@ proto::MetricsSnapshot LocalAttempt::Metrics() const {
 void LocalAttempt::TriggerCheckpoint(const proto::TriggerCheckpoint& trigger) {
   if (deployment_ == nullptr || releasing_) return;
   const CheckpointId id(trigger.checkpoint_id());
-  running_checkpoint_ = id;
+  running_checkpoints_.insert(id);
+  while (running_checkpoints_.size() > MaxConcurrentCheckpoints()) {
+    running_checkpoints_.erase(running_checkpoints_.begin());
+  }
   writer_->Begin(id, local_);
   Barrier barrier;
   barrier.id = id;
@@ -487,12 +492,13 @@ void LocalAttempt::ApplySourceRate(const proto::SourceRate& rate) {
 }
 
 void LocalAttempt::CheckpointCompleted(CheckpointId id) {
+  running_checkpoints_.erase(running_checkpoints_.begin(), running_checkpoints_.upper_bound(id));
   if (deployment_ != nullptr && !releasing_) deployment_->NotifyCheckpointComplete(id);
 }
 
 void LocalAttempt::CheckpointAborted(CheckpointId id, const std::string& reason) {
   if (deployment_ == nullptr || releasing_) return;
-  if (running_checkpoint_ == id) running_checkpoint_.reset();
+  running_checkpoints_.erase(id);
   writer_->Cancel(id, "aborted by the coordinator: " + reason);
   deployment_->NotifyCheckpointAborted(id);
 }
@@ -511,7 +517,7 @@ void LocalAttempt::OnCheckpointDone(CheckpointId id,
     }
     return;
   }
-  if (running_checkpoint_ != id) return;  // the coordinator gave it up itself
+  if (running_checkpoints_.erase(id) == 0) return;  // the coordinator gave it up itself
   proto::ToJobManager message = NewMessage();
   proto::CheckpointDecline& decline = *message.mutable_checkpoint_decline();
   *decline.mutable_attempt() = deploy_.attempt();

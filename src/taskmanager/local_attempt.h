@@ -14,6 +14,7 @@
 #include "metrics/registry.h"
 #include "proto/control.pb.h"
 #include "runtime/exchange/exchange.h"
+#include "runtime/graph/concurrent_checkpoints.h"
 #include "runtime/task/deployment.h"
 #include "runtime/task/operator_failure.h"
 #include "state/state_bound.h"
@@ -117,6 +118,12 @@ class LocalAttempt final : private SubtaskListener {
   void OnPrepared(absl::StatusOr<PreparedAttempt> prepared);
   void Deploy();
   void ApplySourceRate(const proto::SourceRate& rate);
+  /// Checkpoints that the coordinator has under way at a time.
+  uint32_t MaxConcurrentCheckpoints() const {
+    const proto::CheckpointSettings& settings = deploy_.graph().settings().checkpoint();
+    return ConcurrentCheckpoints(settings.max_concurrent(),
+                                 std::chrono::milliseconds(settings.min_pause_ms()));
+  }
   void AddSinksOfKeyedOperators();
   SubtaskChannels ChannelsOf(SubtaskId subtask) const;
   RunningMark MarkOf(SubtaskId subtask, uint32_t slot);
@@ -162,7 +169,7 @@ class LocalAttempt final : private SubtaskListener {
   std::atomic<size_t> cache_bytes_each_{0};                       // also read by slots
   std::optional<StateBound> bound_;                               // const once deployed
   uint64_t connector_bytes_each_ = 0;                             // const once deployed
-  std::optional<CheckpointId> running_checkpoint_;
+  std::set<CheckpointId> running_checkpoints_;  // to be declined if they fail here
 
   /// Whoever sets it first has the preparation: the I/O thread, which then does it, or Release,
   /// which has it dropped while other jobs' are still before it.

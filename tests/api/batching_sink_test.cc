@@ -175,6 +175,21 @@ TEST_F(BatchingSinkTest, ACheckpointWaitsForWhatCameBeforeItsBarrier) {
   EXPECT_THAT(server_.Await(2), ElementsAre(ElementsAre(1), ElementsAre(2)));
 }
 
+TEST_F(BatchingSinkTest, ACheckpointDoesNotWaitForTheRowsOfTheNext) {
+  Open({});
+  Write({1});
+  Barrier(1);
+  server_.Await(1);
+  server_.Hold(true);
+  Write({2});
+  Barrier(2);
+  server_.AwaitAtOnce(1);
+  EXPECT_TRUE(Ready(1));
+  EXPECT_FALSE(Ready(2));
+  server_.Hold(false);
+  Until([&] { return Ready(2); });
+}
+
 TEST_F(BatchingSinkTest, ACheckpointWithoutRowsIsReadyAtOnce) {
   Open({});
   Barrier(1);

@@ -101,6 +101,15 @@ def stopped(pid):
         return False
 
 
+def overlaps(details):
+    """Pairs of durable checkpoints, older and newer, of which the newer began before the older was
+    durable; of what `describe` says of a job."""
+    durable = [(int(c["id"]), int(c["triggered_ms"]), int(c.get("duration_ms", 0)))
+               for c in details.get("checkpoints", []) if c["status"] in ("COMPLETED", "PUBLISHED")]
+    return [(older, newer) for older, began, took in durable for newer, next_began, _ in durable
+            if older < newer and next_began < began + took]
+
+
 class ThisMachine:
     """Where processes run when no test wants to part them: see tests/faults/network.py."""
 
@@ -188,6 +197,15 @@ class Daemons(Cluster):
         for process in self.processes.values():
             process.wait()
         return 0
+
+
+class SlowStorage(Daemons):
+    """TaskManagers that take a while for each file of a checkpoint."""
+
+    def start(self, name, env=None, within=()):
+        if not name.startswith("jobmanager"):
+            env = (env or {}) | {"WEIR_FAILPOINTS": "storage.sync=sleep:150"}
+        super().start(name, env, within)
 
 
 class Broker:

@@ -12,7 +12,7 @@ import time
 import unittest
 
 from cluster import eventually
-from daemons import Daemons
+from daemons import Daemons, SlowStorage, overlaps
 
 WEIR, JOB = sys.argv[1:3]
 KEYS, PER_KEY = 100, 6_000
@@ -22,19 +22,21 @@ STUCK_S = 12
 UNALIGNED_LIMIT_S = 5
 
 
-class Unaligned(unittest.TestCase):
+class Backlog(unittest.TestCase):
+    KIND = Daemons
+
     def setUp(self):
-        self.cluster = Daemons(WEIR, task_managers=2, slots=4)
+        self.cluster = self.KIND(WEIR, task_managers=2, slots=4)
         self.addCleanup(self.cluster.__exit__, None)
         self.cluster.__enter__()
         self.slow = pathlib.Path(self.cluster.dir, "slow")
         self.slow.touch()
         self.out = pathlib.Path(self.cluster.dir, "out")
 
-    def start(self, *options, per_key=PER_KEY):
-        return self.cluster.run("run", JOB, "--detached", "--checkpoint-interval", "1s", *options,
-                                "--", "--keys", KEYS, "--per-key", per_key, "--slow", self.slow,
-                                "--out", self.out, limit_s=120).strip()
+    def start(self, *options, per_key=PER_KEY, interval="1s"):
+        return self.cluster.run("run", JOB, "--detached", "--checkpoint-interval", interval,
+                                *options, "--", "--keys", KEYS, "--per-key", per_key, "--slow",
+                                self.slow, "--out", self.out, limit_s=120).strip()
 
     def checkpoints(self, job):
         return self.cluster.json("describe", job).get("checkpoints", [])
@@ -51,6 +53,8 @@ class Unaligned(unittest.TestCase):
         lines = set(self.out.read_text().splitlines())
         self.assertEqual(lines, {f"done k{k}" for k in range(KEYS)})
 
+
+class Unaligned(Backlog):
     def test_aligned_barriers_wait_and_the_job_is_none_the_worse(self):
         job = self.start("-p", "4", "--aligned-timeout", "never")
 
@@ -89,6 +93,28 @@ class Unaligned(unittest.TestCase):
             directory = self.cluster.json("describe", job)["checkpoint_directory"]
             if parallelism == "3":
                 self.cluster.run("cancel", job)
+        self.at_its_end(job)
+
+
+class Overlapping(Backlog):
+    KIND = SlowStorage
+
+    def test_those_that_overlap_each_hold_what_is_in_flight(self):
+        job = self.start("-p", "4", "--aligned-timeout", "0s", "--max-concurrent-checkpoints", "3",
+                         interval="200ms")
+
+        def overlapping(newest):
+            unaligned = {int(c["id"]) for c in self.unaligned(job)}
+            return [pair for pair in overlaps(self.cluster.json("describe", job))
+                    if pair[0] > newest and unaligned.issuperset(pair)]
+        for victim in ("tm-1", "tm-2"):
+            newest = max((int(c["id"]) for c in self.checkpoints(job)), default=0)
+            pairs = eventually(lambda newest=newest: overlapping(newest),
+                               "unaligned checkpoints that overlap", limit_s=90)
+            print(f"killing {victim} behind checkpoints {pairs}", file=sys.stderr)
+            self.cluster.kill(victim)
+            self.cluster.start(victim)
+        eventually(lambda: len(self.unaligned(job)) > 0, "another one behind the restart", 90)
         self.at_its_end(job)
 
 

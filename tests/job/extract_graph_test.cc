@@ -175,6 +175,8 @@ TEST(ExtractGraph, RefusesWhatTheContractCannotHoldByNameAndValue) {
   EXPECT_THAT(name.ToString(), HasSubstr("the job's name '\uFFFD\uFFFD' is not UTF-8 (byte 0)"));
   EXPECT_THAT(Extract({"--name", "n", "--mode", "interval"}).status().ToString(),
               HasSubstr("the job's checkpoints.interval is -1000 ms"));
+  EXPECT_THAT(Extract({"--name", "n", "--mode", "concurrent"}).status().ToString(),
+              HasSubstr("the job's checkpoints.max_concurrent is 17; it must be 1 to 16"));
 }
 
 TEST(ExtractGraph, RefusesAGraphThatDependsOnMoreThanTheArguments) {

@@ -31,6 +31,7 @@ WEIR_JOB(env, args) {
   }
   if (mode == "name") env.settings().name = "\xff\xfe";
   if (mode == "interval") env.settings().checkpoints.interval = std::chrono::seconds(-1);
+  if (mode == "concurrent") env.settings().checkpoints.max_concurrent = 17;
   if (mode == "lenient") args.AllowUnread();
   if (mode == "pass on") env.settings().name = args.all().begin()->first;
   if (mode == "limited")

@@ -455,5 +455,295 @@ TEST_F(CheckpointCoordinatorTest, NothingIsPrunedWhileAnExportReads) {
   EXPECT_EQ(Take<PruneCheckpoints>().count, 1u);
 }
 
+// ---------------------------------------------------------------- several under way
+
+CheckpointPolicy Overlapping(uint32_t most) {
+  return {.interval = milliseconds(100), .max_concurrent = most};
+}
+
+TEST_F(CheckpointCoordinatorTest, SoManyAreUnderWayAtOnceAndTheNextWithTheFirstThatEnds) {
+  Start(Overlapping(2));
+  for (int i = 0; i < 2; ++i) Advance(100);
+  EXPECT_EQ(Count<SendTrigger>(), 2u);
+  EXPECT_EQ(coordinator_->in_progress(), 2u);
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 2u) << "no more";
+  actions_.clear();
+  AckAll(CheckpointId(1));
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(1));
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u) << "one that is committed is under way";
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(Count<SendAborted>(), 0u) << "the other goes on";
+  EXPECT_EQ(Take<SendTrigger>().id, CheckpointId(3)) << "one, not all that were missed";
+  AckAll(CheckpointId(2));
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(2));
+}
+
+TEST_F(CheckpointCoordinatorTest, WithAMinPauseThereIsOneAtATime) {
+  CheckpointPolicy policy = Overlapping(4);
+  policy.min_pause = milliseconds(50);
+  Start(policy);
+  Advance(100);
+  EXPECT_EQ(Take<SendTrigger>().id, CheckpointId(1));
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, ACompleteOneWaitsForTheCommitBeforeIt) {
+  Start(Overlapping(3));
+  for (int i = 0; i < 3; ++i) Advance(100);
+  actions_.clear();
+  AckAll(CheckpointId(1));
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(1));
+  AckAll(CheckpointId(3));
+  AckAll(CheckpointId(2));
+  EXPECT_EQ(Count<CommitManifest>(), 0u);
+  Send(ManifestFailed{CheckpointId(1), "disk full"});
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(2)) << "the oldest, in whichever order";
+  Send(ManifestCommitted{CheckpointId(2), "log/1"});
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(3));
+  Send(ManifestCommitted{CheckpointId(3), "log/2"});
+  EXPECT_EQ(coordinator_->last_completed(), CheckpointId(3));
+}
+
+TEST_F(CheckpointCoordinatorTest, ADurableOneEndsThoseBeforeItWhichAreNoFailures) {
+  CheckpointPolicy policy = Overlapping(3);
+  policy.tolerable_failures = 0;
+  Start(policy);
+  for (int i = 0; i < 3; ++i) Advance(100);
+  actions_.clear();
+  Send(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  AckAll(CheckpointId(2));
+  EXPECT_EQ(Count<SendAborted>(), 0u) << "before the commit its outcome is open";
+  Send(SubtaskAcknowledged{CheckpointId(1), kSink, {}});  // complete meanwhile, and yet too late
+  Send(ManifestCommitted{CheckpointId(2), "log/1"});
+  EXPECT_EQ(Count<CommitManifest>(), 1u) << "ids of manifests only grow";
+  EXPECT_EQ(Count<FailAttempt>(), 0u);
+  const auto completed = std::find_if(actions_.begin(), actions_.end(), [](const auto& action) {
+    return std::holds_alternative<SendCompleted>(action);
+  });
+  ASSERT_NE(completed, actions_.end());
+  EXPECT_EQ(std::get<SendCompleted>(*completed).id, CheckpointId(2));
+  const SendAborted aborted = Take<SendAborted>();
+  EXPECT_EQ(aborted.id, CheckpointId(1));
+  EXPECT_NE(aborted.reason.find("checkpoint 2 was durable before it"), std::string::npos);
+  EXPECT_EQ(coordinator_->in_progress(), 1u);
+}
+
+TEST_F(CheckpointCoordinatorTest, ACommitWhoseOutcomeIsNotKnownEndsThoseBeforeIt) {
+  Start(Overlapping(2));
+  for (int i = 0; i < 2; ++i) Advance(100);
+  AckAll(CheckpointId(2));
+  actions_.clear();
+  Send(ManifestFailed{CheckpointId(2), "timed out"});
+  EXPECT_EQ(Count<SendAborted>(), 2u);
+  AckAll(CheckpointId(1));
+  EXPECT_EQ(Count<CommitManifest>(), 0u) << "2 may be there";
+}
+
+TEST_F(CheckpointCoordinatorTest, OneThatFailsLeavesTheOthersAlone) {
+  Start(Overlapping(3));
+  for (int i = 0; i < 2; ++i) Advance(100);
+  actions_.clear();
+  Send(SubtaskDeclined{CheckpointId(1), kSink, "busy"});
+  EXPECT_EQ(Take<SendAborted>().id, CheckpointId(1));
+  AckAll(CheckpointId(2));
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(2));
+}
+
+TEST_F(CheckpointCoordinatorTest, EachHasItsOwnTimeOut) {
+  CheckpointPolicy policy = Overlapping(2);
+  policy.timeout = milliseconds(1'000);
+  Start(policy);
+  Advance(100);  // 1 at 100
+  Advance(500);  // 2 at 600
+  actions_.clear();
+  EXPECT_EQ(coordinator_->NextDeadline(), milliseconds(1'100));
+  Advance(500);
+  EXPECT_EQ(Take<SendAborted>().id, CheckpointId(1));  // and 3 in its place
+  EXPECT_EQ(coordinator_->NextDeadline(), milliseconds(1'600));
+  Advance(500);
+  EXPECT_EQ(Take<SendAborted>().id, CheckpointId(2));
+}
+
+TEST_F(CheckpointCoordinatorTest, ACompleteOneThatWaitsForACommitIsNotTooLate) {
+  CheckpointPolicy policy = Overlapping(2);
+  policy.timeout = milliseconds(1'000);
+  Start(policy);
+  for (int i = 0; i < 2; ++i) Advance(100);
+  AckAll(CheckpointId(1));
+  AckAll(CheckpointId(2));
+  actions_.clear();
+  Advance(5'000);
+  EXPECT_EQ(Count<SendAborted>(), 0u);
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(Take<CommitManifest>().id, CheckpointId(2));
+}
+
+TEST_F(CheckpointCoordinatorTest, TheyTurnUnalignedInOrderAndNotAheadOfASavepoint) {
+  CheckpointPolicy policy = Overlapping(3);
+  policy.aligned_timeout = milliseconds(300);
+  Start(policy);
+  Advance(100);
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  Advance(100);
+  EXPECT_EQ(coordinator_->in_progress(), 3u);
+  actions_.clear();
+  Advance(200);
+  EXPECT_EQ(Take<SendTurnUnaligned>().id, CheckpointId(1));
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTurnUnaligned>(), 0u) << "the savepoint, 2, stays aligned, and 3 behind it";
+  AckAll(CheckpointId(2));
+  EXPECT_EQ(Take<SendTurnUnaligned>().id, CheckpointId(3)) << "all have their snapshots for 2";
+}
+
+TEST_F(CheckpointCoordinatorTest, NothingIsTriggeredBehindAStopThoughThereIsRoom) {
+  Start(Overlapping(3));
+  Advance(100);
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  EXPECT_EQ(Count<SendTrigger>(), 2u);
+  actions_.clear();
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  AckAll(CheckpointId(1));
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+}
+
+TEST_F(CheckpointCoordinatorTest, WhatIsUnderWayEndsWithTheAttemptAndACommitIsAwaited) {
+  Start(Overlapping(3));
+  Advance(100);
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  Advance(100);
+  AckAll(CheckpointId(1));
+  actions_.clear();
+  Send(CheckpointingStopped{"killed"});
+  EXPECT_EQ(Take<ReplySavepoint>().request, RequestId(1));
+  EXPECT_EQ(coordinator_->phase(), CheckpointCoordinator::Phase::kDraining);
+  AckAll(CheckpointId(3));
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(actions_.size(), Count<PruneCheckpoints>()) << "nobody is told to publish";
+  EXPECT_EQ(coordinator_->phase(), CheckpointCoordinator::Phase::kOff);
+  EXPECT_EQ(coordinator_->failed(), 2u);
+}
+
+TEST_F(CheckpointCoordinatorTest, TheLastCheckpointIsTakenWhenNoOtherIsUnderWay) {
+  Start(Overlapping(3));
+  for (int i = 0; i < 2; ++i) Advance(100);
+  actions_.clear();
+  Send(AllAtEnd{});
+  Advance(1'000);
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  AckAll(CheckpointId(1));
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(Count<SendTrigger>(), 0u);
+  AckAll(CheckpointId(2));
+  Send(ManifestCommitted{CheckpointId(2), "log/2"});
+  EXPECT_EQ(Take<SendTrigger>().kind, CheckpointKind::kFinal);
+}
+
+/// Two under way when the sources end, the first of which is the last that is needed: it is durable
+/// and holds every subtask at its end.
+class LastButOneCheckpointTest : public CheckpointCoordinatorTest {
+ protected:
+  void AckFirst() {
+    CheckpointPolicy policy = Overlapping(2);
+    policy.tolerable_failures = 0;
+    Start(policy);
+    for (int i = 0; i < 2; ++i) Advance(100);
+    AckAll(CheckpointId(1), /*at_end=*/true);
+  }
+  void ExpectDone() {
+    Send(SubtaskPublished{CheckpointId(1), kSink});
+    EXPECT_EQ(Count<JobDone>(), 1u);
+    EXPECT_EQ(Count<FailAttempt>(), 0u);
+    EXPECT_EQ(coordinator_->in_progress(), 0u);
+  }
+};
+
+TEST_F(LastButOneCheckpointTest, WhatIsUnderWayBehindTheLastOneIsGivenUp) {
+  AckFirst();
+  Send(AllAtEnd{});
+  actions_.clear();
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  EXPECT_EQ(Count<SendAborted>(), 1u);
+  ExpectDone();
+}
+
+TEST_F(LastButOneCheckpointTest, WhatIsUnderWayIsGivenUpWhenAllStandAtTheirEnd) {
+  AckFirst();
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  actions_.clear();
+  Send(AllAtEnd{});
+  EXPECT_EQ(Count<SendAborted>(), 1u);
+  ExpectDone();
+}
+
+TEST_F(LastButOneCheckpointTest, ADeclineOfTheOneBehindDoesNotKeepTheJobFromEnding) {
+  AckFirst();
+  Send(AllAtEnd{});
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  Send(SubtaskDeclined{CheckpointId(2), kSink, "busy"});
+  ExpectDone();
+}
+
+TEST_F(LastButOneCheckpointTest, AManifestOfTheOneBehindThatFailsDoesNotKeepTheJobFromEnding) {
+  AckFirst();
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  AckAll(CheckpointId(2), /*at_end=*/true);
+  Send(AllAtEnd{});
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<JobDone>(), 0u) << "its outcome is open";
+  Send(ManifestFailed{CheckpointId(2), "disk full"});
+  ExpectDone();
+}
+
+TEST_F(LastButOneCheckpointTest, ASavepointBehindIsTakenAllTheSame) {
+  AckFirst();
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  Send(AllAtEnd{});
+  Send(ManifestCommitted{CheckpointId(1), "log/1"});
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<JobDone>(), 0u);
+  Send(SubtaskDeclined{CheckpointId(3), kSink, "busy"});
+  ExpectDone();
+}
+
+TEST_F(CheckpointCoordinatorTest, OneIncidentThatFailsSeveralCountsOnce) {
+  CheckpointPolicy policy = Overlapping(4);
+  policy.tolerable_failures = 3;
+  Start(policy);
+  const auto decline_four = [this] {
+    for (int i = 0; i < 4; ++i) Advance(100);
+    std::vector<CheckpointId> ids;
+    for (const CheckpointRecord& record : coordinator_->history()) {
+      if (record.status == CheckpointRecord::Status::kRunning) ids.push_back(record.id);
+    }
+    for (const CheckpointId id : ids) Send(SubtaskDeclined{id, kSink, "disk full"});
+  };
+  decline_four();
+  EXPECT_EQ(coordinator_->failed(), 4u);
+  for (int more = 0; more < 2; ++more) decline_four();
+  EXPECT_EQ(Count<FailAttempt>(), 0u) << "three incidents are tolerated";
+  decline_four();
+  EXPECT_EQ(Count<FailAttempt>(), 1u);
+}
+
+TEST_F(CheckpointCoordinatorTest, WhatIsUnderWayStaysInTheHistory) {
+  CheckpointPolicy policy = Overlapping(2);
+  policy.tolerable_failures = 1'000;
+  Start(policy);
+  Advance(100);
+  for (uint64_t id = 2; id < 2 * CheckpointCoordinator::kHistory; ++id) {
+    Advance(100);
+    Send(SubtaskDeclined{CheckpointId(id), kSink, "busy"});
+  }
+  const auto& history = coordinator_->history();
+  EXPECT_EQ(history.size(), CheckpointCoordinator::kHistory);
+  EXPECT_EQ(history.back().id, CheckpointId(1)) << "it is under way";
+}
+
 }  // namespace
 }  // namespace weir::jobmanager

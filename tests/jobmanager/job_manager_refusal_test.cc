@@ -58,9 +58,9 @@ const BadGraph kBadGraphs[] = {
              "at most 1024"},
     BadGraph{"ConcurrentCheckpoints",
              [](proto::JobGraph* g) {
-               g->mutable_settings()->mutable_checkpoint()->set_max_concurrent(2);
+               g->mutable_settings()->mutable_checkpoint()->set_max_concurrent(17);
              },
-             "not in this version"},
+             "checkpoints.max_concurrent is 17; the most is 16"},
     BadGraph{"CheckpointDirectory",
              [](proto::JobGraph* g) {
                g->mutable_settings()->mutable_checkpoint()->set_directory("/dev/null/no");

@@ -27,7 +27,8 @@ void Simulation::Submit(const JobId& id) {
   if (Chance(0.3)) plan.vertices[1].slot_sharing_group = "sinks";
   if (Chance(0.8)) plan.checkpoint.interval = milliseconds(200 + Below(2'000));
   plan.checkpoint.timeout = milliseconds(2'000 + Below(5'000));
-  plan.checkpoint.min_pause = milliseconds(Below(300));
+  if (Chance(0.5)) plan.checkpoint.min_pause = milliseconds(Below(300));
+  plan.checkpoint.max_concurrent = 1 + static_cast<uint32_t>(Below(4));
   if (Chance(0.7)) plan.checkpoint.aligned_timeout = milliseconds(Below(1'500));
   plan.restart = {.kind = RestartKind::kExponentialDelay};
   plan.restart.max_user_failures = 30;

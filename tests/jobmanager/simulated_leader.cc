@@ -249,14 +249,24 @@ void Simulation::Do(const JobId& job, CheckpointWork& work) {
   std::visit([&](auto& a) { Do(job, work.attempt, a); }, work.action);
 }
 
-void Simulation::Do(const JobId& job, AttemptId, SendTrigger& a) {
+void Simulation::Do(const JobId& job, AttemptId run, SendTrigger& a) {
   Chronicle& chronicle = chronicles_[job];
+  if (std::exchange(chronicle.run, run) != run) chronicle.under_way.clear();
+  const CheckpointPolicy& policy = durable_[job].plan.checkpoint;
+  const uint32_t most = policy.min_pause.count() > 0 ? 1 : policy.max_concurrent;
+  if (chronicle.under_way.size() >= most) {
+    Fail("checkpoint " + std::to_string(a.id.value) + " is one more than may be under way");
+  }
+  if (!chronicle.under_way.empty()) ++coverage["overlapped"];
+  for (const auto& [id, kind] : chronicle.under_way) {
+    if (kind == CheckpointKind::kStop) Fail("a checkpoint is triggered behind a stop");
+  }
+  chronicle.under_way[a.id.value] = a.kind;
   if (a.id.value <= chronicle.last_triggered) {
     Fail("checkpoint id " + std::to_string(a.id.value) + " after " +
          std::to_string(chronicle.last_triggered));
   }
   chronicle.last_triggered = a.id.value;
-  chronicle.last_kind = a.kind;
   if (a.id.value > durable_[job].id_limit) Fail("an id that is not reserved was used");
   const auto& attempts = leader_->FindJob(job)->attempts();
   for (const SubtaskId& subtask : durable_[job].plan.Subtasks()) {
@@ -275,12 +285,22 @@ void Simulation::Do(const JobId& job, AttemptId, SendTrigger& a) {
 void Simulation::Do(const JobId& job, AttemptId, SendTurnUnaligned& a) {
   Chronicle& chronicle = chronicles_[job];
   const CheckpointPolicy& policy = durable_[job].plan.checkpoint;
-  if (a.id.value != chronicle.last_triggered || a.id.value <= chronicle.last_turned) {
+  const auto turned = chronicle.under_way.find(a.id.value);
+  if (turned == chronicle.under_way.end() || a.id.value <= chronicle.last_turned) {
     Fail("checkpoint " + std::to_string(a.id.value) + " turns unaligned out of its turn");
+    return;
   }
-  if (chronicle.last_kind != CheckpointKind::kCheckpoint || !policy.aligned_timeout ||
+  if (turned->second != CheckpointKind::kCheckpoint || !policy.aligned_timeout ||
       policy.mode != CheckpointMode::kExactlyOnce) {
     Fail("checkpoint " + std::to_string(a.id.value) + " has to stay aligned");
+  }
+  for (const CheckpointRecord& before : leader_->FindJob(job)->checkpoints().history()) {
+    if (before.id < a.id && before.kind != CheckpointKind::kCheckpoint &&
+        before.status == CheckpointRecord::Status::kRunning &&
+        before.acknowledged < durable_[job].plan.Subtasks().size()) {
+      Fail("checkpoint " + std::to_string(a.id.value) + " overtakes the aligned " +
+           std::to_string(before.id.value));
+    }
   }
   chronicle.last_turned = a.id.value;
   ++coverage["turned unaligned"];
@@ -293,6 +313,9 @@ void Simulation::Do(const JobId& job, AttemptId, SendTurnUnaligned& a) {
 
 void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
   if (a.acks.size() != durable_[job].plan.Subtasks().size()) Fail("committed without all acks");
+  if (std::exchange(chronicles_[job].committing_under, epoch_) == epoch_) {
+    Fail("two checkpoints are committed at once");
+  }
   bool all_at_end = true;
   for (const auto& [subtask, ack] : a.acks) {
     all_at_end &= ack.at_end;
@@ -309,6 +332,7 @@ void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
   Later(job, IoDelay(job),
         [this, job, attempt, id = a.id, fails, unknown, all_at_end, stop, epoch]() -> JobEvent {
           DurableJob& durable = durable_[job];
+          chronicles_[job].committing_under.reset();
           const bool fenced = epoch != epoch_;  // the successor took the log over
           if ((!fails || unknown) && !fenced) {
             if (!durable.manifests.empty() && durable.manifests.back().id >= id.value) {
@@ -328,6 +352,12 @@ void Simulation::Do(const JobId& job, AttemptId, SendCompleted& a) {
                    [&](const auto& m) { return m.id == a.id.value; })) {
     Fail("sinks are told of checkpoint " + std::to_string(a.id.value) + ", not durable");
   }
+  auto& under_way = chronicles_[job].under_way;
+  under_way.erase(a.id.value);
+  if (!under_way.empty() && under_way.begin()->first < a.id.value) {
+    Fail("checkpoint " + std::to_string(under_way.begin()->first) +
+         " is under way behind a newer one that is durable");
+  }
   if (leader_->FindJob(job)->checkpoints().paused()) ++coverage["completed for the others"];
   ForWorkersOf(job, [&](Worker* w, AttemptId attempt) {
     Down(w, [this, job, attempt, id = a.id](Worker* worker) {
@@ -336,7 +366,12 @@ void Simulation::Do(const JobId& job, AttemptId, SendCompleted& a) {
   });
 }
 
-void Simulation::Do(const JobId&, AttemptId, SendAborted&) { ++coverage["checkpoint aborted"]; }
+void Simulation::Do(const JobId& job, AttemptId, SendAborted& a) {
+  Log(job.value + " aborts checkpoint " + std::to_string(a.id.value) + ": " + a.reason);
+  ++coverage["checkpoint aborted"];
+  if (a.reason.find("durable before it") != std::string::npos) ++coverage["overtaken"];
+  chronicles_[job].under_way.erase(a.id.value);
+}
 
 void Simulation::Do(const JobId& job, AttemptId attempt, ExportSavepoint& a) {
   const bool fails = Chaotic() && Chance(0.2);

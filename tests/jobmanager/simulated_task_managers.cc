@@ -193,11 +193,15 @@ void Simulation::FailTask(Worker* worker, SubtaskId subtask) {
 void Simulation::OnTrigger(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id) {
   for (Task& task : worker->tasks) {
     if (task.job != job || task.attempt != attempt) continue;
-    task.waits_for.reset();
+    const CheckpointPolicy& policy = durable_[job].plan.checkpoint;
+    while (task.waits_for.size() >= policy.max_concurrent) {
+      task.waits_for.erase(task.waits_for.begin());
+    }
     const bool silent = Chaotic() && Chance(0.005);
     if (silent) continue;
-    if (Chaotic() && Chance(0.02)) {
-      task.waits_for = id;
+    // A barrier behind one that waits does so as well, unless that was given up.
+    if ((!task.waits_for.empty() && Chance(0.9)) || (Chaotic() && Chance(0.02))) {
+      task.waits_for.insert(id);
       continue;
     }
     Acknowledge(worker, task, id, /*unaligned=*/false);
@@ -207,28 +211,36 @@ void Simulation::OnTrigger(Worker* worker, const JobId& job, AttemptId attempt, 
 void Simulation::OnTurnUnaligned(Worker* worker, const JobId& job, AttemptId attempt,
                                  CheckpointId id) {
   for (Task& task : worker->tasks) {
-    if (task.job != job || task.attempt != attempt || task.waits_for != id) continue;
-    task.waits_for.reset();
+    if (task.job != job || task.attempt != attempt || task.waits_for.erase(id) == 0) continue;
     ++coverage["taken ahead of barriers"];
     Acknowledge(worker, task, id, /*unaligned=*/true);
   }
 }
 
 void Simulation::Acknowledge(Worker* worker, const Task& task, CheckpointId id, bool unaligned) {
-  const bool declines = Chaotic() && Chance(0.01);
+  // Checkpoints that are under way when the sources end, and what fails of them: the job ends.
+  uint32_t& late = chronicles_[task.job].declined_at_end;
+  const bool declines_late = task.at_end && late < 2 && Chance(0.1);
+  if (declines_late) ++late;
+  const bool declines = declines_late || (Chaotic() && Chance(0.01));
+  const bool slow = task.at_end && Chance(0.3);
   const uint32_t i = IndexOf(worker);
   Up(
       worker, task.job,
       [this, i, attempt = task.attempt, id, subtask = task.subtask, job = task.job, declines,
        unaligned](SessionId) -> JobEvent {
-        if (declines) return OfCheckpoints{attempt, SubtaskDeclined{id, subtask, "busy"}};
+        if (declines) {
+          const auto& manifests = durable_[job].manifests;
+          if (!manifests.empty() && manifests.back().all_at_end) ++coverage["declined at the end"];
+          return OfCheckpoints{attempt, SubtaskDeclined{id, subtask, "busy"}};
+        }
         SubtaskAck ack{.state = std::to_string(attempt.value), .unaligned = unaligned};
         for (const Task& t : workers_[i].tasks) {
           if (t.job == job && t.attempt == attempt && t.subtask == subtask) ack.at_end = t.at_end;
         }
         return OfCheckpoints{attempt, SubtaskAcknowledged{id, subtask, ack}};
       },
-      Delay(100));
+      Delay(slow ? 1'500 : 100));
 }
 
 void Simulation::OnCompleted(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id) {

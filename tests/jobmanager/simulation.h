@@ -46,9 +46,12 @@ struct DurableJob {
 /// What happened to a job, whoever the leader was: the invariants speak of this.
 struct Chronicle {
   uint64_t last_triggered = 0;
-  CheckpointKind last_kind = CheckpointKind::kCheckpoint;
   uint64_t last_turned = 0;  // unaligned
+  uint32_t declined_at_end = 0;
   uint32_t decided = 0;  // restarts that the present leader's policy is known to have decided on
+  AttemptId run;         // that the following are of
+  std::map<uint64_t, CheckpointKind> under_way;
+  std::optional<uint64_t> committing_under;  // the leader's epoch
   std::set<uint32_t> deployed;
   std::map<SubtaskId, uint64_t> published;  // newest checkpoint published by each transactional one
   std::map<uint32_t, uint64_t> restored;    // by attempt
@@ -85,7 +88,7 @@ class Simulation {
     AttemptId attempt;
     SubtaskId subtask;
     bool at_end = false;
-    std::optional<CheckpointId> waits_for;  // its barriers are behind rows that nobody takes
+    std::set<CheckpointId> waits_for;  // their barriers are behind rows that nobody takes
   };
   struct Worker {
     TaskManagerId id;
@@ -147,11 +150,11 @@ class Simulation {
   void Do(const JobId& job, PersistEnd& a);
   void Do(const JobId&, Reply& a);
   void Do(const JobId& job, CheckpointWork& work);
-  void Do(const JobId& job, AttemptId, SendTrigger& a);
+  void Do(const JobId& job, AttemptId run, SendTrigger& a);
   void Do(const JobId& job, AttemptId, SendTurnUnaligned& a);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& a);
   void Do(const JobId& job, AttemptId, SendCompleted& a);
-  void Do(const JobId&, AttemptId, SendAborted&);
+  void Do(const JobId& job, AttemptId, SendAborted& a);
   void Do(const JobId& job, AttemptId attempt, ExportSavepoint& a);
   void Do(const JobId& job, AttemptId, ReplySavepoint& a);
   void Do(const JobId&, AttemptId, DiscardSavepoint&);

@@ -53,6 +53,14 @@ TEST(SubmissionTest, ZeroIsAValueOfARestartSettingAndNotItsAbsence) {
   EXPECT_EQ(restart.jitter, 0.0);
 }
 
+TEST(SubmissionTest, OneCheckpointAtATimeUnlessTheJobSaysMore) {
+  proto::JobGraph graph = OneVertex();
+  EXPECT_EQ(PlanOf(graph, "artifact").checkpoint.max_concurrent, 1u);
+  graph.mutable_settings()->mutable_checkpoint()->set_max_concurrent(16);
+  ASSERT_TRUE(CheckGraph(graph).ok()) << CheckGraph(graph);
+  EXPECT_EQ(PlanOf(graph, "artifact").checkpoint.max_concurrent, 16u);
+}
+
 std::string Refusal(proto::RestartStrategyKind kind, void (*set)(proto::RestartSettings&)) {
   proto::JobGraph graph = OneVertex();
   proto::RestartSettings& settings = *graph.mutable_settings()->mutable_restart();

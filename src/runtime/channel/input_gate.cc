@@ -5,8 +5,19 @@
 
 namespace weir {
 
-InputGate::InputGate(std::vector<Channel> channels, InFlightLimits limits)
-    : channels_(std::move(channels)), limits_(limits), states_(channels_.size()) {}
+namespace {
+
+// Checkpoints that were given up before any barrier of theirs has come: as many are remembered
+// singly. Beyond, all before them count as given up, too.
+constexpr size_t kMostGivenUp = 1024;
+
+}  // namespace
+
+InputGate::InputGate(std::vector<Channel> channels, InFlightLimits limits, uint32_t max_concurrent)
+    : channels_(std::move(channels)),
+      limits_(limits),
+      most_under_way_(max_concurrent <= 1 ? 1 : 2 * max_concurrent),
+      states_(channels_.size()) {}
 
 void InputGate::Restore(std::vector<InFlightRows> rows) {
   for (InFlightRows& one : rows) restored_.Add(std::move(one));
@@ -109,11 +120,11 @@ InputChannel::Next InputGate::PeekOnDetour(uint32_t c, Batch*& batch, ControlEle
   State& state = states_[c];
   // What was not pulled yet (it has only come, or too much is pulled already) is recorded before it
   // is read.
-  while (state.recorded && state.pulled->empty()) {
+  while (Recorded(state) && state.pulled->empty()) {
     if (!PullOne(c)) break;
   }
   if (!state.pulled->empty()) return state.pulled->Peek(batch, control);
-  if (state.recorded) return InputChannel::Next::kNothing;
+  if (Recorded(state)) return InputChannel::Next::kNothing;
   state.detour = false;
   state.pulled.reset();
   return channels_[c].channel->Peek(batch, control);
@@ -188,53 +199,99 @@ std::optional<InputGate::Input> InputGate::MergeWatermarks() {
   return Input{.event = Event::kWatermark, .watermark = watermark_};
 }
 
-std::optional<InputGate::Input> InputGate::OnBarrier(uint32_t c, const Barrier& barrier) {
-  if (barrier.id <= last_barrier_ && barrier.id != aligning_.id) return std::nullopt;  // given up
-  if (barrier.id != aligning_.id) {
-    GiveUpRecording();
-    EndAlignment();  // a newer checkpoint: the one before cannot complete any more
-    aligning_ = barrier;
-    last_barrier_ = barrier.id;
+bool InputGate::GivenUp(CheckpointId id) const {
+  return std::ranges::find(given_up_, id) != given_up_.end();
+}
+
+// Notes the barrier at its channel. Of what is recorded those before it will not get theirs from
+// there any more: whoever feeds the channel has given them up.
+void InputGate::Passed(uint32_t c, CheckpointId barrier) {
+  const CheckpointId before = std::exchange(states_[c].passed, barrier);
+  std::erase_if(recordings_, [&](const Recording& recording) {
+    return recording.id > before && recording.id < barrier;
+  });
+  for (Recording& recording : recordings_) {
+    if (recording.id == barrier) --recording.missing;
   }
-  ++delivered_;
+}
+
+void InputGate::MakeRoomForOneMore() {
+  while (aligning_.size() + recordings_.size() >= most_under_way_) {
+    const bool recorded =
+        !recordings_.empty() &&
+        (aligning_.empty() || recordings_.front().id < aligning_.front().barrier.id);
+    if (recorded) {
+      recordings_.pop_front();
+    } else {
+      EndAlignmentsUpTo(aligning_.front().barrier.id);
+    }
+  }
+}
+
+std::optional<InputGate::Input> InputGate::OnBarrier(uint32_t c, const Barrier& barrier) {
+  const CheckpointId before = states_[c].passed;
+  Passed(c, barrier.id);
+  // Those of which the channel has not delivered the barrier cannot complete any more.
+  std::erase_if(aligning_, [&](const Alignment& alignment) {
+    return alignment.barrier.id > before && alignment.barrier.id < barrier.id;
+  });
+  EndAlignmentsUpTo({});
+  auto at = FindAlignment(barrier.id);
+  if (at == aligning_.end()) {
+    if (barrier.id <= last_barrier_ || GivenUp(barrier.id)) return std::nullopt;
+    MakeRoomForOneMore();
+    aligning_.push_back({.barrier = barrier});
+    at = std::prev(aligning_.end());
+    last_barrier_ = barrier.id;
+    std::erase_if(given_up_, [&](CheckpointId id) { return id <= last_barrier_; });
+  }
+  ++at->delivered;
   states_[c].blocked = barrier.aligned;
-  if (delivered_ < channels_.size()) return std::nullopt;
-  const Barrier complete = aligning_;
-  EndAlignment();
+  if (at->delivered < channels_.size()) return std::nullopt;
+  const Barrier complete = at->barrier;
+  EndAlignmentsUpTo(complete.id);
   return Input{.event = Event::kBarrier, .barrier = complete};
 }
 
 bool InputGate::MayTurnUnaligned(CheckpointId id) const {
-  return id > last_barrier_ || (id == aligning_.id && id.value != 0);
+  if (id.value == 0 || GivenUp(id)) return false;
+  return id > last_barrier_ || std::ranges::any_of(aligning_, [&](const Alignment& alignment) {
+           return alignment.barrier.id == id;
+         });
+}
+
+std::deque<InputGate::Alignment>::iterator InputGate::FindAlignment(CheckpointId id) {
+  return std::ranges::find_if(
+      aligning_, [&](const Alignment& alignment) { return alignment.barrier.id == id; });
 }
 
 void InputGate::TurnUnaligned(CheckpointId id) {
-  GiveUpRecording();
-  recording_ = Recording{.id = id};
-  const bool begun = aligning_.id == id;
-  restored_.ForEachRows([this](const InFlightRows& rows) { Record(rows); });
+  // Those before it have had their turn, or were given up.
+  EndAlignmentsUpTo(id);
+  MakeRoomForOneMore();
+  Recording& recording =
+      recordings_.emplace_back(Recording{.id = id, .rows = RecordedBytes::Rows(&recorded_)});
+  restored_.ForEachRows([&](const InFlightRows& rows) { Record(recording, rows); });
   for (uint32_t c = 0; c < channels_.size(); ++c) {
-    if (begun && states_[c].blocked) continue;  // what it holds comes after its barrier
-    PulledOf(c).ForEachRows([this](const InFlightRows& rows) { Record(rows); });
-    states_[c].recorded = true;
-    ++recording_->missing;
+    if (states_[c].passed >= id) continue;  // what it holds comes after its barrier
+    PulledOf(c).ForEachRows([&](const InFlightRows& rows) { Record(recording, rows); });
+    ++recording.missing;
   }
-  EndAlignment();
-  last_barrier_ = id;
+  last_barrier_ = std::max(last_barrier_, id);
+  GiveUpWhatOverran();
 }
 
-void InputGate::Record(const InFlightRows& rows) {
-  if (recording_->overran) return;
-  recording_->bytes += rows.bytes->size();
-  recording_->rows.push_back(rows);
-  if (recording_->bytes <= limits_.recorded_bytes) return;
-  recording_->overran = true;
-  recording_->rows.clear();
+void InputGate::Record(Recording& recording, const InFlightRows& rows) {
+  if (!recording.overran) recording.rows.Add(rows);
 }
 
-void InputGate::GiveUpRecording() {
-  for (State& state : states_) state.recorded = false;
-  recording_.reset();
+// The newest first: those before it are nearer to their end.
+void InputGate::GiveUpWhatOverran() {
+  for (auto newest = recordings_.rbegin();
+       newest != recordings_.rend() && recorded_.bytes() > limits_.recorded_bytes; ++newest) {
+    newest->overran = true;
+    newest->rows.Take();
+  }
 }
 
 bool InputGate::Pull() {
@@ -242,8 +299,8 @@ bool InputGate::Pull() {
   for (const State& state : states_) pulled += state.pulled != nullptr ? state.pulled->bytes() : 0;
   if (pulled >= limits_.pulled_bytes) return false;
   bool any = false;
-  for (uint32_t c = 0; c < channels_.size() && recording_; ++c) {
-    if (states_[c].recorded) any = PullOne(c) || any;
+  for (uint32_t c = 0; c < channels_.size(); ++c) {
+    if (Recorded(states_[c])) any = PullOne(c) || any;
   }
   return any;
 }
@@ -260,7 +317,10 @@ bool InputGate::PullOne(uint32_t c) {
       InFlightRows rows = EncodeInFlight(channels_[c].edge, *channels_[c].type, *batch);
       channel.Pop();
       if (rows.rows == 0) return true;
-      Record(rows);
+      for (Recording& recording : recordings_) {
+        if (recording.id > state.passed) Record(recording, rows);
+      }
+      GiveUpWhatOverran();
       state.pulled->Add(std::move(rows));
       return true;
     }
@@ -272,46 +332,54 @@ bool InputGate::PullOne(uint32_t c) {
     state.pulled->Add(control);
     return true;
   }
-  if (control.barrier.id > recording_->id) {
-    // Its turn comes when it is first in its channel; the checkpoint before cannot complete.
-    GiveUpRecording();
+  if (control.barrier.id > recordings_.back().id) {
+    // Its turn comes when it is first in its channel, which will not deliver those before it.
+    std::erase_if(recordings_,
+                  [&](const Recording& recording) { return recording.id > state.passed; });
     return false;
   }
   channel.Pop();
-  if (control.barrier.id < recording_->id) return true;  // given up
-  state.recorded = false;
-  --recording_->missing;
+  Passed(c, control.barrier.id);
   return true;
 }
 
 std::optional<std::vector<InFlightRows>> InputGate::TakeRecorded(CheckpointId id) {
-  if (!recording_ || recording_->id != id || recording_->missing > 0 || recording_->overran) {
-    return std::nullopt;
-  }
-  std::vector<InFlightRows> rows = std::move(recording_->rows);
-  recording_.reset();
+  const auto at = std::ranges::find(recordings_, id, &Recording::id);
+  if (at == recordings_.end() || at->missing > 0 || at->overran) return std::nullopt;
+  std::vector<InFlightRows> rows = at->rows.Take();
+  recordings_.erase(at);
   return rows;
 }
 
 bool InputGate::RecordingOverran(CheckpointId id) const {
-  return recording_ && recording_->id == id && recording_->overran;
+  const auto at = std::ranges::find(recordings_, id, &Recording::id);
+  return at != recordings_.end() && at->overran;
 }
 
-void InputGate::EndAlignment() {
+// Channels are blocked by one alignment at a time, the newest.
+void InputGate::EndAlignmentsUpTo(CheckpointId id) {
+  while (!aligning_.empty() && aligning_.front().barrier.id <= id) aligning_.pop_front();
+  if (!aligning_.empty()) return;
   for (State& state : states_) state.blocked = false;
-  delivered_ = 0;
-  aligning_ = {};
 }
 
 void InputGate::Abort(CheckpointId id) {
-  if (aligning_.id == id && id.value != 0) EndAlignment();
-  if (recording_ && recording_->id == id) GiveUpRecording();
-  last_barrier_ = std::max(last_barrier_, id);
+  std::erase_if(recordings_, [&](const Recording& recording) { return recording.id == id; });
+  if (const auto at = FindAlignment(id); at != aligning_.end()) {
+    aligning_.erase(at);
+    EndAlignmentsUpTo({});
+  }
+  if (id <= last_barrier_ || GivenUp(id)) return;
+  given_up_.push_back(id);
+  std::ranges::sort(given_up_);
+  if (most_under_way_ > 1 && given_up_.size() <= kMostGivenUp) return;
+  last_barrier_ = given_up_.front();
+  given_up_.erase(given_up_.begin());
 }
 
 std::optional<CheckpointId> InputGate::aligning() const {
-  if (aligning_.id.value == 0) return std::nullopt;
-  return aligning_.id;
+  if (aligning_.empty()) return std::nullopt;
+  return aligning_.front().barrier.id;
 }
 
 uint32_t InputGate::queued() const {

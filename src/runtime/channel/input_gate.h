@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "base/timestamp.h"
 #include "runtime/channel/in_flight.h"
 #include "runtime/channel/input_channel.h"
+#include "runtime/channel/recorded_bytes.h"
 
 namespace weir {
 
@@ -21,6 +24,12 @@ namespace weir {
 /// Barriers, exactly-once: a channel that has delivered the barrier is not read until all have. A
 /// barrier with a higher id, or the coordinator's word that the checkpoint was given up, ends the
 /// wait. At-least-once: no channel waits; the last barrier to arrive makes the cut.
+///
+/// Several checkpoints may be under way (`max_concurrent`). The barriers of a channel come in the
+/// order of their ids, and so do the cuts. A channel that waits for one checkpoint does not show
+/// the barrier of the next; one that shows it without the barrier before will never bring that, for
+/// whoever feeds it has given that checkpoint up. So with exactly-once one checkpoint is aligned at
+/// a time; with at-least-once, and in what is recorded, each counts its own barriers.
 ///
 /// Unaligned: once the subtask has taken its snapshot ahead of barriers (TurnUnaligned), what a
 /// channel delivers up to its barrier belongs to the checkpoint and is recorded. It is pulled out
@@ -45,7 +54,8 @@ class InputGate {
   struct InFlightLimits {
     /// Pulled and not yet read. Above, the consumer's pace is the barriers' pace again.
     size_t pulled_bytes = size_t{64} << 20;
-    /// Of one checkpoint. Above, it is given up.
+    /// Of all checkpoints together; rows that several hold are counted once. Above, the newest is
+    /// given up.
     size_t recorded_bytes = size_t{256} << 20;
   };
 
@@ -68,7 +78,8 @@ class InputGate {
   };
 
   explicit InputGate(std::vector<Channel> channels) : InputGate(std::move(channels), {}) {}
-  InputGate(std::vector<Channel> channels, InFlightLimits limits);
+  /// `max_concurrent`: checkpoints that the coordinator has under way at a time.
+  InputGate(std::vector<Channel> channels, InFlightLimits limits, uint32_t max_concurrent = 1);
 
   /// Before the first Next(): rows that were in flight when the checkpoint was taken that the job
   /// begins from. They come before anything of the channels.
@@ -94,8 +105,13 @@ class InputGate {
   bool MayTurnUnaligned(CheckpointId id) const;
   /// The subtask takes its snapshot for `id` here and now. No batch is out. Recording begins.
   void TurnUnaligned(CheckpointId id);
-  /// Barriers are missing of the checkpoint that is being recorded.
-  bool recording() const { return recording_ && recording_->missing > 0; }
+  /// Of how many checkpoints that are being recorded barriers are missing.
+  size_t recording() const {
+    if (recordings_.empty()) [[likely]]
+      return 0;
+    return static_cast<size_t>(std::ranges::count_if(
+        recordings_, [](const Recording& recording) { return recording.missing > 0; }));
+  }
   /// One element of every recorded channel out of its channel. True if there was any.
   bool Pull();
   /// The rows that were in flight at `id`, once all its barriers are there; those of a channel are
@@ -104,7 +120,7 @@ class InputGate {
   /// More was in flight than may be recorded.
   bool RecordingOverran(CheckpointId id) const;
 
-  /// The checkpoint whose barriers are being waited for.
+  /// The oldest checkpoint whose barriers are being waited for.
   std::optional<CheckpointId> aligning() const;
 
   /// Elements waiting over all channels, for metrics.
@@ -115,35 +131,50 @@ class InputGate {
     Timestamp watermark = Timestamp::Min();
     bool idle = false;
     bool at_end = false;
-    bool blocked = false;   // delivered the barrier that is being aligned
-    bool recorded = false;  // has not delivered the barrier of recording_
-    bool detour = false;    // recorded, or pulled may hold something
+    bool blocked = false;  // delivered the barrier that is being aligned
+    bool detour = false;   // recorded, or pulled may hold something
+    CheckpointId passed;   // the last barrier taken out of it
     std::unique_ptr<InFlightQueue> pulled;
+  };
+  struct Alignment {
+    Barrier barrier;
+    uint32_t delivered = 0;
   };
   struct Recording {
     CheckpointId id;
     uint32_t missing = 0;  // barriers
-    size_t bytes = 0;
     bool overran = false;
-    std::vector<InFlightRows> rows;
+    RecordedBytes::Rows rows;
   };
 
   std::optional<Input> OnControl(uint32_t c, const ControlElement& element);
   std::optional<Input> OnBarrier(uint32_t c, const Barrier& barrier);
   std::optional<Input> MergeWatermarks();
-  void EndAlignment();
+  bool GivenUp(CheckpointId id) const;
+  std::deque<Alignment>::iterator FindAlignment(CheckpointId id);
+  /// The checkpoint becomes one of those under way; the oldest leave if they are too many.
+  void MakeRoomForOneMore();
+  void EndAlignmentsUpTo(CheckpointId id);
+  bool Recorded(const State& state) const {
+    return !recordings_.empty() && recordings_.back().id > state.passed;
+  }
+  void Passed(uint32_t c, CheckpointId barrier);
 
   // Of channel c, wherever its oldest element is.
   InputChannel::Next Peek(uint32_t c, Batch*& batch, ControlElement& control);
   void Pop(uint32_t c);
   InputChannel::Next PeekOnDetour(uint32_t c, Batch*& batch, ControlElement& control);
   bool PullOne(uint32_t c);
-  void Record(const InFlightRows& rows);
-  void GiveUpRecording();
+  /// To be followed by GiveUpWhatOverran, when all that hold these rows have them.
+  static void Record(Recording& recording, const InFlightRows& rows);
+  void GiveUpWhatOverran();
   InFlightQueue& PulledOf(uint32_t c);
 
   const std::vector<Channel> channels_;
   const InFlightLimits limits_;
+  /// Of one more the oldest has been given up. With several, twice those that the coordinator has
+  /// under way: its word that it gave some up may come later than barriers of those after them.
+  const uint32_t most_under_way_;
   std::vector<State> states_;
   uint32_t turn_ = 0;
   uint32_t current_ = 0;           // channel whose batch is out
@@ -153,12 +184,16 @@ class InputGate {
   bool idle_ = false;
   uint32_t at_end_ = 0;
 
-  Barrier aligning_{};  // id 0: none
-  uint32_t delivered_ = 0;
-  CheckpointId last_barrier_{};  // the highest id seen or given up: older barriers are ignored
+  std::deque<Alignment> aligning_;  // by id
+  CheckpointId last_barrier_{};     // the highest id seen: older ones not in aligning_ are ignored
+  /// Above last_barrier_, given up; by id. They come singly and go with the next barrier.
+  std::vector<CheckpointId> given_up_;
 
   InFlightQueue restored_;
-  std::optional<Recording> recording_;
+  RecordedBytes recorded_;
+  /// By id. The one whose barrier a channel has not delivered is missing that of all behind it,
+  /// too.
+  std::deque<Recording> recordings_;
 };
 
 }  // namespace weir

@@ -41,7 +41,7 @@ inline constexpr size_t kDefaultRecordLimitBytes = kMaxRecordBytes;
 inline constexpr size_t kDefaultOverdraftLimitBytes = 2 * kDefaultRecordLimitBytes;
 
 /// Frames without credit (barriers, end of input) that a consumer may have unread. The number of
-/// checkpoints in flight is far below: that many barriers are only unread when a consumer stands
+/// checkpoints in flight is 16 at most: that many barriers are only unread when a consumer stands
 /// still while one checkpoint after the other is given up.
 inline constexpr size_t kMaxCreditFreeFrames = 32;
 /// Credits one channel can ever hold (exclusive and floating).

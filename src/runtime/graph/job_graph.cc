@@ -16,6 +16,7 @@ namespace weir {
 namespace {
 
 constexpr uint32_t kMaxParallelism = 32768;
+constexpr uint32_t kMaxConcurrentCheckpoints = 16;
 constexpr size_t kMaxNodes = 10'000;
 constexpr size_t kMaxNameBytes = 1024;
 
@@ -76,10 +77,11 @@ class Builder {
       Refuse("the job has " + std::to_string(graph_.nodes.size()) + " operators; the most is " +
              std::to_string(kMaxNodes));
     }
-    if (settings.checkpoints.max_concurrent != 1) {
-      Refuse("max concurrent checkpoints is " +
-             std::to_string(settings.checkpoints.max_concurrent) +
-             "; more than 1 is not in this version");
+    if (settings.checkpoints.max_concurrent < 1 ||
+        settings.checkpoints.max_concurrent > kMaxConcurrentCheckpoints) {
+      Refuse("the job's checkpoints.max_concurrent is " +
+             AsWritten(settings.checkpoints.max_concurrent) + "; it must be 1 to " +
+             std::to_string(kMaxConcurrentCheckpoints));
     }
   }
 

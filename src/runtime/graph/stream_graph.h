@@ -74,6 +74,7 @@ struct CheckpointSettings {
   /// have waited for `aligned_timeout` since the checkpoint began (zero: at once).
   bool unaligned = true;
   std::chrono::milliseconds aligned_timeout{30'000};
+  /// Checkpoints that may be under way at a time, 1 to 16. With a min_pause they are one at a time.
   uint32_t max_concurrent = 1;
   /// Checkpoints that may fail in a row before the job is restarted.
   uint32_t tolerable_failures = 3;

@@ -153,6 +153,7 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
       return options_.wants_full_snapshot(id, op);
     };
   }
+  options.max_concurrent_checkpoints = options_.max_concurrent_checkpoints;
   options.cancelled = cancelled_;
   options.note_progress = [slot] { slot->NoteProgress(); };
   if (options_.mark_of) options.mark = options_.mark_of(placement.subtask, placement.slot);
@@ -167,7 +168,8 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
   }
   std::unique_ptr<InputGate> gate;
   if (!inputs.empty()) {
-    gate = std::make_unique<InputGate>(std::move(inputs), options_.in_flight_limits);
+    gate = std::make_unique<InputGate>(std::move(inputs), options_.in_flight_limits,
+                                       options_.max_concurrent_checkpoints);
     if (options_.in_flight) gate->Restore(options_.in_flight(placement.subtask));
   }
   auto subtask = std::make_unique<Subtask>(std::move(options), vertex, std::move(gate),

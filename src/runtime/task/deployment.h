@@ -58,6 +58,8 @@ class Deployment {
     /// What was on its way to the subtask in the checkpoint that it begins from. May be null.
     std::function<std::vector<InFlightRows>(SubtaskId)> in_flight;
     InputGate::InFlightLimits in_flight_limits;
+    /// Checkpoints that the coordinator has under way at a time.
+    uint32_t max_concurrent_checkpoints = 1;
     /// Where a subtask notes that it runs. The cells outlive the deployment. May be null.
     std::function<RunningMark(SubtaskId, uint32_t slot)> mark_of;
   };

@@ -142,15 +142,17 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
   if (completed_ > published_) CheckPublished();
   nanoseconds began = step_began_;
   for (;;) {
-    const bool recording = gate_ != nullptr && gate_->recording();
-    const bool more_to_pull = recording && PullInFlight();
-    if (pending_) ContinueSnapshot();
+    if (SnapshotIsDue()) [[unlikely]]
+      TakeDueSnapshot();
+    const size_t recording = gate_ != nullptr ? gate_->recording() : 0;
+    const bool more_to_pull = recording > 0 && PullInFlight();
+    if (!pending_.empty()) ContinueSnapshots();
     const Step step = OneStep();
     NoteRoom(step != Step::kNoRoom);
     const nanoseconds now = options_.clock->Monotonic();
     if (now - began > kLongestStep) step_ = std::max(step_ / 4, 1u);
     began = now;
-    if (pending_) PaceSnapshot(step, now);
+    if (!pending_.empty()) PaceSnapshot(step, now);
     if (step == Step::kDone && now < deadline) continue;
     FlushIfDue();
     for (auto& edge : edges_) edge->Kick();
@@ -159,8 +161,10 @@ SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
     counters_->records_out.store(records_out, std::memory_order_relaxed);
     counters_->input_queued.store(gate_ ? gate_->queued() : 0, std::memory_order_relaxed);
     CountState(now);
-    const bool recorded = recording && !gate_->recording();
-    if (step == Step::kDone || SnapshotGoesOn() || more_to_pull || recorded) return Progress::kBusy;
+    const bool recorded = recording > 0 && gate_->recording() < recording;
+    if (step == Step::kDone || SnapshotGoesOn() || more_to_pull || recorded || SnapshotIsDue()) {
+      return Progress::kBusy;
+    }
     if (step == Step::kNoRoom) return Progress::kBlocked;
     return Progress::kIdle;
   }
@@ -193,6 +197,8 @@ void Subtask::CountState(nanoseconds now) {
 }
 
 Subtask::Step Subtask::OneStep() {
+  if (held_) [[unlikely]]
+    return Step::kNothing;
   CheckStateBound();
   if (!HasRoom()) return StepBarrier() ? Step::kDone : Step::kNoRoom;
   if (chain_.HasPendingWork()) {
@@ -220,14 +226,17 @@ Subtask::Step Subtask::OneStep() {
 bool Subtask::StepBarrier() {
   if (batch_ != nullptr) return false;
   if (source_ != nullptr) {
-    if (!triggered_ || drain_ || silent_ || triggered_->kind == CheckpointKind::kStop) return false;
-    OnBarrier(*std::exchange(triggered_, std::nullopt), nanoseconds(0));
+    if (triggered_.empty() || silent_ || !MayTakeSnapshot()) return false;
+    const Triggered next = triggered_.front();
+    if (next.drain || next.barrier.kind == CheckpointKind::kStop) return false;
+    triggered_.pop_front();
+    OnBarrier(next.barrier, nanoseconds(0));
     return true;
   }
   const std::optional<Barrier> barrier = gate_->TakeBarriers();
   NoteAlignment();
   if (!barrier) return false;
-  OnBarrier(*barrier, EndAlignment());
+  OnGateBarrier(*barrier);
   return true;
 }
 
@@ -257,18 +266,18 @@ void Subtask::BatchDone() {
 }
 
 Subtask::Step Subtask::StepSource() {
-  if (triggered_) {
-    const Barrier barrier = *triggered_;
-    triggered_.reset();
-    if (drain_) {
+  if (!triggered_.empty() && MayTakeSnapshot()) {
+    if (triggered_.front().drain) {
       chain_.head_output().EmitWatermark(Timestamp::Max());
       emitted_watermark_ = Timestamp::Max();
       counters_->watermark_ms.store(Timestamp::Max().ms, std::memory_order_relaxed);
-      drain_ = false;
       silent_ = true;
-      triggered_ = barrier;  // behind what the watermark makes the operators of this chain emit
+      // The barrier goes behind what the watermark makes the operators of this chain emit.
+      triggered_.front().drain = false;
       return Step::kDone;
     }
+    const Barrier barrier = triggered_.front().barrier;
+    triggered_.pop_front();
     OnBarrier(barrier, nanoseconds(0));
     if (barrier.kind == CheckpointKind::kStop) silent_ = true;
     return Step::kDone;
@@ -374,7 +383,7 @@ Subtask::Step Subtask::StepGate() {
       chain_.ProcessIdle();
       return Step::kDone;
     case InputGate::Event::kBarrier:
-      OnBarrier(input.barrier, EndAlignment());
+      OnGateBarrier(input.barrier);
       return Step::kDone;
     case InputGate::Event::kEndOfInput:
       at_end_ = true;
@@ -403,6 +412,30 @@ nanoseconds Subtask::EndAlignment() {
   return began.count() == 0 ? began : options_.clock->Monotonic() - began;
 }
 
+// Of several checkpoints under way, the next may have to wait; of one, the one before gives way.
+bool Subtask::MayTakeSnapshot() const {
+  return pending_.empty() || pending_.back().keyed_done || options_.max_concurrent_checkpoints == 1;
+}
+
+void Subtask::OnGateBarrier(const Barrier& barrier) {
+  const nanoseconds alignment = EndAlignment();
+  if (MayTakeSnapshot()) return OnBarrier(barrier, alignment);
+  held_ = Held{.barrier = barrier, .alignment = alignment};
+}
+
+bool Subtask::SnapshotIsDue() const { return (held_ || !to_turn_.empty()) && MayTakeSnapshot(); }
+
+void Subtask::TakeDueSnapshot() {
+  if (held_) {
+    const Held held = *std::exchange(held_, std::nullopt);
+    OnBarrier(held.barrier, held.alignment);
+    return;
+  }
+  const CheckpointId id = to_turn_.front();
+  to_turn_.pop_front();
+  TurnNow(id);
+}
+
 // Between two records: what the operators hold now is what every record before the barrier made of
 // them, and of no record after it.
 void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
@@ -411,7 +444,11 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
     edge->EmitControl(
         {.kind = ControlElement::Kind::kBarrier, .watermark = {}, .barrier = barrier});
   }
-  if (pending_) NotifyCheckpointAborted(pending_->snapshot.id);
+  // The coordinator's word that it has given the oldest up may come late.
+  const uint32_t most = options_.max_concurrent_checkpoints;
+  while (pending_.size() >= (most == 1 ? 1 : 2 * most)) {
+    NotifyCheckpointAborted(pending_.front().snapshot.id);
+  }
   PendingSnapshot pending;
   pending.snapshot.id = barrier.id;
   pending.snapshot.at_end_of_data = at_end_;
@@ -431,7 +468,7 @@ void Subtask::OnBarrier(const Barrier& barrier, nanoseconds alignment) {
   }
   const nanoseconds now = options_.clock->Monotonic();
   pending.snapshot.sync_duration = now - start;
-  pending_ = std::move(pending);
+  pending_.push_back(std::move(pending));
   snapshot_credit_ = nanoseconds(0);
   step_began_ = now;
 }
@@ -440,13 +477,21 @@ void Subtask::TurnUnaligned(CheckpointId id) {
   if (!running_ || gate_ == nullptr) return;
   const RunningNow running(options_.mark);
   Guard([&] {
-    if (!gate_->MayTurnUnaligned(id)) return;
-    if (batch_ != nullptr) gate_->PutBack(cursor_);
-    batch_ = nullptr;
-    gate_->TurnUnaligned(id);
-    OnBarrier({.id = id}, EndAlignment());
-    pending_->snapshot.unaligned = true;
+    if (held_ || !to_turn_.empty() || !MayTakeSnapshot()) {
+      to_turn_.push_back(id);
+    } else {
+      TurnNow(id);
+    }
   });
+}
+
+void Subtask::TurnNow(CheckpointId id) {
+  if (!gate_->MayTurnUnaligned(id)) return;
+  if (batch_ != nullptr) gate_->PutBack(cursor_);
+  batch_ = nullptr;
+  gate_->TurnUnaligned(id);
+  OnBarrier({.id = id}, EndAlignment());
+  pending_.back().snapshot.unaligned = true;
 }
 
 // True when there is more.
@@ -458,8 +503,7 @@ bool Subtask::PullInFlight() {
 }
 
 // True when the snapshot has all of it.
-bool Subtask::TakeInFlight() {
-  SubtaskSnapshot& snapshot = pending_->snapshot;
+bool Subtask::TakeInFlight(SubtaskSnapshot& snapshot) {
   if (gate_->RecordingOverran(snapshot.id)) {
     const CheckpointId id = snapshot.id;
     NotifyCheckpointAborted(id);
@@ -489,9 +533,9 @@ bool Subtask::WriteKeyed() {
 }
 
 bool Subtask::SnapshotGoesOn() const {
-  return pending_ && !pending_->keyed_done && std::ranges::any_of(backends_, [](const Backend& b) {
-           return b.backend->SnapshotGoesOn();
-         });
+  return !pending_.empty() && !pending_.back().keyed_done &&
+         std::ranges::any_of(backends_,
+                             [](const Backend& b) { return b.backend->SnapshotGoesOn(); });
 }
 
 void Subtask::PaceSnapshot(Step step, nanoseconds now) {
@@ -505,27 +549,40 @@ void Subtask::PaceSnapshot(Step step, nanoseconds now) {
   step_began_ = now;
 }
 
-void Subtask::ContinueSnapshot() {
-  if (!pending_->keyed_done) {
-    if (!WriteKeyed()) return;
-    pending_->keyed_done = true;
+// In the order of their ids: what one waits for, the next waits for, too. Only the newest can have
+// keyed state to write.
+void Subtask::ContinueSnapshots() {
+  if (PendingSnapshot& newest = pending_.back(); !newest.keyed_done) {
+    newest.keyed_done = WriteKeyed();
   }
-  const CheckpointId id = pending_->snapshot.id;
+  while (!pending_.empty()) {
+    const CheckpointId id = pending_.front().snapshot.id;
+    if (MayHandOver(pending_.front())) {
+      SubtaskSnapshot snapshot = std::move(pending_.front().snapshot);
+      pending_.pop_front();
+      options_.listener->OnSnapshot(options_.id, std::move(snapshot));
+    } else if (!pending_.empty() && pending_.front().snapshot.id == id) {
+      return;  // otherwise it has failed, and the next one is looked at
+    }
+  }
+}
+
+bool Subtask::MayHandOver(PendingSnapshot& pending) {
+  if (!pending.keyed_done) return false;
+  const CheckpointId id = pending.snapshot.id;
   for (uint32_t i = 0; i < chain_.size(); ++i) {
     bool ready = false;
     chain_.Enter(i, [&](Operator& op) { ready = op.ReadyToAcknowledge(id); });
-    if (!ready) return;
+    if (!ready) return false;
   }
-  if (pending_->snapshot.unaligned && !TakeInFlight()) return;
-  SubtaskSnapshot snapshot = std::move(pending_->snapshot);
-  pending_.reset();
-  options_.listener->OnSnapshot(options_.id, std::move(snapshot));
+  return !pending.snapshot.unaligned || TakeInFlight(pending.snapshot);
 }
 
 void Subtask::Trigger(const Barrier& barrier, bool drain) {
   if (source_ == nullptr || silent_) return;
-  triggered_ = barrier;
-  drain_ = drain && emitted_watermark_ < Timestamp::Max();
+  // What is one too many has been given up.
+  while (triggered_.size() >= options_.max_concurrent_checkpoints) triggered_.pop_front();
+  triggered_.push_back({barrier, drain && emitted_watermark_ < Timestamp::Max()});
 }
 
 void Subtask::SetSourceRate(std::optional<double> per_second) {
@@ -547,9 +604,11 @@ void Subtask::NotifyCheckpointAborted(CheckpointId id) {
   if (!running_) return;
   const RunningNow running(options_.mark);
   Guard([&] {
-    if (triggered_ && triggered_->id == id) triggered_.reset();
+    std::erase_if(triggered_, [&](const Triggered& t) { return t.barrier.id == id; });
+    std::erase(to_turn_, id);
+    if (held_ && held_->barrier.id == id) held_.reset();
     if (gate_ != nullptr) gate_->Abort(id);
-    if (pending_ && pending_->snapshot.id == id) pending_.reset();
+    std::erase_if(pending_, [&](const PendingSnapshot& p) { return p.snapshot.id == id; });
     for (const Backend& b : backends_) b.backend->AbortSnapshot(id);
     for (uint32_t i = 0; i < chain_.size(); ++i) {
       chain_.Enter(i, [&](Operator& op) { op.NotifyCheckpointAborted(id); });
@@ -585,10 +644,12 @@ void Subtask::FlushIfDue() {
 nanoseconds Subtask::NextWakeup() {
   nanoseconds wakeup = nanoseconds::max();
   if (failed_) return wakeup;
-  if (pending_ && !pending_->keyed_done) {
+  if (!pending_.empty() && !pending_.back().keyed_done) {
     wakeup = options_.clock->Monotonic() + kSnapshotRetry;
   }
   if (unflushed_ && !edges_.empty()) wakeup = std::min(wakeup, flush_at_);
+  // Nothing below is done before the snapshot that is held.
+  if (held_) return wakeup;
   // Nothing below is done without room, however long it is due; who makes room wakes the slot.
   if (without_room_) {
     if (state_blocked_) wakeup = std::min(wakeup, options_.clock->Monotonic() + kStateRetry);

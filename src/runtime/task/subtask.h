@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -93,6 +94,12 @@ struct SubtaskCounters {
 /// nothing is there, or the output has no room. Rows are fed in views of the input batch, whole
 /// while there is room and in ever smaller steps when the last step overran it, down to one record;
 /// what one record emits beyond room goes into the channels' overdraft.
+///
+/// Checkpoints may overlap: snapshots are taken in the order of their ids and handed over in it. An
+/// operator's tables know one snapshot at a time that is still to be written, so that the next one
+/// waits until the keyed state of the one before is written: a source lets its barrier wait, a
+/// subtask that is to turn unaligned goes on with its rows, and one whose barriers are all there
+/// does nothing else meanwhile.
 class Subtask final : public SlotTask {
  public:
   struct Options {
@@ -118,6 +125,8 @@ class Subtask final : public SlotTask {
     /// True when the operator's next keyed snapshot must be a full one, because what an earlier one
     /// wrote is lost. Null: never.
     std::function<bool(uint32_t index)> wants_full_snapshot;
+    /// Checkpoints that the coordinator has under way at a time.
+    uint32_t max_concurrent_checkpoints = 1;
     /// The channels from other processes that the gate reads; null when there are none.
     std::unique_ptr<RemoteChannels::Gate> remote_gate;
   };
@@ -156,6 +165,16 @@ class Subtask final : public SlotTask {
   struct PendingSnapshot {
     SubtaskSnapshot snapshot;
     bool keyed_done = false;
+  };
+  /// A checkpoint that a source is to begin.
+  struct Triggered {
+    Barrier barrier;
+    bool drain = false;
+  };
+  /// One whose barriers are all there, while it waits for the snapshot before.
+  struct Held {
+    Barrier barrier;
+    std::chrono::nanoseconds alignment{};
   };
 
   /// An idle subtask whose snapshot waits for the snapshot thread looks again after this long.
@@ -196,10 +215,16 @@ class Subtask final : public SlotTask {
   void ReachEndOfData();
   void NoteAlignment();
   std::chrono::nanoseconds EndAlignment();
+  bool MayTakeSnapshot() const;
+  void OnGateBarrier(const Barrier& barrier);
+  bool SnapshotIsDue() const;
+  void TakeDueSnapshot();
+  void TurnNow(CheckpointId id);
   void OnBarrier(const Barrier& barrier, std::chrono::nanoseconds alignment);
   bool PullInFlight();
-  void ContinueSnapshot();
-  bool TakeInFlight();
+  void ContinueSnapshots();
+  bool MayHandOver(PendingSnapshot& pending);
+  bool TakeInFlight(SubtaskSnapshot& snapshot);
   bool WriteKeyed();
   bool SnapshotGoesOn() const;
   void PaceSnapshot(Step step, std::chrono::nanoseconds now);
@@ -250,9 +275,11 @@ class Subtask final : public SlotTask {
   bool unflushed_ = false;
   std::chrono::nanoseconds flush_at_{};
 
-  std::optional<Barrier> triggered_;
-  bool drain_ = false;
-  std::optional<PendingSnapshot> pending_;
+  // All three by id, and bounded as the checkpoints under way are.
+  std::deque<Triggered> triggered_;
+  std::deque<PendingSnapshot> pending_;
+  std::deque<CheckpointId> to_turn_;  // unaligned, when they may take their snapshots
+  std::optional<Held> held_;
   // The snapshot's share of the time since its barrier, less what it has used of it.
   std::chrono::nanoseconds snapshot_credit_{};
   std::chrono::nanoseconds step_began_{};

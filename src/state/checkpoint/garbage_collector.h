@@ -38,7 +38,9 @@ struct GarbageReport {
 ///
 /// A writer may refer to its own files of the last completed checkpoint that it knows of, and to
 /// those that it has written since, aborted checkpoints included. Should it refer to another all
-/// the same, Commit refuses the manifest if the file is missing.
+/// the same, Commit refuses the manifest if the file is missing. Checkpoints that overlap change
+/// nothing: each writer puts them together in the order of their ids, which is that of the commits,
+/// and a file that it no longer refers to in one it refers to in none behind that.
 ///
 /// Owned by the leader's checkpoint thread, beside the log; blocks.
 class GarbageCollector {

@@ -22,22 +22,24 @@ SegmentBuilder::Part& SegmentBuilder::PartFor(uint64_t segment) {
   return *parts_.insert(at, Part{.segment = segment, .cut = {}, .chunks = {}, .runs = {}});
 }
 
-std::span<SegmentBuilder::Part> SegmentBuilder::Ended() {
+std::span<SegmentBuilder::Part> SegmentBuilder::Ended(std::optional<CheckpointId> checkpoint) {
   size_t end = 0;
   size_t begin = 0;
   for (size_t i = 0; i < parts_.size(); ++i) {
     if (!parts_[i].cut) continue;
+    if (checkpoint && parts_[i].cut->checkpoint > *checkpoint) break;
     end = i + 1;
     if (parts_[i].cut->kind == SnapshotKind::kFull) begin = i;
   }
   return std::span(parts_).subspan(begin, end - begin);
 }
 
-std::optional<SegmentEnd> SegmentBuilder::ended() const {
+std::optional<SegmentEnd> SegmentBuilder::ended(std::optional<CheckpointId> checkpoint) const {
   std::optional<SegmentEnd> newest;
   bool full = false;
   for (const Part& part : parts_) {
     if (!part.cut) continue;
+    if (checkpoint && part.cut->checkpoint > *checkpoint) break;
     newest = part.cut;
     full |= part.cut->kind == SnapshotKind::kFull;
   }
@@ -103,17 +105,34 @@ absl::Status SegmentBuilder::Add(SnapshotChunk chunk) {
     status = Fold();
   }
   for (Part& part : parts_) {
-    if (!status.ok() || memory_bytes_ <= memory_limit_) break;
-    status = Spill(part);
+    if (!status.ok() || memory_bytes_ <= SpillAbove()) break;
+    if (part.segment > writing_through_) status = Spill(part);
   }
   return status;
 }
 
+// Beside what is being written the rest has half of the limit, or each chunk would be a run.
+size_t SegmentBuilder::SpillAbove() const {
+  return std::max(memory_limit_, writing_bytes_ == 0 ? 0 : writing_bytes_ + memory_limit_ / 2);
+}
+
+std::optional<CheckpointId> SegmentBuilder::NewestToFold() const {
+  std::optional<CheckpointId> newest;
+  for (const Part& part : parts_) {
+    if (!part.cut) continue;
+    if (keep_cuts_from_ && part.cut->checkpoint >= *keep_cuts_from_) break;
+    newest = part.cut->checkpoint;
+  }
+  return newest;
+}
+
 // Checkpoints that fail one after another leave their parts here.
 absl::Status SegmentBuilder::Fold() {
-  const std::span<Part> ended = Ended();
+  const std::optional<CheckpointId> newest = NewestToFold();
+  if (!newest || writing_through_ != 0) return absl::OkStatus();
+  const std::span<Part> ended = Ended(newest);
   if (ended.size() <= kMaxParts || written_through_ != 0) return absl::OkStatus();
-  const SegmentEnd cut = *this->ended();
+  const SegmentEnd cut = *this->ended(newest);
   if (std::any_of(ended.begin(), ended.end(), [](const Part& p) { return !p.runs.empty(); })) {
     for (Part& part : ended) {
       if (absl::Status s = Spill(part); !s.ok()) return s;
@@ -241,10 +260,12 @@ absl::Status SegmentBuilder::Spill(Part& part) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> SegmentBuilder::Write(SegmentInfo info, const SegmentOutput& output) {
-  const std::optional<SegmentEnd> cut = ended();
+absl::StatusOr<uint64_t> SegmentBuilder::Write(SegmentInfo info, const SegmentOutput& output,
+                                               std::optional<CheckpointId> checkpoint) {
+  const std::optional<SegmentEnd> cut = ended(checkpoint);
   if (!cut) return absl::FailedPreconditionError("no segment has ended");
-  const std::span<Part> parts = Ended();
+  const std::span<Part> parts = Ended(checkpoint);
+  const uint64_t through = parts.back().segment;
   bool runs = false;
   for (const Part& part : parts) {
     runs |= !part.runs.empty();
@@ -255,20 +276,26 @@ absl::StatusOr<uint64_t> SegmentBuilder::Write(SegmentInfo info, const SegmentOu
   }
   info.checkpoint = cut->checkpoint;
   info.kind = cut->kind;
-  uint64_t size = 0;
-  if (!runs) {
-    if (absl::Status s = WriteSorted(parts, info, output, &size); !s.ok()) return s;
-  } else {
-    Runs all;
+  Runs all;
+  if (runs) {
     for (Part& part : parts) {
       if (absl::Status s = Spill(part); !s.ok()) return s;
       all.insert(all.end(), part.runs.begin(), part.runs.end());
     }
-    const absl::StatusOr<uint64_t> merged = WriteMerged(all, info, output);
-    if (!merged.ok()) return merged.status();
-    size = *merged;
   }
-  written_through_ = parts.back().segment;
+  absl::StatusOr<uint64_t> size = 0;
+  writing_through_ = through;
+  for (const Part& part : parts_) writing_bytes_ += part.segment <= through ? part.bytes : 0;
+  if (runs) {
+    size = WriteMerged(all, info, output);
+  } else {
+    uint64_t sorted = 0;
+    const absl::Status s = WriteSorted(parts, info, output, &sorted);
+    size = s.ok() ? absl::StatusOr<uint64_t>(sorted) : s;
+  }
+  writing_through_ = 0;
+  writing_bytes_ = 0;
+  if (size.ok()) written_through_ = through;
   return size;
 }
 

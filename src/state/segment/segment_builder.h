@@ -24,7 +24,7 @@ namespace weir {
 /// Nothing is given up before it is durable: entries stay here until Confirm, and what a checkpoint
 /// that failed had been given is written again, as the oldest part of the next segment.
 ///
-/// Owned and used by one thread.
+/// Owned and used by one thread; the output of Write may call Add.
 class SegmentBuilder {
  public:
   static constexpr size_t kDefaultMemoryLimit = size_t{256} << 20;
@@ -39,13 +39,19 @@ class SegmentBuilder {
   /// above the limit of memory.
   [[nodiscard]] absl::Status Add(SnapshotChunk chunk);
 
-  /// What Write would write: the newest cut that is not confirmed; a full one if there is one
-  /// among those. An aborted segment is no cut: its entries are the oldest part of the next.
-  std::optional<SegmentEnd> ended() const;
+  /// What Write would write: the cut of the checkpoint (without one, the newest) that is not
+  /// confirmed; a full one if there is one among those up to it. An aborted segment is no cut: its
+  /// entries are the oldest part of the next.
+  std::optional<SegmentEnd> ended(std::optional<CheckpointId> checkpoint = {}) const;
 
-  /// Writes everything up to the newest cut, but what is confirmed, as one segment; returns its
-  /// size. `info` says whose it is and which states; checkpoint and kind are filled in.
-  absl::StatusOr<uint64_t> Write(SegmentInfo info, const SegmentOutput& output);
+  /// Writes everything up to this cut, but what is confirmed, as one segment; returns its size.
+  /// `info` says whose it is and which states; checkpoint and kind are filled in.
+  absl::StatusOr<uint64_t> Write(SegmentInfo info, const SegmentOutput& output,
+                                 std::optional<CheckpointId> checkpoint = {});
+
+  /// The cuts of this checkpoint and of later ones may still be asked for, those before it never
+  /// again. Without it, the newest alone is.
+  void KeepCutsFrom(CheckpointId checkpoint) { keep_cuts_from_ = checkpoint; }
 
   /// What was written last is durable, or was lost with its checkpoint. Nothing without a Write
   /// before.
@@ -69,8 +75,12 @@ class SegmentBuilder {
   using Runs = std::vector<std::shared_ptr<const SegmentReader>>;
 
   Part& PartFor(uint64_t segment);
-  /// The parts that the next Write writes: all up to the newest cut, from the newest full one on.
-  std::span<Part> Ended();
+  /// Of memory, from which on is spilled what may be.
+  size_t SpillAbove() const;
+  /// The parts that a Write writes: all up to the cut, from the newest full one on.
+  std::span<Part> Ended(std::optional<CheckpointId> checkpoint);
+  /// The newest cut that nobody asks for any more, or at least not by its own name.
+  std::optional<CheckpointId> NewestToFold() const;
   void DropUpTo(uint64_t segment);
   /// Puts the ended parts together when they have become many.
   absl::Status Fold();
@@ -89,8 +99,11 @@ class SegmentBuilder {
   const size_t memory_limit_;
   std::vector<Part> parts_;  // by segment; the last ones have not ended
   size_t memory_bytes_ = 0;
+  std::optional<CheckpointId> keep_cuts_from_;
   uint64_t open_segment_ = 1;     // the lowest that can still get records
   uint64_t written_through_ = 0;  // the newest segment of the last Write
+  uint64_t writing_through_ = 0;  // that of one under way: what it reads stays where it is,
+  size_t writing_bytes_ = 0;      // so much of it in memory
 };
 
 }  // namespace weir
