@@ -221,7 +221,10 @@ void Simulation::Acknowledge(Worker* worker, const Task& task, CheckpointId id, 
   // Checkpoints that are under way when the sources end, and what fails of them: the job ends.
   uint32_t& late = chronicles_[task.job].declined_at_end;
   const bool declines_late = task.at_end && late < 2 && Chance(0.1);
-  if (declines_late) ++late;
+  if (declines_late) {
+    ++late;
+    ++coverage["declined at the end"];
+  }
   const bool declines = declines_late || (Chaotic() && Chance(0.01));
   const bool slow = task.at_end && Chance(0.3);
   const uint32_t i = IndexOf(worker);
@@ -230,8 +233,6 @@ void Simulation::Acknowledge(Worker* worker, const Task& task, CheckpointId id, 
       [this, i, attempt = task.attempt, id, subtask = task.subtask, job = task.job, declines,
        unaligned](SessionId) -> JobEvent {
         if (declines) {
-          const auto& manifests = durable_[job].manifests;
-          if (!manifests.empty() && manifests.back().all_at_end) ++coverage["declined at the end"];
           return OfCheckpoints{attempt, SubtaskDeclined{id, subtask, "busy"}};
         }
         SubtaskAck ack{.state = std::to_string(attempt.value), .unaligned = unaligned};
