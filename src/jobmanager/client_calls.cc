@@ -71,19 +71,21 @@ void ControlLoop::Submit(std::shared_ptr<const proto::JobRecord> record,
   if (!token.empty()) tokens_in_flight_.insert(token);
   ++submissions_in_flight_;
   const JobId id(record->job_id());
-  auto storage = std::make_shared<JobStorage>(leadership_, *record, MetadataStore::kAbsent);
-  io_->Post(StrandOf(id), [this, id, record, storage, reply, done] {
-    const absl::Status stored = storage->Store();
-    if (storage->fenced()) on_fenced_("another leader has written to the metadata store");
-    mailbox_.Post([this, id, record, storage, reply, done, stored] {
+  auto stored = std::make_shared<StoredRecord>(leadership_, *record, MetadataStore::kAbsent);
+  io_->Post(RecordStrandOf(id), [this, id, record, stored, reply, done] {
+    const absl::Status outcome = stored->Store();
+    if (stored->fenced()) on_fenced_("another leader has written to the metadata store");
+    mailbox_.Post([this, id, record, stored, reply, done, outcome] {
       tokens_in_flight_.erase(record->submission_token());
       --submissions_in_flight_;
-      if (!stored.ok()) {
+      if (!outcome.ok()) {
         return done({grpc::StatusCode::UNAVAILABLE,
-                     absl::StrCat("the job could not be stored: ", stored.message())});
+                     absl::StrCat("the job could not be stored: ", outcome.message())});
       }
       if (!record->submission_token().empty()) tokens_[record->submission_token()] = id.value;
-      jobs_[id] = {.record = record, .storage = storage};
+      jobs_[id] = {.record = record,
+                   .stored = stored,
+                   .storage = std::make_shared<JobStorage>(leadership_, record, stored)};
       log::Info("job submitted", {{"job_id", id.value}, {"name", record->graph().job_name()}});
       // Made in place: g++ 12 warns in the release preset of members that a moved one lacks.
       ControlEvent event(std::in_place_type<JobAdmitted>);
@@ -225,10 +227,15 @@ void ControlLoop::SetSourceRate(const proto::SetSourceRateRequest& request, Done
   }
   const RequestId call(++last_request_);
   calls_[call] = {.done = std::move(done)};
-  io_->Post(StrandOf(id), [this, id, call, rate = *rate, storage = jobs_.at(id).storage] {
-    const absl::Status stored = storage->StoreSourceRate(rate);
-    if (storage->fenced()) on_fenced_("another leader has written to job " + id.value);
-    mailbox_.Post([this, id, rate, call, stored] { OnSourceRateStored(id, rate, call, stored); });
+  io_->Post(RecordStrandOf(id), [this, id, call, rate = *rate, stored = jobs_.at(id).stored] {
+    const absl::Status outcome = stored->Store([&rate](proto::JobRecord& r) {
+      auto& rates = *r.mutable_source_rates();
+      const auto same = std::ranges::find(
+          rates, rate.vertex(), [](const proto::SourceRate& one) { return one.vertex(); });
+      *(same != rates.end() ? &*same : rates.Add()) = rate;
+    });
+    if (stored->fenced()) on_fenced_("another leader has written to job " + id.value);
+    mailbox_.Post([this, id, rate, call, outcome] { OnSourceRateStored(id, rate, call, outcome); });
   });
 }
 

@@ -26,10 +26,12 @@ milliseconds Tolerance(const MembershipOptions& of) {
 }  // namespace
 
 ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io,
-                         Metrics* metrics, std::function<void(std::string)> on_fenced)
+                         IoThreads* storage_io, Metrics* metrics,
+                         std::function<void(std::string)> on_fenced)
     : options_(std::move(options)),
       leadership_(std::move(leadership)),
       io_(io),
+      storage_io_(storage_io),
       metrics_(metrics),
       on_fenced_(std::move(on_fenced)),
       started_ms_(leadership_.clock->Now().ms),
@@ -53,7 +55,8 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
     const proto::JobRecord& r = job.record;
     JobEntry entry;
     entry.record = std::make_shared<const proto::JobRecord>(r);
-    entry.storage = std::make_shared<JobStorage>(leadership_, r, job.version);
+    entry.stored = std::make_shared<StoredRecord>(leadership_, r, job.version);
+    entry.storage = std::make_shared<JobStorage>(leadership_, entry.record, entry.stored);
     entry.restore_settled = r.restore_settled();
     for (const proto::SourceRate& rate : r.source_rates()) entry.source_rates[rate.vertex()] = rate;
     if (!r.submission_token().empty()) tokens_[r.submission_token()] = id.value;
@@ -168,8 +171,8 @@ void ControlLoop::ForgetOldJobs() {
   std::sort(ended.begin(), ended.end());
   for (size_t i = 0; i + kMaxEndedJobs < ended.size(); ++i) {
     const JobId& id = ended[i].second;
-    io_->Post(StrandOf(id), [storage = jobs_.at(id).storage] {
-      if (absl::Status s = storage->Forget(); !s.ok()) {
+    storage_io_->Post(StrandOf(id), [stored = jobs_.at(id).stored] {
+      if (absl::Status s = stored->Delete(); !s.ok()) {
         log::Warn("the record of an ended job was not deleted",
                   {{"reason", std::string(s.message())}});
       }

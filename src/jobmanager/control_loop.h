@@ -46,9 +46,11 @@ class ControlLoop {
   static constexpr milliseconds kLongestPoll{30'000};
 
   /// `on_fenced` is called, on an I/O or the loop's thread, when another leader has taken over or
-  /// could have: this process must stop. The loop does nothing more by itself then.
-  ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io, Metrics* metrics,
-              std::function<void(std::string)> on_fenced);
+  /// could have: this process must stop. The loop does nothing more by itself then. What touches
+  /// checkpoints runs on `storage_io`, whose threads may all hang in their storage, the rest on
+  /// `io`.
+  ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io,
+              IoThreads* storage_io, Metrics* metrics, std::function<void(std::string)> on_fenced);
   ~ControlLoop();
 
   /// Before Start.
@@ -127,8 +129,9 @@ class ControlLoop {
     Done done;
   };
 
-  /// Work of one job in order; see IoThreads.
+  /// Work of one job in order; see IoThreads. On `storage_io_`, but for the record's.
   static std::string StrandOf(const JobId& job) { return "job/" + job.value; }
+  static std::string RecordStrandOf(const JobId& job) { return "record/" + job.value; }
   static std::string ExportStrandOf(const JobId& job) { return "export/" + job.value; }
 
   void Run();
@@ -208,6 +211,7 @@ class ControlLoop {
   const ControlLoopOptions options_;
   const Leadership leadership_;
   IoThreads* const io_;
+  IoThreads* const storage_io_;
   Metrics* const metrics_;
   const std::function<void(std::string)> on_fenced_;
   Mailbox mailbox_;

@@ -42,6 +42,8 @@ constexpr int kGreetingTimeoutMs = 5'000;
 // for.
 constexpr int kMaxCallsPerConnection = 256;
 constexpr size_t kIoThreads = 4;
+// Each may hang in the storage of one job's checkpoints.
+constexpr size_t kStorageIoThreads = 8;
 constexpr milliseconds kDrain{2'000};
 // Ports above a taken one that are tried before any.
 constexpr int kNeighbours = 20;
@@ -135,6 +137,7 @@ class Assembly final : public JobManager {
   std::vector<metrics::Registration> process_metrics_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<IoThreads> io_;
+  std::unique_ptr<IoThreads> storage_io_;
   std::unique_ptr<ControlLoop> loop_;
   JobServiceImpl job_service_;
   TaskManagerGatewayService gateway_;
@@ -285,12 +288,14 @@ absl::Status Assembly::Lead() {
                               .clock = &Clock::System(),
                               .election = election_.get()};
   io_ = std::make_unique<IoThreads>(kIoThreads);
+  storage_io_ = std::make_unique<IoThreads>(kStorageIoThreads);
   metrics_ = std::make_unique<Metrics>(&registry_, options_.metrics_scope);
-  loop_ = std::make_unique<ControlLoop>(std::move(options), leadership, io_.get(), metrics_.get(),
-                                        [this](const std::string& why) {
-                                          log::Error("leadership lost", {{"reason", why}});
-                                          fenced_ = true;
-                                        });
+  loop_ =
+      std::make_unique<ControlLoop>(std::move(options), leadership, io_.get(), storage_io_.get(),
+                                    metrics_.get(), [this](const std::string& why) {
+                                      log::Error("leadership lost", {{"reason", why}});
+                                      fenced_ = true;
+                                    });
   loop_->Recover(*std::move(jobs));
   loop_->Start();
   job_service_.Serve(loop_.get(), io_.get(), artifacts_.get(), options_.checkpoint_directory);
@@ -340,6 +345,7 @@ void Assembly::Stop() {
   if (loop_ != nullptr) loop_->BeginShutdown();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kDrain);
   if (io_ != nullptr) io_->Stop();
+  if (storage_io_ != nullptr) storage_io_->Stop();
   if (loop_ != nullptr) loop_->Stop();
   http_.reset();
   if (election_ != nullptr) election_->Stop();

@@ -45,38 +45,16 @@ void AddStatistics(const proto::SnapshotStatistics& from, proto::SnapshotStatist
 
 }  // namespace
 
-JobStorage::JobStorage(const Leadership& leadership, proto::JobRecord record, uint64_t version)
-    : leadership_(leadership), record_(std::move(record)), version_(version) {}
-
-absl::Status JobStorage::Note(absl::Status status) {
-  if (absl::IsAborted(status)) fenced_ = true;
-  return status;
-}
-
-absl::Status JobStorage::Store() {
-  if (absl::Status s = MayAct(); !s.ok()) return s;
-  const std::string key = KeyOf(record_.job_id());
-  const std::string value = record_.SerializeAsString();
-  absl::StatusOr<uint64_t> version =
-      leadership_.metadata->Put(key, version_, value, leadership_.epoch);
-  if (absl::IsUnknown(version.status())) {
-    // Only this process writes the key under this epoch: what is there is ours, old or new.
-    const absl::StatusOr<MetadataEntry> found = leadership_.metadata->Get(key);
-    if (!found.ok()) return version.status();
-    version_ = found->version;
-    if (found->value == value) return absl::OkStatus();
-    return absl::UnavailableError(version.status().message());
-  }
-  if (!version.ok()) return Note(version.status());
-  version_ = *version;
-  return absl::OkStatus();
-}
+JobStorage::JobStorage(const Leadership& leadership,
+                       std::shared_ptr<const proto::JobRecord> submitted,
+                       std::shared_ptr<StoredRecord> stored)
+    : leadership_(leadership), submitted_(std::move(submitted)), stored_(std::move(stored)) {}
 
 absl::Status JobStorage::OpenLog() {
   if (absl::Status s = MayAct(); !s.ok()) return s;
   if (log_ != nullptr) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
-      DirectoryStorage::Open(record_.checkpoint_directory());
+      DirectoryStorage::Open(submitted_->checkpoint_directory());
   if (!storage.ok()) return storage.status();
   std::shared_ptr<CheckpointStorage> shared = *std::move(storage);
   absl::StatusOr<std::unique_ptr<CheckpointLog>> log =
@@ -86,7 +64,8 @@ absl::Status JobStorage::OpenLog() {
   if (absl::Status s = CheckNewest(**log); !s.ok()) return s;
   storage_ = std::move(shared);
   log_ = *std::move(log);
-  const CheckpointPolicy policy = PlanOf(record_.graph(), record_.artifact_hash()).checkpoint;
+  const CheckpointPolicy policy =
+      PlanOf(submitted_->graph(), submitted_->artifact_hash()).checkpoint;
   garbage_ = std::make_unique<GarbageCollector>(
       *log_,
       GarbageOptions{.retained = policy.retained,
@@ -96,16 +75,18 @@ absl::Status JobStorage::OpenLog() {
 
 absl::Status JobStorage::CheckNewest(const CheckpointLog& log) const {
   const std::vector<CheckpointLogEntry>& found = log.checkpoints();
-  if (!found.empty() && found.back().entry.manifest().job_id() != record_.job_id()) {
-    return absl::DataLossError(absl::StrCat(
-        found.back().path, " in ", record_.checkpoint_directory(), " is a checkpoint of the job ",
-        found.back().entry.manifest().job_id(), ", not of ", record_.job_id()));
+  if (!found.empty() && found.back().entry.manifest().job_id() != submitted_->job_id()) {
+    return absl::DataLossError(
+        absl::StrCat(found.back().path, " in ", submitted_->checkpoint_directory(),
+                     " is a checkpoint of the job ", found.back().entry.manifest().job_id(),
+                     ", not of ", submitted_->job_id()));
   }
   const uint64_t newest = found.empty() ? 0 : found.back().entry.manifest().checkpoint_id();
-  if (newest >= record_.last_checkpoint_id()) return absl::OkStatus();
+  const uint64_t noted = stored_->Read([](const auto& r) { return r.last_checkpoint_id(); });
+  if (newest >= noted) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(
-      "checkpoint ", record_.last_checkpoint_id(), " was complete, but its manifest is missing in ",
-      record_.checkpoint_directory(), "/log, where ",
+      "checkpoint ", noted, " was complete, but its manifest is missing in ",
+      submitted_->checkpoint_directory(), "/log, where ",
       newest == 0 ? "there is none" : absl::StrCat("the newest is of checkpoint ", newest),
       "; an older checkpoint is used only if asked for, by weir run --from-savepoint "
       ".../log/SLOT"));
@@ -114,9 +95,11 @@ absl::Status JobStorage::CheckNewest(const CheckpointLog& log) const {
 void JobStorage::NoteNewest() {
   if (log_->checkpoints().empty()) return;
   const uint64_t newest = log_->checkpoints().back().entry.manifest().checkpoint_id();
-  if (record_.last_checkpoint_id() != 0 && garbage_->retained() == 1) return;
-  record_.set_last_checkpoint_id(newest);
-  if (const absl::Status s = Store(); !s.ok()) {
+  const uint64_t noted = stored_->Read([](const auto& r) { return r.last_checkpoint_id(); });
+  if (noted != 0 && garbage_->retained() == 1) return;
+  const absl::Status s =
+      stored_->Store([newest](proto::JobRecord& r) { r.set_last_checkpoint_id(newest); });
+  if (!s.ok()) {
     log::Warn("the newest checkpoint was not noted in the job's record",
               {{"reason", std::string(s.message())}});
   }
@@ -144,20 +127,20 @@ JobEvent JobStorage::Prepare(const PrepareAttempt& action,
     const CheckpointLogEntry& newest = log_->checkpoints().back();
     prepared.last_completed = CheckpointId(newest.entry.manifest().checkpoint_id());
     prepared.restore = RestorePoint{.id = prepared.last_completed,
-                                    .directory = record_.checkpoint_directory(),
+                                    .directory = submitted_->checkpoint_directory(),
                                     .manifest_path = newest.path};
-  } else if (record_.has_initial_restore()) {
-    const proto::RestoreFrom& from = record_.initial_restore();
+  } else if (submitted_->has_initial_restore()) {
+    const proto::RestoreFrom& from = submitted_->initial_restore();
     prepared.restore = RestorePoint{.id = CheckpointId(from.checkpoint_id()),
                                     .directory = from.directory(),
                                     .manifest_path = from.manifest_path(),
                                     .is_savepoint = true,
                                     .allow_non_restored_state = from.allow_non_restored_state()};
   }
-  if (record_.has_initial_restore()) {
+  if (submitted_->has_initial_restore()) {
     // The lineage's markers carry checkpoint ids: go on above those of the savepoint's job.
     prepared.id_floor =
-        std::max(prepared.id_floor, CheckpointId(record_.initial_restore().checkpoint_id()));
+        std::max(prepared.id_floor, CheckpointId(submitted_->initial_restore().checkpoint_id()));
   }
   if (prepared.id_floor.value + CheckpointCoordinator::kIdsLeft >= UsableLimit().value) {
     if (absl::Status s = Note(log_->ReserveIds(prepared.id_floor)); !s.ok()) {
@@ -166,35 +149,37 @@ JobEvent JobStorage::Prepare(const PrepareAttempt& action,
   }
   prepared.id_limit = UsableLimit();
 
-  record_.set_attempt(attempt.value);
-  record_.set_restarts(action.restarts);
-  if (!log_->checkpoints().empty()) record_.set_last_checkpoint_id(prepared.last_completed.value);
-  record_.clear_task_managers();
-  for (const TaskManagerId& id : task_managers) record_.add_task_managers(id.value);
-  if (absl::Status s = Store(); !s.ok()) return failed(s, "cannot store the attempt's number");
+  const absl::Status noted = stored_->Store([&](proto::JobRecord& r) {
+    r.set_attempt(attempt.value);
+    r.set_restarts(action.restarts);
+    if (!log_->checkpoints().empty()) r.set_last_checkpoint_id(prepared.last_completed.value);
+    r.clear_task_managers();
+    for (const TaskManagerId& id : task_managers) r.add_task_managers(id.value);
+  });
+  if (!noted.ok()) return failed(noted, "cannot store the attempt's number");
   return prepared;
 }
 
 proto::Manifest JobStorage::ManifestOf(const CommitManifest& commit, AttemptId attempt,
                                        int64_t triggered_ms, absl::Status* status) const {
   proto::Manifest manifest;
-  manifest.set_job_id(record_.job_id());
-  manifest.set_job_name(record_.graph().job_name());
+  manifest.set_job_id(submitted_->job_id());
+  manifest.set_job_name(submitted_->graph().job_name());
   manifest.set_checkpoint_id(commit.id.value);
   manifest.set_leader_epoch(leadership_.epoch.value);
   manifest.set_attempt(attempt.value);
   manifest.set_kind(proto::Manifest::CHECKPOINT);
   manifest.set_triggered_at(triggered_ms);
   manifest.set_committed_at(leadership_.clock->Now().ms);
-  manifest.set_output_lineage(record_.graph().output_lineage());
-  manifest.set_job_graph_hash(HexValue(record_.graph().graph_hash()));
-  for (const proto::Vertex& from : record_.graph().vertices()) {
+  manifest.set_output_lineage(submitted_->graph().output_lineage());
+  manifest.set_job_graph_hash(HexValue(submitted_->graph().graph_hash()));
+  for (const proto::Vertex& from : submitted_->graph().vertices()) {
     proto::VertexSnapshot* vertex = manifest.add_vertices();
     vertex->set_uid(from.uid());
     for (const proto::Operator& op : from.operators()) vertex->add_operator_uids(op.uid());
     vertex->set_name(from.name());
     vertex->set_parallelism(from.parallelism());
-    vertex->set_max_parallelism(record_.graph().max_parallelism());
+    vertex->set_max_parallelism(submitted_->graph().max_parallelism());
     for (uint32_t i = 0; i < from.parallelism(); ++i) {
       proto::SubtaskSnapshot* subtask = vertex->add_subtasks();
       const auto ack = commit.acks.find(SubtaskId{VertexId(from.id()), i});
@@ -222,7 +207,7 @@ CheckpointEvent JobStorage::Commit(const CommitManifest& commit, AttemptId attem
   if (status.ok()) status = Note(log_->Commit(manifest));
   if (!status.ok()) return ManifestFailed{commit.id, std::string(status.message())};
   (void)WEIR_FAILPOINT("jobmanager.after_commit");  // crash or wait: committed is committed
-  *path = absl::StrCat(record_.checkpoint_directory(), "/", log_->checkpoints().back().path);
+  *path = absl::StrCat(submitted_->checkpoint_directory(), "/", log_->checkpoints().back().path);
   return ManifestCommitted{commit.id, *path};
 }
 
@@ -241,7 +226,7 @@ CheckpointEvent JobStorage::Reserve(CheckpointId limit) {
 absl::Status JobStorage::DeleteClaimed() const {
   if (absl::Status s = leadership_.MayAct(); !s.ok()) return s;
   const absl::StatusOr<std::unique_ptr<DirectoryStorage>> storage =
-      DirectoryStorage::OpenExisting(record_.initial_restore().directory());
+      DirectoryStorage::OpenExisting(submitted_->initial_restore().directory());
   if (absl::IsNotFound(storage.status())) return absl::OkStatus();  // by an earlier try
   if (!storage.ok()) return storage.status();
   const absl::Status disposed = DisposeSavepoint(**storage);
@@ -250,22 +235,19 @@ absl::Status JobStorage::DeleteClaimed() const {
 }
 
 bool JobStorage::SettleRestore() {
-  if (!record_.has_initial_restore() || record_.restore_settled()) return false;
+  if (!submitted_->has_initial_restore() || restore_settled()) return false;
   // Its files are not those of any manifest here: what a subtask begins from is copied first.
-  const bool claimed = record_.restore_mode() == proto::RESTORE_MODE_CLAIM;
+  const bool claimed = submitted_->restore_mode() == proto::RESTORE_MODE_CLAIM;
   if (log_->checkpoints().size() < (claimed ? garbage_->retained() : 1)) return false;
   if (claimed) {
     if (const absl::Status s = DeleteClaimed(); !s.ok()) {
-      log::Warn(
-          "what the job began from, and owns, was not deleted; trying again",
-          {{"path", record_.initial_restore().directory()}, {"reason", std::string(s.message())}});
+      log::Warn("what the job began from, and owns, was not deleted; trying again",
+                {{"path", submitted_->initial_restore().directory()},
+                 {"reason", std::string(s.message())}});
       return false;
     }
   }
-  record_.set_restore_settled(true);
-  if (Store().ok()) return true;
-  record_.set_restore_settled(false);
-  return false;
+  return stored_->Store([](proto::JobRecord& r) { r.set_restore_settled(true); }).ok();
 }
 
 bool JobStorage::Prune() {
@@ -286,51 +268,35 @@ bool JobStorage::Prune() {
 }
 
 void JobStorage::NoteRestarts() {
-  if (const absl::Status s = Store(); !s.ok()) {
+  if (const absl::Status s = stored_->Store(); !s.ok()) {
     log::Warn("a restart was not noted in the job's record",
               {{"reason", std::string(s.message())}});
   }
 }
 
-JobEvent JobStorage::StoreCancel() {
-  record_.set_cancel_wanted(true);
-  const absl::Status stored = Store();
-  if (stored.ok()) return CancelPersisted{};
-  record_.set_cancel_wanted(false);
-  return CancelPersisted{
-      false, absl::StrCat("the wish to cancel could not be stored: ", stored.message())};
-}
-
-absl::Status JobStorage::StoreSourceRate(const proto::SourceRate& rate) {
-  const auto before = record_.source_rates();
-  auto& rates = *record_.mutable_source_rates();
-  const auto same = std::ranges::find(rates, rate.vertex(),
-                                      [](const proto::SourceRate& r) { return r.vertex(); });
-  *(same != rates.end() ? &*same : rates.Add()) = rate;
-  absl::Status stored = Store();
-  if (!stored.ok()) rates = before;
-  return stored;
-}
-
 absl::Status JobStorage::NoteExport(const std::string& directory) {
-  if (record_.exports_size() >= kMaxExports) {
+  const auto [unfinished, one] = stored_->Read([](const proto::JobRecord& r) {
+    return std::pair(r.exports_size(), r.exports_size() > 0 ? r.exports(0) : std::string());
+  });
+  if (unfinished >= kMaxExports) {
     return absl::ResourceExhaustedError(absl::StrCat(
         kMaxExports, " savepoints of this job are unfinished and could not be removed, one in ",
-        record_.exports(0)));
+        one));
   }
-  record_.add_exports(directory);
-  absl::Status stored = Store();
-  if (!stored.ok()) record_.mutable_exports()->RemoveLast();
-  return stored;
+  return stored_->Store([&](proto::JobRecord& r) { r.add_exports(directory); });
 }
 
 void JobStorage::ForgetExport(const std::string& directory) {
-  auto& exports = *record_.mutable_exports();
-  const auto rest = std::remove(exports.begin(), exports.end(), directory);
-  if (rest == exports.end()) return;
-  exports.erase(rest, exports.end());
+  bool known = false;
+  stored_->Note([&](proto::JobRecord& r) {
+    auto& exports = *r.mutable_exports();
+    const auto rest = std::remove(exports.begin(), exports.end(), directory);
+    known = rest != exports.end();
+    exports.erase(rest, exports.end());
+  });
+  if (!known) return;
   // If this fails, the next JobManager finds nothing to do there.
-  if (absl::Status s = Store(); !s.ok()) {
+  if (absl::Status s = stored_->Store(); !s.ok()) {
     log::Warn("the end of a savepoint was not noted in the job's record",
               {{"path", directory}, {"reason", std::string(s.message())}});
   }
@@ -338,15 +304,17 @@ void JobStorage::ForgetExport(const std::string& directory) {
 
 JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t ended_ms) {
   if (WEIR_FAILPOINT("jobmanager.before_end")) return EndPersisted{false};
-  record_.set_end(ToProto(end.state));
-  record_.set_ended_ms(ended_ms);
-  record_.set_restarts(restarts);
-  record_.set_end_reason(end.reason);
-  if (log_ != nullptr && !log_->checkpoints().empty()) {
-    record_.set_last_checkpoint_id(log_->checkpoints().back().entry.manifest().checkpoint_id());
-  }
-  if (end.state == JobState::kFailed) *record_.mutable_failure() = ToProto(end.failure);
-  if (const absl::Status s = Store(); !s.ok()) {
+  const absl::Status s = stored_->Store([&](proto::JobRecord& r) {
+    r.set_end(ToProto(end.state));
+    r.set_ended_ms(ended_ms);
+    r.set_restarts(restarts);
+    r.set_end_reason(end.reason);
+    if (log_ != nullptr && !log_->checkpoints().empty()) {
+      r.set_last_checkpoint_id(log_->checkpoints().back().entry.manifest().checkpoint_id());
+    }
+    if (end.state == JobState::kFailed) *r.mutable_failure() = ToProto(end.failure);
+  });
+  if (!s.ok()) {
     log::Warn("the end of the job was not stored; trying again",
               {{"reason", std::string(s.message())}});
     return EndPersisted{false};
@@ -359,8 +327,8 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t 
 absl::Status JobStorage::DeleteWithJob() {
   if (absl::Status s = OpenLog(); !s.ok()) return s;
   if (absl::Status s = garbage_->DeleteAll().status(); !s.ok()) return s;
-  const bool owns = record_.has_initial_restore() && !record_.restore_settled() &&
-                    record_.restore_mode() == proto::RESTORE_MODE_CLAIM;
+  const bool owns = submitted_->has_initial_restore() && !restore_settled() &&
+                    submitted_->restore_mode() == proto::RESTORE_MODE_CLAIM;
   return owns ? DeleteClaimed() : absl::OkStatus();
 }
 
@@ -381,14 +349,9 @@ void JobStorage::DeleteUnretained() {
   if (!discards) return;
   const absl::Status deleted = *discards ? DeleteWithJob() : DeleteFolderIfNothingIsRetained();
   if (deleted.ok()) return;
-  log::Warn(
-      "checkpoints of the ended job were not deleted",
-      {{"directory", record_.checkpoint_directory()}, {"reason", std::string(deleted.message())}});
-}
-
-absl::Status JobStorage::Forget() {
-  if (absl::Status s = MayAct(); !s.ok()) return s;
-  return leadership_.metadata->Delete(KeyOf(record_.job_id()), version_, leadership_.epoch);
+  log::Warn("checkpoints of the ended job were not deleted",
+            {{"directory", submitted_->checkpoint_directory()},
+             {"reason", std::string(deleted.message())}});
 }
 
 absl::StatusOr<proto::Manifest> JobStorage::Find(CheckpointId id) const {
@@ -398,29 +361,6 @@ absl::StatusOr<proto::Manifest> JobStorage::Find(CheckpointId id) const {
     }
   }
   return absl::NotFoundError(absl::StrCat("checkpoint ", id.value, " is not there any more"));
-}
-
-absl::StatusOr<std::vector<StoredJob>> ReadJobs(MetadataStore& store) {
-  const absl::StatusOr<std::vector<std::string>> keys = store.List("jobs/");
-  if (!keys.ok()) return keys.status();
-  std::vector<StoredJob> jobs;
-  for (const std::string& key : *keys) {
-    const absl::StatusOr<MetadataEntry> entry = store.Get(key);
-    if (absl::IsNotFound(entry.status())) continue;
-    if (!entry.ok()) return entry.status();
-    StoredJob job{.version = entry->version};
-    if (!job.record.ParseFromString(entry->value)) {
-      return absl::DataLossError(
-          absl::StrCat("the record ", key, " in ", store.Describe(), " cannot be read"));
-    }
-    if (job.record.format() != JobStorage::kRecordFormat) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the record ", key, " in ", store.Describe(), " has format ",
-                       job.record.format(), "; this build reads ", JobStorage::kRecordFormat));
-    }
-    jobs.push_back(std::move(job));
-  }
-  return jobs;
 }
 
 }  // namespace weir::jobmanager

@@ -10,10 +10,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/clock.h"
-#include "ha/leader_election.h"
-#include "ha/metadata_store.h"
 #include "jobmanager/job.h"
+#include "jobmanager/leadership.h"
+#include "jobmanager/stored_record.h"
 #include "jobmanager/wire.h"
 #include "proto/job_record.pb.h"
 #include "state/checkpoint/checkpoint_log.h"
@@ -22,25 +21,8 @@
 
 namespace weir::jobmanager {
 
-/// Under whose name this process writes. The same for all jobs of one leadership.
-struct Leadership {
-  LeaderEpoch epoch;
-  std::string holder;       ///< for people
-  std::string incarnation;  ///< unique to this start of the process
-  MetadataStore* metadata = nullptr;
-  const Clock* clock = nullptr;
-  const LeaderElection* election = nullptr;
-
-  /// Asked before every act that is visible outside. The epoch is what keeps a late act from doing
-  /// harm where epochs are compared; this keeps it from being tried, and elsewhere.
-  absl::Status MayAct() const {
-    if (election->MayAct()) return absl::OkStatus();
-    return absl::AbortedError("this JobManager may not be the leader any more");
-  }
-};
-
-/// What is durable of one job: its record in the metadata store and the log of its checkpoints.
-/// Carries out the I/O actions of the job's machine; each returns the event that answers it.
+/// The log of a job's checkpoints, and what its record says of them and of its attempts. Carries
+/// out the I/O actions of the job's machine; each returns the event that answers it.
 ///
 /// Every call blocks and belongs on the job's I/O strand; owned by it.
 ///
@@ -48,27 +30,25 @@ struct Leadership {
 /// jobmanager.before_end jobmanager.after_end.
 class JobStorage {
  public:
-  static constexpr uint32_t kRecordFormat = 1;
   /// Files that no manifest names, found by a sweep, are left alone for so long.
   static constexpr std::chrono::hours kSweepEvery{1};
   /// Savepoints under way, and those that failed and could not be removed.
   static constexpr int kMaxExports = 64;
 
-  /// `version` is that of the record in the store; kAbsent for a new job, whose Store creates it.
-  JobStorage(const Leadership& leadership, proto::JobRecord record, uint64_t version);
-
-  static std::string KeyOf(const std::string& job_id) { return "jobs/" + job_id; }
+  /// `submitted` is the record as it was when this leadership began: what never changes is read
+  /// there. What does is in `stored`.
+  JobStorage(const Leadership& leadership, std::shared_ptr<const proto::JobRecord> submitted,
+             std::shared_ptr<StoredRecord> stored);
 
   /// Goes into the record with whatever is stored next.
-  void Count(const JobCounts& counts) { *record_.mutable_counts() = ToProto(counts); }
-
-  /// The same of what the job's restart policy goes by.
-  void Remember(proto::RestartMemory memory) {
-    *record_.mutable_restart_memory() = std::move(memory);
+  void Count(const JobCounts& counts) {
+    stored_->Note([&](proto::JobRecord& r) { *r.mutable_counts() = ToProto(counts); });
   }
 
-  /// Makes the record durable as it is now.
-  [[nodiscard]] absl::Status Store();
+  /// The same of what the job's restart policy goes by.
+  void Remember(const proto::RestartMemory& memory) {
+    stored_->Note([&](proto::JobRecord& r) { *r.mutable_restart_memory() = memory; });
+  }
 
   JobEvent Prepare(const PrepareAttempt& action, const std::set<TaskManagerId>& task_managers);
   CheckpointEvent Commit(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
@@ -78,8 +58,6 @@ class JobStorage {
   bool Prune();
   /// What was counted and remembered.
   void NoteRestarts();
-  JobEvent StoreCancel();
-  [[nodiscard]] absl::Status StoreSourceRate(const proto::SourceRate& rate);
   /// Before anything of a savepoint is written, and when it is whole or gone.
   [[nodiscard]] absl::Status NoteExport(const std::string& directory);
   void ForgetExport(const std::string& directory);
@@ -88,16 +66,12 @@ class JobStorage {
   /// retain. The job has ended by then: the checkpoints' storage may be what hangs.
   void DeleteUnretained();
 
-  /// Deletes the record of a job that has ended.
-  [[nodiscard]] absl::Status Forget();
-
   /// A committed checkpoint that is still retained, for an export.
   absl::StatusOr<proto::Manifest> Find(CheckpointId id) const;
   /// For the export, which runs beside this strand. Shared with it. Nothing before Prepare.
   std::shared_ptr<CheckpointStorage> checkpoint_storage() const { return storage_; }
 
-  /// Another leader was here, or could have been: stop.
-  bool fenced() const { return fenced_; }
+  bool fenced() const { return stored_->fenced(); }
 
  private:
   absl::Status OpenLog();
@@ -113,29 +87,23 @@ class JobStorage {
   absl::Status DeleteFolderIfNothingIsRetained();
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
-  absl::Status Note(absl::Status status);
-  absl::Status MayAct() { return Note(leadership_.MayAct()); }
+  absl::Status Note(absl::Status status) { return stored_->NoteFence(std::move(status)); }
+  absl::Status MayAct() { return stored_->MayAct(); }
   proto::Manifest ManifestOf(const CommitManifest& commit, AttemptId attempt, int64_t triggered_ms,
                              absl::Status* status) const;
+  bool restore_settled() const {
+    return stored_->Read([](const auto& r) { return r.restore_settled(); });
+  }
   CheckpointId UsableLimit() const { return CheckpointId(log_->id_limit().value - 1); }
 
   const Leadership leadership_;
-  proto::JobRecord record_;
-  uint64_t version_;
+  const std::shared_ptr<const proto::JobRecord> submitted_;
+  const std::shared_ptr<StoredRecord> stored_;
   std::shared_ptr<CheckpointStorage> storage_;
   std::unique_ptr<CheckpointLog> log_;
   std::unique_ptr<GarbageCollector> garbage_;
   std::optional<std::chrono::nanoseconds> last_sweep_;
   std::optional<bool> discards_;  // from StoreEnd to DeleteUnretained: its checkpoints go with it
-  bool fenced_ = false;
 };
-
-/// Every job in the store, with the version of its record. DataLoss or FailedPrecondition names a
-/// record that cannot be read.
-struct StoredJob {
-  proto::JobRecord record;
-  uint64_t version = 0;
-};
-absl::StatusOr<std::vector<StoredJob>> ReadJobs(MetadataStore& store);
 
 }  // namespace weir::jobmanager

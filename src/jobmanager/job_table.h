@@ -9,6 +9,7 @@
 
 #include "jobmanager/job_storage.h"
 #include "jobmanager/loop_time.h"
+#include "jobmanager/stored_record.h"
 #include "jobmanager/values.h"
 #include "proto/client.pb.h"
 #include "proto/job_record.pb.h"
@@ -32,6 +33,7 @@ struct JobEntry {
   /// As submitted, or as the leader before left it; only its immutable fields are read here, and
   /// what can have grown since.
   std::shared_ptr<const proto::JobRecord> record;
+  std::shared_ptr<StoredRecord> stored;
   /// Called on the job's I/O strand only.
   std::shared_ptr<JobStorage> storage;
   std::optional<EndedJob> ended;

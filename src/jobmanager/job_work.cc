@@ -44,12 +44,13 @@ void ControlLoop::Do(JobChanged& action) {
 }
 
 void ControlLoop::OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work) {
-  io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage, work = std::move(work)] {
-    JobEvent event = work(*storage);
-    if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
-    mailbox_.Post(
-        [this, job, event = std::move(event)]() mutable { FeedJob(job, std::move(event)); });
-  });
+  storage_io_->Post(
+      StrandOf(job), [this, job, storage = jobs_.at(job).storage, work = std::move(work)] {
+        JobEvent event = work(*storage);
+        if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
+        mailbox_.Post(
+            [this, job, event = std::move(event)]() mutable { FeedJob(job, std::move(event)); });
+      });
 }
 
 void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
@@ -66,8 +67,8 @@ void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
 }
 
 void ControlLoop::Do(const JobId& job, NoteRestarts& action) {
-  io_->Post(StrandOf(job), [this, job, memory = ToProto(action.memory, Time()),
-                            counts = CountsOf(job), storage = jobs_.at(job).storage] {
+  storage_io_->Post(StrandOf(job), [this, job, memory = ToProto(action.memory, Time()),
+                                    counts = CountsOf(job), storage = jobs_.at(job).storage] {
     storage->Count(counts);
     storage->Remember(memory);
     storage->NoteRestarts();
@@ -149,7 +150,16 @@ void ControlLoop::Do(const JobId&, DropSession&) {}    // the control plane's ow
 void ControlLoop::Do(const JobId&, GiveBackSlots&) {}  // the control plane's own
 
 void ControlLoop::Do(const JobId& job, PersistCancel&) {
-  OnStrand(job, [](JobStorage& storage) { return storage.StoreCancel(); });
+  io_->Post(RecordStrandOf(job), [this, job, stored = jobs_.at(job).stored] {
+    const absl::Status outcome =
+        stored->Store([](proto::JobRecord& r) { r.set_cancel_wanted(true); });
+    if (stored->fenced()) on_fenced_("another leader has written to job " + job.value);
+    CancelPersisted event;
+    if (!outcome.ok()) {
+      event = {false, absl::StrCat("the wish to cancel could not be stored: ", outcome.message())};
+    }
+    mailbox_.Post([this, job, event] { FeedJob(job, event); });
+  });
 }
 
 void ControlLoop::Do(const JobId& job, PersistEnd& action) {
@@ -161,7 +171,7 @@ void ControlLoop::Do(const JobId& job, PersistEnd& action) {
     storage.Count(counts);
     return storage.StoreEnd(end, restarts, ended_ms);
   });
-  io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
+  storage_io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
     storage->DeleteUnretained();
     if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
   });

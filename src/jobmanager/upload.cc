@@ -113,7 +113,7 @@ absl::Status SubmissionUpload::TakeHeader(const proto::SubmitJobHeader& header) 
                                                    ArtifactStore::kMaxBytes));
   }
   auto record = std::make_shared<proto::JobRecord>();
-  record->set_format(JobStorage::kRecordFormat);
+  record->set_format(StoredRecord::kFormat);
   record->set_job_id(RandomHex());
   *record->mutable_graph() = header.graph();
   record->set_artifact_hash(header.artifact_hash());

@@ -274,6 +274,31 @@ TEST_F(JobManagerTest, AFailedJobIsSeenToHaveFailedWhileItsStorageHangs) {
   WaitForJobFolders(0);
 }
 
+// Nobody knows yet whether that checkpoint is durable, so the job ends when it has been found out.
+TEST_F(JobManagerTest, ACancelAndARateAreTakenWhileTheStorageHangsInACommit) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  SetFailpoint("jobmanager.before_commit", "hold");
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto hangs = [&] {
+    const proto::JobDetails details = Details(job);
+    for (const proto::CheckpointDetails& checkpoint : details.checkpoints()) {
+      if (checkpoint.status() == proto::CHECKPOINT_STATUS_COMMITTING) return true;
+    }
+    return false;
+  };
+  while (!hangs() && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(hangs());
+  EXPECT_TRUE(SetRate(job, "uid-0", 100).ok());
+  EXPECT_TRUE(Cancel(job).ok());
+  EXPECT_EQ(WaitForState(job, proto::JOB_STATE_CANCELLING).state(), proto::JOB_STATE_CANCELLING);
+  SetFailpoint("jobmanager.before_commit", "");
+  WaitForState(job, proto::JOB_STATE_CANCELED);
+}
+
 // What it retains is what its user repairs it with.
 TEST_F(JobManagerTest, AFailedJobKeepsItsCheckpoints) {
   proto::JobGraph graph = Graph();
