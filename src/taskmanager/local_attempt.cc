@@ -624,13 +624,17 @@ void LocalAttempt::MaybeReleased() {
     remains->writer.reset();  // waits for its threads
     remains->prepared = PreparedAttempt();
     env_.loop->Post([this] {
-      env_.io->Post([directory = directory_, copies = keeps_copies_ ? "" : copies_,
-                     give_back_memory = env_.give_back_memory] {
+      // Beside the next attempt, which the job waits for: not on the thread that prepares it.
+      env_.ends->Post([directory = directory_] {
         std::error_code ignored;
         std::filesystem::remove_all(directory, ignored);
-        if (!copies.empty()) std::filesystem::remove_all(copies, ignored);
-        give_back_memory();
       });
+      env_.io->Post(
+          [copies = keeps_copies_ ? "" : copies_, give_back_memory = env_.give_back_memory] {
+            std::error_code ignored;
+            if (!copies.empty()) std::filesystem::remove_all(copies, ignored);
+            give_back_memory();
+          });
       on_released_();
     });
   });

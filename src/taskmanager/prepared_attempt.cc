@@ -48,6 +48,7 @@ absl::Status OpenStores(const Preparation& what, PreparedAttempt& prepared) {
       if (!vertex.operators[op].node.keyed) continue;
       RocksDbStoreOptions options;
       options.directory = OperatorDirectory(what.directory, subtask, op) + "/rocksdb";
+      options.owner_removes = true;  // behind the attempt's end: the next one waits for that
       options.tuning = what.tuning;
       std::error_code ignored;
       std::filesystem::create_directories(OperatorDirectory(what.directory, subtask, op), ignored);

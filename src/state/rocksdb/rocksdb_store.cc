@@ -141,6 +141,7 @@ RocksDbStore::~RocksDbStore() {
   CloseDatabase();
   ForgetWriteFailure(database_path_);
   ForgetWriteFailure(ingest_path_);
+  if (options_.owner_removes) return;
   std::error_code ignored;
   fs::remove_all(options_.directory, ignored);
 }
