@@ -73,6 +73,8 @@ void ControlLoop::Recover(std::vector<StoredJob> stored) {
       if (entry.ended->reason.empty()) entry.ended->reason = r.failure().message();
       jobs_[id] = std::move(entry);
       SweepExports(id);
+      storage_io_->Post(StrandOf(id),
+                        [storage = jobs_.at(id).storage] { storage->DeleteLeftBehind(); });
       continue;
     }
     jobs_[id] = std::move(entry);

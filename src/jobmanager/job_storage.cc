@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -82,7 +83,10 @@ absl::Status JobStorage::CheckNewest(const CheckpointLog& log) const {
                      ", not of ", submitted_->job_id()));
   }
   const uint64_t newest = found.empty() ? 0 : found.back().entry.manifest().checkpoint_id();
-  const uint64_t noted = stored_->Read([](const auto& r) { return r.last_checkpoint_id(); });
+  // What an ended job discards may be half gone already.
+  const uint64_t noted = stored_->Read([](const auto& r) {
+    return r.discards_checkpoints() ? uint64_t{0} : r.last_checkpoint_id();
+  });
   if (newest >= noted) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(
       "checkpoint ", noted, " was complete, but its manifest is missing in ",
@@ -309,6 +313,7 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t 
     r.set_ended_ms(ended_ms);
     r.set_restarts(restarts);
     r.set_end_reason(end.reason);
+    r.set_discards_checkpoints(end.discard_checkpoints);
     if (log_ != nullptr && !log_->checkpoints().empty()) {
       r.set_last_checkpoint_id(log_->checkpoints().back().entry.manifest().checkpoint_id());
     }
@@ -350,6 +355,18 @@ void JobStorage::DeleteUnretained() {
   const absl::Status deleted = *discards ? DeleteWithJob() : DeleteFolderIfNothingIsRetained();
   if (deleted.ok()) return;
   log::Warn("checkpoints of the ended job were not deleted",
+            {{"directory", submitted_->checkpoint_directory()},
+             {"reason", std::string(deleted.message())}});
+}
+
+void JobStorage::DeleteLeftBehind() {
+  if (!stored_->Read([](const auto& r) { return r.discards_checkpoints(); })) return;
+  std::error_code ignored;
+  if (!std::filesystem::exists(submitted_->checkpoint_directory(), ignored)) return;
+  absl::Status deleted = OpenLog();
+  if (deleted.ok()) deleted = garbage_->DeleteAll().status();
+  if (deleted.ok()) return;
+  log::Warn("checkpoints of a job that ended under an earlier JobManager were not deleted",
             {{"directory", submitted_->checkpoint_directory()},
              {"reason", std::string(deleted.message())}});
 }

@@ -65,6 +65,10 @@ class JobStorage {
   /// Behind StoreEnd, and nothing unless that has succeeded: deletes what the ended job does not
   /// retain. The job has ended by then: the checkpoints' storage may be what hangs.
   void DeleteUnretained();
+  /// The same for a job of which an earlier leader stored the end, if its folder is still there:
+  /// that one may have died in between. What the job claimed is left alone, because something else
+  /// may lie at its path by now.
+  void DeleteLeftBehind();
 
   /// A committed checkpoint that is still retained, for an export.
   absl::StatusOr<proto::Manifest> Find(CheckpointId id) const;

@@ -5,6 +5,8 @@
 #include <thread>
 
 #include "base/failpoint.h"
+#include "state/checkpoint/checkpoint_log.h"
+#include "state/checkpoint/directory_storage.h"
 #include "tests/jobmanager/job_manager_fixture.h"
 
 // TaskManagers, JobManagers and storages that fail, and how jobs go on.
@@ -297,6 +299,38 @@ TEST_F(JobManagerTest, ACancelAndARateAreTakenWhileTheStorageHangsInACommit) {
   EXPECT_EQ(WaitForState(job, proto::JOB_STATE_CANCELLING).state(), proto::JOB_STATE_CANCELLING);
   SetFailpoint("jobmanager.before_commit", "");
   WaitForState(job, proto::JOB_STATE_CANCELED);
+}
+
+// What it left is deleted by the next JobManager; what another job retains is not.
+TEST_F(JobManagerTest, AFinishedJobWhoseJobManagerDiesBeforeDeletingItsCheckpointsLeavesNone) {
+  auto tm = TaskManager();
+  const std::string retains = MustSubmit();
+  WaitForCheckpoint(retains);
+  ASSERT_TRUE(Cancel(retains).ok());
+  WaitForState(retains, proto::JOB_STATE_CANCELED);
+  const std::string finishes = MustSubmit();
+  WaitForCheckpoint(finishes);
+  SetFailpoint("storage.delete", "error");
+  tm->FinishSubtasks();
+  WaitForState(finishes, proto::JOB_STATE_FINISHED);
+  manager_->Stop();
+  manager_.reset();
+  SetFailpoint("storage.delete", "");
+  const auto left = [&](const std::string& job) {
+    const auto storage = DirectoryStorage::OpenExisting(directory_ + "/checkpoints/" + job);
+    const absl::StatusOr<CheckpointLogContents> log = ReadCheckpointLog(**storage);
+    return std::ranges::count_if(
+        log->entries, [](const CheckpointLogEntry& e) { return e.entry.has_manifest(); });
+  };
+  EXPECT_GE(left(finishes), 1);
+  tm->BreakStream();
+  StartJobManager();
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (left(finishes) != 0 && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(left(finishes), 0);
+  EXPECT_GE(left(retains), 1);
 }
 
 // What it retains is what its user repairs it with.
