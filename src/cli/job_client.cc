@@ -30,6 +30,8 @@ constexpr milliseconds kSavepointDeadline{24 * 3600 * 1000};
 constexpr milliseconds kSubmitDeadline{300'000};
 // A JobManager that is starting, or whose leadership moves, is back within this.
 constexpr milliseconds kUnavailablePatience{1500};
+// One that is there and says nothing may be short of CPU time.
+constexpr milliseconds kSilentPatience{5000};
 constexpr milliseconds kRetryPause{100};
 constexpr size_t kChunkBytes = 256 << 10;
 // A shorter word that looks like the beginning of an id is rather a name, mistyped.
@@ -114,7 +116,7 @@ template <class Reply, class Request, class Method>
 absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
                                       milliseconds deadline) {
   const auto began = steady_clock::now();
-  const auto give_up = began + kUnavailablePatience;
+  milliseconds patience = kUnavailablePatience;
   for (;;) {
     grpc::ClientContext context;
     SetDeadline(context, deadline);
@@ -143,8 +145,13 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
           " s; whether what was asked for is done is not known: look with `weir describe` once it "
           "answers again"));
     }
-    if (!absl::IsUnavailable(status) || steady_clock::now() + kRetryPause > give_up) {
-      return Explain(status, began);
+    if (!absl::IsUnavailable(status)) return Explain(status, began);
+    if (steady_clock::now() + kRetryPause > began + patience) {
+      if (patience == kUnavailablePatience && Listens(address_, kQuickDeadline)) {
+        patience = kSilentPatience;
+      } else {
+        return Explain(status, began);
+      }
     }
     // A channel reconnects only while somebody waits for it; one that is connected (to a
     // JobManager that does not lead yet) is asked again after the pause, too.
