@@ -226,6 +226,7 @@ class DataStream : public OperatorSettings<DataStream<T>> {
     StreamNode& node = internal::NewNode(this->env_, sink.kind, sink.name);
     node.is_sink = true;
     node.transactional = sink.transactional;
+    node.guards_lineage = sink.guards_lineage;
     node.validate = sink.validate;
     node.inputs = ports_;
     node.make_operator = [make = std::move(sink.make_writer)] {

@@ -97,6 +97,7 @@ void FillVertex(const JobVertex& from, const std::vector<bool>& bounded, uint32_
     op.set_kind(spec.node.kind);
     op.set_uid_generated(spec.node.uid.empty());
     op.set_stateful(spec.node.keyed || spec.node.is_source || spec.node.is_sink);
+    op.set_unguarded_lineage(spec.node.transactional && !spec.node.guards_lineage);
     if (spec.node.is_source) to.set_is_source(true);
     if (spec.node.is_sink) to.set_is_sink(true);
     if (spec.node.transactional) to.set_is_transactional(true);

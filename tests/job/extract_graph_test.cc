@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <tuple>
 
 #include "base/abi.h"
 
@@ -28,6 +29,19 @@ TEST(ExtractGraph, GivesTheGraphWithArgumentsAndStamp) {
   EXPECT_EQ(graph.abi_stamp(), kAbiStamp);
   ASSERT_EQ(graph.arguments_size(), 2);
   EXPECT_EQ(graph.arguments(1), "numbers");
+}
+
+TEST(ExtractGraph, TellsWhichSinksDoNotGuardTheirLineage) {
+  for (const auto& [mode, transactional, unguarded] :
+       {std::tuple("good", false, false), std::tuple("transactional", true, true),
+        std::tuple("guarded", true, false)}) {
+    const auto extracted = Extract({"--name", "numbers", "--mode", mode});
+    ASSERT_TRUE(extracted.ok()) << extracted.status();
+    const proto::Vertex& vertex = extracted->graph.vertices(0);
+    EXPECT_EQ(vertex.is_transactional(), transactional) << mode;
+    EXPECT_EQ(vertex.operators(2).unguarded_lineage(), unguarded) << mode;
+    EXPECT_FALSE(vertex.operators(1).unguarded_lineage()) << mode;
+  }
 }
 
 TEST(ExtractGraph, OverridesWin) {

@@ -50,6 +50,8 @@ WEIR_JOB(env, args) {
   }
   weir::Sink<int> sink;
   sink.name = "nowhere";
+  sink.transactional = mode == "transactional" || mode == "guarded";
+  sink.guards_lineage = mode == "guarded";
   if (mode == "unstable") source.name += std::to_string(getpid());
   if (mode == "unstable settings") env.settings().watermark_interval *= getpid();
   env.From(source).Map([](int x) { return x; }).Uid("plus").To(sink);

@@ -191,6 +191,7 @@ weir::Sink<T> Sink(SinkOptions<T> options) {
   weir::Sink<T> sink;
   sink.name = "kafka " + options.topic;
   sink.transactional = delivery == Delivery::kExactlyOnce;
+  sink.guards_lineage = sink.transactional;  // by the markers
   sink.make_writer = [options = std::move(options), settings, delivery] {
     return std::make_unique<KafkaSinkWriter<T>>(options, delivery == Delivery::kExactlyOnce
                                                              ? MakeExactlyOnceSink(settings)

@@ -48,6 +48,7 @@ struct StreamNode {
   std::optional<double> rate_per_second;  ///< of a source: of all its subtasks together
   bool is_sink = false;
   bool transactional = false;
+  bool guards_lineage = false;  ///< see Sink::guards_lineage
   bool keyed = false;
   bool chaining = true;  ///< false: never merged with its input
   std::vector<StreamInput> inputs;

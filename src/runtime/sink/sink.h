@@ -62,8 +62,13 @@ struct Sink {
   std::string name;
   /// For people and tools: a sink of kind "print" has rings that the CLI reads.
   std::string kind = "sink";
-  /// Publishes through a checkpoint. It alone can tell that an older one was restored: see api.md.
+  /// Publishes through a checkpoint.
   bool transactional = false;
+  /// A transactional one that finds out itself, by what lies beside its output, that an older
+  /// checkpoint was restored than it has published, or that another job publishes under its output
+  /// lineage, and then refuses. Of one that does not, the JobManager refuses what it can know of
+  /// when such a job is submitted: see api.md.
+  bool guards_lineage = false;
   std::function<std::unique_ptr<SinkWriter<T>>()> make_writer;
   /// As Source::validate.
   std::function<std::string(uint32_t parallelism)> validate;

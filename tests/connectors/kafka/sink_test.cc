@@ -257,6 +257,7 @@ TEST_F(SinkTest, AfterAChangeOfParallelismNothingIsLostOrRepeated) {
 }
 
 TEST_F(SinkTest, AnOlderCheckpointThanWasPublishedIsRefusedUnlessTheLineageIsNew) {
+  EXPECT_TRUE(Sink(options_).guards_lineage) << "so nobody else has to refuse it";
   States first;
   {
     Subtask<std::string> subtask(options_, {});
