@@ -64,20 +64,23 @@ void ControlLoop::Submit(std::shared_ptr<const proto::JobRecord> record,
   }
   const auto active = static_cast<size_t>(
       std::count_if(jobs_.begin(), jobs_.end(), [](const auto& j) { return !j.second.ended; }));
-  if (active + submissions_in_flight_ >= kMaxJobs) {
+  if (active + submissions_in_flight_.size() >= kMaxJobs) {
     return done({grpc::StatusCode::RESOURCE_EXHAUSTED,
                  absl::StrCat("the cluster has its ", kMaxJobs, " jobs; cancel one first")});
   }
+  // Here and no earlier: of two submissions that come together the second one finds the first.
+  const absl::Status may = CheckLineage(*record, UsesOfLineage(record->graph().output_lineage()));
+  if (!may.ok()) return done(ToGrpc(may));
   if (!token.empty()) tokens_in_flight_.insert(token);
-  ++submissions_in_flight_;
   const JobId id(record->job_id());
+  submissions_in_flight_[id] = record;
   auto stored = std::make_shared<StoredRecord>(leadership_, *record, MetadataStore::kAbsent);
   io_->Post(RecordStrandOf(id), [this, id, record, stored, reply, done] {
     const absl::Status outcome = stored->Store();
     if (stored->fenced()) on_fenced_("another leader has written to the metadata store");
     mailbox_.Post([this, id, record, stored, reply, done, outcome] {
       tokens_in_flight_.erase(record->submission_token());
-      --submissions_in_flight_;
+      submissions_in_flight_.erase(id);
       if (!outcome.ok()) {
         return done({grpc::StatusCode::UNAVAILABLE,
                      absl::StrCat("the job could not be stored: ", outcome.message())});
@@ -325,15 +328,25 @@ std::vector<ControlLoop::DirectoryInUse> ControlLoop::CheckpointsInUse() const {
   return in_use;
 }
 
-std::vector<ControlLoop::LineageUse> ControlLoop::UsesOfLineage(const std::string& lineage) const {
+std::vector<LineageUse> ControlLoop::UsesOfLineage(const std::string& lineage) const {
   std::vector<LineageUse> uses;
+  const auto uses_it = [&](const proto::JobRecord& record) {
+    return record.graph().output_lineage() == lineage && HasUnguardedSinks(record.graph());
+  };
+  for (const auto& [id, record] : submissions_in_flight_) {
+    if (uses_it(*record)) uses.push_back({.job = id.value, .running = true});
+  }
   for (const auto& [id, entry] : jobs_) {
-    if (entry.record->graph().output_lineage() != lineage) continue;
-    proto::JobStatus status;
-    DescribeStatus(id.value, entry, control_.FindJob(id), epoch(), Time(), &status);
+    if (!uses_it(*entry.record)) continue;
     uses.push_back({.job = id.value,
                     .running = !entry.ended,
-                    .newest = CheckpointId(status.last_checkpoint_id())});
+                    .published = CheckpointId(entry.ended ? entry.ended->last_checkpoint_id : 0),
+                    .directory = entry.record->checkpoint_directory()});
+  }
+  if (const proto::LineageRecord* past = past_lineages_.Find(lineage)) {
+    uses.push_back({.job = past->job_id(),
+                    .published = CheckpointId(past->published()),
+                    .directory = past->checkpoint_directory()});
   }
   return uses;
 }

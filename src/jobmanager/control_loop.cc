@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "jobmanager/lineage_records.h"
 #include "jobmanager/status.h"
 #include "jobmanager/submission.h"
 #include "jobmanager/wire.h"
@@ -16,6 +17,9 @@ namespace {
 
 /// The loop wakes at least this often, so that a missed deadline costs no more.
 constexpr milliseconds kLongestSleep{1'000};
+
+/// Records of lineages are of no single job.
+constexpr char kLineageStrand[] = "lineages";
 
 /// How late the loop may wake without having stood still: less than a heartbeat that is due has
 /// left, and little beside any other time-out.
@@ -48,7 +52,8 @@ JobPlan ControlLoop::PlanFor(const proto::JobRecord& record) const {
   return plan;
 }
 
-void ControlLoop::Recover(std::vector<StoredJob> stored) {
+void ControlLoop::Recover(std::vector<StoredJob> stored, PastLineages lineages) {
+  past_lineages_ = std::move(lineages);
   std::random_device seed;
   for (StoredJob& job : stored) {
     const JobId id(job.record.job_id());
@@ -173,18 +178,57 @@ void ControlLoop::ForgetOldJobs() {
   std::sort(ended.begin(), ended.end());
   for (size_t i = 0; i + kMaxEndedJobs < ended.size(); ++i) {
     const JobId& id = ended[i].second;
-    storage_io_->Post(StrandOf(id), [stored = jobs_.at(id).stored] {
-      if (absl::Status s = stored->Delete(); !s.ok()) {
-        log::Warn("the record of an ended job was not deleted",
-                  {{"reason", std::string(s.message())}});
-      }
-    });
+    DeleteRecord(id);
     tokens_.erase(jobs_.at(id).record->submission_token());
     jobs_.erase(id);
     AnswerPolls(id, true);
     metrics_->ForgetJob(id);
     Feed(JobForgotten{id});
   }
+}
+
+void ControlLoop::DeleteRecord(const JobId& id) {
+  const JobEntry& entry = jobs_.at(id);
+  const auto remove = [this, id, stored = entry.stored] {
+    storage_io_->Post(StrandOf(id), [stored] {
+      if (absl::Status s = stored->Delete(); !s.ok()) {
+        log::Warn("the record of an ended job was not deleted",
+                  {{"reason", std::string(s.message())}});
+      }
+    });
+  };
+  const proto::JobRecord& job = *entry.record;
+  if (entry.ended->last_checkpoint_id == 0 || !HasUnguardedSinks(job.graph())) return remove();
+  const std::string& lineage = job.graph().output_lineage();
+  proto::LineageRecord published;
+  published.set_format(kLineageRecordFormat);
+  published.set_job_id(id.value);
+  published.set_published(entry.ended->last_checkpoint_id);
+  published.set_checkpoint_directory(job.checkpoint_directory());
+  published.set_ended_ms(entry.ended->ended_ms);
+  io_->Post(kLineageStrand, [this, lineage, remove, kept = past_lineages_.Add(lineage, published)] {
+    absl::Status stored = leadership_.MayAct();
+    if (stored.ok()) {
+      stored = StoreLineage(*leadership_.metadata, lineage, kept, leadership_.epoch);
+    }
+    if (stored.ok()) return remove();
+    // The next JobManager finds the job's record, and tries again.
+    log::Warn("how far an output lineage is published was not stored",
+              {{"lineage", lineage}, {"reason", std::string(stored.message())}});
+  });
+  const std::optional<std::string> surplus = past_lineages_.TakeSurplus();
+  if (!surplus) return;
+  log::Info("an output lineage is forgotten: there are more than are remembered",
+            {{"lineage", *surplus}});
+  io_->Post(kLineageStrand, [this, lineage = *surplus] {
+    absl::Status deleted = leadership_.MayAct();
+    if (deleted.ok()) {
+      deleted = DeleteLineage(*leadership_.metadata, lineage, leadership_.epoch);
+    }
+    if (deleted.ok()) return;
+    log::Warn("the record of an output lineage was not deleted",
+              {{"lineage", lineage}, {"reason", std::string(deleted.message())}});
+  });
 }
 
 void ControlLoop::UpdateMetrics() {

@@ -17,6 +17,7 @@
 #include "jobmanager/io_threads.h"
 #include "jobmanager/job_storage.h"
 #include "jobmanager/job_table.h"
+#include "jobmanager/lineage.h"
 #include "jobmanager/loop_time.h"
 #include "jobmanager/mailbox.h"
 #include "jobmanager/metrics.h"
@@ -54,7 +55,7 @@ class ControlLoop {
   ~ControlLoop();
 
   /// Before Start.
-  void Recover(std::vector<StoredJob> jobs);
+  void Recover(std::vector<StoredJob> jobs, PastLineages lineages);
   void Start();
   /// Suspends the jobs, answers every waiting call, ends the streams. New calls are refused.
   void BeginShutdown();
@@ -98,14 +99,6 @@ class ControlLoop {
     } by;
   };
   std::vector<DirectoryInUse> CheckpointsInUse() const;
-  /// A job that publishes under an output lineage, or has.
-  struct LineageUse {
-    std::string job;
-    bool running = false;
-    CheckpointId newest;  ///< that it has completed
-  };
-  /// Of the jobs that are known, ended ones that are not forgotten yet among them.
-  std::vector<LineageUse> UsesOfLineage(const std::string& lineage) const;
   bool stopping() const { return stopping_; }
 
  private:
@@ -205,7 +198,12 @@ class ControlLoop {
                        proto::SavepointReply* reply, Done done);
   void OnSourceRateStored(const JobId& job, const proto::SourceRate& rate, RequestId call,
                           const absl::Status& stored);
+  /// By jobs whose sinks do not guard it: those that are being admitted, those that are known, and
+  /// those that are forgotten.
+  std::vector<LineageUse> UsesOfLineage(const std::string& lineage) const;
   void ForgetOldJobs();
+  /// Deletes the record of an ended job, behind what has to outlive it.
+  void DeleteRecord(const JobId& job);
   void UpdateMetrics();
 
   const ControlLoopOptions options_;
@@ -226,7 +224,8 @@ class ControlLoop {
   std::map<JobId, JobEntry> jobs_;
   std::map<std::string, std::string> tokens_;  // submission token -> job id
   std::set<std::string> tokens_in_flight_;
-  size_t submissions_in_flight_ = 0;
+  std::map<JobId, std::shared_ptr<const proto::JobRecord>> submissions_in_flight_;
+  PastLineages past_lineages_;
   std::map<RequestId, Call> calls_;                        // bounded by kMaxWaitingCalls
   std::map<uint64_t, Poll> polls_;                         // bounded by kMaxWaitingCalls
   std::set<std::pair<Instant, uint64_t>> poll_deadlines_;  // one per poll

@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -26,6 +27,7 @@
 #include "ha/file_lock_election.h"
 #include "jobmanager/control_loop.h"
 #include "jobmanager/job_service.h"
+#include "jobmanager/lineage_records.h"
 #include "jobmanager/task_manager_gateway.h"
 #include "log/grpc_log.h"
 #include "log/log.h"
@@ -267,6 +269,8 @@ absl::Status Assembly::Lead() {
   cluster_id_ = *cluster;
   absl::StatusOr<std::vector<StoredJob>> jobs = ReadJobs(*metadata_);
   if (!jobs.ok()) return jobs.status();
+  absl::StatusOr<std::map<std::string, proto::LineageRecord>> lineages = ReadLineages(*metadata_);
+  if (!lineages.ok()) return lineages.status();
   std::set<std::string> needed;
   for (const StoredJob& job : *jobs) {
     if (job.record.end() == proto::JOB_STATE_UNSPECIFIED) needed.insert(job.record.artifact_hash());
@@ -296,7 +300,7 @@ absl::Status Assembly::Lead() {
                                       log::Error("leadership lost", {{"reason", why}});
                                       fenced_ = true;
                                     });
-  loop_->Recover(*std::move(jobs));
+  loop_->Recover(*std::move(jobs), PastLineages(*std::move(lineages)));
   loop_->Start();
   job_service_.Serve(loop_.get(), io_.get(), artifacts_.get(), options_.checkpoint_directory);
   gateway_.Serve(loop_.get(), io_.get(), artifacts_.get());

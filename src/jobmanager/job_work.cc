@@ -1,5 +1,6 @@
 #include "jobmanager/control_loop.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -31,7 +32,9 @@ void ControlLoop::Do(JobChanged& action) {
                              .ended_ms = entry.ending_ms.value_or(leadership_.clock->Now().ms),
                              .attempt = job->last_attempt().value,
                              .restarts = job->restarts(),
-                             .last_checkpoint_id = job->last_checkpoint().value,
+                             // The record alone knows if the log was not opened any more.
+                             .last_checkpoint_id = std::max(job->last_checkpoint().value,
+                                                            entry.record->last_checkpoint_id()),
                              .counts = job->counts()};
       if (const FailureRecord* last = job->last_failure()) {
         entry.ended->failure = ToProto(last->failure);

@@ -1,6 +1,5 @@
 #include "jobmanager/upload.h"
 
-#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <random>
@@ -228,30 +227,6 @@ absl::Status SubmissionUpload::CheckOwnership(
   return absl::OkStatus();
 }
 
-void SubmissionUpload::WarnOfLineage(const std::vector<ControlLoop::LineageUse>& uses) {
-  const auto& vertices = record_->graph().vertices();
-  if (std::none_of(vertices.begin(), vertices.end(),
-                   [](const proto::Vertex& vertex) { return vertex.is_transactional(); })) {
-    return;
-  }
-  const CheckpointId base(record_->initial_restore().checkpoint_id());
-  for (const ControlLoop::LineageUse& use : uses) {
-    if (!use.running && use.newest <= base) continue;
-    const std::string what =
-        use.newest > base
-            ? absl::StrCat(use.running ? "runs, and " : "", "has completed checkpoint ",
-                           use.newest.value, ", later than checkpoint ", base.value,
-                           " from which this job begins")
-            : "runs";
-    reply_->add_warnings(absl::StrCat(
-        "job ", use.job, " publishes under the same output lineage and ", what,
-        ": a transactional sink that does not find that out itself, as kafka::Sink does, may "
-        "replace that job's results; begin from that job's newest savepoint when it has ended, or "
-        "with --new-lineage, which repeats results"));
-    return;  // one is enough
-  }
-}
-
 absl::Status SubmissionUpload::TakeChunk(const std::string& bytes) {
   if (upload_ == nullptr) {
     auto upload =
@@ -283,16 +258,10 @@ void SubmissionUpload::TakeEnd() {
   ControlLoop* loop = surroundings_.loop;
   loop->mailbox()->Post([this, loop] {
     std::vector<ControlLoop::DirectoryInUse> in_use = loop->CheckpointsInUse();
-    std::vector<ControlLoop::LineageUse> uses =
-        loop->UsesOfLineage(record_->graph().output_lineage());
     // A repeated submission is its own job's.
-    if (loop->JobOfToken(record_->submission_token()) != nullptr) {
-      in_use.clear();
-      uses.clear();
-    }
-    surroundings_.io->Post(strand_, [this, in_use = std::move(in_use), uses = std::move(uses)] {
+    if (loop->JobOfToken(record_->submission_token()) != nullptr) in_use.clear();
+    surroundings_.io->Post(strand_, [this, in_use = std::move(in_use)] {
       if (absl::Status s = CheckOwnership(in_use); !s.ok()) return Fail(s);
-      WarnOfLineage(uses);
       Admit();
     });
   });

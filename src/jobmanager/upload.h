@@ -50,8 +50,6 @@ class SubmissionUpload final : public grpc::ServerReadReactor<proto::SubmitJobRe
   absl::Status FinishArtifact();
   /// Nobody else owns what the job begins from; nobody else uses what it is to own.
   absl::Status CheckOwnership(const std::vector<ControlLoop::DirectoryInUse>& in_use) const;
-  /// Says so when others publish under the job's output lineage, or have past where it begins.
-  void WarnOfLineage(const std::vector<ControlLoop::LineageUse>& uses);
   /// All is there: the control loop decides.
   void Admit();
   /// Ends the call and takes back what it left on the disk.

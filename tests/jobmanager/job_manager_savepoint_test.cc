@@ -62,42 +62,6 @@ TEST_F(JobManagerTest, SavepointStopAndResume) {
   EXPECT_FALSE(std::filesystem::exists(savepoint.savepoint_path()));
 }
 
-TEST_F(JobManagerTest, WhoBeginsWhereAnotherHasPublishedPastIsWarned) {
-  auto tm = TaskManager();
-  const std::string first = MustSubmit();
-  WaitForState(first, proto::JOB_STATE_RUNNING);
-  proto::SavepointReply savepoint;
-  ASSERT_TRUE(Savepoint(first, &savepoint).ok());
-  WaitFor(first, "a checkpoint past the savepoint", [&](const proto::JobStatus& s) {
-    return s.last_checkpoint_id() > savepoint.checkpoint_id();
-  });
-  ASSERT_TRUE(Cancel(first).ok());
-  WaitForState(first, proto::JOB_STATE_CANCELED);
-
-  proto::SubmitJobHeader header = Header();
-  header.set_savepoint_path(savepoint.savepoint_path());
-  const auto warnings = [&](bool new_lineage) {
-    header.set_new_lineage(new_lineage);
-    proto::SubmitJobReply reply;
-    const grpc::Status status = Submit(header, &reply);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    EXPECT_TRUE(Cancel(reply.job_id()).ok());
-    WaitForState(reply.job_id(), proto::JOB_STATE_CANCELED);
-    return std::vector<std::string>(reply.warnings().begin(), reply.warnings().end());
-  };
-  std::vector<std::string> told = warnings(false);
-  ASSERT_EQ(told.size(), 1u);
-  EXPECT_NE(told[0].find("job " + first), std::string::npos) << told[0];
-  EXPECT_NE(told[0].find("--new-lineage"), std::string::npos) << told[0];
-  EXPECT_TRUE(warnings(true).empty());
-
-  // The record of the ended job knows it, too.
-  manager_.reset();
-  StartJobManager();
-  told = warnings(false);
-  EXPECT_EQ(told.size(), 1u);
-}
-
 TEST_F(JobManagerTest, ASavepointThatASubmissionBeginsFromIsNotDisposedOf) {
   auto tm = TaskManager();
   const std::string job = MustSubmit();
@@ -286,7 +250,6 @@ TEST_F(JobManagerTest, ASavepointThatDoesNotFitIsRefusedByUidUnlessAllowed) {
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_NE(refused.error_message().find("uid-1"), std::string::npos) << refused.error_message();
   header.set_allow_non_restored_state(true);
-  header.set_new_lineage(true);  // else it may be told of a checkpoint past the savepoint
   EXPECT_TRUE(Submit(header, &reply).ok());
   EXPECT_EQ(reply.warnings_size(), 1);
 }
