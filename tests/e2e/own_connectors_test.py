@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A source with splits and a sink that publishes files, both a user's own (examples/meters): every
-reading is in the files once, whatever is killed and however the parallelism changes.
+reading is in the files once, whatever is killed, however the parallelism changes, and whoever
+begins twice from one savepoint.
 
     own_connectors_test.py WEIR METERS_JOB
 """
@@ -13,6 +14,7 @@ import sys
 import unittest
 
 from cluster import OneCluster, eventually
+from daemons import Daemons
 
 OneCluster.WEIR, METERS = sys.argv[1:3]
 COUNT = 5_000
@@ -20,10 +22,10 @@ RATE = 1_000  # of the 40,000 readings
 WANT = collections.Counter({f"meter-{m},{n}": 1 for m in range(8) for n in range(COUNT)})
 
 
-class OwnConnectors(OneCluster):
-    OPTIONS = ("-t", "2", "-s", "3")
+class Files:
+    """What the test's jobs have published."""
 
-    def setUp(self):
+    def make_out(self):
         self.out = pathlib.Path(self.cluster.dir, self.id().rsplit(".")[-1])
         self.out.mkdir()
 
@@ -37,6 +39,13 @@ class OwnConnectors(OneCluster):
     def check(self, want=WANT):
         rows = self.rows()
         self.assertEqual((len(want - rows), len(rows - want)), (0, 0), "readings lost, and doubled")
+
+
+class OwnConnectors(Files, OneCluster):
+    OPTIONS = ("-t", "2", "-s", "3")
+
+    def setUp(self):
+        self.make_out()
 
     def test_every_reading_once_through_kills_and_a_change_of_parallelism(self):
         job = self.start(METERS, "-p", 2, *self.arguments("--rate", RATE))
@@ -70,6 +79,49 @@ class OwnConnectors(OneCluster):
             {f"meter-{m},{n}": 1 for m in range(8) for n in range(100_000)}))
         largest = max(file.stat().st_size for file in self.out.glob("*.csv"))
         self.assertGreater(largest, 1 << 20, "no epoch was larger than what travels in messages")
+
+
+class SecondStart(Files, unittest.TestCase):
+    """The sink cannot tell that an older savepoint was begun from: the JobManager does, and the next
+    one, too."""
+
+    def setUp(self):
+        self.cluster = Daemons(OneCluster.WEIR, task_managers=1, slots=3)
+        self.addCleanup(self.cluster.__exit__, None)
+        self.cluster.__enter__()
+        self.make_out()
+
+    def kill_jobmanager(self):
+        self.cluster.kill("jobmanager")
+        self.cluster.start("jobmanager")
+        eventually(self.cluster.ready_now, "the JobManager is back")
+
+    def refused(self, savepoint, *words):
+        before = self.rows()
+        self.cluster.run("run", METERS, "--from-savepoint", savepoint, *self.arguments(), code=1)
+        for word in ("sink 'files' (uid 'files')", str(savepoint), *words):
+            self.assertIn(word, self.cluster.stderr.replace("\n", " "))
+        self.assertFalse(before - self.rows())
+
+    def test_what_is_published_past_is_refused_and_the_newest_point_is_not(self):
+        first = self.cluster.run("run", METERS, "--detached", *self.arguments("--rate", RATE)).strip()
+        eventually(self.rows, "files appear")
+        old = self.cluster.json("savepoint", first)["savepoint_path"]
+        known = len(self.rows())
+        eventually(lambda: len(self.rows()) > known + RATE, "more is published")
+        self.kill_jobmanager()
+        self.refused(old, f"job {first}", "has not ended", f"weir stop {first}")
+        eventually(lambda: self.cluster.json("describe", first)["status"]["state"] == "RUNNING",
+                   "the job runs again")
+        newest = self.cluster.json("stop", first)
+        self.kill_jobmanager()
+        self.refused(old, f"job {first}", f"published up to checkpoint {newest['checkpoint_id']}",
+                     "--new-lineage")
+        self.cluster.run("run", METERS, "--from-savepoint", newest["savepoint_path"],
+                         *self.arguments())
+        self.check()
+        self.refused(newest["savepoint_path"], "published up to checkpoint")
+        self.check()
 
 
 if __name__ == "__main__":
