@@ -11,6 +11,7 @@
 #include "connectors/kafka/epoch_file.h"
 #include "ha/directory_metadata_store.h"
 #include "jobmanager/job_storage.h"
+#include "jobmanager/lineage_records.h"
 #include "state/checkpoint/checkpoint_log.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
@@ -320,6 +321,30 @@ TEST(GoldenTest, TheMetadataStoreIsRead) {
       << "the fence holds the version of a deleted key";
 }
 
+// In a store of its own: it came later.
+void WriteLineages() {
+  const auto store = *DirectoryMetadataStore::Open(Golden("lineages"));
+  proto::LineageRecord record;
+  record.set_format(1);
+  record.set_job_id("0123456789abcdef");
+  record.set_published(9);
+  record.set_checkpoint_directory("/shared/checkpoints/0123456789abcdef");
+  record.set_ended_ms(1'700'000'000'000);
+  ASSERT_TRUE(jobmanager::StoreLineage(*store, "lineage", record, LeaderEpoch(3)).ok());
+}
+
+TEST(GoldenTest, TheRecordOfALineageIsRead) {
+  const Copy copy("lineages");
+  const auto lineages = jobmanager::ReadLineages(**DirectoryMetadataStore::Open(copy.path()));
+  ASSERT_TRUE(lineages.ok()) << lineages.status();
+  ASSERT_EQ(lineages->size(), 1u);
+  const proto::LineageRecord& record = lineages->at("lineage");
+  EXPECT_EQ(record.job_id(), "0123456789abcdef");
+  EXPECT_EQ(record.published(), 9u);
+  EXPECT_EQ(record.checkpoint_directory(), "/shared/checkpoints/0123456789abcdef");
+  EXPECT_EQ(record.ended_ms(), 1'700'000'000'000);
+}
+
 // --- The Kafka sink
 
 void WriteEpoch() {
@@ -362,6 +387,7 @@ TEST(GoldenFiles, DISABLED_Write) {
   WriteState(MakeState());
   WriteCheckpoint();
   WriteMetadata();
+  WriteLineages();
   WriteEpoch();
   // Folders for temporary files, which nothing reads.
   for (const char* store : {"job", "savepoint"}) fs::remove_all(Golden(store) + "/.tmp");
