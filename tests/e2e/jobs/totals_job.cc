@@ -59,6 +59,7 @@ WEIR_JOB(env, args) {
                            },
                            options))
                   .Uid("rows");
+  if (args.Has("limit")) rows.RateLimit(args.GetDouble("limit", 0));  // `weir rate` lifts it
   const std::string path = args["out"];
   rows.KeyBy(&Row::key)
       .Aggregate(weir::Combine(weir::Count(), weir::Sum(&Row::value)),
