@@ -68,6 +68,7 @@ void TaskManager::StartAttempt(const proto::DeployJob& deploy, uint64_t leader_e
   env.loop = loop_.get();
   env.io = io_.get();
   env.ends = ends_.get();
+  env.removals = removals_.get();
   for (const auto& slot : slots_) env.slots.push_back(slot.get());
   env.exchange = exchange_.get();
   env.network = network_.get();

@@ -625,7 +625,7 @@ void LocalAttempt::MaybeReleased() {
     remains->prepared = PreparedAttempt();
     env_.loop->Post([this] {
       // Beside the next attempt, which the job waits for: not on the thread that prepares it.
-      env_.ends->Post([directory = directory_] {
+      env_.removals->Post([directory = directory_] {
         std::error_code ignored;
         std::filesystem::remove_all(directory, ignored);
       });

@@ -35,6 +35,8 @@ struct AttemptEnvironment {
   IoThread* io = nullptr;
   /// Where attempts end. Not `io`: a long preparation must not make another job's end late.
   IoThread* ends = nullptr;
+  /// Where their files are removed: nothing waits for that.
+  IoThread* removals = nullptr;
   std::vector<Slot*> slots;
   Exchange* exchange = nullptr;
   NetworkBufferPool* network = nullptr;

@@ -113,6 +113,7 @@ TaskManager::TaskManager(TaskManagerOptions options)
   }
   io_ = std::make_unique<IoThread>("tm-io");
   ends_ = std::make_unique<IoThread>("tm-ends");
+  removals_ = std::make_unique<IoThread>("tm-removals");
   loop_ = std::make_unique<ControlLoop>("tm-control", Clock::System());
   // Peers of a process that was here before may speak as soon as it listens: to the loop.
   ExchangeOptions exchange;
@@ -155,6 +156,7 @@ TaskManager::~TaskManager() {
   for (auto& slot : slots_) slot->Stop();
   loop_->Stop();  // the attempts are its own until then
   ends_.reset();
+  removals_.reset();
   io_.reset();
   attempts_.clear();
 }

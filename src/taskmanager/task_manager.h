@@ -121,7 +121,8 @@ class TaskManager {
   double cpu_seconds_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<IoThread> io_;
-  std::unique_ptr<IoThread> ends_;  // of attempts
+  std::unique_ptr<IoThread> ends_;      // of attempts
+  std::unique_ptr<IoThread> removals_;  // of their files
 
   // Control loop.
   SlotWatchdog watchdog_;
