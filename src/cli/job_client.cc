@@ -147,7 +147,8 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
     }
     if (!absl::IsUnavailable(status)) return Explain(status, began);
     if (steady_clock::now() + kRetryPause > began + patience) {
-      if (patience == kUnavailablePatience && Listens(address_, kQuickDeadline)) {
+      if (patience == kUnavailablePatience && channel_->GetState(false) != GRPC_CHANNEL_READY &&
+          Listens(address_, kQuickDeadline)) {
         patience = kSilentPatience;
       } else {
         return Explain(status, began);
