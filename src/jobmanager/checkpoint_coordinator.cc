@@ -138,7 +138,8 @@ std::optional<Instant> CheckpointCoordinator::EarliestTrigger() const {
   }
   std::optional<Instant> at;
   if (policy_.interval.count() > 0) at = next_periodic_;
-  if (early_) at = Instant{0};
+  // Subtasks that ask for one at about the same time mean the same one: the next is behind it.
+  if (early_ && in_progress() == 0) at = Instant{0};
   // Min pause lies between periodic and early checkpoints; savepoints do not wait for it.
   if (at && any_ended_) at = std::max(*at, last_end_ + policy_.min_pause);
   return at;
