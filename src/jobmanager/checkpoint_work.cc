@@ -119,57 +119,59 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSave
   const std::string target =
       absl::StrCat(action.directory, "/savepoint-", job.value.substr(0, 8), "-", action.id.value);
   // Found on the job's strand, copied beside it: copying takes as long as the state is large.
-  storage_io_->Post(StrandOf(job), [this, job, attempt, id = action.id, target,
-                                    storage = jobs_.at(job).storage] {
-    absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
-    if (manifest.ok()) {
-      if (absl::Status s = storage->NoteExport(target); !s.ok()) manifest = s;
-    }
-    storage_io_->Post(ExportStrandOf(job), [this, job, attempt, id, target, manifest, storage,
-                                            from = storage->checkpoint_storage()] {
-      absl::Status status = manifest.status();
-      if (status.ok()) status = leadership_.MayAct();
-      if (status.ok()) {
-        absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
-        status = to.status();
-        if (WEIR_FAILPOINT("jobmanager.before_export")) {
-          status = absl::UnavailableError("failpoint");
+  io_.checkpoints->Post(
+      StrandOf(job), [this, job, attempt, id = action.id, target, storage = jobs_.at(job).storage] {
+        absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
+        if (manifest.ok()) {
+          if (absl::Status s = storage->NoteExport(target); !s.ok()) manifest = s;
         }
-        if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
-        // Nothing was begun in a directory that cannot be used.
-        if (status.ok() || SweepTarget(leadership_, job.value, target) || !to.ok()) {
-          storage_io_->Post(StrandOf(job), [storage, target] { storage->ForgetExport(target); });
-        }
-      }
-      CheckpointEvent event = SavepointExported{id, target};
-      if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
-      mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
-        if (control_.FindJob(job) != nullptr) {
-          return FeedJob(job, OfCheckpoints{attempt, event});
-        }
-        // The job has ended meanwhile, and whoever asked has been told so.
-        if (!exported) return;
-        storage_io_->Post(ExportStrandOf(job), [this, target] { Dispose(leadership_, target); });
+        io_.checkpoints->Post(ExportStrandOf(job), [this, job, attempt, id, target, manifest,
+                                                    storage, from = storage->checkpoint_storage()] {
+          absl::Status status = manifest.status();
+          if (status.ok()) status = leadership_.MayAct();
+          if (status.ok()) {
+            absl::StatusOr<std::unique_ptr<DirectoryStorage>> to = DirectoryStorage::Open(target);
+            status = to.status();
+            if (WEIR_FAILPOINT("jobmanager.before_export")) {
+              status = absl::UnavailableError("failpoint");
+            }
+            if (status.ok()) status = weir::ExportSavepoint(*from, *manifest, **to).status();
+            // Nothing was begun in a directory that cannot be used.
+            if (status.ok() || SweepTarget(leadership_, job.value, target) || !to.ok()) {
+              io_.checkpoints->Post(StrandOf(job),
+                                    [storage, target] { storage->ForgetExport(target); });
+            }
+          }
+          CheckpointEvent event = SavepointExported{id, target};
+          if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};
+          mailbox_.Post([this, job, attempt, event, target, exported = status.ok()] {
+            if (control_.FindJob(job) != nullptr) {
+              return FeedJob(job, OfCheckpoints{attempt, event});
+            }
+            // The job has ended meanwhile, and whoever asked has been told so.
+            if (!exported) return;
+            io_.checkpoints->Post(ExportStrandOf(job),
+                                  [this, target] { Dispose(leadership_, target); });
+          });
+        });
       });
-    });
-  });
 }
 
 void ControlLoop::SweepExports(const JobId& job) {
   const JobEntry& entry = jobs_.at(job);
   if (entry.record->exports().empty()) return;
-  storage_io_->Post(
-      ExportStrandOf(job), [this, job, record = entry.record, storage = entry.storage] {
-        for (const std::string& target : record->exports()) {
-          if (!SweepTarget(leadership_, job.value, target)) continue;
-          storage_io_->Post(StrandOf(job), [storage, target] { storage->ForgetExport(target); });
-        }
-      });
+  io_.checkpoints->Post(ExportStrandOf(job), [this, job, record = entry.record,
+                                              storage = entry.storage] {
+    for (const std::string& target : record->exports()) {
+      if (!SweepTarget(leadership_, job.value, target)) continue;
+      io_.checkpoints->Post(StrandOf(job), [storage, target] { storage->ForgetExport(target); });
+    }
+  });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId, DiscardSavepoint& action) {
-  storage_io_->Post(ExportStrandOf(job),
-                    [this, path = action.path] { Dispose(leadership_, path); });
+  io_.checkpoints->Post(ExportStrandOf(job),
+                        [this, path = action.path] { Dispose(leadership_, path); });
 }
 
 void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
@@ -185,15 +187,15 @@ void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId, PruneCheckpoints&) {
-  storage_io_->Post(StrandOf(job),
-                    [this, job, counts = CountsOf(job), storage = jobs_.at(job).storage] {
-                      storage->Count(counts);
-                      if (!storage->Prune()) return;
-                      mailbox_.Post([this, job] {
-                        const auto entry = jobs_.find(job);
-                        if (entry != jobs_.end()) entry->second.restore_settled = true;
-                      });
-                    });
+  io_.checkpoints->Post(StrandOf(job),
+                        [this, job, counts = CountsOf(job), storage = jobs_.at(job).storage] {
+                          storage->Count(counts);
+                          if (!storage->Prune()) return;
+                          mailbox_.Post([this, job] {
+                            const auto entry = jobs_.find(job);
+                            if (entry != jobs_.end()) entry->second.restore_settled = true;
+                          });
+                        });
 }
 
 void ControlLoop::Do(const JobId& job, AttemptId attempt, ReserveIds& action) {

@@ -75,10 +75,17 @@ void ControlLoop::Submit(std::shared_ptr<const proto::JobRecord> record,
   const JobId id(record->job_id());
   submissions_in_flight_[id] = record;
   auto stored = std::make_shared<StoredRecord>(leadership_, *record, MetadataStore::kAbsent);
-  io_->Post(RecordStrandOf(id), [this, id, record, stored, reply, done] {
+  io_.records->Post(RecordStrandOf(id), [this, id, record, stored, reply, done] {
     const absl::Status outcome = stored->Store();
     if (stored->fenced()) on_fenced_("another leader has written to the metadata store");
     mailbox_.Post([this, id, record, stored, reply, done, outcome] {
+      // It may be stored all the same, and the next leader run it: until then it counts as there.
+      if (absl::IsUnknown(outcome)) {
+        return done({grpc::StatusCode::ABORTED,
+                     absl::StrCat("whether the job was stored is not known; if so it is ", id.value,
+                                  ", and runs once the JobManager has been restarted: ",
+                                  outcome.message())});
+      }
       tokens_in_flight_.erase(record->submission_token());
       submissions_in_flight_.erase(id);
       if (!outcome.ok()) {
@@ -187,7 +194,7 @@ void ControlLoop::AskForSavepoint(const std::string& job, CheckpointKind kind,
   }
   // Before anything is asked of the job: a stop that fails at its export has silenced the sources,
   // and costs a restart.
-  io_->Post("export/" + id.value, [this, call, id, kind, target] {
+  io_.clients->Post("export/" + id.value, [this, call, id, kind, target] {
     const absl::Status usable = CheckWritable(target, "savepoint");
     mailbox_.Post([this, call, id, kind, target, usable] {
       if (usable.ok() && control_.FindJob(id) != nullptr) {
@@ -230,7 +237,8 @@ void ControlLoop::SetSourceRate(const proto::SetSourceRateRequest& request, Done
   }
   const RequestId call(++last_request_);
   calls_[call] = {.done = std::move(done)};
-  io_->Post(RecordStrandOf(id), [this, id, call, rate = *rate, stored = jobs_.at(id).stored] {
+  io_.records->Post(RecordStrandOf(id), [this, id, call, rate = *rate,
+                                         stored = jobs_.at(id).stored] {
     const absl::Status outcome = stored->Store([&rate](proto::JobRecord& r) {
       auto& rates = *r.mutable_source_rates();
       const auto same = std::ranges::find(

@@ -1,7 +1,9 @@
 #include "jobmanager/control_loop.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +20,7 @@ namespace {
 /// The loop wakes at least this often, so that a missed deadline costs no more.
 constexpr milliseconds kLongestSleep{1'000};
 
+constexpr char kLeftBehindStrand[] = "left-behind";
 /// Records of lineages are of no single job.
 constexpr char kLineageStrand[] = "lineages";
 
@@ -29,13 +32,11 @@ milliseconds Tolerance(const MembershipOptions& of) {
 
 }  // namespace
 
-ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io,
-                         IoThreads* storage_io, Metrics* metrics,
-                         std::function<void(std::string)> on_fenced)
+ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, const IoPools& io,
+                         Metrics* metrics, std::function<void(std::string)> on_fenced)
     : options_(std::move(options)),
       leadership_(std::move(leadership)),
       io_(io),
-      storage_io_(storage_io),
       metrics_(metrics),
       on_fenced_(std::move(on_fenced)),
       started_ms_(leadership_.clock->Now().ms),
@@ -78,8 +79,6 @@ void ControlLoop::Recover(std::vector<StoredJob> stored, PastLineages lineages) 
       if (entry.ended->reason.empty()) entry.ended->reason = r.failure().message();
       jobs_[id] = std::move(entry);
       SweepExports(id);
-      storage_io_->Post(StrandOf(id),
-                        [storage = jobs_.at(id).storage] { storage->DeleteLeftBehind(); });
       continue;
     }
     jobs_[id] = std::move(entry);
@@ -96,7 +95,28 @@ void ControlLoop::Recover(std::vector<StoredJob> stored, PastLineages lineages) 
     for (const std::string& tm : r.task_managers()) admitted.previous.insert(TaskManagerId(tm));
     Feed(admitted);
   }
+  DeleteLeftBehind();
   ForgetOldJobs();
+}
+
+// On one strand: if they hang in their storage, it is one thread that does.
+void ControlLoop::DeleteLeftBehind() {
+  std::set<std::string> needed;
+  for (const auto& [id, entry] : jobs_) {
+    if (entry.ended || entry.restore_settled) continue;
+    needed.insert(entry.record->initial_restore().directory());
+  }
+  for (const auto& [id, entry] : jobs_) {
+    if (!entry.ended || !entry.record->discards_checkpoints()) continue;
+    io_.checkpoints->Post(kLeftBehindStrand, [storage = entry.storage, needed,
+                                              directory = entry.record->checkpoint_directory()] {
+      for (const std::string& other : needed) {
+        std::error_code ignored;
+        if (std::filesystem::equivalent(directory, other, ignored)) return;
+      }
+      storage->DeleteLeftBehind();
+    });
+  }
 }
 
 void ControlLoop::Start() {
@@ -190,7 +210,7 @@ void ControlLoop::ForgetOldJobs() {
 void ControlLoop::DeleteRecord(const JobId& id) {
   const JobEntry& entry = jobs_.at(id);
   const auto remove = [this, id, stored = entry.stored] {
-    storage_io_->Post(StrandOf(id), [stored] {
+    io_.checkpoints->Post(StrandOf(id), [stored] {
       if (absl::Status s = stored->Delete(); !s.ok()) {
         log::Warn("the record of an ended job was not deleted",
                   {{"reason", std::string(s.message())}});
@@ -206,21 +226,22 @@ void ControlLoop::DeleteRecord(const JobId& id) {
   published.set_published(entry.ended->last_checkpoint_id);
   published.set_checkpoint_directory(job.checkpoint_directory());
   published.set_ended_ms(entry.ended->ended_ms);
-  io_->Post(kLineageStrand, [this, lineage, remove, kept = past_lineages_.Add(lineage, published)] {
-    absl::Status stored = leadership_.MayAct();
-    if (stored.ok()) {
-      stored = StoreLineage(*leadership_.metadata, lineage, kept, leadership_.epoch);
-    }
-    if (stored.ok()) return remove();
-    // The next JobManager finds the job's record, and tries again.
-    log::Warn("how far an output lineage is published was not stored",
-              {{"lineage", lineage}, {"reason", std::string(stored.message())}});
-  });
+  io_.records->Post(
+      kLineageStrand, [this, lineage, remove, kept = past_lineages_.Add(lineage, published)] {
+        absl::Status stored = leadership_.MayAct();
+        if (stored.ok()) {
+          stored = StoreLineage(*leadership_.metadata, lineage, kept, leadership_.epoch);
+        }
+        if (stored.ok()) return remove();
+        // The next JobManager finds the job's record, and tries again.
+        log::Warn("how far an output lineage is published was not stored",
+                  {{"lineage", lineage}, {"reason", std::string(stored.message())}});
+      });
   const std::optional<std::string> surplus = past_lineages_.TakeSurplus();
   if (!surplus) return;
   log::Info("an output lineage is forgotten: there are more than are remembered",
             {{"lineage", *surplus}});
-  io_->Post(kLineageStrand, [this, lineage = *surplus] {
+  io_.records->Post(kLineageStrand, [this, lineage = *surplus] {
     absl::Status deleted = leadership_.MayAct();
     if (deleted.ok()) {
       deleted = DeleteLineage(*leadership_.metadata, lineage, leadership_.epoch);

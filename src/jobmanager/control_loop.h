@@ -47,11 +47,10 @@ class ControlLoop {
   static constexpr milliseconds kLongestPoll{30'000};
 
   /// `on_fenced` is called, on an I/O or the loop's thread, when another leader has taken over or
-  /// could have: this process must stop. The loop does nothing more by itself then. What touches
-  /// checkpoints runs on `storage_io`, whose threads may all hang in their storage, the rest on
-  /// `io`.
-  ControlLoop(ControlLoopOptions options, Leadership leadership, IoThreads* io,
-              IoThreads* storage_io, Metrics* metrics, std::function<void(std::string)> on_fenced);
+  /// could have: this process must stop. The loop does nothing more by itself then. The
+  /// pools outlive the loop.
+  ControlLoop(ControlLoopOptions options, Leadership leadership, const IoPools& io,
+              Metrics* metrics, std::function<void(std::string)> on_fenced);
   ~ControlLoop();
 
   /// Before Start.
@@ -122,7 +121,8 @@ class ControlLoop {
     Done done;
   };
 
-  /// Work of one job in order; see IoThreads. On `storage_io_`, but for the record's.
+  /// Work of one job in order; see IoThreads. The record's is of the pool `records`, the others'
+  /// of `checkpoints`.
   static std::string StrandOf(const JobId& job) { return "job/" + job.value; }
   static std::string RecordStrandOf(const JobId& job) { return "record/" + job.value; }
   static std::string ExportStrandOf(const JobId& job) { return "export/" + job.value; }
@@ -201,6 +201,9 @@ class ControlLoop {
   /// By jobs whose sinks do not guard it: those that are being admitted, those that are known, and
   /// those that are forgotten.
   std::vector<LineageUse> UsesOfLineage(const std::string& lineage) const;
+  /// What jobs that ended under an earlier leader should have taken with them, unless another job
+  /// begins from it.
+  void DeleteLeftBehind();
   void ForgetOldJobs();
   /// Deletes the record of an ended job, behind what has to outlive it.
   void DeleteRecord(const JobId& job);
@@ -208,8 +211,7 @@ class ControlLoop {
 
   const ControlLoopOptions options_;
   const Leadership leadership_;
-  IoThreads* const io_;
-  IoThreads* const storage_io_;
+  const IoPools io_;
   Metrics* const metrics_;
   const std::function<void(std::string)> on_fenced_;
   Mailbox mailbox_;

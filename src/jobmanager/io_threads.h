@@ -41,4 +41,12 @@ class IoThreads {
   std::vector<std::thread> threads_;
 };
 
+/// Threads apart by what may hang them: neither a storage that hangs nor one that a client names
+/// keeps another kind of work waiting.
+struct IoPools {
+  IoThreads* records = nullptr;      ///< the metadata store alone: what a person waits for
+  IoThreads* checkpoints = nullptr;  ///< the checkpoints of the cluster's jobs
+  IoThreads* clients = nullptr;      ///< artifacts, and paths that clients name
+};
+
 }  // namespace weir::jobmanager

@@ -43,9 +43,10 @@ constexpr int kGreetingTimeoutMs = 5'000;
 // Calls at once on one connection: a TaskManager needs a few, a client one for each job it waits
 // for.
 constexpr int kMaxCallsPerConnection = 256;
-constexpr size_t kIoThreads = 4;
-// Each may hang in the storage of one job's checkpoints.
-constexpr size_t kStorageIoThreads = 8;
+// Of the pools of I/O threads. Each of the latter two's may hang in one storage.
+constexpr size_t kRecordThreads = 2;
+constexpr size_t kCheckpointThreads = 8;
+constexpr size_t kClientThreads = 4;
 constexpr milliseconds kDrain{2'000};
 // Ports above a taken one that are tried before any.
 constexpr int kNeighbours = 20;
@@ -138,8 +139,9 @@ class Assembly final : public JobManager {
   metrics::Registry registry_;
   std::vector<metrics::Registration> process_metrics_;
   std::unique_ptr<Metrics> metrics_;
-  std::unique_ptr<IoThreads> io_;
-  std::unique_ptr<IoThreads> storage_io_;
+  std::unique_ptr<IoThreads> record_io_;
+  std::unique_ptr<IoThreads> checkpoint_io_;
+  std::unique_ptr<IoThreads> client_io_;
   std::unique_ptr<ControlLoop> loop_;
   JobServiceImpl job_service_;
   TaskManagerGatewayService gateway_;
@@ -291,19 +293,22 @@ absl::Status Assembly::Lead() {
                               .metadata = metadata_.get(),
                               .clock = &Clock::System(),
                               .election = election_.get()};
-  io_ = std::make_unique<IoThreads>(kIoThreads);
-  storage_io_ = std::make_unique<IoThreads>(kStorageIoThreads);
+  record_io_ = std::make_unique<IoThreads>(kRecordThreads);
+  checkpoint_io_ = std::make_unique<IoThreads>(kCheckpointThreads);
+  client_io_ = std::make_unique<IoThreads>(kClientThreads);
+  const IoPools io{.records = record_io_.get(),
+                   .checkpoints = checkpoint_io_.get(),
+                   .clients = client_io_.get()};
   metrics_ = std::make_unique<Metrics>(&registry_, options_.metrics_scope);
-  loop_ =
-      std::make_unique<ControlLoop>(std::move(options), leadership, io_.get(), storage_io_.get(),
-                                    metrics_.get(), [this](const std::string& why) {
-                                      log::Error("leadership lost", {{"reason", why}});
-                                      fenced_ = true;
-                                    });
+  loop_ = std::make_unique<ControlLoop>(std::move(options), leadership, io, metrics_.get(),
+                                        [this](const std::string& why) {
+                                          log::Error("leadership lost", {{"reason", why}});
+                                          fenced_ = true;
+                                        });
   loop_->Recover(*std::move(jobs), PastLineages(*std::move(lineages)));
   loop_->Start();
-  job_service_.Serve(loop_.get(), io_.get(), artifacts_.get(), options_.checkpoint_directory);
-  gateway_.Serve(loop_.get(), io_.get(), artifacts_.get());
+  job_service_.Serve(loop_.get(), io.clients, artifacts_.get(), options_.checkpoint_directory);
+  gateway_.Serve(loop_.get(), io.clients, artifacts_.get());
   leading_ = true;
   log::Info("JobManager leads", {{"address", Address()},
                                  {"epoch", absl::StrCat(epoch->value)},
@@ -348,8 +353,9 @@ void Assembly::Stop() {
   leading_ = false;
   if (loop_ != nullptr) loop_->BeginShutdown();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kDrain);
-  if (io_ != nullptr) io_->Stop();
-  if (storage_io_ != nullptr) storage_io_->Stop();
+  for (IoThreads* pool : {record_io_.get(), client_io_.get(), checkpoint_io_.get()}) {
+    if (pool != nullptr) pool->Stop();
+  }
   if (loop_ != nullptr) loop_->Stop();
   http_.reset();
   if (election_ != nullptr) election_->Stop();

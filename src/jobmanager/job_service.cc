@@ -146,14 +146,14 @@ grpc::ServerUnaryReactor* JobServiceImpl::DisposeSavepoint(
     grpc::CallbackServerContext* context, const proto::DisposeSavepointRequest* request,
     proto::DisposeSavepointReply*) {
   return Post(context, [this, request](ControlLoop* loop, Done done) {
-    io_->Post("clients", [this, loop, request, done = std::move(done)] {
+    io_->Post("dispose", [this, loop, request, done = std::move(done)] {
       const std::string& path = request->savepoint_path();
       if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return done(ToGrpc(s));
       absl::StatusOr<SavepointClaims::Claim> claim = savepoints_.ToDispose(path);
       if (!claim.ok()) return done(ToGrpc(claim.status()));
       // Asked after the claim: whoever began from it before is among them by now.
       loop->mailbox()->Post([this, loop, path, done, claim = *std::move(claim)]() mutable {
-        io_->Post("clients", [path, done, claim = std::move(claim),
+        io_->Post("dispose", [path, done, claim = std::move(claim),
                               in_use = loop->CheckpointsInUse()]() mutable {
           const absl::Status disposed = DisposeUnlessUsed(path, in_use);
           claim.reset();

@@ -361,19 +361,31 @@ void JobStorage::DeleteUnretained() {
   const std::optional<bool> discards = std::exchange(discards_, std::nullopt);
   if (!discards) return;
   const absl::Status deleted = *discards ? DeleteWithJob() : DeleteFolderIfNothingIsRetained();
-  if (deleted.ok()) return;
-  log::Warn("checkpoints of the ended job were not deleted",
+  if (deleted.ok()) return NoteDeleted();
+  log::Warn("checkpoints of the ended job were not deleted; the next JobManager tries again",
             {{"directory", submitted_->checkpoint_directory()},
              {"reason", std::string(deleted.message())}});
 }
 
+// From then on nothing is deleted there: whatever lies there was put there by somebody.
+void JobStorage::NoteDeleted() {
+  if (!stored_->Read([](const auto& r) { return r.discards_checkpoints(); })) return;
+  const absl::Status noted =
+      stored_->Store([](proto::JobRecord& r) { r.set_discards_checkpoints(false); });
+  if (noted.ok() || absl::IsNotFound(noted)) return;  // forgotten meanwhile
+  log::Warn("that the checkpoints of an ended job are deleted was not noted in its record",
+            {{"job_id", submitted_->job_id()}, {"reason", std::string(noted.message())}});
+}
+
 void JobStorage::DeleteLeftBehind() {
   if (!stored_->Read([](const auto& r) { return r.discards_checkpoints(); })) return;
+  absl::Status deleted;
   std::error_code ignored;
-  if (!std::filesystem::exists(submitted_->checkpoint_directory(), ignored)) return;
-  absl::Status deleted = OpenLog();
-  if (deleted.ok()) deleted = garbage_->DeleteAll().status();
-  if (deleted.ok()) return;
+  if (std::filesystem::exists(submitted_->checkpoint_directory(), ignored)) {
+    deleted = OpenLog();
+    if (deleted.ok()) deleted = garbage_->DeleteAll().status();
+  }
+  if (deleted.ok()) return NoteDeleted();
   log::Warn("checkpoints of a job that ended under an earlier JobManager were not deleted",
             {{"directory", submitted_->checkpoint_directory()},
              {"reason", std::string(deleted.message())}});

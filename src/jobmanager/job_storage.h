@@ -65,9 +65,9 @@ class JobStorage {
   /// Behind StoreEnd, and nothing unless that has succeeded: deletes what the ended job does not
   /// retain. The job has ended by then: the checkpoints' storage may be what hangs.
   void DeleteUnretained();
-  /// The same for a job of which an earlier leader stored the end, if its folder is still there:
-  /// that one may have died in between. What the job claimed is left alone, because something else
-  /// may lie at its path by now.
+  /// The same for a job of which an earlier leader stored the end, and not that this was done: that
+  /// one may have died in between. What the job claimed is left alone, because something else may
+  /// lie at its path by now. Instead of all other calls.
   void DeleteLeftBehind();
 
   /// A committed checkpoint that is still retained, for an export.
@@ -89,6 +89,7 @@ class JobStorage {
   absl::Status DeleteWithJob();
   /// What a job retains is what it is repaired with. Where there is nothing, its folder goes.
   absl::Status DeleteFolderIfNothingIsRetained();
+  void NoteDeleted();
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
   absl::Status Note(absl::Status status) { return stored_->NoteFence(std::move(status)); }

@@ -47,7 +47,7 @@ void ControlLoop::Do(JobChanged& action) {
 }
 
 void ControlLoop::OnStrand(const JobId& job, std::function<JobEvent(JobStorage&)> work) {
-  storage_io_->Post(
+  io_.checkpoints->Post(
       StrandOf(job), [this, job, storage = jobs_.at(job).storage, work = std::move(work)] {
         JobEvent event = work(*storage);
         if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
@@ -70,8 +70,8 @@ void ControlLoop::Do(const JobId& job, PrepareAttempt& action) {
 }
 
 void ControlLoop::Do(const JobId& job, NoteRestarts& action) {
-  storage_io_->Post(StrandOf(job), [this, job, memory = ToProto(action.memory, Time()),
-                                    counts = CountsOf(job), storage = jobs_.at(job).storage] {
+  io_.checkpoints->Post(StrandOf(job), [this, job, memory = ToProto(action.memory, Time()),
+                                        counts = CountsOf(job), storage = jobs_.at(job).storage] {
     storage->Count(counts);
     storage->Remember(memory);
     storage->NoteRestarts();
@@ -153,7 +153,7 @@ void ControlLoop::Do(const JobId&, DropSession&) {}    // the control plane's ow
 void ControlLoop::Do(const JobId&, GiveBackSlots&) {}  // the control plane's own
 
 void ControlLoop::Do(const JobId& job, PersistCancel&) {
-  io_->Post(RecordStrandOf(job), [this, job, stored = jobs_.at(job).stored] {
+  io_.records->Post(RecordStrandOf(job), [this, job, stored = jobs_.at(job).stored] {
     const absl::Status outcome =
         stored->Store([](proto::JobRecord& r) { r.set_cancel_wanted(true); });
     if (stored->fenced()) on_fenced_("another leader has written to job " + job.value);
@@ -174,7 +174,7 @@ void ControlLoop::Do(const JobId& job, PersistEnd& action) {
     storage.Count(counts);
     return storage.StoreEnd(end, restarts, ended_ms);
   });
-  storage_io_->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
+  io_.checkpoints->Post(StrandOf(job), [this, job, storage = jobs_.at(job).storage] {
     storage->DeleteUnretained();
     if (storage->fenced()) on_fenced_("another leader has written to job " + job.value);
   });

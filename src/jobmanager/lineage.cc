@@ -34,7 +34,7 @@ absl::Status CheckLineage(const proto::JobRecord& job, const std::vector<Lineage
         "nothing keeps the transactional sink", sinks.size() == 1 ? " " : "s ",
         absl::StrJoin(sinks, ", "), " from publishing once more what is published: job ", use.job,
         " of the same output lineage has ", why, ", and this one would begin from ", where, "; ",
-        mend, ", or begin there with --new-lineage, which repeats all results since"));
+        mend, ", or begin where you wanted with --new-lineage, which repeats all results since"));
   };
   // One that has not ended may publish anything yet; stopped, it leaves the newest point there is.
   const auto running =
@@ -49,8 +49,8 @@ absl::Status CheckLineage(const proto::JobRecord& job, const std::vector<Lineage
       [](const LineageUse& a, const LineageUse& b) { return a.published < b.published; });
   if (furthest->published <= CheckpointId(from.checkpoint_id())) return absl::OkStatus();
   return refuse(*furthest, absl::StrCat("published up to checkpoint ", furthest->published.value),
-                absl::StrCat("begin from that one of it, in the savepoint that it was stopped with "
-                             "or retained in ",
+                absl::StrCat("begin from the savepoint that it was stopped with, or from that one "
+                             "if it is still retained in ",
                              furthest->directory));
 }
 

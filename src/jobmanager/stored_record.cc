@@ -33,13 +33,20 @@ absl::Status StoredRecord::Store(const Edit& edit) {
 absl::Status StoredRecord::Put(const proto::JobRecord& record) {
   if (deleted_) return absl::NotFoundError("the job's record has been deleted");
   const std::string key = KeyOf(record.job_id());
+  if (in_doubt_) {
+    const absl::StatusOr<MetadataEntry> found = leadership_.metadata->Get(key);
+    if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
+    version_ = found.ok() ? found->version : MetadataStore::kAbsent;
+    in_doubt_ = false;
+  }
   const std::string value = record.SerializeAsString();
   absl::StatusOr<uint64_t> version =
       leadership_.metadata->Put(key, version_, value, leadership_.epoch);
   if (absl::IsUnknown(version.status())) {
     // Only this process writes the key under this epoch: what is there is ours, old or new.
     const absl::StatusOr<MetadataEntry> found = leadership_.metadata->Get(key);
-    if (!found.ok()) return version.status();
+    in_doubt_ = !found.ok();
+    if (in_doubt_) return version.status();
     version_ = found->version;
     if (found->value == value) return absl::OkStatus();
     return absl::UnavailableError(version.status().message());

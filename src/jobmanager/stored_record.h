@@ -41,6 +41,7 @@ class StoredRecord {
   void Note(const Edit& edit);
 
   /// Makes what was noted durable, and what `edit` changes, which is not kept if that fails.
+  /// Unknown: it may be durable all the same.
   [[nodiscard]] absl::Status Store(const Edit& edit = nullptr);
 
   /// Nothing is stored any more behind it: NotFound.
@@ -60,6 +61,7 @@ class StoredRecord {
   proto::JobRecord record_;  // guarded by mutex_
   uint64_t version_;         // guarded by mutex_
   bool deleted_ = false;     // guarded by mutex_
+  bool in_doubt_ = false;    // guarded by mutex_: what the store holds is to be asked first
   std::atomic<bool> fenced_ = false;
 };
 

@@ -34,14 +34,29 @@ TEST(ControlPlaneSimulationTest, InvariantsHoldInEveryHistory) {
   for (const auto& [what, count] : coverage) std::printf("  %-24s %lu\n", what.c_str(), count);
   std::printf("  %lu histories, %lu steps\n", histories, steps);
   // A run in which a fault never landed proves nothing about it.
-  for (const char* what : {"worker killed",      "worker hung",        "stream broken",
-                           "leader killed",      "task failed",        "recycled",
-                           "restored",           "others ran on",      "completed for the others",
-                           "committed",          "checkpoint aborted", "overlapped",
-                           "overtaken",          "turned unaligned",   "taken ahead of barriers",
-                           "savepoint",          "ended FINISHED",     "ended CANCELED",
-                           "ended FAILED",       "note of a restart",  "note lost",
-                           "declined at the end"}) {
+  for (const char* what : {"worker killed",
+                           "worker hung",
+                           "stream broken",
+                           "leader killed",
+                           "task failed",
+                           "recycled",
+                           "restored",
+                           "others ran on",
+                           "completed for the others",
+                           "committed",
+                           "checkpoint aborted",
+                           "overlapped",
+                           "overtaken",
+                           "turned unaligned",
+                           "taken ahead of barriers",
+                           "savepoint",
+                           "ended FINISHED",
+                           "ended CANCELED",
+                           "ended FAILED",
+                           "note of a restart",
+                           "note lost",
+                           "declined at the end",
+                           "cancel overtook"}) {
     EXPECT_GT(coverage[what], 0u) << what;
   }
 }

@@ -301,36 +301,90 @@ TEST_F(JobManagerTest, ACancelAndARateAreTakenWhileTheStorageHangsInACommit) {
   WaitForState(job, proto::JOB_STATE_CANCELED);
 }
 
-// What it left is deleted by the next JobManager; what another job retains is not.
-TEST_F(JobManagerTest, AFinishedJobWhoseJobManagerDiesBeforeDeletingItsCheckpointsLeavesNone) {
-  auto tm = TaskManager();
+// What it left is deleted by the next JobManager, once; what another job retains is not.
+class LeftBehindTest : public JobManagerTest {
+ protected:
+  /// A job that has finished under a JobManager that has gone, and of which nothing was deleted.
+  std::string Finished() {
+    tm_ = TaskManager();
+    const std::string job = MustSubmit();
+    WaitForCheckpoint(job);
+    SetFailpoint("storage.delete", "error");
+    tm_->FinishSubtasks();
+    WaitForState(job, proto::JOB_STATE_FINISHED);
+    manager_->Stop();
+    manager_.reset();
+    tm_->BreakStream();
+    SetFailpoint("storage.delete", "");
+    EXPECT_TRUE(Record(job).discards_checkpoints());
+    EXPECT_FALSE(Manifests(job).empty());
+    return job;
+  }
+  /// Paths of the checkpoints' manifests.
+  std::vector<std::string> Manifests(const std::string& job) const {
+    const std::string folder = directory_ + "/checkpoints/" + job;
+    const auto storage = DirectoryStorage::OpenExisting(folder);
+    std::vector<std::string> paths;
+    if (!storage.ok()) return paths;
+    const absl::StatusOr<CheckpointLogContents> log = ReadCheckpointLog(**storage);
+    for (const CheckpointLogEntry& entry : log->entries) {
+      if (entry.entry.has_manifest()) paths.push_back(folder + "/" + entry.path);
+    }
+    return paths;
+  }
+  void WaitUntilDeleted(const std::string& job) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (Record(job).discards_checkpoints() && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_FALSE(Record(job).discards_checkpoints());
+  }
+  void TearDown() override {
+    SetFailpoint("storage.delete", "");
+    tm_.reset();
+    JobManagerTest::TearDown();
+  }
+
+  std::unique_ptr<FakeTaskManager> tm_;
+};
+
+TEST_F(LeftBehindTest, TheNextJobManagerDeletesIt) {
+  auto other = TaskManager({.id = "other"});
   const std::string retains = MustSubmit();
   WaitForCheckpoint(retains);
   ASSERT_TRUE(Cancel(retains).ok());
   WaitForState(retains, proto::JOB_STATE_CANCELED);
-  const std::string finishes = MustSubmit();
-  WaitForCheckpoint(finishes);
-  SetFailpoint("storage.delete", "error");
-  tm->FinishSubtasks();
-  WaitForState(finishes, proto::JOB_STATE_FINISHED);
+  other.reset();
+  const std::string job = Finished();
+  StartJobManager();
+  WaitUntilDeleted(job);
+  EXPECT_TRUE(Manifests(job).empty());
+  EXPECT_FALSE(Manifests(retains).empty());
+}
+
+TEST_F(LeftBehindTest, HalfOfItMayBeGone) {
+  const std::string job = Finished();
+  std::filesystem::remove_all(directory_ + "/checkpoints/" + job + "/newest");
+  for (const std::string& path : Manifests(job)) std::filesystem::remove(path);
+  StartJobManager();
+  WaitUntilDeleted(job);
+}
+
+TEST_F(LeftBehindTest, WhatIsPutThereLaterStays) {
+  const std::string job = Finished();
+  const std::string folder = directory_ + "/checkpoints/" + job;
+  std::filesystem::copy(folder, folder + "-backup", std::filesystem::copy_options::recursive);
+  StartJobManager();
+  WaitUntilDeleted(job);
   manager_->Stop();
   manager_.reset();
-  SetFailpoint("storage.delete", "");
-  const auto left = [&](const std::string& job) {
-    const auto storage = DirectoryStorage::OpenExisting(directory_ + "/checkpoints/" + job);
-    const absl::StatusOr<CheckpointLogContents> log = ReadCheckpointLog(**storage);
-    return std::ranges::count_if(
-        log->entries, [](const CheckpointLogEntry& e) { return e.entry.has_manifest(); });
-  };
-  EXPECT_GE(left(finishes), 1);
-  tm->BreakStream();
+  std::filesystem::remove_all(folder);
+  std::filesystem::rename(folder + "-backup", folder);
   StartJobManager();
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (left(finishes) != 0 && std::chrono::steady_clock::now() < limit) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  EXPECT_EQ(left(finishes), 0);
-  EXPECT_GE(left(retains), 1);
+  tm_ = TaskManager();
+  WaitForCheckpoint(MustSubmit());
+  manager_->Stop();  // what was begun is done
+  EXPECT_FALSE(Manifests(job).empty());
 }
 
 // What it retains is what its user repairs it with.

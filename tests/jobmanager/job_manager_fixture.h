@@ -14,7 +14,9 @@
 
 #include "base/abi.h"
 #include "base/sha256.h"
+#include "ha/directory_metadata_store.h"
 #include "jobmanager/job_manager.h"
+#include "jobmanager/stored_record.h"
 #include "proto/client.grpc.pb.h"
 #include "tests/jobmanager/fake_task_manager.h"
 
@@ -215,6 +217,17 @@ class JobManagerTest : public ::testing::Test {
     bool ok = false;
     queue.Next(&tag, &ok);
     return status;
+  }
+  /// As it is durable now; empty if there is none.
+  proto::JobRecord Record(const std::string& job) const {
+    const auto store = DirectoryMetadataStore::Open(directory_ + "/jobmanager/metadata");
+    if (!store.ok()) return {};
+    const auto jobs = ReadJobs(**store);
+    if (!jobs.ok()) return {};
+    for (const StoredJob& stored : *jobs) {
+      if (stored.record.job_id() == job) return stored.record;
+    }
+    return {};
   }
   size_t JobFolders() const {
     size_t count = 0;

@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "base/failpoint.h"
-#include "ha/directory_metadata_store.h"
-#include "jobmanager/stored_record.h"
 #include "tests/jobmanager/job_manager_fixture.h"
 
 namespace weir::jobmanager {
@@ -63,15 +61,6 @@ class JobManagerMemoryTest : public JobManagerTest {
     Until([&] { return Details(job).checkpoints_failed() > 0; });
   }
   void Fail() { tm_->FailSubtask(0, 0, "no luck"); }
-  /// How many restarts the job's record knows of.
-  uint32_t StoredRestarts(const std::string& job) const {
-    const auto store = DirectoryMetadataStore::Open(directory_ + "/jobmanager/metadata");
-    const auto jobs = ReadJobs(**store);
-    for (const StoredJob& stored : *jobs) {
-      if (stored.record.job_id() == job) return stored.record.restart_memory().restarts();
-    }
-    return 0;
-  }
 
   std::unique_ptr<FakeTaskManager> tm_;
   uint64_t incarnation_ = 1;
@@ -102,7 +91,7 @@ TEST_F(JobManagerMemoryTest, ARestartThatWasDecidedOnIsOneThoughTheJobManagerDie
   Fail();
   WaitFor(job, "the pause before the restart",
           [](const proto::JobStatus& s) { return s.restart_at_ms() != 0; });
-  Until([&] { return StoredRestarts(job) == 1; });
+  Until([&] { return Record(job).restart_memory().restarts() == 1; });
   RestartAll();
   Runs(job, 2);
   EXPECT_EQ(StatusOf(job).restarts(), 1u) << "the one that was decided on, begun by the new one";

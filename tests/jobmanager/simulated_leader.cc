@@ -75,6 +75,14 @@ Instant Simulation::IoDelay(const JobId& job) {
   return busy - now_;
 }
 
+// The record's strand is not that of the job's checkpoints.
+Instant Simulation::RecordDelay(const JobId& job) {
+  Instant& busy = record_busy_until_[job];
+  busy = std::max(busy, now_) + Delay(5);
+  if (busy < io_busy_until_[job]) ++coverage["cancel overtook"];
+  return busy - now_;
+}
+
 void Simulation::Do(AcceptSession& a) {
   if (Worker* w = WorkerOf(a.session)) Down(w, [](Worker*) {});
 }
@@ -224,7 +232,7 @@ void Simulation::Store(const JobId& job, const RestartMemory& memory, const JobC
 
 void Simulation::Do(const JobId& job, PersistCancel&) {
   const bool ok = !Chaotic() || !Chance(0.1);
-  Later(job, IoDelay(job), [this, job, ok]() -> JobEvent {
+  Later(job, RecordDelay(job), [this, job, ok]() -> JobEvent {
     if (ok) durable_[job].canceled = true;
     return CancelPersisted{ok, ok ? "" : "disk full"};
   });
@@ -329,6 +337,13 @@ void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
   const bool unknown = fails && Chance(0.5);  // it is there, though we are told that it is not
   const bool stop = a.kind == CheckpointKind::kStop || a.kind == CheckpointKind::kStopAndDrain;
   const uint64_t epoch = epoch_;
+  if (Chaotic() && Chance(0.002)) {  // while this hangs
+    After(Delay(2), [this, job, epoch] {
+      if (epoch != epoch_) return;
+      Ask(job,
+          [&](RequestId r) { return ForJob{.job = job, .from = {}, .event = CancelWanted{r}}; });
+    });
+  }
   Later(job, IoDelay(job),
         [this, job, attempt, id = a.id, fails, unknown, all_at_end, stop, epoch]() -> JobEvent {
           DurableJob& durable = durable_[job];

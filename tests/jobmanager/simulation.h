@@ -131,6 +131,7 @@ class Simulation {
 
   /// I/O of one job is done in order.
   Instant IoDelay(const JobId& job);
+  Instant RecordDelay(const JobId& job);
   void Do(AcceptSession& a);
   void Do(RefuseSession& a);
   void Do(CloseSession& a);
@@ -241,6 +242,7 @@ class Simulation {
   std::map<JobId, DurableJob> durable_;
   std::map<JobId, Chronicle> chronicles_;
   std::map<JobId, Instant> io_busy_until_;
+  std::map<JobId, Instant> record_busy_until_;
 };
 
 }  // namespace weir::jobmanager
