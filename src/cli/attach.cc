@@ -288,6 +288,17 @@ ExitCode Tell(const Context& context, const proto::JobStatus& status,
 
 }  // namespace
 
+int TakeTerminalSignal() {
+  const sigset_t signals = TerminalSignals();
+  const timespec none{};
+  return std::max(0, sigtimedwait(&signals, nullptr, &none));
+}
+
+ExitCode CodeOfSignal(int signal) {
+  if (signal == SIGINT) return kCanceled;
+  return signal == SIGHUP ? kHungUp : kTerminated;
+}
+
 void BlockTerminalSignals() {
   const sigset_t set = TerminalSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
@@ -333,8 +344,7 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
       *context.err << "Let go of job " << job_id << "; `weir describe " << job_id
                    << "` tells how it fares\n";
     }
-    if (detached_by == SIGINT) return kCanceled;
-    return detached_by == SIGHUP ? kHungUp : kTerminated;
+    return CodeOfSignal(detached_by);
   }
   if (!view.lost.ok()) return context.Fail(view.lost);
   return Tell(context, *view.last, view.failures_after_end, let_go);

@@ -11,6 +11,12 @@ namespace weir::cli {
 /// starts threads.
 void BlockTerminalSignals();
 
+/// One of these that is waiting, which it is then no more; 0: none is.
+int TakeTerminalSignal();
+
+/// How a command ends that one of these has ended.
+ExitCode CodeOfSignal(int signal);
+
 /// What becomes of the job when whoever is attached lets go of it.
 enum class LetGo {
   kRunsOn,

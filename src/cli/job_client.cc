@@ -1,7 +1,9 @@
 #include "cli/job_client.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <fstream>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -34,12 +36,67 @@ constexpr milliseconds kUnavailablePatience{1500};
 constexpr milliseconds kSilentPatience{5000};
 constexpr milliseconds kRetryPause{100};
 constexpr size_t kChunkBytes = 256 << 10;
+// From the last byte on. What is looked at is a few small files.
+constexpr milliseconds kSubmissionPatience{60'000};
+constexpr milliseconds kSignalPoll{50};
 // A shorter word that looks like the beginning of an id is rather a name, mistyped.
 constexpr size_t kLeastIdDigits = 6;
 
 void SetDeadline(grpc::ClientContext& context, milliseconds deadline) {
   context.set_deadline(std::chrono::system_clock::now() + deadline);
 }
+
+/// Ends a submission that its user gives up, or that the JobManager does not answer.
+class SubmissionWatch {
+ public:
+  SubmissionWatch(grpc::ClientContext& context, const std::function<bool()>& give_up)
+      : context_(context), give_up_(give_up), thread_([this] { Run(); }) {}
+  ~SubmissionWatch() { End(); }
+
+  void AllIsSent() {
+    std::lock_guard lock(mutex_);
+    sent_ = steady_clock::now();
+  }
+  /// The call's, or why it was ended before.
+  absl::Status Outcome(absl::Status status) {
+    End();
+    if (status.ok() || why_.ok()) return status;
+    return why_;
+  }
+
+ private:
+  void End() {
+    {
+      std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    wake_.notify_one();
+    if (thread_.joinable()) thread_.join();
+  }
+  void Run() {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, kSignalPoll, [this] { return over_; })) {
+      if (give_up_()) {
+        why_ = absl::CancelledError("the submission was given up");
+      } else if (sent_ && steady_clock::now() - *sent_ > kSubmissionPatience) {
+        why_ = absl::DeadlineExceededError("the submission was not answered");
+      } else {
+        continue;
+      }
+      context_.TryCancel();
+      return;
+    }
+  }
+
+  grpc::ClientContext& context_;
+  const std::function<bool()>& give_up_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool over_ = false;                             // guarded by mutex_
+  std::optional<steady_clock::time_point> sent_;  // guarded by mutex_
+  absl::Status why_;                              // the thread's, then whoever joined it
+  std::thread thread_;
+};
 
 bool Ended(proto::JobState state) {
   return state == proto::JOB_STATE_FINISHED || state == proto::JOB_STATE_CANCELED ||
@@ -239,7 +296,7 @@ absl::StatusOr<proto::JobStatus> JobClient::Wait(const std::string& job_id, uint
 
 absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
     proto::SubmitJobHeader header, const std::string& library,
-    const std::function<void(uint64_t, uint64_t)>& progress) {
+    const std::function<void(uint64_t, uint64_t)>& progress, const std::function<bool()>& give_up) {
   std::ifstream file(library, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file) return absl::InvalidArgumentError(absl::StrCat("'", library, "' cannot be read"));
@@ -256,6 +313,7 @@ absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
   grpc::ClientContext context;
   SetDeadline(context, kSubmitDeadline);
   proto::SubmitJobReply reply;
+  SubmissionWatch watch(context, give_up);
   const auto writer = stub_->SubmitJob(&context, &reply);
   proto::SubmitJobRequest message;
   *message.mutable_header() = std::move(header);
@@ -269,7 +327,8 @@ absl::StatusOr<proto::SubmitJobReply> JobClient::Submit(
   }
   // A refusal ends the stream early; Finish tells the reason.
   if (open) writer->WritesDone();
-  const absl::Status status = ToStatus(writer->Finish());
+  watch.AllIsSent();
+  const absl::Status status = watch.Outcome(ToStatus(writer->Finish()));
   if (!status.ok()) return Explain(status, began);
   return reply;
 }

@@ -41,9 +41,13 @@ class JobClient {
                                         std::chrono::milliseconds max_wait);
 
   /// Uploads the library unless the JobManager has it. `progress` gets bytes sent and in all.
+  /// `give_up` is asked on another thread, some times a second: true ends it with Cancelled. What
+  /// takes a minute from the last byte on is given up as well. In both cases the job may be
+  /// submitted all the same.
   absl::StatusOr<proto::SubmitJobReply> Submit(
       proto::SubmitJobHeader header, const std::string& library,
-      const std::function<void(uint64_t, uint64_t)>& progress);
+      const std::function<void(uint64_t, uint64_t)>& progress,
+      const std::function<bool()>& give_up);
 
   enum class Which { kAny, kRunning };
   /// The id of the job meant by an id, the name of a single job that has not ended, or the

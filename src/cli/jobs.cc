@@ -17,6 +17,14 @@
 namespace weir::cli {
 namespace {
 
+/// Of one that is under way: so far.
+int64_t Took(const proto::CheckpointDetails& checkpoint) {
+  const bool under_way = checkpoint.status() == proto::CHECKPOINT_STATUS_RUNNING ||
+                         checkpoint.status() == proto::CHECKPOINT_STATUS_COMMITTING;
+  if (!under_way) return static_cast<int64_t>(checkpoint.duration_ms());
+  return std::max<int64_t>(0, Clock::System().Now().ms - checkpoint.triggered_ms());
+}
+
 using Align = Table::Align;
 using std::chrono::milliseconds;
 
@@ -121,7 +129,7 @@ void PrintCheckpoints(std::ostream& out, const proto::JobDetails& job) {
     const proto::CheckpointDetails& c = job.checkpoints(i);
     table.Add({absl::StrCat(c.id()), ShortEnumName(proto::CheckpointKind_descriptor(), c.kind()),
                ShortEnumName(proto::CheckpointStatus_descriptor(), c.status()),
-               FormatTime(c.triggered_ms()), FormatDuration(milliseconds(c.duration_ms())),
+               FormatTime(c.triggered_ms()), FormatDuration(milliseconds(Took(c))),
                FormatBytes(c.state_bytes()), FormatBytes(c.full_state_bytes()),
                c.unaligned() ? FormatBytes(c.in_flight_bytes()) : "aligned",
                OneLine(c.failure(), kRemarkColumns)});

@@ -1,5 +1,7 @@
 #include "cli/run.h"
 
+#include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <ostream>
@@ -178,14 +180,24 @@ ExitCode RunJob(const Context& context, const RunOptions& options) {
   if (!address.ok()) return context.Fail(address.status());
   JobClient client(*address);
   absl::StatusOr<proto::SubmitJobReply> reply;
+  std::atomic<int> signal{0};
   {
     Progress progress(context, "submitting " + ShownInLine(name));
-    reply = client.Submit(std::move(header), options.library, [&](uint64_t sent, uint64_t all) {
-      progress.Say(absl::StrCat("submitting ", ShownInLine(name), ": ", FormatBytes(sent), " of ",
-                                FormatBytes(all)));
-    });
+    reply = client.Submit(
+        std::move(header), options.library,
+        [&](uint64_t sent, uint64_t all) {
+          progress.Say(absl::StrCat("submitting ", ShownInLine(name), ": ", FormatBytes(sent),
+                                    " of ", FormatBytes(all)));
+        },
+        [&signal] { return (signal = TakeTerminalSignal()) != 0; });
+  }
+  if (absl::IsCancelled(reply.status()) && signal != 0) {
+    context.Fail(absl::CancelledError(
+        "the submission was given up; the job may run all the same: look with `weir list`"));
+    return CodeOfSignal(signal);
   }
   if (!reply.ok()) return context.Fail(reply.status());
+  if (signal != 0) raise(signal);  // it came too late: Attach takes it
 
   std::vector<std::string> warnings = extracted->warnings;
   warnings.insert(warnings.end(), reply->warnings().begin(), reply->warnings().end());

@@ -75,7 +75,7 @@ void ControlLoop::Submit(std::shared_ptr<const proto::JobRecord> record,
   const JobId id(record->job_id());
   submissions_in_flight_[id] = record;
   auto stored = std::make_shared<StoredRecord>(leadership_, *record, MetadataStore::kAbsent);
-  io_.records->Post(RecordStrandOf(id), [this, id, record, stored, reply, done] {
+  io_.own->Post(RecordStrandOf(id), [this, id, record, stored, reply, done] {
     const absl::Status outcome = stored->Store();
     if (stored->fenced()) on_fenced_("another leader has written to the metadata store");
     mailbox_.Post([this, id, record, stored, reply, done, outcome] {
@@ -237,8 +237,7 @@ void ControlLoop::SetSourceRate(const proto::SetSourceRateRequest& request, Done
   }
   const RequestId call(++last_request_);
   calls_[call] = {.done = std::move(done)};
-  io_.records->Post(RecordStrandOf(id), [this, id, call, rate = *rate,
-                                         stored = jobs_.at(id).stored] {
+  io_.own->Post(RecordStrandOf(id), [this, id, call, rate = *rate, stored = jobs_.at(id).stored] {
     const absl::Status outcome = stored->Store([&rate](proto::JobRecord& r) {
       auto& rates = *r.mutable_source_rates();
       const auto same = std::ranges::find(

@@ -226,22 +226,22 @@ void ControlLoop::DeleteRecord(const JobId& id) {
   published.set_published(entry.ended->last_checkpoint_id);
   published.set_checkpoint_directory(job.checkpoint_directory());
   published.set_ended_ms(entry.ended->ended_ms);
-  io_.records->Post(
-      kLineageStrand, [this, lineage, remove, kept = past_lineages_.Add(lineage, published)] {
-        absl::Status stored = leadership_.MayAct();
-        if (stored.ok()) {
-          stored = StoreLineage(*leadership_.metadata, lineage, kept, leadership_.epoch);
-        }
-        if (stored.ok()) return remove();
-        // The next JobManager finds the job's record, and tries again.
-        log::Warn("how far an output lineage is published was not stored",
-                  {{"lineage", lineage}, {"reason", std::string(stored.message())}});
-      });
+  io_.own->Post(kLineageStrand,
+                [this, lineage, remove, kept = past_lineages_.Add(lineage, published)] {
+                  absl::Status stored = leadership_.MayAct();
+                  if (stored.ok()) {
+                    stored = StoreLineage(*leadership_.metadata, lineage, kept, leadership_.epoch);
+                  }
+                  if (stored.ok()) return remove();
+                  // The next JobManager finds the job's record, and tries again.
+                  log::Warn("how far an output lineage is published was not stored",
+                            {{"lineage", lineage}, {"reason", std::string(stored.message())}});
+                });
   const std::optional<std::string> surplus = past_lineages_.TakeSurplus();
   if (!surplus) return;
   log::Info("an output lineage is forgotten: there are more than are remembered",
             {{"lineage", *surplus}});
-  io_.records->Post(kLineageStrand, [this, lineage = *surplus] {
+  io_.own->Post(kLineageStrand, [this, lineage = *surplus] {
     absl::Status deleted = leadership_.MayAct();
     if (deleted.ok()) {
       deleted = DeleteLineage(*leadership_.metadata, lineage, leadership_.epoch);

@@ -121,7 +121,7 @@ class ControlLoop {
     Done done;
   };
 
-  /// Work of one job in order; see IoThreads. The record's is of the pool `records`, the others'
+  /// Work of one job in order; see IoThreads. The record's is of the pool `own`, the others'
   /// of `checkpoints`.
   static std::string StrandOf(const JobId& job) { return "job/" + job.value; }
   static std::string RecordStrandOf(const JobId& job) { return "record/" + job.value; }

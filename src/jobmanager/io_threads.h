@@ -44,9 +44,9 @@ class IoThreads {
 /// Threads apart by what may hang them: neither a storage that hangs nor one that a client names
 /// keeps another kind of work waiting.
 struct IoPools {
-  IoThreads* records = nullptr;      ///< the metadata store alone: what a person waits for
+  IoThreads* own = nullptr;          ///< records and artifacts: the JobManager's own directory
   IoThreads* checkpoints = nullptr;  ///< the checkpoints of the cluster's jobs
-  IoThreads* clients = nullptr;      ///< artifacts, and paths that clients name
+  IoThreads* clients = nullptr;      ///< submissions, and paths that clients name
 };
 
 }  // namespace weir::jobmanager

@@ -44,7 +44,7 @@ constexpr int kGreetingTimeoutMs = 5'000;
 // for.
 constexpr int kMaxCallsPerConnection = 256;
 // Of the pools of I/O threads. Each of the latter two's may hang in one storage.
-constexpr size_t kRecordThreads = 2;
+constexpr size_t kOwnThreads = 4;
 constexpr size_t kCheckpointThreads = 8;
 constexpr size_t kClientThreads = 4;
 constexpr milliseconds kDrain{2'000};
@@ -139,7 +139,7 @@ class Assembly final : public JobManager {
   metrics::Registry registry_;
   std::vector<metrics::Registration> process_metrics_;
   std::unique_ptr<Metrics> metrics_;
-  std::unique_ptr<IoThreads> record_io_;
+  std::unique_ptr<IoThreads> own_io_;
   std::unique_ptr<IoThreads> checkpoint_io_;
   std::unique_ptr<IoThreads> client_io_;
   std::unique_ptr<ControlLoop> loop_;
@@ -293,12 +293,11 @@ absl::Status Assembly::Lead() {
                               .metadata = metadata_.get(),
                               .clock = &Clock::System(),
                               .election = election_.get()};
-  record_io_ = std::make_unique<IoThreads>(kRecordThreads);
+  own_io_ = std::make_unique<IoThreads>(kOwnThreads);
   checkpoint_io_ = std::make_unique<IoThreads>(kCheckpointThreads);
   client_io_ = std::make_unique<IoThreads>(kClientThreads);
-  const IoPools io{.records = record_io_.get(),
-                   .checkpoints = checkpoint_io_.get(),
-                   .clients = client_io_.get()};
+  const IoPools io{
+      .own = own_io_.get(), .checkpoints = checkpoint_io_.get(), .clients = client_io_.get()};
   metrics_ = std::make_unique<Metrics>(&registry_, options_.metrics_scope);
   loop_ = std::make_unique<ControlLoop>(std::move(options), leadership, io, metrics_.get(),
                                         [this](const std::string& why) {
@@ -307,8 +306,8 @@ absl::Status Assembly::Lead() {
                                         });
   loop_->Recover(*std::move(jobs), PastLineages(*std::move(lineages)));
   loop_->Start();
-  job_service_.Serve(loop_.get(), io.clients, artifacts_.get(), options_.checkpoint_directory);
-  gateway_.Serve(loop_.get(), io.clients, artifacts_.get());
+  job_service_.Serve(loop_.get(), io, artifacts_.get(), options_.checkpoint_directory);
+  gateway_.Serve(loop_.get(), io.own, artifacts_.get());
   leading_ = true;
   log::Info("JobManager leads", {{"address", Address()},
                                  {"epoch", absl::StrCat(epoch->value)},
@@ -353,7 +352,7 @@ void Assembly::Stop() {
   leading_ = false;
   if (loop_ != nullptr) loop_->BeginShutdown();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kDrain);
-  for (IoThreads* pool : {record_io_.get(), client_io_.get(), checkpoint_io_.get()}) {
+  for (IoThreads* pool : {own_io_.get(), client_io_.get(), checkpoint_io_.get()}) {
     if (pool != nullptr) pool->Stop();
   }
   if (loop_ != nullptr) loop_->Stop();

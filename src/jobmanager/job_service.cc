@@ -37,7 +37,7 @@ absl::Status DisposeUnlessUsed(const std::string& path,
 
 }  // namespace
 
-void JobServiceImpl::Serve(ControlLoop* loop, IoThreads* io, ArtifactStore* artifacts,
+void JobServiceImpl::Serve(ControlLoop* loop, const IoPools& io, ArtifactStore* artifacts,
                            std::string checkpoint_directory) {
   io_ = io;
   artifacts_ = artifacts;
@@ -69,7 +69,7 @@ grpc::ServerUnaryReactor* JobServiceImpl::PostIo(grpc::CallbackServerContext* co
     reactor->Finish(NotYet());
     return reactor;
   }
-  io_->Post("clients", [reactor, call = std::move(call)] { reactor->Finish(call()); });
+  io_.own->Post("artifacts", [reactor, call = std::move(call)] { reactor->Finish(call()); });
   return reactor;
 }
 
@@ -78,7 +78,7 @@ grpc::ServerReadReactor<proto::SubmitJobRequest>* JobServiceImpl::SubmitJob(
   ControlLoop* loop = loop_.load(std::memory_order_acquire);
   if (loop == nullptr) return SubmissionUpload::Refuse(NotYet());
   return SubmissionUpload::Begin({.loop = loop,
-                                  .io = io_,
+                                  .io = io_.clients,
                                   .artifacts = artifacts_,
                                   .savepoints = &savepoints_,
                                   .checkpoint_directory = checkpoint_directory_},
@@ -146,15 +146,15 @@ grpc::ServerUnaryReactor* JobServiceImpl::DisposeSavepoint(
     grpc::CallbackServerContext* context, const proto::DisposeSavepointRequest* request,
     proto::DisposeSavepointReply*) {
   return Post(context, [this, request](ControlLoop* loop, Done done) {
-    io_->Post("dispose", [this, loop, request, done = std::move(done)] {
+    io_.clients->Post("dispose", [this, loop, request, done = std::move(done)] {
       const std::string& path = request->savepoint_path();
       if (absl::Status s = CheckDirectoryExists(path, "savepoint"); !s.ok()) return done(ToGrpc(s));
       absl::StatusOr<SavepointClaims::Claim> claim = savepoints_.ToDispose(path);
       if (!claim.ok()) return done(ToGrpc(claim.status()));
       // Asked after the claim: whoever began from it before is among them by now.
       loop->mailbox()->Post([this, loop, path, done, claim = *std::move(claim)]() mutable {
-        io_->Post("dispose", [path, done, claim = std::move(claim),
-                              in_use = loop->CheckpointsInUse()]() mutable {
+        io_.clients->Post("dispose", [path, done, claim = std::move(claim),
+                                      in_use = loop->CheckpointsInUse()]() mutable {
           const absl::Status disposed = DisposeUnlessUsed(path, in_use);
           claim.reset();
           done(ToGrpc(disposed));

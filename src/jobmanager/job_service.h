@@ -15,7 +15,7 @@ namespace weir::jobmanager {
 class JobServiceImpl final : public proto::JobService::CallbackService {
  public:
   /// From now on calls are handed to the loop. All must outlive the server.
-  void Serve(ControlLoop* loop, IoThreads* io, ArtifactStore* artifacts,
+  void Serve(ControlLoop* loop, const IoPools& io, ArtifactStore* artifacts,
              std::string checkpoint_directory);
 
   grpc::ServerReadReactor<proto::SubmitJobRequest>* SubmitJob(
@@ -60,7 +60,7 @@ class JobServiceImpl final : public proto::JobService::CallbackService {
   grpc::ServerUnaryReactor* PostIo(grpc::CallbackServerContext* context,
                                    std::function<grpc::Status()> call);
 
-  IoThreads* io_ = nullptr;
+  IoPools io_;
   ArtifactStore* artifacts_ = nullptr;
   std::string checkpoint_directory_;
   SavepointClaims savepoints_;

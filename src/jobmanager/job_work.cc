@@ -153,7 +153,7 @@ void ControlLoop::Do(const JobId&, DropSession&) {}    // the control plane's ow
 void ControlLoop::Do(const JobId&, GiveBackSlots&) {}  // the control plane's own
 
 void ControlLoop::Do(const JobId& job, PersistCancel&) {
-  io_.records->Post(RecordStrandOf(job), [this, job, stored = jobs_.at(job).stored] {
+  io_.own->Post(RecordStrandOf(job), [this, job, stored = jobs_.at(job).stored] {
     const absl::Status outcome =
         stored->Store([](proto::JobRecord& r) { r.set_cancel_wanted(true); });
     if (stored->fenced()) on_fenced_("another leader has written to job " + job.value);

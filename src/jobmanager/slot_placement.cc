@@ -108,7 +108,7 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
     if (result.slots_missing > 0) {
       result.reason += "; start TaskManagers with " + std::to_string(result.slots_missing) +
                        (result.slots_missing == 1 ? " more slot" : " more slots") +
-                       ", or lower the parallelism";
+                       ", or lower the parallelism; one that restarts counts again when it is back";
     }
     return result;
   }

@@ -160,5 +160,35 @@ class HungForLong(OnDaemons):
         self.ends()
 
 
+class HungStorage(OnDaemons):
+    """What a submission looks at hangs. One job runs."""
+
+    def test_a_submission_is_given_up_by_a_signal_and_other_jobs_can_be_cancelled(self):
+        points = pathlib.Path(self.cluster.dir, "failpoints")
+        points.write_text("")
+
+        def storage(action):
+            points.with_suffix(".new").write_text(action)
+            points.with_suffix(".new").rename(points)
+
+        self.cluster.kill("jobmanager")
+        self.cluster.start("jobmanager", env={"WEIR_FAILPOINTS": f"@{points}"})
+        eventually(lambda: self.state() == "RUNNING", "the job runs")
+        storage("storage.create=hold")
+        held = self.log("jobmanager")
+        for number, (sign, code) in enumerate(((signal.SIGTERM, 143), (signal.SIGINT, 5)) * 3):
+            run, said = self.begin("run", JOB, "-p", "1", "--", "--keys", 1, "--per-key", 1,
+                                   "--slow", f"{self.cluster.dir}/no", "--out",
+                                   f"{self.cluster.dir}/out-{number}")
+            eventually(lambda count=number + 1: held().count("failpoint storage.create") >= 1 and
+                       "submitting" in said.read_text(), "it is being submitted")
+            run.send_signal(sign)
+            self.assertEqual(run.wait(15), code, said.read_text())
+            self.assertIn("was given up; the job may run all the same", said.read_text())
+        self.cluster.run("cancel", self.job)
+        storage("")
+        eventually(lambda: self.state() == "CANCELED", "what was cancelled ends")
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=2)

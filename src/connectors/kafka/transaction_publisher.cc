@@ -87,7 +87,7 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
                       Name() + ": the checkpoint says that output was published up to checkpoint " +
                           std::to_string(restored->published->value) +
                           ", but no marker is found; the marker topic was deleted or lost data. "
-                          "Start with a new lineage to go on; results will be repeated");
+                          "Start with --new-lineage to go on; results will be repeated");
     }
     return Claim();
   }
@@ -104,7 +104,7 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
     return StopWith(ErrorKind::kFatal,
                     Name() + ": another job (" + Describe(other) +
                         ") has taken over this output lineage; start from that job's savepoint, "
-                        "or with a new lineage");
+                        "or with --new-lineage");
   }
 
   const CheckpointId base = restored ? restored->checkpoint : CheckpointId{0};
@@ -115,7 +115,7 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
                         std::to_string(base.value) +
                         " from which this attempt starts. Start from checkpoint " +
                         std::to_string(marker->published.value) +
-                        " or later, or with a new lineage; then results will be repeated");
+                        " or later, or with --new-lineage; then results will be repeated");
   }
   if (restored && restored->published && marker->published < *restored->published) {
     return StopWith(ErrorKind::kFatal,
@@ -123,7 +123,7 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
                         std::to_string(marker->published.value) +
                         ", but the state knows output of checkpoint " +
                         std::to_string(restored->published->value) +
-                        " to be published; the marker topic lost data. Start with a new lineage "
+                        " to be published; the marker topic lost data. Start with --new-lineage "
                         "to go on; results will be repeated");
   }
   published_ = marker->published;

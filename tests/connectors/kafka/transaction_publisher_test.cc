@@ -194,7 +194,7 @@ TEST(TransactionPublisherTest, RefusesWhatItCannotContinueExactlyOnce) {
   const StopCase cases[] = {
       {"marker ahead", RestoredFrom(5, 5), MarkerOf(kEarlier, 6), ErrorKind::kFatal,
        "published up to checkpoint 6"},
-      {"marker ahead of nothing", {}, MarkerOf(kEarlier, 1), ErrorKind::kFatal, "new lineage"},
+      {"marker ahead of nothing", {}, MarkerOf(kEarlier, 1), ErrorKind::kFatal, "--new-lineage"},
       {"marker gone", RestoredFrom(5, 5), {}, ErrorKind::kFatal, "no marker is found"},
       {"marker gone although only claimed",
        RestoredFrom(5, 0),
