@@ -298,7 +298,7 @@ void CheckpointWriter::SortLoop() {
       WriteDelivered(lock);
       continue;
     }
-    sort_wake_.wait(lock);
+    if (!stop_) sort_wake_.wait(lock);  // it may have come while chunks were taken
   }
 }
 

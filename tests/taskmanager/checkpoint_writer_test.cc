@@ -288,6 +288,21 @@ TEST_P(CheckpointWriterEndTest, AMergeUnderWayIsCalledOff) {
   EXPECT_FALSE(gated_->base_finished());
 }
 
+// The end may come at any moment of that, and what waits for it must hear of it.
+TEST_P(CheckpointWriterTest, EndsWhileItTakesWhatTheSlotHandsOver) {
+  for (int round = 0; round < 40; ++round) {
+    for (uint64_t key = 0; key < 500; ++key) {
+      table_.FindOrInsert(key, KeyHash(key)) = std::string(2000, 'a');
+    }
+    writer_->Begin(CheckpointId(1), {kSubtask});
+    state_->BeginSnapshot(CheckpointId(1), SnapshotKind::kDelta);
+    (void)state_->SnapshotSlice();
+    TearDown();
+    done_.clear();
+    SetUp();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Memory, CheckpointWriterEndTest, ::testing::Values(false));
 INSTANTIATE_TEST_SUITE_P(RocksDb, CheckpointWriterWithStoreTest, ::testing::Values(true));
 INSTANTIATE_TEST_SUITE_P(Backends, CheckpointWriterTest, ::testing::Bool(),
