@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <stdexcept>
 
 namespace weir {
@@ -273,9 +274,13 @@ TEST_F(BatchingSinkTest, EachSenderHasARetryStrategyOfItsOwn) {
   server_.Fail(2);
   std::mutex mutex;
   std::vector<int> calls;
+  std::latch both(2);
   Open({.max_rows = 1, .max_in_flight = 2, .retry = [&, mine = 0](const FailedBatch&) mutable {
-          std::lock_guard lock(mutex);
-          calls.push_back(++mine);
+          {
+            std::lock_guard lock(mutex);
+            calls.push_back(++mine);
+          }
+          both.arrive_and_wait();  // or the one that is quick has both failures
           return std::optional(0ms);
         }});
   Write({1, 2});
