@@ -226,6 +226,7 @@ class ControlLoop {
   std::map<JobId, JobEntry> jobs_;
   std::map<std::string, std::string> tokens_;  // submission token -> job id
   std::set<std::string> tokens_in_flight_;
+  // Those of which nobody knows whether they are stored stay. Bounded by kMaxJobs.
   std::map<JobId, std::shared_ptr<const proto::JobRecord>> submissions_in_flight_;
   PastLineages past_lineages_;
   std::map<RequestId, Call> calls_;                        // bounded by kMaxWaitingCalls

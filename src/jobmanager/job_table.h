@@ -33,6 +33,7 @@ struct JobEntry {
   /// As submitted, or as the leader before left it; only its immutable fields are read here, and
   /// what can have grown since.
   std::shared_ptr<const proto::JobRecord> record;
+  /// Any I/O thread. Shared, as what follows, with work that is under way: the entry may go first.
   std::shared_ptr<StoredRecord> stored;
   /// Called on the job's I/O strand only.
   std::shared_ptr<JobStorage> storage;
