@@ -62,8 +62,13 @@ class BatchReads {
       at = end;
     }
     if (!batch.keys.empty()) {
+      const size_t missing = batch.rows.size();
       cache->MultiGet(tables_->context(), batch.keys,
                       [&](size_t index, std::optional<std::string_view> value) {
+                        if (index + kFillAhead < missing) {
+                          const uint64_t hash = hashes[batch.rows[index + kFillAhead]];
+                          TableFor(hash).PrefetchGroup(hash);
+                        }
                         const uint32_t i = batch.rows[index];
                         TableFor(hashes[i]).Fill(key_at(i), hashes[i], value.has_value(),
                                                  value.value_or(std::string_view()));
@@ -80,6 +85,8 @@ class BatchReads {
   /// Mostly hit: fewer than one read in so many keys since the last look.
   static constexpr uint64_t kHitFactor = 50;
   static constexpr uint32_t kLookAgain = 16;
+  /// So many keys before its value is filled in, a key's group is fetched from memory.
+  static constexpr size_t kFillAhead = 8;
 
   Tables* tables_ = nullptr;
   KeyedStateBackend* backend_ = nullptr;

@@ -14,15 +14,15 @@ enum SlotFlag : uint8_t {
   kEpochA = 1 << 0,
   kEpochB = 1 << 1,
   kTombstone = 1 << 2,     // the key is known to be absent; the slot holds no value
-  kReferenced = 1 << 3,    // used since the clock hand last passed
+  kReferenced = 1 << 3,    // used since the writing hand last passed
   kNeverWritten = 1 << 4,  // neither a snapshot nor the store knows the key
-  // Two bits: handed to the background writer and perhaps not yet readable below. 0, or 1 to 3 for
-  // when that was: the number, modulo 3, of the clock hand's turn.
-  kWritten = 3 << 6
+  // Three bits: handed to the background writer and perhaps not yet readable below. 0, or 1 to 7
+  // for when that was: the number, modulo 7, of the writing hand's sector.
+  kWritten = 7 << 5
 };
 
-constexpr int kWrittenShift = 6;
-constexpr uint8_t kWrittenTurns = 3;
+constexpr int kWrittenShift = 5;
+constexpr uint8_t kWrittenSectors = 7;
 
 /// Tags and flags of 16 slots, side by side: a probe and the flag update that follows touch one
 /// cache line. A tag is 0 (empty), 1 (was used; probing goes on), or 8 bits of the hash.

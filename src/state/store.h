@@ -55,7 +55,7 @@ class StateStore {
   [[nodiscard]] virtual absl::StatusOr<bool> Get(const StoreKey& key, std::string* value) = 0;
 
   /// Many keys of one state, in any order, each at most once. Calls `found` for each of them, in
-  /// the order of the store.
+  /// their order.
   [[nodiscard]] virtual absl::Status MultiGet(std::span<const StoreKey> keys,
                                               const StoreFound& found) = 0;
 

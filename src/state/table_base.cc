@@ -24,9 +24,27 @@ SlotGroup g_empty_group{};
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kCacheLine = 64;
 
-// What has been written is settled in portions of this part of the cache: before the clock hand
-// comes by again.
-constexpr size_t kSettlesPerTurnover = 4;
+// What has been written is settled in portions of this part of the cache: before the dropping hand
+// comes by.
+constexpr size_t kSettlesPerTurnover = 6;
+
+// A turn of the writing hand has so many sectors, each remembering when the last entry was written.
+constexpr size_t kSectors = 8;
+static_assert(kSectors > kWrittenSectors);
+
+// How full a table is, in 32nds of its slots, of which seven eighths can be used. When none is left
+// it grows from here; below, most of them were erased, and it is cleaned up in place.
+constexpr size_t kGrowFrom = 25;
+// Of one that the cache's bound forbids to grow: where entries begin to be written ahead, where
+// they are dropped, where both go twice as fast, where that is urgent, and where it grows all the
+// same.
+constexpr size_t kWriteFrom = 16;
+constexpr size_t kDropFrom = 22;
+constexpr size_t kHurryFrom = 24;
+constexpr size_t kUrgentFrom = 26;
+constexpr size_t kGrowAnywayFrom = 27;
+// It is urgent, too, once the cache is above its bound by this part of it.
+constexpr size_t kUrgentOverdraft = 16;
 
 char* Allocate(size_t bytes) {
   const bool large = bytes >= kHugePage;
@@ -54,6 +72,7 @@ TableBase::~TableBase() {
   for (int i : {0, 1}) {
     if (listed_[i] != 0) context_->directory->changed[i][listed_[i] - 1] = nullptr;
   }
+  SetOvergrown(false);
   FreeMemory();
 }
 
@@ -143,13 +162,18 @@ void TableBase::ForgetSlot(size_t slot) {
 void TableBase::Grow() {
   if (slots_ == nullptr) return Rehash(1);
   const TableDirectory& directory = *context_->directory;
-  if (context_->has_store() &&
-      directory.TotalBytes() + MemoryBytes(group_count()) > directory.cache->limit_bytes()) {
-    EvictSome(used_ / 4, 2 * group_count());
-  }
-  // Many erased slots: clean up in place. Otherwise double.
-  const bool crowded = used_ * size_t{32} > capacity() * 25;
+  const bool bound = context_->has_store() && directory.TotalBytes() + MemoryBytes(group_count()) >
+                                                  directory.cache->limit_bytes();
+  if (bound) Sweep({.groups = 2 * group_count(), .drops = used_ / 4, .urgent = true});
+  const bool crowded = UsedAbove(bound ? kGrowAnywayFrom : kGrowFrom);
+  if (bound && crowded) SetOvergrown(true);
   Rehash(crowded ? group_count() * 2 : group_count());
+}
+
+void TableBase::SetOvergrown(bool overgrown) {
+  if (overgrown_ == overgrown) return;
+  overgrown_ = overgrown;
+  context_->directory->overgrown += overgrown ? 1 : -1;
 }
 
 // A little at each claim, and well before there is none left: what is dirty has to go down, settle
@@ -158,10 +182,16 @@ void TableBase::MakeRoom() {
   const TableDirectory& directory = *context_->directory;
   const size_t limit = directory.cache->limit_bytes();
   const size_t total = directory.TotalBytes();
-  const bool full = used_ * size_t{32} > capacity() * 22;
-  if (total <= limit && (!full || total + MemoryBytes(group_count()) <= limit)) return;
-  const size_t pace = total > limit || used_ * size_t{32} > capacity() * 24 ? 2 : 1;
-  EvictSome(pace * kMakeRoomEvery, std::min(pace * kMakeRoomEvery, group_count()));
+  // Those that grew beyond the bound make room for it first: were it all, they would all fall to
+  // where they can be halved before the first is.
+  if (overgrown_ && total <= limit) SetOvergrown(false);
+  const bool over = total > limit && (overgrown_ || directory.overgrown == 0);
+  if (!over && (!UsedAbove(kWriteFrom) || total + MemoryBytes(group_count()) <= limit)) return;
+  const size_t some = over || UsedAbove(kHurryFrom) ? 2 * kMakeRoomEvery : kMakeRoomEvery;
+  Sweep({.groups = std::min(some, group_count()),
+         .drops = over || UsedAbove(kDropFrom) ? some : 0,
+         .writes = 2 * some,
+         .urgent = (over && total > limit + limit / kUrgentOverdraft) || UsedAbove(kUrgentFrom)});
   directory.stream->SettleEvery(limit / kSettlesPerTurnover);
   ShrinkIfSparse();
 }
@@ -169,12 +199,14 @@ void TableBase::MakeRoom() {
 void TableBase::ShrinkIfSparse() {
   size_t groups = group_count();
   while (groups > 1 && used_ * size_t{3} < groups * SlotGroup::kSlots) groups /= 2;
-  if (groups != group_count()) Rehash(groups);
+  if (groups == group_count()) return;
+  SetOvergrown(false);
+  Rehash(groups);
 }
 
 void TableBase::Relieve() {
   if (!context_->has_store() || slots_ == nullptr) return;
-  EvictSome(used_, 2 * group_count());
+  Sweep({.groups = 2 * group_count(), .drops = used_, .urgent = true});
   ShrinkIfSparse();
 }
 
@@ -220,7 +252,7 @@ void TableBase::Rehash(size_t new_group_count) {
   group_mask_ = static_cast<uint32_t>(mask);
   growth_left_ = static_cast<uint32_t>(new_slots / 8 * 7 - used_);
   cursor_group_ = 0;
-  clock_group_ = 0;
+  writing_hand_ = 0;
   ++version_;
   context_->bytes += MemoryBytes(new_group_count);
   context_->directory->bytes += MemoryBytes(new_group_count);
@@ -292,8 +324,8 @@ void TableBase::WriteOut(size_t slot, uint64_t segment) {
   flags &= static_cast<uint8_t>(~(bit | kNeverWritten));
   --changed_[index];
   if (context_->has_store()) {
-    flags = static_cast<uint8_t>((flags & ~kWritten) | (turn_ + 1) << kWrittenShift);
-    last_written_[turn_] = context_->directory->stream->sequence();
+    flags = static_cast<uint8_t>((flags & ~kWritten) | (sector_ + 1) << kWrittenShift);
+    last_written_[sector_] = context_->directory->stream->sequence();
   }
 }
 
@@ -403,49 +435,87 @@ bool TableBase::SnapshotSome(uint64_t stop_at_bytes) {
   return true;
 }
 
-size_t TableBase::EvictSome(size_t want, size_t max_groups) {
+size_t TableBase::Sweep(const SweepLimits& limits) {
   if (slots_ == nullptr || !context_->has_store()) return 0;
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
-  SnapshotStream& stream = *context_->directory->stream;
-  const uint64_t settled = stream.SettledThrough();
+  const uint64_t settled = context_->directory->stream->SettledThrough();
+  const size_t sector_groups = std::max<size_t>(group_count() / kSectors, 1);
+  const size_t lead = group_count() * 3 / 4;
+  size_t dropped = 0, written = 0;
+  for (size_t passed = 0; passed < limits.groups && written < limits.writes &&
+                          (limits.drops == 0 || dropped < limits.drops);
+       ++passed) {
+    if (writing_hand_ % sector_groups == 0 && !BeginSector(settled)) break;
+    if (limits.drops > 0) {
+      dropped += DropUnused((writing_hand_ - lead) & group_mask_, settled, limits.urgent);
+    }
+    written += WriteUnused(writing_hand_);
+    writing_hand_ = (writing_hand_ + 1) & group_mask_;
+  }
+  if (limits.urgent && dropped == 0) SettleOldest(settled);
+  return dropped;
+}
+
+// False when entries that were written nearly a turn ago, in the sector whose number comes again,
+// are not settled.
+bool TableBase::BeginSector(uint64_t settled) {
+  const auto next = static_cast<uint8_t>((sector_ + 1) % kWrittenSectors);
+  if (last_written_[next] > settled) return false;
+  sector_ = next;
+  return true;
+}
+
+size_t TableBase::WriteUnused(size_t g) {
+  const SlotGroup& group = groups_[g];
+  size_t written = 0;
+  for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
+    const size_t slot = g * SlotGroup::kSlots + std::countr_zero(mask);
+    uint8_t& flags = Flags(slot);
+    if (TableBase* nested = HasNested() ? NestedTable(slot) : nullptr;
+        nested != nullptr && nested->used_ > 0) {
+      continue;
+    }
+    if (flags & kReferenced) {
+      flags &= static_cast<uint8_t>(~kReferenced);
+    } else if (flags & (kEpochA | kEpochB)) {
+      // A frozen entry is written before it changes: it has one of the bits, never both.
+      WriteOut(slot, flags & epoch_->frozen ? epoch_->segment - 1 : epoch_->segment);
+      ++written;
+    }
+  }
+  return written;
+}
+
+size_t TableBase::DropUnused(size_t g, uint64_t settled, bool urgent) {
+  const SlotGroup& group = groups_[g];
   size_t dropped = 0;
-  for (size_t visited = 0; visited < max_groups && dropped < want; ++visited) {
-    if (clock_group_ == 0) {
-      // What was written in the turn before the one that ends now is about to be met again.
-      const uint64_t before = last_written_[(turn_ + 2) % kWrittenTurns];
-      if (before > settled) {
-        stream.SettleSoon(before);
-        break;
-      }
-      turn_ = (turn_ + 1) % kWrittenTurns;
+  for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
+    const size_t slot = g * SlotGroup::kSlots + std::countr_zero(mask);
+    uint8_t& flags = Flags(slot);
+    if (TableBase* nested = HasNested() ? NestedTable(slot) : nullptr) {
+      dropped += nested->Sweep(
+          {.groups = nested->group_count(), .drops = nested->used_, .urgent = urgent});
+      if (nested->used_ > 0) continue;
     }
-    SlotGroup& group = groups_[clock_group_];
-    for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
-      const int i = std::countr_zero(mask);
-      const size_t slot = clock_group_ * SlotGroup::kSlots + i;
-      uint8_t& flags = group.flags[i];
-      if (TableBase* nested = HasNested() ? NestedTable(slot) : nullptr) {
-        dropped += nested->EvictSome(nested->used_, nested->group_count());
-        if (nested->used_ > 0) continue;
-      }
-      const int written = flags >> kWrittenShift;
-      if (written != 0 && last_written_[written - 1] <= settled) {
-        flags &= static_cast<uint8_t>(~kWritten);
-      }
-      if (flags & kReferenced) {
-        flags &= static_cast<uint8_t>(~kReferenced);
-      } else if (flags & (kEpochA | kEpochB)) {
-        // A frozen entry is written before it changes: it has one of the bits, never both.
-        WriteOut(slot, flags & epoch_->frozen ? epoch_->segment - 1 : epoch_->segment);
-      } else if (!(flags & kWritten)) {
-        ForgetSlot(slot);
-        complete_ = false;
-        ++dropped;
-      }
+    const int written = flags >> kWrittenShift;
+    if (written != 0 && last_written_[written - 1] <= settled) {
+      flags &= static_cast<uint8_t>(~kWritten);
     }
-    clock_group_ = (clock_group_ + 1) & group_mask_;
+    if (flags & (kReferenced | kEpochA | kEpochB | kWritten)) continue;
+    ForgetSlot(slot);
+    complete_ = false;
+    ++dropped;
   }
   return dropped;
+}
+
+// Once asked for, it is not asked for again.
+void TableBase::SettleOldest(uint64_t settled) const {
+  uint64_t oldest = UINT64_MAX;
+  for (const uint64_t sequence : last_written_) {
+    if (sequence > settled) oldest = std::min(oldest, sequence);
+  }
+  if (oldest != UINT64_MAX) context_->directory->stream->SettleSoon(oldest);
 }
 
 }  // namespace weir

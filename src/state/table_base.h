@@ -42,6 +42,8 @@ struct TableDirectory {
   std::vector<std::unique_ptr<TableBase>> dropped;
   /// Memory of all tables' slots.
   size_t bytes = 0;
+  /// Number of tables that grew although the cache's bound forbade it.
+  size_t overgrown = 0;
   std::vector<const TableContext*> states;
 
   /// Memory of all tables, with what entries have outside of their slots.
@@ -153,11 +155,21 @@ class alignas(64) TableBase {
   const std::string& prefix() const { return prefix_; }
   const TableContext& context() const { return *context_; }
 
-  /// Only with a store below: moves the clock hand over up to `max_groups` groups of slots. Drops
-  /// clean, settled entries that were not used lately until `want` are gone, and hands dirty ones
-  /// to the writer so that they can be dropped a turn or two later. Stops, and asks the writer to
-  /// settle, when a whole turn has not helped. Slots stay where they are.
-  size_t EvictSome(size_t want, size_t max_groups);
+  /// How far a sweep goes at most.
+  struct SweepLimits {
+    size_t groups = 0;  // of slots that a hand passes
+    size_t drops = 0;   // 0: only writes
+    size_t writes = SIZE_MAX;
+    /// If nothing can be dropped, the writer is to settle what it has: it may become a small file
+    /// to look into and to compact.
+    bool urgent = false;
+  };
+  /// Only with a store below: moves the clock's two hands. The first hands dirty entries that were
+  /// not used lately to the writer; the other, three quarters of a turn behind, drops those that
+  /// are clean and settled. So what is written has that long to settle, and writing goes on as
+  /// evenly as dropping. Stops where what was written nearly a turn ago is not settled yet. Slots
+  /// stay where they are. Returns how many entries were dropped.
+  size_t Sweep(const SweepLimits& limits);
   /// The same for the whole table; then gives back memory that it does not need. Slots move.
   void Relieve();
 
@@ -231,6 +243,12 @@ class alignas(64) TableBase {
  private:
   void Grow();
   void MakeRoom();
+  bool UsedAbove(size_t of_32) const { return used_ * size_t{32} > capacity() * of_32; }
+  void SetOvergrown(bool overgrown);
+  bool BeginSector(uint64_t settled);
+  size_t WriteUnused(size_t group);
+  size_t DropUnused(size_t group, uint64_t settled, bool urgent);
+  void SettleOldest(uint64_t settled) const;
   void ShrinkIfSparse();
   void Rehash(size_t new_group_count);
   void MarkDirty(size_t slot);
@@ -265,6 +283,7 @@ class alignas(64) TableBase {
   const uint16_t key_group_;
   bool has_history_ = false;
   bool complete_ = false;
+  bool overgrown_ = false;
   uint32_t version_ = 0;
   uint32_t used_ = 0;
   uint32_t tombstones_ = 0;
@@ -273,16 +292,17 @@ class alignas(64) TableBase {
   /// Index + 1 in the directory's list.
   uint32_t listed_[2] = {0, 0};
   uint32_t cursor_group_ = 0;
-  uint32_t clock_group_ = 0;
+  uint32_t writing_hand_ = 0;  // a group
   uint64_t full_dumps_seen_;
-  /// Of the clock hand, modulo 3; see kWritten.
-  uint8_t turn_ = 0;
+  /// Of the writing hand, modulo 7; see kWritten.
+  uint8_t sector_ = 0;
   uint8_t claims_ = 0;
   /// Looks at an entry's size: still to be left out, and left out since the last.
   uint16_t looks_to_skip_ = 0;
   uint16_t looks_skipped_ = 0;
-  /// Sequence of the last chunk with an entry of this table, by the turn in which it was written.
-  uint64_t last_written_[kWrittenTurns] = {0, 0, 0};
+  /// Sequence of the last chunk with an entry of this table, by the sector that the writing hand
+  /// was in.
+  uint64_t last_written_[kWrittenSectors] = {};
   /// For each epoch bit a bit per group; null in a small table.
   std::unique_ptr<uint64_t[]> summary_;
   const std::string prefix_;

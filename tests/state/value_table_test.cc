@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -266,6 +267,14 @@ class CacheBoundTest : public ::testing::Test {
   static constexpr size_t kCacheBytes = 64 << 10;
   static constexpr uint64_t kKeys = 20'000;
 
+  explicit CacheBoundTest(size_t cache_bytes = kCacheBytes)
+      : state_({.operator_uid = "op",
+                .max_parallelism = 8,
+                .key_groups = {0, 8},
+                .sink = &sink_,
+                .store = &store_,
+                .cache_bytes = cache_bytes}) {}
+
   void Count(uint64_t key) { ++table_.FindOrInsert(key, H(key)); }
   void Settle() {
     for (const SnapshotChunk& chunk : sink_.chunks) ASSERT_TRUE(writer_.Add(chunk).ok());
@@ -277,13 +286,14 @@ class CacheBoundTest : public ::testing::Test {
   SnapshotCollector sink_;
   test::MemoryStore store_;
   StoreWriter writer_{&store_};
-  KeyedState<uint64_t> state_{KeyedStateOptions{.operator_uid = "op",
-                                                .max_parallelism = 8,
-                                                .key_groups = {0, 8},
-                                                .sink = &sink_,
-                                                .store = &store_,
-                                                .cache_bytes = kCacheBytes}};
+  KeyedState<uint64_t> state_;
   ValueTable<uint64_t, uint64_t> table_ = ValueTable<uint64_t, uint64_t>::Open(state_, "n");
+};
+
+class LargeCacheBoundTest : public CacheBoundTest {
+ protected:
+  static constexpr size_t kCacheBytes = 1 << 20;
+  LargeCacheBoundTest() : CacheBoundTest(kCacheBytes) {}
 };
 
 TEST_F(CacheBoundTest, RoomIsMadeAheadOfNeedAndTheWriterIsAskedInTime) {
@@ -305,6 +315,37 @@ TEST_F(CacheBoundTest, RoomIsMadeAheadOfNeedAndTheWriterIsAskedInTime) {
   EXPECT_GT(asked, 10u);
   EXPECT_LT(asked, 300u) << "in portions that are worth a file";
   for (uint64_t key = 0; key < kKeys; ++key) ASSERT_EQ(*table_.Find(key, H(key)), 5u) << key;
+}
+
+// The writer takes the time of a quarter of the cached rows for what it is asked to.
+TEST_F(LargeCacheBoundTest, TablesStayFullAndPortionsLargeWhileTheWriterIsSlow) {
+  constexpr uint64_t kRows = 400'000, kRowsToSettle = 8'000;
+  constexpr size_t kSlotBytes = 18;  // key, value, tag, flags
+  std::mt19937_64 random(5);
+  uint64_t asked = 0, settled_at = UINT64_MAX;
+  double load = 0;
+  int samples = 0;
+  for (uint64_t i = 0; i < kRows; ++i) {
+    Count(random() % (10 * kKeys));
+    if (i % 64 == 0 && state_.Blocked()) settled_at = i;  // rows wait for it
+    if (sink_.wanted > sink_.settled && settled_at == UINT64_MAX) {
+      ++asked;
+      settled_at = i + kRowsToSettle;
+    }
+    if (i == settled_at) {
+      Settle();
+      settled_at = UINT64_MAX;
+    }
+    if (i < kRows / 4 || i % 1024 != 0) continue;
+    const KeyedStateMetrics metrics = state_.Metrics();
+    // A quarter above, and the table that grew before the slot was stopped.
+    ASSERT_LE(metrics.memory_bytes, kCacheBytes + kCacheBytes / 4 + 8192 * kSlotBytes);
+    load += static_cast<double>(metrics.entries * kSlotBytes) /
+            static_cast<double>(metrics.memory_bytes);
+    ++samples;
+  }
+  EXPECT_GT(load / samples, 0.62) << "one table that outgrew the bound must not empty the others";
+  EXPECT_LT(asked, 60u);
 }
 
 TEST_F(CacheBoundTest, WhatTheWriterDoesNotSettleIsNotDropped) {

@@ -110,6 +110,7 @@ struct RocksDbStore::ReadBuffers {
     uint32_t index;
   };
   std::vector<Place> order;
+  std::vector<uint32_t> places;  // in the order
   std::vector<rocksdb::Slice> keys;
   std::vector<rocksdb::PinnableSlice> values;
   std::vector<rocksdb::Status> statuses;
@@ -180,6 +181,8 @@ rocksdb::Options RocksDbStore::DatabaseOptions() const {
   options.statistics = resources_->statistics();
   options.max_background_jobs = resources_->background_threads();
   options.max_open_files = -1;
+  // Else a compaction reads block by block, which costs a fifth of the rows beside it.
+  options.compaction_readahead_size = size_t{512} << 10;
   options.avoid_flush_during_shutdown = true;
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.max_log_file_size = size_t{1} << 20;
@@ -269,12 +272,12 @@ absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const StoreF
   }
   std::vector<ReadBuffers::Place>& order = read_->order;
   order.resize(n);
-  const char* at = key_buffer_.data();
+  const char* key_at = key_buffer_.data();
   for (size_t i = 0; i < n; ++i) {
-    order[i].key = rocksdb::Slice(at, keys[i].key.size() + 2);
+    order[i].key = rocksdb::Slice(key_at, keys[i].key.size() + 2);
     order[i].head = Head(order[i].key);
     order[i].index = static_cast<uint32_t>(i);
-    at += order[i].key.size();
+    key_at += order[i].key.size();
   }
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return a.head != b.head ? a.head < b.head : a.key.compare(b.key) < 0;
@@ -285,17 +288,20 @@ absl::Status RocksDbStore::MultiGet(std::span<const StoreKey> keys, const StoreF
   for (size_t i = 0; i < n; ++i) read_->keys[i] = order[i].key;
   db_->MultiGet(rocksdb::ReadOptions(), HandleOf(keys[0].state), n, read_->keys.data(),
                 read_->values.data(), read_->statuses.data(), /*sorted_input=*/true);
+  read_->places.resize(n);
+  for (size_t i = 0; i < n; ++i) read_->places[order[i].index] = static_cast<uint32_t>(i);
   rocksdb::Status failed;
   for (size_t i = 0; i < n; ++i) {
-    const rocksdb::Status& status = read_->statuses[i];
+    const uint32_t at = read_->places[i];
+    const rocksdb::Status& status = read_->statuses[at];
     if (status.ok()) {
-      found(order[i].index, ToView(read_->values[i]));
+      found(i, ToView(read_->values[at]));
     } else if (status.IsNotFound()) {
-      found(order[i].index, std::nullopt);
+      found(i, std::nullopt);
     } else {
       failed = status;
     }
-    read_->values[i].Reset();
+    read_->values[at].Reset();
   }
   if (failed.ok()) return absl::OkStatus();
   return Outcome(failed, "reading the state store in " + database_path_);
