@@ -276,8 +276,10 @@ class Runner:
         path = directory / "result.json"
         with self.lock:
             print(said, end="", flush=True)
-            self.take(json.loads(path.read_text()) if path.exists() else
-                      broken(schedule, child.returncode), schedule, wanted_fail)
+            passed = self.take(json.loads(path.read_text()) if path.exists() else
+                               broken(schedule, child.returncode), schedule, wanted_fail)
+        if not passed:
+            keep_failed(directory)
 
     def take(self, result, schedule, wanted_fail):
         name, seed = schedule["scenario"], schedule["seed"]
@@ -302,6 +304,15 @@ class Runner:
             self.passed += 1
         else:
             self.failed.append(f"{name} seed {seed}: {result['verdict']}: {result['why']}")
+        return result["verdict"] == "pass"
+
+
+def keep_failed(directory):
+    """The next run of the same scenario and seed takes its directory, and a failure that comes once
+    in many runs is not seen again soon."""
+    kept = directory.with_name(directory.name + ".failed")
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(directory, kept)
 
 
 def broken(schedule, code):
