@@ -29,6 +29,7 @@ from fault import Fault
 from world import JobEnded, TERMINAL
 
 TIMED_OUT = "due to timeout"  # what the broker says of a transaction that it aborted
+FENCED = "Fencing broker"  # and it says this when its session is over
 TAKEN = "another producer took our transactional id"
 OPEN = "kafka.publish.commit"  # a transaction is open, and everything is written
 
@@ -86,6 +87,7 @@ class StallBroker(Publication):
         world = self.world
         self.attempt = world.attempt()
         self.timeouts = world.broker_said().count(TIMED_OUT)
+        self.fenced = world.broker_said().count(FENCED)
         self.late = self.step["how"] == "late"
         self.evidence["open_on"] = self.keep_open()
         self.completed = len(world.observed)
@@ -111,8 +113,11 @@ class StallBroker(Publication):
             self.end_keeping()
 
     def afterwards(self):
-        self.evidence |= {"timed_out_at_the_broker": self.timed_out(),
+        fenced = self.world.broker_said().count(FENCED) - self.fenced
+        self.evidence |= {"timed_out_at_the_broker": self.timed_out(), "fenced": fenced,
                           "attempts": [self.attempt, self.world.attempt()]}
+        # One that has lost its partitions meanwhile is another fault, and Kafka does not survive it.
+        self.landed = self.landed and fenced == 0
 
 
 class Steal(Fault):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a run that did not pass has left is there when the next one has passed. Runs no processes."""
+"""What a run that did not pass says and leaves: it is there when the next one has passed, and names
+what Kafka lost. Runs no processes."""
 
 import json
 import pathlib
@@ -14,6 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import run  # noqa: E402
 import scenario as scenarios  # noqa: E402
+from world import World  # noqa: E402
 
 
 class KeepsWhatFailed(unittest.TestCase):
@@ -66,6 +68,43 @@ class KeepsWhatFailed(unittest.TestCase):
     def test_a_pass_keeps_nothing(self):
         self.run_once("pass", "nothing")
         self.assertFalse(self.kept.exists())
+
+
+# As Kafka 4.3.1 wrote them.
+BROKER_LOG = """\
+2026-11-22 19:49:24,977 INFO TransactionCoordinator [TransactionCoordinator id=1] Completed rollback \
+of ongoing transaction for transactionalId weir-2f64-out-0 due to timeout
+2026-11-22 19:49:24,993 INFO TransactionMarkerChannelManager [Transaction Marker Channel Manager 1]: \
+Couldn't find leader endpoint for partitions Set(out-2, weir-output-markers-13) while trying to send \
+transaction markers for weir-2f64-out-0, these partitions are likely deleted already and hence can be \
+skipped
+"""
+
+
+class TellsWhatKafkaLost(unittest.TestCase):
+    def world(self, broker_log):
+        """One whose job runs and never gives a result."""
+        directory = tempfile.TemporaryDirectory(prefix="weir_runner_test_")
+        self.addCleanup(directory.cleanup)
+        world = World(".", {"job": {"name": "echo"}, "limits": {"healthy_s": 0}}, directory.name,
+                      print)
+        (world.dir / "broker").mkdir()
+        (world.dir / "broker" / "server.log").write_text(broker_log)
+        world.reader = types.SimpleNamespace(count=0)
+        world.describe = lambda: {"status": {"state": "RUNNING"}}
+        return world
+
+    def reason(self, broker_log):
+        with self.assertRaises(AssertionError) as raised:
+            self.world(broker_log).await_healthy((0, 0), "stall")
+        return str(raised.exception)
+
+    def test_names_the_transaction_that_was_left_open(self):
+        self.assertIn("the broker says (1 times): 2026-11-22 19:49:24,993", self.reason(BROKER_LOG))
+        self.assertIn("weir-2f64-out-0, these partitions", self.reason(BROKER_LOG))
+
+    def test_blames_no_broker_that_lost_none(self):
+        self.assertNotIn("broker", self.reason(BROKER_LOG.splitlines()[0]))
 
 
 if __name__ == "__main__":

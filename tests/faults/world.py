@@ -20,6 +20,10 @@ LOOK_S = 0.2  # each look at the job starts a process
 TERMINAL = ("FAILED", "CANCELED", "CANCELLED", "FINISHED")
 
 
+# The broker's log when it counts a transaction as ended and leaves these partitions out.
+UNTOLD = "while trying to send transaction markers for"
+
+
 class JobEnded(AssertionError):
     """The job is over although nobody asked for it; the text is the reason that it gave."""
 
@@ -276,6 +280,12 @@ class World:
     def broker_said(self):
         return (self.dir / "broker" / "server.log").read_text(errors="replace")
 
+    def untold(self):
+        """What the broker says of transactions whose end it has not told to their partitions; in
+        words to append, for readers of these may wait for ever, and Weir can do nothing about it."""
+        lines = [line for line in self.broker_said().splitlines() if UNTOLD in line]
+        return f"; the broker says ({len(lines)} times): {lines[-1]}" if lines else ""
+
     def logged(self, words):
         """How often any process of the cluster wrote these words into its log."""
         return sum(path.read_text(errors="replace").count(words)
@@ -379,7 +389,7 @@ class World:
                 raise AssertionError(
                     f"{what}: not healthy within {limit_s} s; results {self.reader.count} (were "
                     f"{since[1]}), checkpoints {len(self.observed)} (were {since[0]}), job "
-                    f"{json.dumps(details['status'])}")
+                    f"{json.dumps(details['status'])}{self.untold()}")
             time.sleep(LOOK_S)
 
     def drain(self, limit_s):
