@@ -104,6 +104,8 @@ class SnapshotStream {
 
   /// Sequence of the chunk that the next record goes into.
   uint64_t sequence() const { return sequence_; }
+  /// Of the last chunk with a record; 0 when there was none.
+  uint64_t last_sequence() const { return size_ > 0 ? sequence_ : sequence_ - 1; }
   /// False while chunks wait here for the sink: slices stop, writes forced by a touch go on.
   bool HasRoom();
   bool Blocked();

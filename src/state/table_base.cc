@@ -28,12 +28,15 @@ constexpr size_t kCacheLine = 64;
 // comes by.
 constexpr size_t kSettlesPerTurnover = 6;
 
-// A turn of the writing hand has so many sectors, each remembering when the last entry was written.
+// A turn of the writing hand has so many sectors; of the last ones it is known when their last
+// entry was written. The dropping hand is so far behind. (In tables of a few groups less, of one
+// nothing.)
 constexpr size_t kSectors = 8;
-static_assert(kSectors > kWrittenSectors);
+constexpr size_t kSectorsBehind = 6;
+static_assert(kSectorsBehind < kWrittenSectors, "it would meet numbers that are in use again");
 
-// How full a table is, in 32nds of its slots, of which seven eighths can be used. When none is left
-// it grows from here; below, most of them were erased, and it is cleaned up in place.
+// How full a table is, in 32nds of its slots, of which seven eighths can be used, erased ones among
+// them. When none is left it grows from here; below, it is enough to clean up the erased ones.
 constexpr size_t kGrowFrom = 25;
 // Of one that the cache's bound forbids to grow: where entries begin to be written ahead, where
 // they are dropped, where both go twice as fast, where that is urgent, and where it grows all the
@@ -72,7 +75,7 @@ TableBase::~TableBase() {
   for (int i : {0, 1}) {
     if (listed_[i] != 0) context_->directory->changed[i][listed_[i] - 1] = nullptr;
   }
-  SetOvergrown(false);
+  SetOvergrownBy(0);
   FreeMemory();
 }
 
@@ -164,16 +167,20 @@ void TableBase::Grow() {
   const TableDirectory& directory = *context_->directory;
   const bool bound = context_->has_store() && directory.TotalBytes() + MemoryBytes(group_count()) >
                                                   directory.cache->limit_bytes();
-  if (bound) Sweep({.groups = 2 * group_count(), .drops = used_ / 4, .urgent = true});
-  const bool crowded = UsedAbove(bound ? kGrowAnywayFrom : kGrowFrom);
-  if (bound && crowded) SetOvergrown(true);
+  // A table inside a value is one of many: the outermost asks for all of them at once.
+  const bool inner = !prefix_.empty();
+  const size_t grow_from = bound && !inner ? kGrowAnywayFrom : kGrowFrom;
+  if (bound && UsedAbove(grow_from)) {
+    Sweep({.groups = 2 * group_count(), .drops = used_ / 4, .urgent = !inner});
+  }
+  const bool crowded = UsedAbove(grow_from);
+  if (bound && crowded && !inner) SetOvergrownBy(overgrown_bytes_ + MemoryBytes(group_count()));
   Rehash(crowded ? group_count() * 2 : group_count());
 }
 
-void TableBase::SetOvergrown(bool overgrown) {
-  if (overgrown_ == overgrown) return;
-  overgrown_ = overgrown;
-  context_->directory->overgrown += overgrown ? 1 : -1;
+void TableBase::SetOvergrownBy(size_t bytes) {
+  context_->directory->overgrown_bytes += bytes - overgrown_bytes_;
+  overgrown_bytes_ = bytes;
 }
 
 // A little at each claim, and well before there is none left: what is dirty has to go down, settle
@@ -182,16 +189,17 @@ void TableBase::MakeRoom() {
   const TableDirectory& directory = *context_->directory;
   const size_t limit = directory.cache->limit_bytes();
   const size_t total = directory.TotalBytes();
-  // Those that grew beyond the bound make room for it first: were it all, they would all fall to
-  // where they can be halved before the first is.
-  if (overgrown_ && total <= limit) SetOvergrown(false);
-  const bool over = total > limit && (overgrown_ || directory.overgrown == 0);
+  // Those that grew beyond the bound make up for that themselves: were it all, they would all fall
+  // to where they can be halved before the first is.
+  if (overgrown_bytes_ > 0 && total <= limit) SetOvergrownBy(0);
+  const bool over = total > limit + (overgrown_bytes_ > 0 ? 0 : directory.overgrown_bytes);
   if (!over && (!UsedAbove(kWriteFrom) || total + MemoryBytes(group_count()) <= limit)) return;
   const size_t some = over || UsedAbove(kHurryFrom) ? 2 * kMakeRoomEvery : kMakeRoomEvery;
   Sweep({.groups = std::min(some, group_count()),
          .drops = over || UsedAbove(kDropFrom) ? some : 0,
          .writes = 2 * some,
-         .urgent = (over && total > limit + limit / kUrgentOverdraft) || UsedAbove(kUrgentFrom)});
+         .urgent = prefix_.empty() &&
+                   ((over && total > limit + limit / kUrgentOverdraft) || UsedAbove(kUrgentFrom))});
   directory.stream->SettleEvery(limit / kSettlesPerTurnover);
   ShrinkIfSparse();
 }
@@ -200,7 +208,7 @@ void TableBase::ShrinkIfSparse() {
   size_t groups = group_count();
   while (groups > 1 && used_ * size_t{3} < groups * SlotGroup::kSlots) groups /= 2;
   if (groups == group_count()) return;
-  SetOvergrown(false);
+  SetOvergrownBy(0);
   Rehash(groups);
 }
 
@@ -252,7 +260,7 @@ void TableBase::Rehash(size_t new_group_count) {
   group_mask_ = static_cast<uint32_t>(mask);
   growth_left_ = static_cast<uint32_t>(new_slots / 8 * 7 - used_);
   cursor_group_ = 0;
-  writing_hand_ = 0;
+  writing_hand_ &= group_mask_;
   ++version_;
   context_->bytes += MemoryBytes(new_group_count);
   context_->directory->bytes += MemoryBytes(new_group_count);
@@ -325,7 +333,7 @@ void TableBase::WriteOut(size_t slot, uint64_t segment) {
   --changed_[index];
   if (context_->has_store()) {
     flags = static_cast<uint8_t>((flags & ~kWritten) | (sector_ + 1) << kWrittenShift);
-    last_written_[sector_] = context_->directory->stream->sequence();
+    last_written_[sector_] = context_->directory->stream->last_sequence();
   }
 }
 
@@ -440,14 +448,14 @@ size_t TableBase::Sweep(const SweepLimits& limits) {
   if (full_dumps_seen_ != epoch_->full_dumps) FreezeAll();
   const uint64_t settled = context_->directory->stream->SettledThrough();
   const size_t sector_groups = std::max<size_t>(group_count() / kSectors, 1);
-  const size_t lead = group_count() * 3 / 4;
+  const size_t behind = group_count() * kSectorsBehind / kSectors;
   size_t dropped = 0, written = 0;
   for (size_t passed = 0; passed < limits.groups && written < limits.writes &&
                           (limits.drops == 0 || dropped < limits.drops);
        ++passed) {
     if (writing_hand_ % sector_groups == 0 && !BeginSector(settled)) break;
     if (limits.drops > 0) {
-      dropped += DropUnused((writing_hand_ - lead) & group_mask_, settled, limits.urgent);
+      dropped += DropUnused((writing_hand_ - behind) & group_mask_, settled);
     }
     written += WriteUnused(writing_hand_);
     writing_hand_ = (writing_hand_ + 1) & group_mask_;
@@ -486,15 +494,14 @@ size_t TableBase::WriteUnused(size_t g) {
   return written;
 }
 
-size_t TableBase::DropUnused(size_t g, uint64_t settled, bool urgent) {
+size_t TableBase::DropUnused(size_t g, uint64_t settled) {
   const SlotGroup& group = groups_[g];
   size_t dropped = 0;
   for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
     const size_t slot = g * SlotGroup::kSlots + std::countr_zero(mask);
     uint8_t& flags = Flags(slot);
     if (TableBase* nested = HasNested() ? NestedTable(slot) : nullptr) {
-      dropped += nested->Sweep(
-          {.groups = nested->group_count(), .drops = nested->used_, .urgent = urgent});
+      dropped += nested->Sweep({.groups = nested->group_count(), .drops = nested->used_});
       if (nested->used_ > 0) continue;
     }
     const int written = flags >> kWrittenShift;
@@ -509,13 +516,15 @@ size_t TableBase::DropUnused(size_t g, uint64_t settled, bool urgent) {
   return dropped;
 }
 
-// Once asked for, it is not asked for again.
+// Of tables in values it is not known: then all that there is.
 void TableBase::SettleOldest(uint64_t settled) const {
+  SnapshotStream& stream = *context_->directory->stream;
   uint64_t oldest = UINT64_MAX;
+  if (HasNested() && stream.last_sequence() > settled) oldest = stream.last_sequence();
   for (const uint64_t sequence : last_written_) {
     if (sequence > settled) oldest = std::min(oldest, sequence);
   }
-  if (oldest != UINT64_MAX) context_->directory->stream->SettleSoon(oldest);
+  if (oldest != UINT64_MAX) stream.SettleSoon(oldest);
 }
 
 }  // namespace weir

@@ -42,8 +42,8 @@ struct TableDirectory {
   std::vector<std::unique_ptr<TableBase>> dropped;
   /// Memory of all tables' slots.
   size_t bytes = 0;
-  /// Number of tables that grew although the cache's bound forbade it.
-  size_t overgrown = 0;
+  /// By which tables grew although the cache's bound forbade it.
+  size_t overgrown_bytes = 0;
   std::vector<const TableContext*> states;
 
   /// Memory of all tables, with what entries have outside of their slots.
@@ -244,10 +244,10 @@ class alignas(64) TableBase {
   void Grow();
   void MakeRoom();
   bool UsedAbove(size_t of_32) const { return used_ * size_t{32} > capacity() * of_32; }
-  void SetOvergrown(bool overgrown);
+  void SetOvergrownBy(size_t bytes);
   bool BeginSector(uint64_t settled);
   size_t WriteUnused(size_t group);
-  size_t DropUnused(size_t group, uint64_t settled, bool urgent);
+  size_t DropUnused(size_t group, uint64_t settled);
   void SettleOldest(uint64_t settled) const;
   void ShrinkIfSparse();
   void Rehash(size_t new_group_count);
@@ -283,7 +283,6 @@ class alignas(64) TableBase {
   const uint16_t key_group_;
   bool has_history_ = false;
   bool complete_ = false;
-  bool overgrown_ = false;
   uint32_t version_ = 0;
   uint32_t used_ = 0;
   uint32_t tombstones_ = 0;
@@ -292,7 +291,8 @@ class alignas(64) TableBase {
   /// Index + 1 in the directory's list.
   uint32_t listed_[2] = {0, 0};
   uint32_t cursor_group_ = 0;
-  uint32_t writing_hand_ = 0;  // a group
+  uint32_t writing_hand_ = 0;   // a group
+  size_t overgrown_bytes_ = 0;  // of the directory's
   uint64_t full_dumps_seen_;
   /// Of the writing hand, modulo 7; see kWritten.
   uint8_t sector_ = 0;

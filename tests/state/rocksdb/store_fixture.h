@@ -81,7 +81,7 @@ class StoreFixture : public testing::Test {
     size_t calls = 0;
     const absl::Status s =
         store.MultiGet(keys, [&](size_t i, std::optional<std::string_view> value) {
-          ++calls;
+          EXPECT_EQ(i, calls++) << "in the order of the keys";
           if (value) values.at(i) = std::string(*value);
         });
     EXPECT_TRUE(s.ok()) << s;
