@@ -71,19 +71,23 @@ class Network:
 
     @staticmethod
     def _move(interface, fd):
+        told, done = os.pipe(), os.pipe()
         holder = os.fork()
         if holder == 0:
-            _LIBC.setns(fd, _CLONE_NEWNET)
-            os.execvp("sleep", ["sleep", "30"])
+            entered = _LIBC.setns(fd, _CLONE_NEWNET) == 0
+            os.write(told[1], b"y" if entered else b"n")
+            os.read(done[0], 1)
+            os._exit(0)
         try:
-            # The child may not have entered yet.
-            for _ in range(200):
-                if os.stat(f"/proc/{holder}/ns/net").st_ino == os.fstat(fd).st_ino:
-                    break
+            # Before it has entered, the interface would be moved to where it is.
+            if os.read(told[0], 1) != b"y":
+                raise AssertionError("a network namespace cannot be entered here")
             _run("ip", "link", "set", interface, "netns", holder)
         finally:
-            os.kill(holder, 9)
+            os.write(done[1], b"x")
             os.waitpid(holder, 0)
+            for end in told + done:
+                os.close(end)
 
     def close(self):
         _run("nft", "delete", "table", "ip", "faults")
