@@ -42,7 +42,7 @@ struct TableDirectory {
   std::vector<std::unique_ptr<TableBase>> dropped;
   /// Memory of all tables' slots.
   size_t bytes = 0;
-  /// By which tables grew although the cache's bound forbade it.
+  /// Bytes by which tables grew although the cache's bound forbade it.
   size_t overgrown_bytes = 0;
   std::vector<const TableContext*> states;
 

@@ -116,7 +116,7 @@ class StallBroker(Publication):
         fenced = self.world.broker_said().count(FENCED) - self.fenced
         self.evidence |= {"timed_out_at_the_broker": self.timed_out(), "fenced": fenced,
                           "attempts": [self.attempt, self.world.attempt()]}
-        # One that has lost its partitions meanwhile is another fault, and Kafka does not survive it.
+        # One that has lost its partitions meanwhile is another fault: Kafka may lose the transaction.
         self.landed = self.landed and fenced == 0
 
 

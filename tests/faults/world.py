@@ -281,8 +281,8 @@ class World:
         return (self.dir / "broker" / "server.log").read_text(errors="replace")
 
     def untold(self):
-        """What the broker says of transactions whose end it has not told to their partitions; in
-        words to append, for readers of these may wait for ever, and Weir can do nothing about it."""
+        """What the broker says of transactions whose end it has not told to their partitions, in
+        words to append: readers of these may wait for ever, unless it tells them later."""
         lines = [line for line in self.broker_said().splitlines() if UNTOLD in line]
         return f"; the broker says ({len(lines)} times): {lines[-1]}" if lines else ""
 

@@ -181,7 +181,7 @@ rocksdb::Options RocksDbStore::DatabaseOptions() const {
   options.statistics = resources_->statistics();
   options.max_background_jobs = resources_->background_threads();
   options.max_open_files = -1;
-  // Else a compaction reads block by block, which costs a fifth of the rows beside it.
+  // Else a compaction reads block by block, which cost a tenth of the rows beside it.
   options.compaction_readahead_size = size_t{512} << 10;
   options.avoid_flush_during_shutdown = true;
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
