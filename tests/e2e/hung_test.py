@@ -25,6 +25,7 @@ class OnDaemons(unittest.TestCase):
     """A cluster and a job with a backlog."""
 
     SETTINGS = {}
+    OPTIONS = ()
 
     def setUp(self):
         self.cluster = Daemons(WEIR, settings=self.SETTINGS)
@@ -34,8 +35,8 @@ class OnDaemons(unittest.TestCase):
         self.slow.touch()
         # Aligned barriers wait behind the backlog, a savepoint's with them.
         self.job = self.cluster.run(
-            "run", JOB, "--detached", "-p", "2", "--aligned-timeout", "never", "--", "--keys", KEYS,
-            "--per-key", PER_KEY, "--slow", self.slow, "--out", f"{self.cluster.dir}/out").strip()
+            "run", JOB, "--detached", "-p", "2", "--aligned-timeout", "never", *self.OPTIONS, "--", "--keys",
+            KEYS, "--per-key", PER_KEY, "--slow", self.slow, "--out", f"{self.cluster.dir}/out").strip()
         eventually(lambda: self.state() == "RUNNING", "the job runs")
 
     def state(self):
@@ -161,7 +162,9 @@ class HungForLong(OnDaemons):
 
 
 class HungStorage(OnDaemons):
-    """What a submission looks at hangs. One job runs."""
+    """What a submission looks at hangs. One job runs, and has nothing to write there itself."""
+
+    OPTIONS = ("--checkpoint-interval", "1h")
 
     def test_a_submission_is_given_up_by_a_signal_and_other_jobs_can_be_cancelled(self):
         points = pathlib.Path(self.cluster.dir, "failpoints")

@@ -26,6 +26,10 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr char kDirectoryPrefix[] = "weir-kafka-";
 constexpr milliseconds kReadyLimit{90'000};
 constexpr int kCallMs = 30'000;
+// A broker that has just gone on after a suspension may leave a request unanswered, and answers the
+// next one.
+constexpr int kAdminTryMs = 5'000;
+constexpr int kAdminTries = 6;
 
 [[noreturn]] void Fail(const std::string& what) {
   throw std::runtime_error("test broker: " + what);
@@ -99,15 +103,21 @@ int PartitionCount(rd_kafka_t* client, const std::string& topic) {
   Fail("topic " + topic + " does not appear");
 }
 
-/// Waits for one admin result and hands it to `check`.
-void AdminCall(rd_kafka_t* client, const std::function<void(rd_kafka_queue_t*)>& call,
-               const std::function<void(const rd_kafka_event_t*)>& check) {
-  const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client));
-  call(queue.get());
-  const Owned<rd_kafka_event_t> event(rd_kafka_queue_poll(queue.get(), kCallMs));
-  if (event == nullptr) Fail("no answer to an admin request");
-  Check(rd_kafka_event_error(event.get()), "admin request");
-  check(event.get());
+/// Waits for one admin result and hands it to `check`, with how often it was asked for: a request
+/// without an answer is sent again by a new client, and may have been carried out all the same.
+void AdminCall(const std::string& address,
+               const std::function<void(rd_kafka_t*, rd_kafka_queue_t*)>& call,
+               const std::function<void(const rd_kafka_event_t*, int tries)>& check) {
+  for (int tries = 1; tries <= kAdminTries; ++tries) {
+    const Client client = MakeClient(RD_KAFKA_PRODUCER, address);
+    const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client.get()));
+    call(client.get(), queue.get());
+    const Owned<rd_kafka_event_t> event(rd_kafka_queue_poll(queue.get(), kAdminTryMs));
+    if (event == nullptr) continue;
+    Check(rd_kafka_event_error(event.get()), "admin request");
+    return check(event.get(), tries);
+  }
+  Fail("no answer to an admin request");
 }
 
 void RemoveDirectoriesOfDeadProcesses() {
@@ -230,7 +240,6 @@ std::string Broker::CreateTopic(const std::string& prefix, int partitions,
                                 const Properties& properties) {
   const std::string name =
       prefix + "-" + std::to_string(getpid()) + "-" + std::to_string(++topics_);
-  const Client client = MakeClient(RD_KAFKA_PRODUCER, address_);
   char error[256];
   const Owned<rd_kafka_NewTopic_t> topic(
       rd_kafka_NewTopic_new(name.c_str(), partitions, 1, error, sizeof error));
@@ -240,33 +249,34 @@ std::string Broker::CreateTopic(const std::string& prefix, int partitions,
   }
   rd_kafka_NewTopic_t* list[] = {topic.get()};
   AdminCall(
-      client.get(),
-      [&](rd_kafka_queue_t* queue) {
-        rd_kafka_CreateTopics(client.get(), list, 1, nullptr, queue);
+      address_,
+      [&](rd_kafka_t* client, rd_kafka_queue_t* queue) {
+        rd_kafka_CreateTopics(client, list, 1, nullptr, queue);
       },
-      [&](const rd_kafka_event_t* event) {
+      [&](const rd_kafka_event_t* event, int tries) {
         size_t count = 0;
         const auto* results = rd_kafka_CreateTopics_result_topics(
             rd_kafka_event_CreateTopics_result(const_cast<rd_kafka_event_t*>(event)), &count);
-        Check(rd_kafka_topic_result_error(results[0]), "creating topic " + name);
+        const rd_kafka_resp_err_t outcome = rd_kafka_topic_result_error(results[0]);
+        if (tries > 1 && outcome == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) return;
+        Check(outcome, "creating topic " + name);
       });
-  PartitionCount(client.get(), name);
+  PartitionCount(MakeClient(RD_KAFKA_PRODUCER, address_).get(), name);
   return name;
 }
 
 void Broker::AddPartitions(const std::string& topic, int new_total) {
-  const Client client = MakeClient(RD_KAFKA_PRODUCER, address_);
   char error[256];
   const Owned<rd_kafka_NewPartitions_t> wish(
       rd_kafka_NewPartitions_new(topic.c_str(), new_total, error, sizeof error));
   if (wish == nullptr) Fail(error);
   rd_kafka_NewPartitions_t* list[] = {wish.get()};
   AdminCall(
-      client.get(),
-      [&](rd_kafka_queue_t* queue) {
-        rd_kafka_CreatePartitions(client.get(), list, 1, nullptr, queue);
+      address_,
+      [&](rd_kafka_t* client, rd_kafka_queue_t* queue) {
+        rd_kafka_CreatePartitions(client, list, 1, nullptr, queue);
       },
-      [&](const rd_kafka_event_t* event) {
+      [&](const rd_kafka_event_t* event, int) {
         size_t count = 0;
         const auto* results = rd_kafka_CreatePartitions_result_topics(
             rd_kafka_event_CreatePartitions_result(const_cast<rd_kafka_event_t*>(event)), &count);
@@ -275,7 +285,6 @@ void Broker::AddPartitions(const std::string& topic, int new_total) {
 }
 
 void Broker::SetTopicProperties(const std::string& topic, const Properties& properties) {
-  const Client client = MakeClient(RD_KAFKA_PRODUCER, address_);
   const Owned<rd_kafka_ConfigResource_t> wish(
       rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
   for (const auto& [key, value] : properties) {
@@ -283,11 +292,11 @@ void Broker::SetTopicProperties(const std::string& topic, const Properties& prop
   }
   rd_kafka_ConfigResource_t* list[] = {wish.get()};
   AdminCall(
-      client.get(),
-      [&](rd_kafka_queue_t* queue) {
-        rd_kafka_AlterConfigs(client.get(), list, 1, nullptr, queue);
+      address_,
+      [&](rd_kafka_t* client, rd_kafka_queue_t* queue) {
+        rd_kafka_AlterConfigs(client, list, 1, nullptr, queue);
       },
-      [&](const rd_kafka_event_t* event) {
+      [&](const rd_kafka_event_t* event, int) {
         size_t count = 0;
         const auto* const* results = rd_kafka_AlterConfigs_result_resources(
             rd_kafka_event_AlterConfigs_result(const_cast<rd_kafka_event_t*>(event)), &count);
