@@ -165,8 +165,9 @@ void TableBase::ForgetSlot(size_t slot) {
 void TableBase::Grow() {
   if (slots_ == nullptr) return Rehash(1);
   const TableDirectory& directory = *context_->directory;
-  const bool bound = context_->has_store() && directory.TotalBytes() + MemoryBytes(group_count()) >
-                                                  directory.cache->limit_bytes();
+  const size_t limit = context_->has_store() ? directory.cache->limit_bytes() : SIZE_MAX;
+  const size_t grown = directory.TotalBytes() + MemoryBytes(group_count());
+  const bool bound = grown > limit;
   // A table inside a value is one of many: the outermost asks for all of them at once.
   const bool inner = !prefix_.empty();
   const size_t grow_from = bound && !inner ? kGrowAnywayFrom : kGrowFrom;
@@ -174,7 +175,9 @@ void TableBase::Grow() {
     Sweep({.groups = 2 * group_count(), .drops = used_ / 4, .urgent = !inner});
   }
   const bool crowded = UsedAbove(grow_from);
-  if (bound && crowded && !inner) SetOvergrownBy(overgrown_bytes_ + MemoryBytes(group_count()));
+  if (bound && crowded && !inner) {
+    SetOvergrownBy(overgrown_bytes_ + std::min(MemoryBytes(group_count()), grown - limit));
+  }
   Rehash(crowded ? group_count() * 2 : group_count());
 }
 
@@ -192,14 +195,16 @@ void TableBase::MakeRoom() {
   // Those that grew beyond the bound make up for that themselves: were it all, they would all fall
   // to where they can be halved before the first is.
   if (overgrown_bytes_ > 0 && total <= limit) SetOvergrownBy(0);
-  const bool over = total > limit + (overgrown_bytes_ > 0 ? 0 : directory.overgrown_bytes);
+  const size_t allowed = limit + (overgrown_bytes_ > 0 ? 0 : directory.overgrown_bytes);
+  const bool over = total > allowed;
   if (!over && (!UsedAbove(kWriteFrom) || total + MemoryBytes(group_count()) <= limit)) return;
   const size_t some = over || UsedAbove(kHurryFrom) ? 2 * kMakeRoomEvery : kMakeRoomEvery;
   Sweep({.groups = std::min(some, group_count()),
          .drops = over || UsedAbove(kDropFrom) ? some : 0,
          .writes = 2 * some,
-         .urgent = prefix_.empty() &&
-                   ((over && total > limit + limit / kUrgentOverdraft) || UsedAbove(kUrgentFrom))});
+         // A table inside a value is one of many: when it is nearly full, it grows.
+         .urgent = total > allowed + limit / kUrgentOverdraft ||
+                   (prefix_.empty() && UsedAbove(kUrgentFrom))});
   directory.stream->SettleEvery(limit / kSettlesPerTurnover);
   ShrinkIfSparse();
 }
@@ -450,17 +455,22 @@ size_t TableBase::Sweep(const SweepLimits& limits) {
   const size_t sector_groups = std::max<size_t>(group_count() / kSectors, 1);
   const size_t behind = group_count() * kSectorsBehind / kSectors;
   size_t dropped = 0, written = 0;
+  // For what was written to settle; of tables in values it is not known.
+  bool waits = HasNested();
   for (size_t passed = 0; passed < limits.groups && written < limits.writes &&
                           (limits.drops == 0 || dropped < limits.drops);
        ++passed) {
-    if (writing_hand_ % sector_groups == 0 && !BeginSector(settled)) break;
+    if (writing_hand_ % sector_groups == 0 && !BeginSector(settled)) {
+      waits = true;
+      break;
+    }
     if (limits.drops > 0) {
-      dropped += DropUnused((writing_hand_ - behind) & group_mask_, settled);
+      dropped += DropUnused((writing_hand_ - behind) & group_mask_, settled, &waits);
     }
     written += WriteUnused(writing_hand_);
     writing_hand_ = (writing_hand_ + 1) & group_mask_;
   }
-  if (limits.urgent && dropped == 0) SettleOldest(settled);
+  if (limits.urgent && dropped == 0 && waits) SettleOldest(settled);
   return dropped;
 }
 
@@ -494,7 +504,7 @@ size_t TableBase::WriteUnused(size_t g) {
   return written;
 }
 
-size_t TableBase::DropUnused(size_t g, uint64_t settled) {
+size_t TableBase::DropUnused(size_t g, uint64_t settled, bool* waits) {
   const SlotGroup& group = groups_[g];
   size_t dropped = 0;
   for (uint32_t mask = group.MatchUsed(); mask != 0; mask &= mask - 1) {
@@ -508,7 +518,11 @@ size_t TableBase::DropUnused(size_t g, uint64_t settled) {
     if (written != 0 && last_written_[written - 1] <= settled) {
       flags &= static_cast<uint8_t>(~kWritten);
     }
-    if (flags & (kReferenced | kEpochA | kEpochB | kWritten)) continue;
+    if (flags & (kReferenced | kEpochA | kEpochB)) continue;
+    if (flags & kWritten) {
+      *waits = true;
+      continue;
+    }
     ForgetSlot(slot);
     complete_ = false;
     ++dropped;
@@ -516,7 +530,7 @@ size_t TableBase::DropUnused(size_t g, uint64_t settled) {
   return dropped;
 }
 
-// Of tables in values it is not known: then all that there is.
+// Of tables in values it is not known which: then all that there is.
 void TableBase::SettleOldest(uint64_t settled) const {
   SnapshotStream& stream = *context_->directory->stream;
   uint64_t oldest = UINT64_MAX;

@@ -160,8 +160,8 @@ class alignas(64) TableBase {
     size_t groups = 0;  // of slots that a hand passes
     size_t drops = 0;   // 0: only writes
     size_t writes = SIZE_MAX;
-    /// If nothing can be dropped, the writer is to settle what it has: it may become a small file
-    /// to look into and to compact.
+    /// If nothing can be dropped before what was written has settled, the writer is to settle what
+    /// it has: it may become a small file to look into and to compact.
     bool urgent = false;
   };
   /// Only with a store below: moves the clock's two hands. The first hands dirty entries that were
@@ -247,7 +247,8 @@ class alignas(64) TableBase {
   void SetOvergrownBy(size_t bytes);
   bool BeginSector(uint64_t settled);
   size_t WriteUnused(size_t group);
-  size_t DropUnused(size_t group, uint64_t settled);
+  /// Sets `waits` if nothing but that it is not settled yet keeps an entry.
+  size_t DropUnused(size_t group, uint64_t settled, bool* waits);
   void SettleOldest(uint64_t settled) const;
   void ShrinkIfSparse();
   void Rehash(size_t new_group_count);

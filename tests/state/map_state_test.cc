@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
 #include <string>
 
+#include "state/store_writer.h"
 #include "tests/state/memory_store.h"
 #include "tests/state/state_harness.h"
 
@@ -69,6 +71,55 @@ TEST(MapStateOnAStore, WhatIsOnlyReadIsNothingForTheNextSnapshotToVisit) {
   map.Clear();
   EXPECT_EQ(tables_to_visit(), 1u) << "the key's, until the store has seen the deletion";
   EXPECT_EQ(map.Get("a"), nullptr);
+}
+
+// Maps that are mostly read: what makes room is nearly all in tables inside of values.
+TEST(MapStateOnAStore, TheCacheKeepsItsBoundAndTheSubtaskGoesOn) {
+  constexpr size_t kCacheBytes = 1 << 20;
+  constexpr uint64_t kMaps = 64, kEntries = 2'000;
+  test::MemoryStore store;
+  test::SnapshotCollector sink;
+  StoreWriter writer(&store);
+  KeyedState<uint64_t> state(KeyedStateOptions{.operator_uid = "op",
+                                               .max_parallelism = 8,
+                                               .key_groups = {0, 8},
+                                               .sink = &sink,
+                                               .store = &store,
+                                               .cache_bytes = kCacheBytes});
+  auto map = MapState<uint64_t, int64_t>::Open(state, "m");
+  state.FinishOpen();
+  const auto settle = [&] {
+    for (const SnapshotChunk& chunk : sink.chunks) ASSERT_TRUE(writer.Add(chunk).ok());
+    sink.chunks.clear();
+    ASSERT_TRUE(writer.Flush().ok());
+    sink.settled = writer.settled_through();
+  };
+  std::mt19937_64 random(7);
+  size_t blocked = 0, most = 0;
+  const auto access = [&](uint64_t n, bool write) {
+    const uint64_t key = n % kMaps, entry = n / kMaps % kEntries;
+    state.SetCurrentKey(key, KeyHash(key));
+    if (write) {
+      ++map.Mutable(entry);
+    } else {
+      ASSERT_NE(map.Get(entry), nullptr);
+    }
+  };
+  for (uint64_t i = 0; i < kMaps * kEntries; ++i) {
+    access(i, true);
+    if (i % 64 == 0 && (state.Blocked() || sink.wanted > sink.settled)) settle();
+  }
+  for (uint64_t i = 0; i < 1'000'000; ++i) {
+    access(random(), i % 16 == 0);
+    if (i % 64 != 0) continue;
+    // As late as the next batch.
+    const bool stands = state.Blocked();
+    blocked += stands ? 1 : 0;
+    most = std::max(most, state.Metrics().memory_bytes);
+    if (stands || sink.wanted > sink.settled) settle();
+  }
+  EXPECT_EQ(blocked, 0u);
+  EXPECT_LE(most, kCacheBytes + kCacheBytes / 4);
 }
 
 TEST(MapStateTest, ADeltaHoldsTheEntriesThatChanged) {
