@@ -12,6 +12,7 @@
 #include "cli/job_client.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/storage_wait.h"
 #include "runtime/graph/operator_name.h"
 
 namespace weir::cli {
@@ -187,12 +188,19 @@ ExitCode WithJob(const Context& context, const std::string& text, Which which, C
   return call(client, *id);
 }
 
-absl::StatusOr<proto::JobStatus> WaitForEnd(JobClient& client, const std::string& id) {
+absl::StatusOr<proto::JobStatus> WaitForEnd(JobClient& client, const std::string& id,
+                                            Progress& progress) {
   uint64_t version = 0;
+  bool told = false;
   for (;;) {
     auto status = client.Wait(id, version, milliseconds(10'000));
     if (!status.ok() || status->ended_ms() != 0) return status;
     version = status->version();
+    if (told || status->storage_wait_ms() == 0) continue;
+    const auto details = client.Describe(id);
+    if (!details.ok()) continue;
+    progress.Remark(StorageHoldsUpEnd(*status, details->checkpoint_directory()));
+    told = true;
   }
 }
 
@@ -240,7 +248,7 @@ ExitCode ListJobs(const Context& context, bool running_only) {
          absl::StrCat(job.subtasks_running() + job.subtasks_at_end(), "/", job.subtasks_total()),
          FormatTime(job.created_ms()), RunTime(job), absl::StrCat(job.restarts()),
          job.last_checkpoint_id() == 0 ? "-" : absl::StrCat(job.last_checkpoint_id()),
-         OneLine(job.reason(), kRemarkColumns)});
+         OneLine(job.storage_wait_ms() == 0 ? job.reason() : StorageWait(job), kRemarkColumns)});
   }
   table.Print(*context.out);
   return kDone;
@@ -269,6 +277,9 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
         << "Checkpoints  " << details->checkpoints_completed() << " completed, "
         << details->checkpoints_failed() << " failed, in " << details->checkpoint_directory()
         << '\n';
+    if (status.storage_wait_ms() != 0) {
+      out << "             " << StorageWait(status) << '\n';
+    }
     if (details->slots() > 0) out << "Slots        " << details->slots() << '\n';
     out << "Keyed state  "
         << (details->settings().state_backend() == proto::STATE_BACKEND_MEMORY ? "memory"
@@ -352,7 +363,7 @@ ExitCode CancelJob(const Context& context, const std::string& job) {
     absl::StatusOr<proto::JobStatus> end;
     {
       Progress progress(context, "cancelling job " + id);
-      end = WaitForEnd(client, id);
+      end = WaitForEnd(client, id, progress);
     }
     if (!end.ok()) return context.Fail(end.status());
     if (context.json) {
@@ -393,7 +404,7 @@ ExitCode StopJob(const Context& context, const std::string& job, const std::stri
       Progress progress(context, "stopping job " + id + " with a savepoint");
       client.OnSilence([&](const std::string& line) { progress.Remark(line); });
       reply = client.Stop(request);
-      if (reply.ok()) end = WaitForEnd(client, id);
+      if (reply.ok()) end = WaitForEnd(client, id, progress);
     }
     const ExitCode told = PrintSavepoint(
         context, id, reply,

@@ -20,6 +20,8 @@ namespace {
 /// The loop wakes at least this often, so that a missed deadline costs no more.
 constexpr milliseconds kLongestSleep{1'000};
 
+constexpr milliseconds kStorageWatch{1'000};
+
 constexpr char kLeftBehindStrand[] = "left-behind";
 /// Records of lineages are of no single job.
 constexpr char kLineageStrand[] = "lineages";
@@ -134,6 +136,7 @@ void ControlLoop::Run() {
     TellStandstill(time_.Woke(wake));
     if (letter) letter();
     if (Now() >= due()) Feed(ControlTick{});
+    WatchStorages();
     while (!poll_deadlines_.empty() && poll_deadlines_.begin()->first <= Now()) {
       AnswerPoll(poll_deadlines_.begin()->second);
     }
@@ -144,6 +147,19 @@ void ControlLoop::TellStandstill(std::chrono::nanoseconds lasted) const {
   if (lasted < options_.control.membership.heartbeat_timeout) return;
   log::Warn("this JobManager stood still; nobody is held for lost because of that",
             {{"for_ms", absl::StrCat(std::chrono::duration_cast<milliseconds>(lasted).count())}});
+}
+
+void ControlLoop::WatchStorages() {
+  if (Now() < next_storage_watch_) return;
+  next_storage_watch_ = Now() + kStorageWatch;
+  for (auto& [id, entry] : jobs_) {
+    if (entry.ended) continue;
+    const bool told = entry.storage_wait.long_enough();
+    entry.storage_wait.Look(io_.checkpoints->OldestPiece(StrandOf(id)), Now());
+    if (told || !entry.storage_wait.long_enough()) continue;
+    log::Warn("the job waits for its checkpoint directory, or for this JobManager's own",
+              {{"job_id", id.value}, {"directory", entry.record->checkpoint_directory()}});
+  }
 }
 
 void ControlLoop::BeginShutdown() {

@@ -129,6 +129,8 @@ class ControlLoop {
 
   void Run();
   void TellStandstill(std::chrono::nanoseconds lasted) const;
+  /// Whether jobs wait for storage; looks once a second.
+  void WatchStorages();
   Instant Now() const { return time_.Now(); }
   TimeOfDay Time() const { return time_.AsTimeOfDay(); }
   void Feed(const ControlEvent& event);
@@ -232,6 +234,7 @@ class ControlLoop {
   std::map<RequestId, Call> calls_;                        // bounded by kMaxWaitingCalls
   std::map<uint64_t, Poll> polls_;                         // bounded by kMaxWaitingCalls
   std::set<std::pair<Instant, uint64_t>> poll_deadlines_;  // one per poll
+  Instant next_storage_watch_{0};
   uint64_t last_poll_ = 0;
   uint64_t last_session_ = 0;
   uint64_t last_request_ = 0;

@@ -15,9 +15,16 @@ void IoThreads::Post(const std::string& strand, std::function<void()> work) {
     Strand& s = strands_[strand];
     s.work.push_back(std::move(work));
     if (s.running || s.work.size() > 1) return;
+    s.oldest = ++last_piece_;
     ready_.push_back(strand);
   }
   wake_.notify_one();
+}
+
+uint64_t IoThreads::OldestPiece(const std::string& strand) {
+  std::lock_guard lock(mutex_);
+  const auto found = strands_.find(strand);
+  return found == strands_.end() ? 0 : found->second.oldest;
 }
 
 void IoThreads::Run() {
@@ -36,6 +43,7 @@ void IoThreads::Run() {
     work = nullptr;  // its captures end before the next piece of the strand begins
     lock.lock();
     strand.running = false;
+    strand.oldest = ++last_piece_;
     if (strand.work.empty()) {
       strands_.erase(name);
     } else {

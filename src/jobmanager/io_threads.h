@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -23,6 +24,10 @@ class IoThreads {
   /// Any thread. Dropped after Stop.
   void Post(const std::string& strand, std::function<void()> work);
 
+  /// A number for the strand's oldest piece of work, which runs or waits for a thread, that no
+  /// other piece has; 0: there is none. Any thread.
+  uint64_t OldestPiece(const std::string& strand);
+
   /// Ends what runs, drops what waits. Not from an I/O thread.
   void Stop();
 
@@ -30,6 +35,7 @@ class IoThreads {
   struct Strand {
     std::deque<std::function<void()>> work;
     bool running = false;
+    uint64_t oldest = 0;
   };
   void Run();
 
@@ -37,6 +43,7 @@ class IoThreads {
   std::condition_variable wake_;
   std::map<std::string, Strand> strands_;  // guarded by mutex_; only those with work
   std::deque<std::string> ready_;          // guarded by mutex_; have work and do not run
+  uint64_t last_piece_ = 0;                // guarded by mutex_
   bool stop_ = false;                      // guarded by mutex_
   std::vector<std::thread> threads_;
 };

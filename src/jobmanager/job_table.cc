@@ -150,6 +150,10 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
   status->set_last_checkpoint_id(std::max(
       machine->last_checkpoint().value, noted ? entry.record->last_checkpoint_id() : uint64_t{0}));
   if (machine->restart_at()) status->set_restart_at_ms(time.At(*machine->restart_at()));
+  if (entry.storage_wait.long_enough() && !IsTerminal(machine->state())) {
+    status->set_storage_wait_ms(
+        std::chrono::duration_cast<std::chrono::milliseconds>(entry.storage_wait.lasts()).count());
+  }
 }
 
 void DescribeJob(const std::string& id, const JobEntry& entry, const Job* machine,

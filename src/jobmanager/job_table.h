@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -28,6 +29,27 @@ struct EndedJob {
   JobCounts counts;
 };
 
+/// For how long the loop has found the same piece of work at the head of a strand: in its own time,
+/// which stands still when the process does.
+class StrandWait {
+ public:
+  /// Whoever waits longer is told.
+  static constexpr std::chrono::seconds kTold{5};
+
+  void Look(uint64_t piece, Instant now) {
+    if (piece != piece_) since_ = now;
+    piece_ = piece;
+    lasts_ = piece == 0 ? std::chrono::nanoseconds(0) : now - since_;
+  }
+  bool long_enough() const { return lasts_ >= kTold; }
+  std::chrono::nanoseconds lasts() const { return lasts_; }
+
+ private:
+  uint64_t piece_ = 0;
+  Instant since_{0};
+  std::chrono::nanoseconds lasts_{0};
+};
+
 /// What the loop keeps of a job beside its machine. Owned by the loop's thread.
 struct JobEntry {
   /// As submitted, or as the leader before left it; only its immutable fields are read here, and
@@ -47,6 +69,7 @@ struct JobEntry {
   /// Of each region's newest deployed attempt, kept after its end: what it printed last is still
   /// there.
   std::vector<proto::PrintEndpoint> print_endpoints;
+  StrandWait storage_wait;
   /// Set since the submission, by vertex.
   std::map<uint32_t, proto::SourceRate> source_rates;
 };

@@ -25,7 +25,8 @@ class OnDaemons(unittest.TestCase):
     """A cluster and a job with a backlog."""
 
     SETTINGS = {}
-    OPTIONS = ()
+    # Aligned barriers wait behind the backlog, a savepoint's with them.
+    OPTIONS = ("--aligned-timeout", "never")
 
     def setUp(self):
         self.cluster = Daemons(WEIR, settings=self.SETTINGS)
@@ -33,10 +34,8 @@ class OnDaemons(unittest.TestCase):
         self.cluster.__enter__()
         self.slow = pathlib.Path(self.cluster.dir, "slow")
         self.slow.touch()
-        # Aligned barriers wait behind the backlog, a savepoint's with them.
         self.job = self.cluster.run(
-            "run", JOB, "--detached", "-p", "2", "--aligned-timeout", "never", *self.OPTIONS, "--", "--keys",
-            KEYS, "--per-key", PER_KEY, "--slow", self.slow, "--out", f"{self.cluster.dir}/out").strip()
+            "run", JOB, "--detached", "-p", "2", *self.OPTIONS, "--", "--keys", KEYS, "--per-key", PER_KEY, "--slow", self.slow, "--out", f"{self.cluster.dir}/out").strip()
         eventually(lambda: self.state() == "RUNNING", "the job runs")
 
     def state(self):
@@ -161,23 +160,32 @@ class HungForLong(OnDaemons):
         self.ends()
 
 
-class HungStorage(OnDaemons):
+class OnHeldStorage(OnDaemons):
+    """What the JobManager writes to the checkpoints' storage can be held."""
+
+    def setUp(self):
+        super().setUp()
+        self.points = pathlib.Path(self.cluster.dir, "failpoints")
+        self.storage("")
+        self.cluster.kill("jobmanager")
+        self.start_job_manager()
+        eventually(lambda: self.state() == "RUNNING", "the job runs")
+
+    def start_job_manager(self):
+        self.cluster.start("jobmanager", env={"WEIR_FAILPOINTS": f"@{self.points}"})
+
+    def storage(self, action):
+        self.points.with_suffix(".new").write_text(action)
+        self.points.with_suffix(".new").rename(self.points)
+
+
+class HungForSubmissions(OnHeldStorage):
     """What a submission looks at hangs. One job runs, and has nothing to write there itself."""
 
     OPTIONS = ("--checkpoint-interval", "1h")
 
     def test_a_submission_is_given_up_by_a_signal_and_other_jobs_can_be_cancelled(self):
-        points = pathlib.Path(self.cluster.dir, "failpoints")
-        points.write_text("")
-
-        def storage(action):
-            points.with_suffix(".new").write_text(action)
-            points.with_suffix(".new").rename(points)
-
-        self.cluster.kill("jobmanager")
-        self.cluster.start("jobmanager", env={"WEIR_FAILPOINTS": f"@{points}"})
-        eventually(lambda: self.state() == "RUNNING", "the job runs")
-        storage("storage.create=hold")
+        self.storage("storage.create=hold")
         held = self.log("jobmanager")
         for number, (sign, code) in enumerate(((signal.SIGTERM, 143), (signal.SIGINT, 5)) * 3):
             run, said = self.begin("run", JOB, "-p", "1", "--", "--keys", 1, "--per-key", 1,
@@ -189,8 +197,39 @@ class HungStorage(OnDaemons):
             self.assertEqual(run.wait(15), code, said.read_text())
             self.assertIn("was given up; the job may run all the same", said.read_text())
         self.cluster.run("cancel", self.job)
-        storage("")
+        self.storage("")
         eventually(lambda: self.state() == "CANCELED", "what was cancelled ends")
+
+
+class HungForCheckpoints(OnHeldStorage):
+    """The JobManager's commit of a checkpoint hangs."""
+
+    OPTIONS = ("--checkpoint-interval", "100ms", "--aligned-timeout", "0s")
+
+    def wait_ms(self):
+        return self.describe()["status"]["storage_wait_ms"]
+
+    def test_who_waits_for_the_job_is_told_what_it_waits_for(self):
+        eventually(lambda: self.describe()["checkpoints_completed"], "checkpoints complete")
+        self.assertEqual(self.wait_ms(), 0)
+        self.storage("storage.create=hold")
+        eventually(lambda: self.wait_ms() >= 5_000, "the wait is told")
+        self.assertIn("the job waits for its checkpoint directory", self.log("jobmanager")())
+        told = "storage has kept the JobManager waiting for "
+        for command in (["list"], ["describe", self.job]):
+            self.assertIn(told, self.cluster.run(*command))
+        self.storage("")
+        eventually(lambda: self.wait_ms() == 0, "it is over")
+        self.assertEqual(self.state(), "RUNNING")
+        self.storage("storage.create=hold")
+        eventually(lambda: self.wait_ms() >= 5_000, "the wait is told again")
+        cancel, said = self.begin("cancel", self.job)
+        eventually(lambda: told in said.read_text(), "who waits for the end is told")
+        self.assertIn(f"Job {self.job} has not ended yet: ", said.read_text())
+        self.assertEqual(self.state(), "CANCELLING")
+        self.storage("")
+        self.assertEqual(cancel.wait(30), 0, said.read_text())
+        self.assertEqual(self.state(), "CANCELED")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,30 @@ TEST(IoThreadsTest, AStrandThatBlocksHoldsUpNoOther) {
   release.set_value();
 }
 
+TEST(IoThreadsTest, TellsTheOldestPieceOfAStrandFromAllOthers) {
+  IoThreads io(1);
+  EXPECT_EQ(io.OldestPiece("held"), 0u);
+  std::promise<void> release, next_began, release_next;
+  io.Post("held", [&] { release.get_future().wait(); });
+  io.Post("held", [&] {
+    next_began.set_value();
+    release_next.get_future().wait();
+  });
+  io.Post("behind", [] {});
+  const uint64_t first = io.OldestPiece("held"), behind = io.OldestPiece("behind");
+  EXPECT_NE(first, 0u);
+  EXPECT_NE(behind, 0u) << "waiting for a thread counts, too";
+  EXPECT_NE(behind, first);
+  EXPECT_EQ(io.OldestPiece("held"), first);
+  release.set_value();
+  next_began.get_future().wait();
+  EXPECT_NE(io.OldestPiece("held"), first);
+  EXPECT_NE(io.OldestPiece("held"), 0u);
+  release_next.set_value();
+  io.Stop();
+  EXPECT_EQ(io.OldestPiece("held"), 0u);
+}
+
 TEST(IoThreadsTest, StopWaitsForWhatRunsAndNothingRunsAfterIt) {
   std::atomic<bool> ended{false}, late{false};
   std::promise<void> started;
