@@ -25,6 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr uint64_t kMinFilter = 16 << 10, kMaxFilter = 400 << 10;
+constexpr uint64_t kMinArenaBlock = 32 << 10, kMaxArenaBlock = 512 << 10;
+
 rocksdb::Slice ToSlice(std::string_view s) { return {s.data(), s.size()}; }
 std::string_view ToView(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
 
@@ -170,7 +173,15 @@ rocksdb::ColumnFamilyOptions RocksDbStore::StateOptions() const {
   state.level_compaction_dynamic_level_bytes = true;
   state.target_file_size_base = options_.target_file_bytes;
   state.memtable_whole_key_filtering = true;
-  state.memtable_prefix_bloom_size_ratio = 0.05;
+  // What an empty memtable costs, its filter and a first block of memory, is paid by each state of
+  // each subtask, out of what all of them share: above that they would be flushed all the time, and
+  // leave no cache for blocks. A filter of 400 KiB has 10 bits for each of 330,000 records, which
+  // fill 32 MiB.
+  const uint64_t shared = resources_->write_buffers()->buffer_size();
+  const uint64_t filter = std::clamp<uint64_t>(shared / 64, kMinFilter, kMaxFilter);
+  state.memtable_prefix_bloom_size_ratio =
+      std::min(0.25, static_cast<double>(filter) / static_cast<double>(state.write_buffer_size));
+  state.arena_block_size = std::clamp<uint64_t>(shared / 128, kMinArenaBlock, kMaxArenaBlock);
   return state;
 }
 

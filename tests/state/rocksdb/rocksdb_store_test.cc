@@ -292,6 +292,30 @@ TEST_F(RocksDbResourcesTest, LessMemoryIsGivenBackAtOnceAndMayComeAgain) {
   EXPECT_GT(used(), 4 << 20);
 }
 
+// A subtask with 16 states in a process of little memory.
+TEST_F(RocksDbResourcesTest, StatesWithNearlyNothingInMemoryLeaveRoomForTheRest) {
+  for (const uint64_t memory : {uint64_t{25} << 20, uint64_t{256} << 20}) {
+    RocksDbResources resources({.memory_bytes = memory});
+    const auto memtables = [&] {
+      double bytes = 0;
+      for (const auto& [name, value] : resources.Metrics()) {
+        if (name == "rocksdb_memtable_bytes") bytes = value;
+      }
+      return bytes;
+    };
+    auto store = RocksDbStore::Open(&resources, {.directory = NewDirectory()});
+    ASSERT_TRUE(store.ok()) << store.status();
+    std::vector<OwnedEntry> entries;
+    for (uint16_t state = 0; state < 16; ++state) {
+      ASSERT_TRUE((*store)->OpenState(state, "state" + std::to_string(state)).ok());
+      entries.push_back({state, 1, "key", "value"});
+    }
+    Apply(**store, entries);
+    EXPECT_GT(memtables(), 0);
+    EXPECT_LT(memtables(), static_cast<double>(memory) / 4 / 2) << "half of their share";
+  }
+}
+
 // What RocksDB says that it runs with: it writes that down beside its files.
 std::string WrittenOptions(const std::string& directory) {
   std::string newest;
