@@ -35,7 +35,8 @@ class OnDaemons(unittest.TestCase):
         self.slow = pathlib.Path(self.cluster.dir, "slow")
         self.slow.touch()
         self.job = self.cluster.run(
-            "run", JOB, "--detached", "-p", "2", *self.OPTIONS, "--", "--keys", KEYS, "--per-key", PER_KEY, "--slow", self.slow, "--out", f"{self.cluster.dir}/out").strip()
+            "run", JOB, "--detached", "-p", "2", *self.OPTIONS, "--", "--keys", KEYS, "--per-key",
+            PER_KEY, "--slow", self.slow, "--out", f"{self.cluster.dir}/out").strip()
         eventually(lambda: self.state() == "RUNNING", "the job runs")
 
     def state(self):
@@ -168,11 +169,8 @@ class OnHeldStorage(OnDaemons):
         self.points = pathlib.Path(self.cluster.dir, "failpoints")
         self.storage("")
         self.cluster.kill("jobmanager")
-        self.start_job_manager()
-        eventually(lambda: self.state() == "RUNNING", "the job runs")
-
-    def start_job_manager(self):
         self.cluster.start("jobmanager", env={"WEIR_FAILPOINTS": f"@{self.points}"})
+        eventually(lambda: self.state() == "RUNNING", "the job runs")
 
     def storage(self, action):
         self.points.with_suffix(".new").write_text(action)
