@@ -23,7 +23,6 @@ import hashlib
 import json
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import sys
@@ -34,11 +33,12 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
+import cycles  # noqa: E402
 import scenario as scenarios  # noqa: E402
 from cluster import eventually  # noqa: E402
-from faults import KINDS  # noqa: E402
 from daemons import spawn  # noqa: E402
 from results import Results  # noqa: E402
+from soak import KINDS  # noqa: E402
 from world import JobEnded, World  # noqa: E402
 
 ISOLATED = "WEIR_FAULTS_ISOLATED"
@@ -103,7 +103,7 @@ class Run:
         for step in self.steps():
             time.sleep(step.get("after_s", 0))
             world.check()
-            fault = KINDS[step["kind"]](world, self.aimed(world, step))
+            fault = KINDS[step["kind"]](world, world.aimed(step))
             begin = time.monotonic() - self.begun
             fault.begin()
             fault.hold()
@@ -163,28 +163,16 @@ class Run:
         for step in planned:
             self.schedule["faults"].append(step)
             yield step
+        for cycle in self.schedule.pop("cycles", []):
+            for step in cycles.of_cycle(cycle):
+                self.schedule["faults"].append(step)
+                yield step
         for steps in self.schedule.pop("more", []):
             if time.monotonic() - begun >= self.schedule["phase_s"]:
                 return
             for step in steps:
                 self.schedule["faults"].append(step)
                 yield step
-
-    @staticmethod
-    def aimed(world, step):
-        """The step with "worker" and "other-worker" replaced by TaskManagers that have work."""
-        dice = random.Random(step["seed"])
-        step = dict(step)
-        for key in ("target", "other", "kill"):
-            if step.get(key) in ("worker", "other-worker"):
-                fitting = [name for name in world.workers() if name != step.get("target")]
-                if not fitting:
-                    raise AssertionError(f"no {step[key]} for {step['kind']}: the job runs on "
-                                         f"{world.workers()}")
-                step[key] = dice.choice(fitting)
-        if "link" in step:
-            step["link"] = step["link"].replace("worker", step.get("target", "worker"))
-        return step
 
     def recover(self, world, mark, entry):
         first, healthy = world.await_healthy(mark, entry["what"])

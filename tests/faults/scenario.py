@@ -23,6 +23,7 @@
     [figures]  replaced_s = "<= 10"           # what faults measure, and what that must reach
     [expect]   failed = "words"               # the job must fail, and say so
                seen = "words"                 # of a planted bug: why the run must fail
+    [mix]      minutes = 60  cycle_s = 240  kinds = [2, 5]  at_once = [1, 3]     # a soak: cycles.py
     [[fault]]  kind = "kill"  target = "tm-*"  after_s = [0, 2]  for_s = [0, 1]
 
 A list of texts is a choice, a pair of numbers [low, high] a range, "tm-*" any TaskManager: the seed
@@ -36,6 +37,8 @@ import pathlib
 import random
 import tomllib
 
+from cycles import drawn_cycles
+
 DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
 DEFAULTS = {
     "pace": "healthy", "build": "", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written",
@@ -47,6 +50,7 @@ DEFAULTS = {
                 "memory_mb": 0, "second_jobmanager": False},
     "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
     "limits": {"healthy_s": 30},
+    "mix": {},
 }
 # job: (how the verifier reads it, order of a key's records, input topics)
 JOBS = {"echo": ("echo", "strict", ["in"]), "totals": ("totals", "strict", ["in"]),
@@ -115,7 +119,8 @@ def schedule(scenario, seed):
             dice.shuffle(faults)
         return faults
 
-    steps = [step for _ in range(scenario["rounds"]) for step in draw_round()]
+    cycles = list(drawn_cycles(scenario, dice, draw_fault)) if scenario["mix"] else []
+    steps = [] if cycles else [step for _ in range(scenario["rounds"]) for step in draw_round()]
     drawn = {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
              "pace": scenario["pace"], "build": scenario["build"], "planted": scenario["planted"],
              "job": {key: draw(value) for key, value in scenario["job"].items()} |
@@ -125,4 +130,5 @@ def schedule(scenario, seed):
              "figures": scenario["figures"], "input_seed": dice.getrandbits(32), "faults": steps}
     # Rounds that are gone through while the phase of faults is shorter than it should be.
     more = MOST_ROUNDS - scenario["rounds"] if scenario["phase_s"] else 0
-    return drawn | {"phase_s": scenario["phase_s"], "more": [draw_round() for _ in range(more)]}
+    return drawn | {"phase_s": scenario["phase_s"], "more": [draw_round() for _ in range(more)],
+                    "cycles": cycles}

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import random
 import struct
 import subprocess
 import threading
@@ -90,6 +91,7 @@ class World:
         self.disks = []
         self.groups = {}  # by the name of a process: its control group
         self.observed = []  # ids of completed checkpoints as they were seen, each once
+        self.quiet_memory = []  # of a soak: the megabytes of each process, by quiet time
 
     # ------------------------------------------------------------------ life
 
@@ -348,6 +350,23 @@ class World:
         return sorted({subtask["tm_id"] for vertex in details["vertices"]
                        for subtask in vertex["subtasks"] if subtask.get("tm_id")})
 
+    def aimed(self, step, taken=()):
+        """The step with "worker" and "other-worker" replaced by TaskManagers that have work, and are
+        not taken by another fault."""
+        dice = random.Random(step["seed"])
+        step = dict(step)
+        for key in ("target", "other", "kill"):
+            if step.get(key) in ("worker", "other-worker"):
+                fitting = [name for name in self.workers()
+                           if name != step.get("target") and name not in taken]
+                if not fitting:
+                    raise AssertionError(f"no {step[key]} for {step['kind']}: the job runs on "
+                                         f"{self.workers()}")
+                step[key] = dice.choice(fitting)
+        if "link" in step:
+            step["link"] = step["link"].replace("worker", step.get("target", "worker"))
+        return step
+
     def check_neighbour(self):
         """A job that shares the cluster has noticed nothing, and takes checkpoints."""
         if self.neighbour is None:
@@ -442,7 +461,8 @@ class World:
             [self.program("verify"), "--brokers", self.broker.address, "--job", kind, "--order",
              order, "--inputs", ",".join(inputs), "--output", "out", "--ledger",
              self.dir / "ledger", "--seen", self.dir / "seen", *self._poison()],
-            capture_output=True, text=True, timeout=300, check=False)
+            capture_output=True, text=True, timeout=300 + self.generated["acknowledged"] / 10_000,
+            check=False)
         if not done.stdout:
             return {"ok": False, "judged": False, "examples": [done.stderr.strip()]}
         return json.loads(done.stdout)
