@@ -194,6 +194,7 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
   Throughput throughput;
   uint64_t version = 0;
   proto::JobState state = proto::JOB_STATE_UNSPECIFIED;
+  std::string reason;  // of that state; the cause of a restart may become known after its echoes
   steady_clock::time_point answered = steady_clock::now();
   bool reachable = true;
   while (!view.stop) {
@@ -223,9 +224,12 @@ void Watch(JobClient& client, const std::string& job_id, Screen& screen, View& v
       std::lock_guard lock(view.mutex);
       view.last = *status;
     }
-    if (status->state() != state) {
+    const bool entered = status->state() != state;
+    if (entered || status->reason() != reason) {
       state = status->state();
-      if (status->ended_ms() == 0) screen.State(*status);  // the end is told after the last line
+      reason = status->reason();
+      // The end is told after the last line.
+      if (entered && status->ended_ms() == 0) screen.State(*status);
       if (state == proto::JOB_STATE_WAITING_FOR_SLOTS || state == proto::JOB_STATE_RESTARTING ||
           state == proto::JOB_STATE_FAILING) {
         screen.Remark(

@@ -11,6 +11,7 @@
     exhaust                      the producer epochs of one transactional id are used up
     transactions  count          so many transactions of a lane of its own, beside the job
     poison        count          records that are none come in
+    grow          more           the input topic gets so many more partitions, with keys of their own
     oversized                    a record that the output topic does not take
 """
 
@@ -213,6 +214,19 @@ class Rescale(Publication):
         pass
 
 
+class Grow(Fault):
+    """That the job reads what is written there, the judge sees."""
+
+    def begin(self):
+        generator = self.world.generator
+        generator.process.stdin.write(f"{self.step['more']}\n".encode())
+        generator.process.stdin.flush()
+        self.evidence["partitions"] = int(generator.line())
+
+    def end(self):
+        self.landed = self.evidence["partitions"] > self.world.schedule["workload"]["partitions"]
+
+
 class Wire:
     """As much of Kafka's protocol as it takes to ask for a producer id."""
 
@@ -407,4 +421,4 @@ class Oversized(Fault):
 
 KAFKA_KINDS = {"stall_broker": StallBroker, "steal": Steal, "restore_twice": RestoreTwice,
                "rescale": Rescale, "exhaust": Exhaust, "transactions": Transactions,
-               "poison": Poison, "oversized": Oversized}
+               "poison": Poison, "oversized": Oversized, "grow": Grow}

@@ -17,7 +17,10 @@ void Settle(weir::Environment& env, const weir::Args& args) {
 weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
                           const std::string& topic) {
   return env
-      .From(weir::kafka::Source<In>({.brokers = args["brokers"], .topic = topic}),
+      .From(weir::kafka::Source<In>({.brokers = args["brokers"],
+                                     .topic = topic,
+                                     .discovery_interval = std::chrono::milliseconds(
+                                         args.GetInt("discovery", 300'000))}),
             weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at))
       .Uid(topic);
 }

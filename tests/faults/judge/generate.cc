@@ -3,7 +3,9 @@
 //
 // Creates the topics, then writes records at the given rate, each key counting from 1, until its
 // standard input ends. Then one record far in the future goes to every partition, so that all
-// windows of what came before are over. The ledger holds each record that Kafka acknowledged:
+// windows of what came before are over. A line "N" on standard input gives the first topic N more
+// partitions, and each as many keys of its own as the others have; prints how many there are then.
+// The ledger holds each record that Kafka acknowledged:
 // topic, partition, offset, key, sequence number. Prints one JSON object when all is acknowledged.
 #include <poll.h>
 
@@ -12,6 +14,7 @@
 #include <cstring>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "json_row.h"
 #include "kafka.h"
@@ -63,19 +66,58 @@ void Create(rd_kafka_t* client, const std::string& topic, int partitions) {
   judge::Partitions(client, topic);
 }
 
-bool InputEnded() {
-  pollfd input{.fd = 0, .events = POLLIN, .revents = 0};
-  char c = 0;
-  return poll(&input, 1, 0) > 0 && read(0, &c, 1) <= 0;
+// Gives the topic more partitions, and waits until this client knows them.
+void Grow(rd_kafka_t* client, const std::string& topic, int partitions) {
+  char error[512];
+  rd_kafka_NewPartitions_t* wanted = rd_kafka_NewPartitions_new(
+      topic.c_str(), static_cast<size_t>(partitions), error, sizeof error);
+  if (wanted == nullptr) judge::Die(error);
+  rd_kafka_queue_t* queue = rd_kafka_queue_new(client);
+  rd_kafka_CreatePartitions(client, &wanted, 1, nullptr, queue);
+  rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 60'000);
+  if (event == nullptr) judge::Die("growing " + topic + " takes too long");
+  if (rd_kafka_event_error(event) != 0) judge::Die(rd_kafka_event_error_string(event));
+  rd_kafka_event_destroy(event);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_NewPartitions_destroy(wanted);
+  while (judge::Partitions(client, topic) < partitions) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
 }
+
+// What standard input says.
+class Commands {
+ public:
+  bool ended() const { return ended_; }
+
+  /// Whether a line has come whole since the last one; never waits.
+  bool Next(std::string* line) {
+    pollfd input{.fd = 0, .events = POLLIN, .revents = 0};
+    while (!ended_ && poll(&input, 1, 0) > 0) {
+      char c = 0;
+      ended_ = read(0, &c, 1) <= 0;
+      if (ended_) break;
+      if (c == '\n') {
+        *line = std::exchange(text_, "");
+        return true;
+      }
+      text_ += c;
+    }
+    return false;
+  }
+
+ private:
+  std::string text_;
+  bool ended_ = false;
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
   auto options = judge::Options(argc, argv);
   const auto topics = judge::Split(options["topics"], ',');
-  const int partitions = std::stoi(options["partitions"]);
-  const int64_t keys = std::stoll(options["keys"]);
+  int partitions = std::stoi(options["partitions"]);
+  int64_t keys = std::stoll(options["keys"]);
   const double rate = std::stod(options["rate"]);
   const std::string padding(std::stoul(options["pad"]), 'x');
   std::mt19937_64 dice(std::stoull(options["seed"]));
@@ -117,9 +159,25 @@ int main(int argc, char** argv) {
                             std::chrono::system_clock::now().time_since_epoch())
                             .count();
   std::vector<int64_t> seq(static_cast<size_t>(keys));
-  std::string key;
+  // A key stays in its partition, so those of new partitions are new.
+  std::vector<int32_t> partition_of(seq.size());
+  for (size_t k = 0; k < partition_of.size(); ++k) {
+    partition_of[k] = static_cast<int32_t>(k) % partitions;
+  }
+  std::string key, line;
   int64_t written = 0, last = epoch;
-  while (!InputEnded()) {
+  Commands commands;
+  while (!commands.ended()) {
+    while (commands.Next(&line)) {
+      const int more = std::stoi(line);
+      Grow(client, topics[0], partitions + more);
+      for (int64_t i = 0, fresh = keys / partitions * more; i < fresh; ++i, ++keys) {
+        partition_of.push_back(partitions + static_cast<int32_t>(i % more));
+        seq.push_back(0);
+      }
+      std::printf("%d\n", partitions += more);
+      std::fflush(stdout);
+    }
     // A slice of 5 ms; what a dead broker held up is not made up for later.
     const auto now = std::chrono::steady_clock::now();
     const double elapsed = std::chrono::duration<double>(now - begun).count();
@@ -139,13 +197,13 @@ int main(int argc, char** argv) {
       row.pad = padding;
       last = std::max(last, row.at);
       send(topics[static_cast<size_t>(row.seq - 1) % topics.size()],
-           static_cast<int32_t>(k % partitions), row);
+           partition_of[static_cast<size_t>(k)], row);
     }
     rd_kafka_poll(client, 0);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   for (const std::string& topic : topics) {
-    for (int32_t p = 0; p < partitions; ++p) {
+    for (int32_t p = 0, count = judge::Partitions(client, topic); p < count; ++p) {
       Row row;
       key = "end-" + topic + "-" + std::to_string(p);
       row.key = key;
