@@ -354,11 +354,10 @@ def chosen(options):
     for name in names:
         loaded = scenarios.load(name)
         if options.quick:
-            # As many faults as are wanted at least: it is not to take long.
-            loaded["phase_s"] = 0
-        seeds = loaded["quick"] if options.quick else \
-            seeds_of(options.seeds or f"1-{loaded['seeds']}")
-        for seed in seeds:
+            for seed in loaded["quick"]:
+                yield scenarios.schedule(scenarios.one_fault_of(loaded, seed), seed), False
+            continue
+        for seed in seeds_of(options.seeds or f"1-{loaded['seeds']}"):
             yield scenarios.schedule(loaded, seed), bool(loaded["planted"])
 
 

@@ -6,6 +6,7 @@
     build = "release"                         # beside the one that is tested; for figures
     seeds = 3                                 # how many of them are wanted, from 1 on
     rounds = 5                                # how many times the faults below are gone through
+    quick = [1, 2]                            # the seeds of `make test`, with one fault each
     phase_s = 15                              # and again, until all that has taken so long
     order = "shuffled"                        # or "as written"
     [job]      name = "totals"  parallelism = 2  backend = "memory"  interval_ms = 500
@@ -82,6 +83,12 @@ def load(name):
         result[table] = DEFAULTS[table] | text.get(table, {})
     result["name"] = name
     return result
+
+
+def one_fault_of(scenario, seed):
+    """The scenario with one of its faults, once: as short as it can be. Other seeds, other faults."""
+    faults = scenario["fault"]
+    return scenario | {"rounds": 1, "phase_s": 0, "fault": [faults[(seed - 1) % len(faults)]]}
 
 
 def schedule(scenario, seed):

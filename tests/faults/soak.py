@@ -2,8 +2,8 @@
 
     mixed      parts             faults that overlap: each begins at once and ends when its own time
                                  is over; what cannot begin beside another one is left out
-    quiet      for_s, last       nothing, and how much memory each process has meanwhile; the last
-                                 one says by how much it grew over the second half of all
+    quiet      for_s, late, last nothing, and how much memory each process has meanwhile; the last
+                                 one says by how much it grew over the late ones
 """
 
 import statistics
@@ -76,25 +76,35 @@ class Quiet(Fault):
         if time.monotonic() - self.begun < self.SETTLED * self.step["for_s"]:
             return
         for name in world.cluster.names:
-            self.samples.setdefault(name, []).append(memory(world.process(name).pid))
+            pid = world.process(name).pid
+            self.samples.setdefault((name, pid), []).append(memory(pid))
 
     def end(self):
-        self.evidence["memory_mb"] = {name: round(statistics.median(values) / (1 << 20), 1)
-                                      for name, values in self.samples.items()}
-        self.landed = bool(self.samples)
-        self.world.quiet_memory.append(self.evidence["memory_mb"])
+        medians = {process: round(statistics.median(values) / (1 << 20), 1)
+                   for process, values in self.samples.items()}
+        self.evidence["memory_mb"] = {f"{name} ({pid})": mb for (name, pid), mb in medians.items()}
+        self.landed = bool(medians)
+        if self.step["late"]:
+            self.world.late_memory.append(medians)
         if self.step["last"]:
-            self.figures["memory_growth"] = max(self.growth().values())
-            self.evidence["growth"] = self.growth()
+            self.evidence["growth"] = growth(self.world.late_memory)
+            self.figures["memory_growth"] = max(self.evidence["growth"].values())
 
-    def growth(self):
-        """Of each process, over the second half of all quiet times: the median of its later half by
-        that of its earlier one."""
-        of_half = self.world.quiet_memory[len(self.world.quiet_memory) // 2:]
-        middle = len(of_half) // 2
-        return {name: round(statistics.median(at[name] for at in of_half[middle:]) /
-                            statistics.median(at[name] for at in of_half[:middle]), 3)
-                for name in of_half[0]} if middle else {"nothing": 0}
+
+def growth(samples):
+    """Of each name, from the first half of the samples to the second: of a process that lived through
+    all, of its median; where several had the name, of the most that any of them had."""
+    earlier, later = samples[:len(samples) // 2], samples[len(samples) // 2:]
+    found = {}
+    for name in sorted({name for name, _ in samples[-1]}):
+        whole = len({pid for sample in samples for n, pid in sample if n == name}) == 1
+        typical = statistics.median if whole else max
+        of_halves = [typical([mb for sample in half for (n, _), mb in sample.items() if n == name])
+                     for half in (earlier, later)]
+        found[name + ("" if whole else ", again and again")] = round(of_halves[1] / of_halves[0], 3)
+    if all("again" in name for name in found):
+        raise AssertionError(f"nobody lived through the second half: {samples}")
+    return found
 
 
 KINDS = SINGLE_KINDS | {"mixed": Mixed, "quiet": Quiet}

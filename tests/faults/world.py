@@ -91,7 +91,7 @@ class World:
         self.disks = []
         self.groups = {}  # by the name of a process: its control group
         self.observed = []  # ids of completed checkpoints as they were seen, each once
-        self.quiet_memory = []  # of a soak: the megabytes of each process, by quiet time
+        self.late_memory = []  # of a soak's second half: megabytes by (name, pid), by quiet time
 
     # ------------------------------------------------------------------ life
 
