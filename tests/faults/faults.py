@@ -9,7 +9,8 @@ transactions and records stands in kafka_faults.py, what overloads in load_fault
                packets between the two are dropped, or that share of them
     failpoint  target, set, for_s   e.g. set = "kafka.publish.committed=crash"; a process that it
                                     kills is started again; kill = "worker": that is killed first
-    relay      link, mode, with     what relay.py does to the link "tm-1>broker" for for_s
+    relay      link, mode, with     what relay.py does to the link "tm-1>broker" for for_s, or to
+                                    several, "tm-1>broker+tm-2>broker"
     fill       path, for_s          the file system of that directory of the run is filled;
                                     kill = true: a TaskManager is killed meanwhile
     power_cut  survives, for_s      everything but the broker is killed in one moment, and what was
@@ -48,6 +49,7 @@ class Kill(Fault):
             process = self.world.process(name)
             if process.poll() is not None:
                 raise AssertionError(f"{name} had died by itself, code {process.returncode}")
+        self.world.may_be_dead.update(targets)
         self.strike()
         codes = {name: self.world.process(name).wait() for name in targets}
         self.evidence["exit_codes"] = codes
@@ -175,10 +177,12 @@ class Cut(Fault):
 class Failpoint(Fault):
     def begin(self):
         self.name = self.step["set"].split("=")[0]
+        if "=crash" in self.step["set"]:
+            self.world.may_be_dead.add(self.target)
         self.before = self.world.said(self.target).count(f"failpoint {self.name}:")
         self.world.failpoint(self.target, self.step["set"])
         if "kill" in self.step:  # what is written at the start of an attempt
-            self.world.cluster.kill(self.step["kill"])
+            self.world.kill(self.step["kill"])
             self.world.start(self.step["kill"])
 
     def fired(self):
@@ -197,17 +201,20 @@ class Failpoint(Fault):
             eventually(lambda: process.poll() is not None, f"{self.target} is dead", 5)
             self.evidence["exit_code"] = process.returncode
             self.world.start(self.target)
+        self.world.may_be_dead.discard(self.target)
 
 
 class RelayRule(Fault):
     def begin(self):
-        self.rule = self.world.relay.add(self.step["link"], self.step["mode"], self.step["seed"],
-                                         **self.step.get("with", {}))
+        self.rules = [self.world.relay.add(link, self.step["mode"], self.step["seed"],
+                                           **self.step.get("with", {}))
+                      for link in self.step["link"].split("+")]
 
     def end(self):
-        self.world.relay.remove(self.rule)
-        self.evidence["pieces"] = self.rule.pieces
-        self.landed = self.rule.pieces > 0
+        for rule in self.rules:
+            self.world.relay.remove(rule)
+        self.evidence["pieces"] = sum(rule.pieces for rule in self.rules)
+        self.landed = self.evidence["pieces"] > 0
 
 
 class Fill(Fault):
@@ -251,7 +258,7 @@ class Fill(Fault):
         # Between two attempts it runs nowhere.
         name = eventually(self.world.workers, "the job runs somewhere", 30)[0]
         attempt = self.world.attempt()
-        self.world.cluster.kill(name)
+        self.world.kill(name)
         self.world.start(name)
 
         def runs():
@@ -265,8 +272,11 @@ class Fill(Fault):
     def end(self):
         self.file.close()
         self.path.unlink()
+        # Where a TaskManager was killed, a new attempt says nothing.
         self.landed = self.evidence["free_bytes"] == 0 and \
-            (self.evidence["failed_checkpoints"] > 0 or
+            (self.evidence["failed_checkpoints"] > 0 and self.evidence["told"] != ""
+             if self.step.get("kill") else
+             self.evidence["failed_checkpoints"] > 0 or
              self.evidence["attempts"][1] > self.attempt)
         for name in self.world.cluster.names:
             code = self.world.process(name).poll()
@@ -342,7 +352,7 @@ class Damage(Fault):
         details = eventually(world.check, "a JobManager answers", 30)
         self.directory = pathlib.Path(details["checkpoint_directory"])
         for name in world.cluster.names:
-            if not world.cluster.kill(name):
+            if not world.kill(name):
                 raise AssertionError(f"{name} had died by itself")
         self.path, others = self.find()
         self.whole = self.path.read_bytes()
@@ -405,7 +415,7 @@ class Damage(Fault):
             raise AssertionError(f"{self.path.name} was damaged, and not named: {self.ended}")
         self.path.write_bytes(self.whole)
         if self.ended is None:
-            world.cluster.kill("jobmanager")
+            world.kill("jobmanager")
             world.start("jobmanager")
             return
         eventually(world.cluster.ready_now, "all TaskManagers are registered", 60)

@@ -6,8 +6,9 @@
     steal         times, for_s   another producer takes transactional ids of the job
     restore_twice how            a second start from one retained checkpoint: how = "running" |
                                  "after" the first one published past it | "unpublished": before
-    rescale       to             everything is killed with transactions open, and the job goes on
-                                 with another parallelism
+                                 | "together": both begin, and none has published
+    rescale       to, in_flight  everything is killed with transactions open, and the job goes on
+                                 with another parallelism; from a checkpoint with rows in flight
     exhaust                      the producer epochs of one transactional id are used up
     transactions  count          so many transactions of a lane of its own, beside the job
     poison        count          records that are none come in
@@ -61,7 +62,7 @@ class Publication(Fault):
 
     def kill_task_managers(self):
         for name in self.world.cluster.names:
-            if name != "jobmanager" and not self.world.cluster.kill(name):
+            if name != "jobmanager" and not self.world.kill(name):
                 raise AssertionError(f"{name} had died by itself")
 
     def start_task_managers(self):
@@ -163,6 +164,9 @@ class RestoreTwice(Publication):
             self.start_task_managers()
             world.job = world.submit("--from-savepoint", first)
             return
+        if how == "together":
+            self.evidence["refused"] = self.together(first)
+            return
         world.job = world.submit("--from-savepoint", first)
         world.await_healthy(world.mark(), "the first restore")
         self.attempt = world.attempt()
@@ -170,6 +174,27 @@ class RestoreTwice(Publication):
         self.evidence["refused"] = self.refused(first)
         if newest:
             world.job = world.submit("--from-savepoint", newest)
+
+    def together(self, directory):
+        """Two with transactions open at once, of which one goes on: why the other one ended."""
+        world, jobs = self.world, []
+
+        def start():
+            jobs.extend(world.submit("--from-savepoint", directory) for _ in range(2))
+            world.job = jobs[0]
+        self.keep_open(start)
+        self.end_keeping()
+        ended = eventually(lambda: [job for job in jobs if self.over(job)], "one of them ends", 60)
+        if len(ended) != 1:
+            raise AssertionError(f"both ended: {[self.over(job) for job in jobs]}")
+        world.job = next(job for job in jobs if job not in ended)
+        return self.over(ended[0])
+
+    def over(self, job):
+        """Why it has ended, or nothing."""
+        status = self.world.cluster.json("describe", job)["status"]
+        return f"{status['state']}: {status.get('reason', '')}" if status["state"] in TERMINAL \
+            else None
 
     def refused(self, directory):
         """A start that must not go on: why."""
@@ -179,11 +204,7 @@ class RestoreTwice(Publication):
         except AssertionError as refusal:
             said = str(refusal)
         else:
-            def over():
-                status = world.cluster.json("describe", job)["status"]
-                return status if status["state"] in TERMINAL else None
-            status = eventually(over, "the second restore ends", 60)
-            said = f"{status['state']}: {status.get('reason', '')}"
+            said = eventually(lambda: self.over(job), "the second restore ends", 60)
         if "already published up to checkpoint" not in said:
             raise AssertionError(f"restored a second time from {directory}: {said}")
         return said
@@ -201,6 +222,9 @@ class Rescale(Publication):
         world = self.world
         self.evidence["open_on"] = self.keep_open()
         self.kill_task_managers()
+        complete = [c for c in eventually(world.check, "a JobManager answers", 30)["checkpoints"]
+                    if c["status"] in ("COMPLETED", "PUBLISHED")]
+        self.evidence["in_flight_bytes"] = int(complete[0].get("in_flight_bytes", 0))
         directory = self.cancel()
         self.end_keeping()
         self.start_task_managers()
@@ -208,7 +232,8 @@ class Rescale(Publication):
         self.evidence["parallelism"] = [job["parallelism"], self.step["to"]]
         job["parallelism"] = self.step["to"]
         world.job = world.submit("--from-savepoint", directory)
-        self.landed = len(self.evidence["open_on"]) > 0
+        self.landed = len(self.evidence["open_on"]) > 0 and \
+            (self.evidence["in_flight_bytes"] > 0 or not self.step.get("in_flight"))
 
     def end(self):
         pass
@@ -277,7 +302,7 @@ class Exhaust(Publication):
         for _ in range(3):
             world.await_healthy(world.mark(), "near the last epoch")
             victim = eventually(world.workers, "the job runs somewhere", 30)[0]
-            world.cluster.kill(victim)
+            world.kill(victim)
             world.start(victim)
             world.await_healthy(world.mark(), "past the last epoch")
         second, epoch = wire.init_producer_id(name)
@@ -373,9 +398,8 @@ class Poison(Fault):
         partition, offset = self.where[0]
         said = why_it_ended(world)
         self.evidence["told"] = said[:300]
-        for words in (f"offset {offset}", "in", "cannot be decoded"):
-            if words not in said:
-                raise AssertionError(f"poison at offset {offset} of partition {partition}: {said}")
+        if f"record at offset {offset} of in-{partition} cannot be decoded" not in said:
+            raise AssertionError(f"poison at offset {offset} of partition {partition}: {said}")
         directory = world.describe()["checkpoint_directory"]
         world.schedule["job"]["args"]["bad-record"] = "skip"
         world.job = world.submit("--from-savepoint", directory)

@@ -3,8 +3,10 @@
 It runs in a thread of its own with an event loop; rules are given and taken while it runs. A rule
 speaks of one link, "tm-1>broker": connections that tm-1 began to the broker.
 
-    delay     {"ms": [50, 200]}   each piece of data, both ways, waits that long; order is kept
-    damage    {"share": 0.05}     flips one bit in that share of the pieces, both ways
+    delay     {"ms": [50, 200]}   each piece of data, both ways, waits that long; order is kept;
+                                  {"bytes_per_s": 375000} beside it: and no more than that passes
+    damage    {"share": 0.05}     of that share of the pieces, both ways, a bit is flipped, all is
+                                  there twice, or the halves have changed places
     swallow   {}                  answers do not come through; the requests do
     hold      {"kafka_api": 26}   requests of this Kafka API (26: EndTxn) wait until the rule goes
     reset     {}                  connections are reset, new ones refused
@@ -26,6 +28,19 @@ class Rule:
         self.dice = random.Random(seed)
         self.pieces = 0  # that it did something to
         self.over = asyncio.Event()
+
+
+def flipped(piece, dice):
+    spot = dice.randrange(len(piece))
+    return piece[:spot] + bytes([piece[spot] ^ (1 << dice.randrange(8))]) + piece[spot + 1:]
+
+
+def twice(piece, _):
+    return piece + piece
+
+
+def swapped(piece, _):
+    return piece[len(piece) // 2:] + piece[:len(piece) // 2]
 
 
 class Relay:
@@ -130,7 +145,8 @@ class Relay:
             await rule.over.wait()
         for rule in self._of(link, "delay"):
             rule.pieces += 1
-            await asyncio.sleep(rule.dice.uniform(*rule.parameters["ms"]) / 1000)
+            await asyncio.sleep(rule.dice.uniform(*rule.parameters["ms"]) / 1000 +
+                                len(piece) / rule.parameters.get("bytes_per_s", float("inf")))
         for rule in self._of(link, "hold"):
             if direction == "request" and len(piece) >= 6 and \
                     struct.unpack("!h", piece[4:6])[0] == rule.parameters["kafka_api"]:
@@ -139,9 +155,7 @@ class Relay:
         for rule in self._of(link, "damage"):
             if rule.dice.random() < rule.parameters["share"]:
                 rule.pieces += 1
-                spot = rule.dice.randrange(len(piece))
-                piece = piece[:spot] + bytes([piece[spot] ^ (1 << rule.dice.randrange(8))]) + \
-                    piece[spot + 1:]
+                piece = rule.dice.choice([flipped, twice, swapped])(piece, rule.dice)
         for rule in self._of(link, "swallow"):
             if direction == "answer":
                 rule.pieces += 1

@@ -90,6 +90,7 @@ class TellsWhatKafkaLost(unittest.TestCase):
                       print)
         (world.dir / "broker").mkdir()
         (world.dir / "broker" / "server.log").write_text(broker_log)
+        world.cluster = types.SimpleNamespace(names=[])
         world.reader = types.SimpleNamespace(count=0)
         world.describe = lambda: {"status": {"state": "RUNNING"}}
         return world

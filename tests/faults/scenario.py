@@ -22,8 +22,12 @@
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
     [figures]  replaced_s = "<= 10"           # what faults measure, and what that must reach
-    [expect]   failed = "words"               # the job must fail, and say so
-               seen = "words"                 # of a planted bug: why the run must fail
+    [expect]   restart = true                 # each fault restarts the job; false: none does
+               aborted = true                 # transactions that held records were aborted
+               progress = true                # results and checkpoints come during each fault, too
+               failed = "words"               # the job must fail, and say so
+               counts = "duplicate"           # of a planted bug: what the judge must count,
+               seen = "words"                 # or why the run must fail
     [mix]      minutes = 60  cycle_s = 240  kinds = [2, 5]  at_once = [1, 3]     # a soak: cycles.py
     [[fault]]  kind = "kill"  target = "tm-*"  after_s = [0, 2]  for_s = [0, 1]
 
@@ -60,6 +64,7 @@ JOBS = {"echo": ("echo", "strict", ["in"]), "totals": ("totals", "strict", ["in"
         "letters": ("echo", "strict", ["in"]), "brake": ("totals", "strict", ["in"]),
         "growing": ("echo", "none", ["in"]), "regions": ("echo", "topic", ["in", "in2"])}
 MOST_ROUNDS = 16
+EXPECTATIONS = {"restart", "aborted", "progress", "failed", "counts", "seen"}
 OUTPUTS = {"letters": "out:3,bad:2", "echo": "out:3,lane:1"}  # others have "out" alone
 
 
@@ -81,6 +86,9 @@ def load(name):
         if extra:
             raise SystemExit(f"{path}: unknown in [{table}]: {', '.join(sorted(extra))}")
         result[table] = DEFAULTS[table] | text.get(table, {})
+    extra = set(result["expect"]) - EXPECTATIONS
+    if extra:
+        raise SystemExit(f"{path}: unknown in [expect]: {', '.join(sorted(extra))}")
     result["name"] = name
     return result
 
@@ -88,7 +96,9 @@ def load(name):
 def one_fault_of(scenario, seed):
     """The scenario with one of its faults, once: as short as it can be. Other seeds, other faults."""
     faults = scenario["fault"]
-    return scenario | {"rounds": 1, "phase_s": 0, "fault": [faults[(seed - 1) % len(faults)]]}
+    expect = {key: value for key, value in scenario["expect"].items() if key != "aborted"}
+    return scenario | {"rounds": 1, "phase_s": 0, "expect": expect,
+                       "fault": [faults[(seed - 1) % len(faults)]]}
 
 
 def schedule(scenario, seed):
@@ -108,7 +118,7 @@ def schedule(scenario, seed):
         return value
 
     def draw_fault(fault):
-        drawn = {key: draw(value) if key not in ("ms", "with") else value
+        drawn = {key: draw(value) if key != "with" else value
                  for key, value in fault.items()}
         taken = []
         for key in ("target", "other"):

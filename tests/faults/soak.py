@@ -47,12 +47,17 @@ class Mixed(Fault):
             time.sleep(max(0, end - time.monotonic()))
             fault.end()
 
+    def end(self):
+        pass
+
     def afterwards(self):
+        """A part may find nothing to do: a link without a word. How often each kind of fault took
+        effect is judged at the last quiet time."""
         for _, fault in self.parts:
             fault.afterwards()
-
-    def end(self):
-        self.landed = any(fault.landed for _, fault in self.parts)
+            kinds = self.world.landed_kinds
+            kinds[fault.step["kind"]] = kinds.get(fault.step["kind"], 0) + fault.landed
+        self.landed = True
         self.evidence = {fault.describe(): fault.evidence if fault.landed else "took no effect"
                          for _, fault in self.parts}
 
@@ -89,6 +94,9 @@ class Quiet(Fault):
         if self.step["last"]:
             self.evidence["growth"] = growth(self.world.late_memory)
             self.figures["memory_growth"] = max(self.evidence["growth"].values())
+            self.evidence["landed"] = self.world.landed_kinds
+            self.figures["faults_landed"] = sum(self.world.landed_kinds.values())
+            self.landed = all(self.world.landed_kinds.values())
 
 
 def growth(samples):

@@ -55,7 +55,7 @@ class SplitBrain(Fault):
     def epochs(self, name):
         """Those under which the TaskManager wrote its log, one after another."""
         found = []
-        for path in sorted(pathlib.Path(self.world.cluster.dir, "logs").glob(f"{name}.log")):
+        for path in sorted(pathlib.Path(self.world.cluster.dir, "logs").glob(f"{name}.log*")):
             for line in path.read_text(errors="replace").splitlines(keepends=True):
                 if line.startswith("{") and line.endswith("\n"):
                     epoch = json.loads(line).get("leader_epoch", 0)
@@ -76,6 +76,7 @@ class SplitBrain(Fault):
         """The first one wakes, and is the only one whom TaskManagers reach."""
         world = self.world
         before = self.refusals()
+        world.may_be_dead.add("jobmanager")  # it may find out, and end
         # It must not learn from its disk that it is too late.
         world.failpoint("jobmanager", "metadata.begin=hold,storage.create=hold")
         self.lead_to(None)

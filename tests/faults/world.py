@@ -91,6 +91,12 @@ class World:
         self.disks = []
         self.groups = {}  # by the name of a process: its control group
         self.observed = []  # ids of completed checkpoints as they were seen, each once
+        self.published = set()  # ids of those whose output was seen to be published
+        self.newest_slot = {}  # by checkpoint directory: of the newest complete one that was seen
+        self.attempt_seen = None  # that directory, and the job's newest attempt
+        self.restores = 0  # that were seen to begin from the newest checkpoint or a later one
+        self.may_be_dead = set()  # names of processes that a fault has killed, or is about to
+        self.landed_kinds = {}  # of a soak: how often faults of a kind took effect
         self.late_memory = []  # of a soak's second half: megabytes by (name, pid), by quiet time
 
     # ------------------------------------------------------------------ life
@@ -223,7 +229,20 @@ class World:
     def process(self, name):
         return self.broker.process if name == "broker" else self.cluster.processes[name]
 
+    def kill(self, name):
+        """SIGKILL; false when it had died before."""
+        self.may_be_dead.add(name)
+        return self.cluster.kill(name)
+
+    def nobody_died(self):
+        for name in self.cluster.names:
+            process = self.process(name)
+            if name not in self.may_be_dead and process.poll() is not None:
+                last = self.said(name).strip().splitlines()[-1:]
+                raise AssertionError(f"{name} died by itself, code {process.returncode}: {last}")
+
     def start(self, name):
+        self.may_be_dead.discard(name)
         if name == "broker":
             self.broker.start()
         else:
@@ -324,10 +343,34 @@ class World:
         newest = int(status.get("last_checkpoint_id", 0))
         if newest and newest not in self.observed:
             self.observed.append(newest)
+        self.published |= {int(c["id"]) for c in details.get("checkpoints", [])
+                           if c["status"] == "PUBLISHED"}
+        self._look_where_it_began(details)
         return details
 
+    def _look_where_it_began(self, details):
+        """A later attempt begins from the newest checkpoint that anybody was told of, or a later one.
+        The judge may not see it when it does not: replayed results can be those that were lost."""
+        own = pathlib.Path(details["checkpoint_directory"])
+        known = self.newest_slot.get(own, 0)
+        attempt = max((subtask.get("attempt", 0) for vertex in details["vertices"]
+                       for subtask in vertex["subtasks"]), default=0)
+        if (own, attempt) != self.attempt_seen and attempt and known:
+            began = pathlib.Path(details.get("restored_from", "nothing"))
+            slot = int(began.name) if own in began.parents else 0
+            if slot < known:
+                raise AssertionError(f"attempt {attempt} began from {began}, and checkpoint "
+                                     f"{own}/log/{known} was complete")
+            self.restores += 1
+        self.attempt_seen = (own, attempt)
+        self.newest_slot[own] = max([known] + [
+            int(pathlib.Path(c["path"]).name) for c in details.get("checkpoints", [])
+            if c["status"] in ("COMPLETED", "PUBLISHED") and
+            pathlib.Path(c.get("path", "")).parent.name == "log"])
+
     def check(self):
-        """As describe; raises when the job has ended."""
+        """As describe; raises when the job has ended, or a process by itself."""
+        self.nobody_died()
         details = self.describe()
         if details and details["status"]["state"] in TERMINAL:
             status = details["status"]

@@ -137,21 +137,23 @@ int main(int argc, char** argv) {
   std::printf("ready\n");
   std::fflush(stdout);
 
+  uint64_t sent = 0;
   const auto send = [&](const std::string& topic, int32_t partition, Row& row) {
     const std::string hash = InputHash(row);
     std::string text =
         "{\"key\":\"" + std::string(row.key) + "\",\"seq\":" + std::to_string(row.seq) +
         ",\"value\":" + std::to_string(row.value) + ",\"at\":" + std::to_string(row.at) +
         ",\"pad\":\"" + std::string(row.pad) + "\",\"hash\":\"" + hash + "\"}";
-    while (rd_kafka_producev(client, RD_KAFKA_V_TOPIC(topic.c_str()),
-                             RD_KAFKA_V_PARTITION(partition),
-                             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                             RD_KAFKA_V_KEY(row.key.data(), row.key.size()),
-                             RD_KAFKA_V_VALUE(text.data(), text.size()),
-                             RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(row.seq)),
-                             RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+    while (const auto error = rd_kafka_producev(
+               client, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
+               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+               RD_KAFKA_V_KEY(row.key.data(), row.key.size()),
+               RD_KAFKA_V_VALUE(text.data(), text.size()),
+               RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(row.seq)), RD_KAFKA_V_END)) {
+      if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) judge::Die(rd_kafka_err2str(error));
       rd_kafka_poll(client, 100);
     }
+    ++sent;
   };
 
   const auto begun = std::chrono::steady_clock::now();
@@ -213,6 +215,7 @@ int main(int argc, char** argv) {
     }
   }
   rd_kafka_flush(client, 120'000);
+  if (ledger.acknowledged + ledger.failed != sent) judge::Die("not all that was sent is answered");
   std::fclose(ledger.file);
   std::printf("{\"written\":%lld,\"acknowledged\":%llu,\"failed\":%llu}\n",
               static_cast<long long>(written), static_cast<unsigned long long>(ledger.acknowledged),

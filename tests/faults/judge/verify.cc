@@ -169,6 +169,7 @@ class Judge {
           output_[{message.partition, message.offset}] = Fnv1a(Text(message));
           const auto row = ParseRow(Text(message));
           if (!row) return verdict_.Note(verdict_.corrupt, "not a row", Text(message));
+          LookAtPlace(*row, message);
           if (job_ == "windows") return OnWindow(*row, Text(message));
           const auto found = keys_.find(std::string(row->key));
           const auto index = static_cast<size_t>(row->seq - 1);
@@ -178,6 +179,17 @@ class Judge {
           }
           OnRecord(*row, found->second, Text(message));
         });
+  }
+
+  // Kafka's key is the row's, and every record of a key lies in the same partition, whatever the
+  // job's parallelism was: else a reader of one partition would see no order.
+  void LookAtPlace(const Row& row, const rd_kafka_message_t& message) {
+    const std::string_view key(static_cast<const char*>(message.key), message.key_len);
+    if (key != row.key) verdict_.Note(verdict_.wrong, "another key than its row", Text(message));
+    const auto [entry, first] = partitions_.emplace(key, message.partition);
+    if (!first && entry->second != message.partition) {
+      verdict_.Note(verdict_.wrong, "its key lies in two partitions", Text(message));
+    }
   }
 
   void OnRecord(const Row& row, Key& key, std::string_view text) {
@@ -284,7 +296,9 @@ class Judge {
   void LookForOpenTransactions() {
     rd_kafka_t* committed = judge::Consumer(brokers_, true);
     rd_kafka_t* all = judge::Consumer(brokers_, false);
-    for (const std::string& topic : {options_["output"], std::string("weir-output-markers")}) {
+    std::vector<std::string> topics = {options_["output"], "weir-output-markers"};
+    if (options_["poison"] == "letters") topics.emplace_back("bad");
+    for (const std::string& topic : topics) {
       const auto stable = judge::Ends(committed, topic), ends = judge::Ends(all, topic);
       for (size_t p = 0; p < ends.size(); ++p) {
         if (stable[p] < ends[p]) {
@@ -355,6 +369,7 @@ class Judge {
   std::unordered_map<std::string, Key> keys_;
   std::unordered_map<std::string, Window> windows_;
   std::map<std::pair<int32_t, int64_t>, uint64_t> output_;
+  std::unordered_map<std::string, int32_t> partitions_;  // of each key of the output
   unsigned __int128 expected_content_ = 0, content_ = 0;
   int64_t horizon_ = INT64_MAX;
   Verdict verdict_;
