@@ -123,6 +123,8 @@ TaskManagerOptions TaskManagerOptionsOf(const config::Options& o) {
   options.cluster_id = o.taskmanager.cluster_id;
   options.job_manager = o.jobmanager.address;
   options.unacknowledged = o.jobmanager.heartbeat_timeout;
+  // Later than the JobManager misses one that has gone: its loss is the better reason.
+  options.unacknowledged_data = 2 * o.jobmanager.heartbeat_timeout;
   options.bind_host = o.taskmanager.bind_host;
   options.host = o.taskmanager.host;
   options.rpc_port = static_cast<int>(o.taskmanager.rpc_port);

@@ -197,7 +197,7 @@ void ControlPlane::PlaceWaitingJobs(Instant now, Out* out) {
     const Job& job = *jobs_.at(id);
     Placement placed = job.Placed();
     PlacementResult result =
-        PlaceJob(job.plan(), OffersFor(id, job.plan()), job.slot_memory(), placed);
+        PlaceJob(job.plan(), OffersFor(id, job.plan()), job.slot_memory(), placed, job.elsewhere());
     if (!result.placed) {
       slots_wanted_ += result.slots_missing;
       for (SessionId session : result.recycle) {

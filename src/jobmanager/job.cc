@@ -15,7 +15,8 @@ Job::Job(JobPlan plan, uint64_t seed)
     : plan_(std::move(plan)),
       attempts_(plan_),
       policy_(plan_.restart, seed),
-      checkpoints_(plan_.checkpoint, plan_.Subtasks(), plan_.TransactionalSubtasks()) {}
+      checkpoints_(plan_.checkpoint, plan_.Subtasks(), plan_.TransactionalSubtasks()),
+      seed_(seed) {}
 
 void Job::Step(const JobEvent& event, Instant now, Out* out) {
   if (state_ == S::kSuspended) return;
@@ -332,6 +333,10 @@ void Job::MaybeProceed(Instant now, Out* out) {
     decision = policy_.OnFailure(*cause_, now, ran_for_);
   }
   if (decision.restart) {
+    // A connection between TaskManagers broke, and none of them was lost: they cannot reach one
+    // another, and would not in the next attempt.
+    elsewhere_ =
+        cause_ && cause_->secondary ? std::optional(seed_ + last_attempt_.value) : std::nullopt;
     cause_.reset();
     failures_.Blame(nullptr);
     restart_at_ = now + decision.delay;

@@ -76,6 +76,8 @@ class Job {
   Placement Placed() const { return attempts_.Placed(); }
   uint32_t regions() const { return attempts_.regions(); }
   const SlotMemory& slot_memory() const { return slot_memory_; }
+  /// Set while the next attempt should not run where the last one did (see PlaceJob).
+  std::optional<uint64_t> elsewhere() const { return elsewhere_; }
   const CheckpointCoordinator& checkpoints() const { return checkpoints_; }
   uint64_t failure_count() const { return failures_.count(); }
   const std::deque<FailureRecord>& failures() const { return failures_.records(); }
@@ -151,6 +153,8 @@ class Job {
   AttemptId run_;                 // of the coordinator: the newest when it was started
   AttemptPrepared prepared_;      // of those deployed last
   SlotMemory slot_memory_;
+  const uint64_t seed_;
+  std::optional<uint64_t> elsewhere_;
 
   std::optional<Failure> cause_;       // of the attempts' end; the first that is no echo
   milliseconds ran_for_{0};            // how long the failed regions had been running

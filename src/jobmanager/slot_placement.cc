@@ -1,6 +1,7 @@
 #include "jobmanager/slot_placement.h"
 
 #include <algorithm>
+#include <random>
 #include <set>
 #include <tuple>
 
@@ -63,7 +64,8 @@ struct Candidate {
 uint32_t SlotsNeeded(const JobPlan& plan) { return static_cast<uint32_t>(GroupSlots(plan).size()); }
 
 PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
-                         const SlotMemory& memory, const Placement& running) {
+                         const SlotMemory& memory, const Placement& running,
+                         std::optional<uint64_t> elsewhere) {
   std::map<GroupSlot, SlotRef> assigned = HeldBy(plan, running);
   std::map<SessionId, std::set<uint32_t>> held;
   for (const auto& [group, slot] : assigned) held[slot.session].insert(slot.slot);
@@ -113,9 +115,17 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
     return result;
   }
 
+  if (elsewhere) {
+    std::mt19937_64 dice(*elsewhere);
+    std::shuffle(candidates.begin(), candidates.end(), dice);
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) {
+                       return a.offer.free_slots.size() > b.offer.free_slots.size();
+                     });
+  }
   for (const auto& slot : wanted) {
     auto before = memory.find(slot);
-    if (before == memory.end()) continue;
+    if (before == memory.end() || elsewhere) continue;
     for (Candidate& candidate : candidates) {
       if (candidate.offer.task_manager != before->second) continue;
       if (candidate.offer.free_slots.empty()) continue;
@@ -128,7 +138,8 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
     Candidate* best = nullptr;
     for (Candidate& candidate : candidates) {
       if (candidate.offer.free_slots.empty()) continue;
-      if (best == nullptr || candidate.used_by_job < best->used_by_job) best = &candidate;
+      const bool less = best != nullptr && candidate.used_by_job < best->used_by_job;
+      if (best == nullptr || (less && !elsewhere)) best = &candidate;
     }
     assigned[slot] = best->Take();
   }

@@ -17,6 +17,8 @@ struct TaskManagerOptions {
   std::string job_manager = "127.0.0.1:6123";
   /// Silence of the JobManager's machine, not of its process, that breaks the connection to it.
   std::chrono::milliseconds unacknowledged{5'000};
+  /// The same between TaskManagers.
+  std::chrono::milliseconds unacknowledged_data{10'000};
   /// The only cluster it works for; empty: the first that it registers with.
   std::string cluster_id;
   std::string bind_host = "127.0.0.1";

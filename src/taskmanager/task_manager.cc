@@ -120,6 +120,7 @@ TaskManager::TaskManager(TaskManagerOptions options)
   exchange.name = options_.id;
   exchange.listen_host = options_.bind_host;
   exchange.port = options_.data_port;
+  exchange.unacknowledged = options_.unacknowledged_data;
   exchange_ =
       ValueOrThrow(Exchange::Start(exchange, network_.get(), [this](const StreamFailure& failure) {
         // A peer that took its leave was told to by the JobManager, or tells it: its word counts.

@@ -6,7 +6,8 @@ transactions and records stands in kafka_faults.py, what overloads in load_fault
     kill_all   for_s, again         everything but the broker; started again in the drawn order
     pause      target, for_s        SIGSTOP, then SIGCONT
     cut        target, other, for_s, direction = "both" | "to" | "from", share = 1.0
-               packets between the two are dropped, or that share of them
+               packets between the two are dropped, or that share of them; with until = "healthy"
+               the job must go on elsewhere within that time, and the cut ends only then
     failpoint  target, set, for_s   e.g. set = "kafka.publish.committed=crash"; a process that it
                                     kills is started again; kill = "worker": that is killed first
     relay      link, mode, with     what relay.py does to the link "tm-1>broker" for for_s, or to
@@ -166,6 +167,17 @@ class Cut(Fault):
         ways = {"both": [(a, b), (b, a)], "to": [(a, b)], "from": [(b, a)]}
         self.rules = [self.world.network.cut(*way, share=self.step.get("share", 1.0))
                       for way in ways[self.step.get("direction", "both")]]
+        self.begun = time.monotonic()
+
+    def hold(self):
+        if self.step.get("until") != "healthy":
+            super().hold()
+            return
+        attempt = self.world.attempt()
+        eventually(lambda: self.world.attempt() > attempt, "the cut is noticed", self.step["for_s"])
+        left_s = self.step["for_s"] - (time.monotonic() - self.begun)
+        self.world.await_healthy(self.world.mark(), "elsewhere", left_s)
+        self.evidence["elsewhere_after_s"] = round(time.monotonic() - self.begun, 1)
 
     def end(self):
         self.evidence["packets_dropped"] = [self.world.network.dropped(r) for r in self.rules]

@@ -197,6 +197,24 @@ TEST_F(JobTest, TheLossOfATaskManagerIsTheCauseThoughItsNeighboursBrokenChannelC
   EXPECT_EQ(job_.reason(), "TaskManager 'b' was lost: stream broken");
 }
 
+TEST_F(JobTest, ItGoesElsewhereWhenTaskManagersCannotReachOneAnother) {
+  Run();
+  EXPECT_FALSE(job_.elsewhere());
+  Task(kSource, TaskState::kFailed,
+       {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  ReleaseAll();
+  EXPECT_TRUE(job_.elsewhere());
+}
+
+TEST_F(JobTest, ItStaysWhereItsStateIsAfterAnyOtherFailure) {
+  Run();
+  Task(kSource, TaskState::kFailed,
+       {.kind = ErrorKind::kExternal, .message = "channel closed", .secondary = true});
+  Send(TaskManagerGone{SessionId(2), "stream broken"});
+  ReleaseAll();
+  EXPECT_FALSE(job_.elsewhere());
+}
+
 TEST_F(JobTest, SlotsLostBeforeAnythingWasSentAreNoFailure) {
   Send(JobStarted{});
   Grant();

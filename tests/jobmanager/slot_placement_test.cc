@@ -63,6 +63,24 @@ TEST(SlotPlacementTest, PrefersTheTaskManagerThatHoldsTheLocalState) {
   }
 }
 
+TEST(SlotPlacementTest, ElsewhereIsOnAsFewTaskManagersAsCanBeAndSoonOnOthers) {
+  const JobPlan plan = Plan({{0, 4, "default"}});
+  const auto offers = [] {
+    return std::vector{Offer(1, "a", 2), Offer(2, "b", 2), Offer(3, "c", 2)};
+  };
+  const SlotMemory memory = Remember(plan, PlaceJob(plan, offers(), {}).placement);
+  std::set<std::set<std::string>> pairs;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const auto result = PlaceJob(plan, offers(), memory, {}, seed);
+    ASSERT_TRUE(result.placed);
+    std::set<std::string> used;
+    for (const auto& [subtask, slot] : result.placement) used.insert(slot.task_manager.value);
+    EXPECT_EQ(used.size(), 2u);
+    pairs.insert(used);
+  }
+  EXPECT_EQ(pairs.size(), 3u) << "a pair that cannot work comes again and again";
+}
+
 TEST(SlotPlacementTest, WhatRunsStaysAndSharesItsSlotsWithWhatIsPlaced) {
   const JobPlan plan = Plan({{0, 2, "default"}, {1, 3, "default"}});
   const SlotRef first{SessionId(1), TaskManagerId("a"), 0};

@@ -11,6 +11,9 @@ namespace {
 
 constexpr int kFirstBackoffMs = 50;
 constexpr int kMaxBackoffMs = 1000;
+// gRPC sets TCP_USER_TIMEOUT, to the time that a ping may take, where pings are on; they themselves
+// are not wanted.
+constexpr int kNoPingMs = 24 * 3'600'000;
 
 }  // namespace
 
@@ -31,6 +34,9 @@ std::shared_ptr<grpc::Channel> ExchangeClient::ChannelTo(const std::string& addr
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstBackoffMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kFirstBackoffMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kNoPingMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                   static_cast<int>(options_.unacknowledged.count()));
   arguments.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   known = channel;

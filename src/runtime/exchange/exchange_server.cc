@@ -52,6 +52,8 @@ absl::StatusOr<std::unique_ptr<ExchangeServer>> ExchangeServer::Start(
   // Who connects and says nothing is not kept for gRPC's two minutes.
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
                              static_cast<int>(options.connect_timeout.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             static_cast<int>(options.unacknowledged.count()));
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &self->port_);
   builder.RegisterAsyncGenericService(&self->service_);
   const size_t threads = options.network_threads > 0 ? static_cast<size_t>(options.network_threads)

@@ -35,6 +35,10 @@ struct ExchangeOptions {
   bool payload_checksums = true;
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds stop_timeout{2000};
+  /// For so long a peer's kernel may leave what was sent unacknowledged, or without room for it;
+  /// then the stream is broken. Without it a connection that is cut is noticed after a quarter of
+  /// an hour (tcp_retries2), and a checkpoint that waits for it after its own time-out.
+  std::chrono::milliseconds unacknowledged{10'000};
 };
 
 }  // namespace weir
