@@ -124,7 +124,8 @@ class Run:
             if self.schedule["pace"] == "healthy":
                 self.recover(world, world.mark(), entry)
                 fault.afterwards()
-                entry |= {"landed": fault.landed, "attempts": [attempt, world.attempt()]}
+                entry |= {"landed": fault.landed, "evidence": fault.evidence,
+                          "attempts": [attempt, world.attempt()]}
             self.log(f"{entry['what']}: {entry['evidence']}" +
                      (f", first result after {entry['first_result_s']} s"
                       if "first_result_s" in entry else ""))

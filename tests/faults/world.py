@@ -351,12 +351,14 @@ class World:
     def _look_where_it_began(self, details):
         """A later attempt begins from the newest checkpoint that anybody was told of, or a later one.
         The judge may not see it when it does not: replayed results can be those that were lost."""
+        if details["status"]["state"] not in ("RUNNING", "FINISHING"):
+            return  # it may not be known yet from what
         own = pathlib.Path(details["checkpoint_directory"])
         known = self.newest_slot.get(own, 0)
         attempt = max((subtask.get("attempt", 0) for vertex in details["vertices"]
                        for subtask in vertex["subtasks"]), default=0)
         if (own, attempt) != self.attempt_seen and attempt and known:
-            began = pathlib.Path(details.get("restored_from", "nothing"))
+            began = pathlib.Path(details.get("restored_from") or "nothing")
             slot = int(began.name) if own in began.parents else 0
             if slot < known:
                 raise AssertionError(f"attempt {attempt} began from {began}, and checkpoint "

@@ -495,6 +495,7 @@ std::optional<P::Event> LaneTransactions::Commit() {
 P::Event LaneTransactions::Transact(const P::Transact& work,
                                     const std::function<EpochFile(CheckpointId)>& file_of) {
   if (WEIR_FAILPOINT("kafka.publish.begin")) return P::OutcomeUnknown{"failpoint"};
+  const auto begun = SteadyClock::now();
   if (Owned<rd_kafka_error_t> error(rd_kafka_begin_transaction(producer_.get())); error) {
     return Outcome(error.get(), "beginning a transaction");
   }
@@ -514,12 +515,18 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
     return Outcome(code, "publishing to marker topic " + options_.marker_topic);
   }
   // The commit would flush as well; doing it first tells a failed delivery from a failed commit.
-  const auto deadline = SteadyClock::now() + options_.send_limit;
+  auto deadline = SteadyClock::now() + options_.send_limit;
+  int left = rd_kafka_outq_len(producer_.get());
   while (rd_kafka_flush(producer_.get(), static_cast<int>(kSlice.count())) != 0) {
+    if (const int now_left = rd_kafka_outq_len(producer_.get()); now_left < left) {
+      left = now_left;
+      deadline = SteadyClock::now() + options_.send_limit;
+    }
     // The rest of a transaction that has failed stays in the queue.
     if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) break;
     if (stop_ || SteadyClock::now() > deadline) {
-      return P::OutcomeUnknown{"publishing to topic " + options_.topic + " takes longer than " +
+      return P::OutcomeUnknown{"publishing to topic " + options_.topic +
+                               ": Kafka has acknowledged nothing for " +
                                std::to_string(options_.send_limit.count()) + " ms"};
     }
   }
@@ -533,7 +540,8 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   mapped_.clear();
   // The marker stands at or behind the end of the log that was seen before it was written.
   setup_.marker_offset = next_marker_offset_;
-  return P::Committed{};
+  return P::Committed{
+      std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - begun)};
 }
 
 }  // namespace weir::kafka

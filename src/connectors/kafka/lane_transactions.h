@@ -27,7 +27,7 @@ struct PublicationOptions {
   std::chrono::milliseconds init_limit{60'000};
   /// For the first sight of the topics; nothing: without end.
   std::optional<std::chrono::milliseconds> start_limit = {};
-  /// Until Kafka has acknowledged every record of a transaction.
+  /// For so long Kafka may acknowledge no record of a transaction that is being sent.
   std::chrono::milliseconds send_limit{60'000};
   /// Until it answers the request to commit; past it the outcome counts as unknown. A stop waits
   /// for it, too (docs/decisions/kafka-commit.md).

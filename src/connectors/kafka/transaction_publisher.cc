@@ -42,7 +42,7 @@ TransactionPublisher::Actions TransactionPublisher::Step(const Event& event) {
                    return {ReadMarker{}};
                  },
                  [&](const MarkerFound& found) { return OnMarker(found.marker); },
-                 [&](const Committed&) { return OnCommitted(); },
+                 [&](const Committed& committed) { return OnCommitted(committed.took); },
                  [&](const OutcomeUnknown& unknown) { return OnUnknown(unknown.reason); },
                  [&](const Fenced&) {
                    return StopWith(
@@ -150,7 +150,7 @@ TransactionPublisher::Actions TransactionPublisher::OnMarkerAfterUnknown(
     return StopWith(ErrorKind::kExternal,
                     Name() + ": superseded by another writer (" + Describe(marker->writer) + ")");
   }
-  if (in_flight_ && marker->published == in_flight_->published) return OnCommitted();
+  if (in_flight_ && marker->published == in_flight_->published) return OnCommitted({});
   if (marker->published != published_) {
     return StopWith(ErrorKind::kFatal, Name() + ": our marker says checkpoint " +
                                            std::to_string(marker->published.value) +
@@ -160,8 +160,13 @@ TransactionPublisher::Actions TransactionPublisher::OnMarkerAfterUnknown(
   return NextTransaction();
 }
 
-TransactionPublisher::Actions TransactionPublisher::OnCommitted() {
+TransactionPublisher::Actions TransactionPublisher::OnCommitted(
+    std::optional<std::chrono::milliseconds> took) {
   assert(in_flight_);
+  if (took && *took <= lane_.quick && in_flight_bytes_ >= limit_bytes_ / 2) {
+    limit_bytes_ = std::min(2 * limit_bytes_, lane_.max_transaction_bytes);
+  }
+  in_flight_bytes_ = 0;
   claimed_ = true;
   failures_ = 0;
   published_ = in_flight_->published;
@@ -174,6 +179,9 @@ TransactionPublisher::Actions TransactionPublisher::OnCommitted() {
 
 TransactionPublisher::Actions TransactionPublisher::OnUnknown(const std::string& reason) {
   assert(state_ != State::kIdle && state_ != State::kNew);
+  if (state_ == State::kPublishing) {
+    limit_bytes_ = std::min(limit_bytes_, std::max(limit_bytes_ / 2, lane_.min_transaction_bytes));
+  }
   state_ = State::kFencing;
   ++failures_;
   return {InitProducer{.failures = failures_, .reason = reason}};
@@ -192,7 +200,7 @@ TransactionPublisher::Actions TransactionPublisher::NextTransaction() {
   CheckpointId last;
   for (const Epoch& epoch : epochs_) {
     if (epoch.checkpoint > completed_) break;
-    if (bytes > 0 && bytes + epoch.bytes > lane_.max_transaction_bytes) break;
+    if (bytes > 0 && bytes + epoch.bytes > limit_bytes_) break;
     bytes += epoch.bytes;
     last = epoch.checkpoint;
     if (epoch.bytes > 0) work.epochs.push_back(epoch.checkpoint);
@@ -203,6 +211,7 @@ TransactionPublisher::Actions TransactionPublisher::NextTransaction() {
     return {Published{last}};
   }
   state_ = State::kPublishing;
+  in_flight_bytes_ = bytes;
   in_flight_ = work.marker = MarkerSaying(last);
   return {std::move(work)};
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -35,7 +37,9 @@ namespace weir::kafka {
 ///  - When the outcome of a transaction is unknown the machine does not guess: the producer is
 ///    replaced (which ends the transaction one way or the other) and the marker is read again.
 ///  - Epochs are published in order of their checkpoints, only those of completed checkpoints,
-///    and everything that is due in as few transactions as the size limit allows.
+///    and everything that is due in as few transactions as the size limit allows. The limit follows
+///    what Kafka takes in time: a backlog in transactions that outlive transaction.timeout.ms would
+///    be aborted and sent again for ever.
 class TransactionPublisher {
  public:
   /// What the checkpoint we were restored from says of this lane.
@@ -50,7 +54,13 @@ class TransactionPublisher {
     uint32_t parallelism = 1;
     WriterId writer;
     std::optional<Restored> restored;  ///< nothing: the first start of a lineage
+    /// A transaction's bytes, unless it holds one epoch: at first, least and most.
+    uint64_t first_transaction_bytes = 16u << 20;
+    uint64_t min_transaction_bytes = 1u << 20;
     uint64_t max_transaction_bytes = 256u << 20;
+    /// One that took no longer may be followed by one of twice the size: a quarter of the time that
+    /// Kafka gives it.
+    std::chrono::milliseconds quick{15'000};
   };
   struct Epoch {
     CheckpointId checkpoint;
@@ -63,7 +73,9 @@ class TransactionPublisher {
   struct MarkerFound {
     std::optional<Marker> marker;  ///< the lane's newest committed one
   };
-  struct Committed {};
+  struct Committed {
+    std::chrono::milliseconds took{0};  ///< from the transaction's begin
+  };
   /// The action failed, or whether it did is not known; trying again may help.
   struct OutcomeUnknown {
     std::string reason;
@@ -111,7 +123,8 @@ class TransactionPublisher {
   /// The epochs that the restored checkpoint carries are handed in by EpochClosed before Begin.
   explicit TransactionPublisher(Lane lane)
       : lane_(std::move(lane)),
-        completed_(lane_.restored ? lane_.restored->checkpoint : CheckpointId{}) {}
+        completed_(lane_.restored ? lane_.restored->checkpoint : CheckpointId{}),
+        limit_bytes_(std::min(lane_.first_transaction_bytes, lane_.max_transaction_bytes)) {}
 
   [[nodiscard]] Actions Step(const Event& event);
 
@@ -134,7 +147,7 @@ class TransactionPublisher {
   Actions OnMarker(const std::optional<Marker>& marker);
   Actions OnFirstMarker(const std::optional<Marker>& marker);
   Actions OnMarkerAfterUnknown(const std::optional<Marker>& marker);
-  Actions OnCommitted();
+  Actions OnCommitted(std::optional<std::chrono::milliseconds> took);
   Actions OnUnknown(const std::string& reason);
   Actions OnClosed(const Epoch& epoch);
   Actions Claim();
@@ -153,6 +166,8 @@ class TransactionPublisher {
   CheckpointId completed_;
   std::deque<Epoch> epochs_;         // closed, not published, oldest first
   std::optional<Marker> in_flight_;  // of the transaction whose end we wait for
+  uint64_t in_flight_bytes_ = 0;
+  uint64_t limit_bytes_;  // of the next transaction
 };
 
 }  // namespace weir::kafka

@@ -126,6 +126,34 @@ TEST(TransactionPublisherTest, ATransactionHasALimitButTakesAtLeastOneEpoch) {
   EXPECT_THAT(EpochsOf(publisher.Step(P::Committed{})), ElementsAre(4));
 }
 
+TEST(TransactionPublisherTest, ABacklogGoesInTransactionsThatEndInTime) {
+  P::Lane lane = LaneOf();
+  lane.first_transaction_bytes = 100;
+  lane.min_transaction_bytes = 50;
+  lane.max_transaction_bytes = 300;
+  lane.quick = std::chrono::milliseconds(10);
+  const P::Committed quick{lane.quick}, slow{lane.quick * 2};
+  P publisher(lane);
+  (void)Start(publisher, {});
+  (void)publisher.Step(quick);  // the claim says nothing of how much fits
+  for (uint64_t id = 1; id <= 40; ++id) (void)publisher.Step(P::EpochClosed{EpochOf(id, 50)});
+  EXPECT_THAT(EpochsOf(publisher.Step(P::CheckpointCompleted{CheckpointId{40}})),
+              ElementsAre(1, 2));
+  EXPECT_THAT(EpochsOf(publisher.Step(quick)), ElementsAre(3, 4, 5, 6));
+  EXPECT_THAT(EpochsOf(publisher.Step(quick)), ElementsAre(7, 8, 9, 10, 11, 12)) << "the most";
+  EXPECT_THAT(EpochsOf(publisher.Step(slow)), ElementsAre(13, 14, 15, 16, 17, 18));
+  const auto after_an_abort = [&](uint64_t published) {
+    (void)publisher.Step(P::OutcomeUnknown{"aborted for its age"});
+    (void)publisher.Step(P::ProducerReady{});
+    return EpochsOf(publisher.Step(MarkerOf(kSelf, published)));
+  };
+  EXPECT_THAT(after_an_abort(12), ElementsAre(13, 14, 15));
+  EXPECT_THAT(after_an_abort(12), ElementsAre(13));
+  EXPECT_THAT(after_an_abort(12), ElementsAre(13)) << "no less than one epoch";
+  EXPECT_THAT(EpochsOf(publisher.Step(slow)), ElementsAre(14));
+  EXPECT_THAT(EpochsOf(publisher.Step(quick)), ElementsAre(15, 16));
+}
+
 TEST(TransactionPublisherTest, AnEmptyEpochNeedsNoTransaction) {
   P publisher = Claimed();
   (void)publisher.Step(P::EpochClosed{EpochOf(1, 0)});
