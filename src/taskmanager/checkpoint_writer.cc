@@ -418,19 +418,7 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
         }
       }
     }
-    for (const auto& [name, file] : op.state.files) {
-      const DataFileName path{
-          .checkpoint = running.id, .epoch = options_.epoch, .attempt = options_.attempt};
-      absl::StatusOr<proto::StateHandle> handle =
-          TakeFile(*options_.storage, file, path.NewPath("epoch"));
-      if (!handle.ok()) return handle.status();
-      handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
-      handle->set_subtask(subtask.index);
-      handle->set_operator_uid(op.uid);
-      handle->set_checkpoint_id(running.id.value);
-      handle->set_store_file(name);
-      *result.add_epoch_output() = *std::move(handle);
-    }
+    if (absl::Status s = StoreFiles(running.id, subtask, op, &result); !s.ok()) return s;
     if (!op.keyed) continue;
     Operator* sink = nullptr;
     {
@@ -441,6 +429,30 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
   }
   std::lock_guard lock(mutex_);
   running.snapshots[subtask] = std::move(result);
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointWriter::StoreFiles(CheckpointId id, SubtaskId subtask,
+                                          const OperatorSnapshot& op,
+                                          proto::SubtaskSnapshot* result) {
+  const DataFileName path{.checkpoint = id, .epoch = options_.epoch, .attempt = options_.attempt};
+  StoredFiles& stored = stored_files_[{subtask, op.uid}];
+  std::erase_if(stored, [&](const auto& file) { return !op.state.files.contains(file.first); });
+  for (const auto& [name, file] : op.state.files) {
+    auto known = stored.find(name);
+    if (known == stored.end() || known->second.length() != file.length) {
+      absl::StatusOr<proto::StateHandle> handle =
+          TakeFile(*options_.storage, file, path.NewPath("epoch"));
+      if (!handle.ok()) return handle.status();
+      handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
+      handle->set_subtask(subtask.index);
+      handle->set_operator_uid(op.uid);
+      handle->set_checkpoint_id(id.value);
+      handle->set_store_file(name);
+      known = stored.insert_or_assign(name, *std::move(handle)).first;
+    }
+    *result->add_epoch_output() = known->second;
+  }
   return absl::OkStatus();
 }
 

@@ -106,6 +106,7 @@ class CheckpointWriter {
   class Operator;
   struct Running;
   using OperatorKey = std::pair<SubtaskId, std::string>;
+  using StoredFiles = std::map<std::string, proto::StateHandle>;  // by the operator's own names
 
   void SortLoop();
   void WriteLoop();
@@ -116,6 +117,11 @@ class CheckpointWriter {
   CheckpointId OldestWanted() const;
   void WriteDelivered(std::unique_lock<std::mutex>& lock);
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
+  /// An operator's file that an earlier checkpoint took is named again and not stored again: output
+  /// that cannot be published for hours would be copied by each checkpoint. Until a manifest names
+  /// it, it is safe as a file of a checkpoint under way; afterwards by that manifest.
+  absl::Status StoreFiles(CheckpointId id, SubtaskId subtask, const OperatorSnapshot& op,
+                          proto::SubtaskSnapshot* result);
   absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,
                             CheckpointId id);
   absl::Status WriteOperatorState(Running& running, SubtaskId subtask, const OperatorSnapshot& op,
@@ -145,6 +151,8 @@ class CheckpointWriter {
   CheckpointId begun_;  // the newest
   /// What a merge under way looks at; shared because StoppableStorage keeps what it looks at.
   const std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);
+  /// Of the last snapshot of each operator. The sorting thread's alone.
+  std::map<OperatorKey, StoredFiles> stored_files_;
   std::thread sort_thread_;
   std::thread write_thread_;
   std::thread merge_thread_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,42 @@ TEST_P(CheckpointWriterTest, ACheckpointHoldsAllThatWasWrittenBefore) {
     }
   }
   EXPECT_EQ(fulls_, 0);
+}
+
+// A sink's output that waits for Kafka is in each checkpoint until it is published.
+TEST_P(CheckpointWriterTest, AnOperatorsFileIsStoredOnceForAllCheckpointsThatNameIt) {
+  const auto file = [&](const std::string& name, const std::string& content) {
+    const std::string path = directory_ / name;
+    std::ofstream(path) << content;
+    return StateFile{.path = path, .length = content.size()};
+  };
+  const auto checkpoint = [&](uint64_t id, std::map<std::string, StateFile> files) {
+    BeginAndWrite(id);
+    DeliverKeyed(id);
+    SubtaskSnapshot snapshot;
+    snapshot.id = CheckpointId(id);
+    OperatorSnapshot& op = snapshot.operators.emplace_back();
+    op.uid = "sink";
+    op.state.files = std::move(files);
+    writer_->Deliver(kOther, std::move(snapshot));
+    const auto result = Outcome(id);
+    EXPECT_TRUE(result.ok()) << result.status();
+    std::map<std::string, std::string> stored;
+    for (const proto::StateHandle& handle : result->at(kOther).epoch_output()) {
+      stored[handle.store_file()] = handle.file();
+    }
+    return stored;
+  };
+  const StateFile first = file("first", "one"), second = file("second", "two two");
+  const auto of_1 = checkpoint(1, {{"first", first}});
+  const auto of_2 = checkpoint(2, {{"first", first}, {"second", second}});
+  ASSERT_EQ(of_2.size(), 2u);
+  EXPECT_EQ(of_2.at("first"), of_1.at("first"));
+  const auto of_3 = checkpoint(3, {{"second", second}});
+  EXPECT_EQ(of_3, (std::map<std::string, std::string>{{"second", of_2.at("second")}}));
+  const auto of_4 = checkpoint(4, {{"first", first}});
+  EXPECT_NE(of_4.at("first"), of_1.at("first")) << "nobody has kept it meanwhile";
+  EXPECT_EQ(storage_->List("data")->size(), 3u + 4u) << "of the sink; and the keyed state's";
 }
 
 // Erased keys stay erased: a delta of deltas still says so to the base.
