@@ -3,10 +3,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -85,6 +89,39 @@ TEST_F(JobManagerTest, BadGraphsAreRefusedByNameAndLeaveNothing) {
     EXPECT_EQ(JobFolders(), 0u);
     EXPECT_TRUE(std::filesystem::is_empty(directory_ + "/jobmanager/artifacts"));
   }
+}
+
+TEST_F(JobManagerTest, ThousandsOfBadGraphsLeaveTheJobsAndItsMemoryAlone) {
+  const std::string job = MustSubmit();
+  const auto resident = [] {
+    std::ifstream statm("/proc/self/statm");
+    int64_t size = 0, pages = 0;
+    statm >> size >> pages;
+    return pages * sysconf(_SC_PAGESIZE);
+  };
+  const auto burst = [&](int count) {
+    std::atomic<int> refused = 0;
+    std::vector<std::thread> clients;
+    for (int c = 0; c < 4; ++c) {
+      clients.emplace_back([&, c] {
+        for (int i = c; i < count; i += 4) {
+          proto::JobGraph graph = Graph();
+          kBadGraphs[static_cast<size_t>(i) % std::size(kBadGraphs)].spoil(&graph);
+          proto::SubmitJobReply reply;
+          refused +=
+              Submit(Header(graph), &reply).error_code() == grpc::StatusCode::INVALID_ARGUMENT;
+        }
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    return refused.load();
+  };
+  EXPECT_EQ(burst(400), 400);  // what gRPC and the allocator keep
+  const int64_t before = resident();
+  EXPECT_EQ(burst(4'000), 4'000);
+  EXPECT_LT(resident() - before, 16 << 20);
+  EXPECT_EQ(Cluster().jobs_total(), 1u);
+  EXPECT_EQ(StatusOf(job).restarts(), 0u);
 }
 
 TEST_F(JobManagerTest, ALibraryOtherThanAnnouncedIsRefused) {
