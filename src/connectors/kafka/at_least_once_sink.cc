@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "connectors/kafka/epoch_file.h"
+#include "connectors/kafka/inherited_output.h"
 #include "connectors/kafka/produce.h"
 
 namespace weir::kafka {
@@ -44,6 +45,36 @@ void AtLeastOnceSink::Open(const RuntimeContext& context) {
   epochs_.push_back(std::make_unique<Epoch>());
   MakeProducer();
   AskTopic();
+  PublishInherited();
+}
+
+void AtLeastOnceSink::PublishInherited() {
+  const std::vector<FormerOutput> former = ReadFormerOutput(*context_);
+  const auto ours =
+      std::ranges::find_if(former, [&](const auto& one) { return IsOurs(one, *context_); });
+  if (ours == former.end()) return;
+  // Names that only an exactly-once sink needs may have gone from the job with it.
+  SinkSettings settings = settings_;
+  settings.marker_topic = ours->state.marker_topic;
+  settings.transaction_prefix = ours->state.transaction_prefix;
+  InheritedOutput inherited = InheritOutput(*context_, settings, former);
+  inherited_ = std::make_unique<Publisher>(
+      PublicationOptions{.client = settings.client,
+                         .topic = settings.topic,
+                         .marker_topic = settings.marker_topic,
+                         .transaction_prefix = settings.transaction_prefix},
+      std::move(inherited.lanes), inherited.marker_partitions,
+      Publisher::Environment{.log = Callbacks::Log(callbacks_),
+                             .wake = Callbacks::Wake(callbacks_)});
+  inherited_->Start();
+}
+
+void AtLeastOnceSink::TakeInherited() {
+  if (inherited_ == nullptr) return;
+  const Publisher::Status status = inherited_->status();
+  if (status.failure && !failure_) failure_ = status.failure;
+  if (!status.ready) return;
+  DestroyWithin(std::chrono::milliseconds(0), std::move(inherited_));
 }
 
 void AtLeastOnceSink::MakeProducer() {
@@ -97,7 +128,7 @@ rd_kafka_resp_err_t AtLeastOnceSink::Send(const OutputRecord& record, Try* attem
 }
 
 void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
-  if (waiting_.empty() && asked_topic_) {
+  if (waiting_.empty() && MaySend()) {
     const auto code = Send(record, attempt);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return;
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
@@ -138,12 +169,13 @@ void AtLeastOnceSink::NoteRefusal() {
 }
 
 void AtLeastOnceSink::Serve() {
+  TakeInherited();
   if (question_ != nullptr) {
     if (const auto answer = question_->Answer()) TakeAnswer(*answer);
   }
   rd_kafka_poll(producer_.get(), 0);
   NoteRefusal();
-  while (!waiting_.empty() && !failure_ && asked_topic_) {
+  while (!waiting_.empty() && !failure_ && MaySend()) {
     const Waiting& next = waiting_.front();
     OutputRecord record{.key = next.key,
                         .value = next.value,
@@ -233,8 +265,8 @@ void AtLeastOnceSink::OnDelivery(const rd_kafka_message_t& message) {
 }
 
 bool AtLeastOnceSink::HasRoom() {
-  if (!waiting_.empty() || !asked_topic_) Serve();
-  return waiting_.empty() && asked_topic_;
+  if (!waiting_.empty() || !MaySend()) Serve();
+  return waiting_.empty() && MaySend();
 }
 
 void AtLeastOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot&) {
@@ -244,9 +276,10 @@ void AtLeastOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot&) {
 
 bool AtLeastOnceSink::ReadyToAcknowledge(CheckpointId id) {
   Serve();
-  return std::ranges::none_of(epochs_, [&](const std::unique_ptr<Epoch>& epoch) {
-    return epoch->checkpoint && *epoch->checkpoint <= id && epoch->undelivered > 0;
-  });
+  return inherited_ == nullptr &&
+         std::ranges::none_of(epochs_, [&](const std::unique_ptr<Epoch>& epoch) {
+           return epoch->checkpoint && *epoch->checkpoint <= id && epoch->undelivered > 0;
+         });
 }
 
 void AtLeastOnceSink::NotifyCheckpointComplete(CheckpointId) {}
@@ -262,7 +295,8 @@ void AtLeastOnceSink::Close() {
   question_.reset();
   callbacks_->Leave();
   // Delivery reports, which refer to us, are served by our polls alone.
-  DestroyWithin(kCloseLimit, std::move(main_queue_), std::move(topic_), std::move(producer_));
+  DestroyWithin(kCloseLimit, std::move(inherited_), std::move(main_queue_), std::move(topic_),
+                std::move(producer_));
 }
 
 std::unique_ptr<SinkBackend> MakeAtLeastOnceSink(const SinkSettings& settings) {

@@ -11,6 +11,7 @@
 #include "connectors/kafka/batch_limit.h"
 #include "connectors/kafka/client.h"
 #include "connectors/kafka/ending.h"
+#include "connectors/kafka/publisher.h"
 #include "connectors/kafka/refused_record.h"
 #include "connectors/kafka/sink_backend.h"
 
@@ -28,6 +29,10 @@ Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
 /// has been delivered; a record that could not be delivered is sent again a few times, then the
 /// attempt fails. Everything happens on the slot thread: librdkafka's delivery reports are served
 /// by CheckFailure, HasRoom and ReadyToAcknowledge, and its main queue wakes the slot.
+///
+/// Restored from a checkpoint of when it was exactly-once, it first lets a Publisher do what an
+/// exactly-once sink would: end that one's transactions, and publish what the checkpoint carries
+/// and the markers do not know. Until then no record is sent and no checkpoint acknowledged.
 class AtLeastOnceSink final : public SinkBackend {
  public:
   static constexpr int kMaxRetries = 3;
@@ -60,8 +65,8 @@ class AtLeastOnceSink final : public SinkBackend {
     uint64_t undelivered = 0;
     std::vector<std::unique_ptr<Try>> tries;
   };
-  /// A record for which librdkafka's queue had no room, or that came before we knew the topic; at
-  /// most one batch's.
+  /// A record for which librdkafka's queue had no room, or that came before we might send; at most
+  /// one batch's.
   struct Waiting {
     std::optional<std::string> key;
     std::optional<std::string> value;
@@ -75,6 +80,10 @@ class AtLeastOnceSink final : public SinkBackend {
   std::string Refusal(rd_kafka_resp_err_t code) const;
   Error SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const;
   void SendOrWait(const OutputRecord& record, Try* attempt);
+  void PublishInherited();
+  void TakeInherited();
+  /// The topic is known, and what came before is in it.
+  bool MaySend() const { return asked_topic_ && inherited_ == nullptr; }
   void MakeProducer();
   void AskTopic();
   void TakeAnswer(uint64_t max_batch_bytes);
@@ -99,6 +108,7 @@ class AtLeastOnceSink final : public SinkBackend {
   Owned<rd_kafka_t> producer_;
   Owned<rd_kafka_topic_t> topic_;
   std::unique_ptr<BatchLimitQuestion> question_;  // set: no answer yet
+  std::unique_ptr<Publisher> inherited_;          // set: not all of it is published yet
 };
 
 }  // namespace weir::kafka

@@ -1,114 +1,14 @@
 #include "connectors/kafka/exactly_once_sink.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/error.h"
-#include "base/serde/serde.h"
+#include "connectors/kafka/inherited_output.h"
 #include "connectors/kafka/produce.h"
 
 namespace weir::kafka {
-namespace {
-
-// State of one subtask: a value and one file per epoch with output that the checkpoint carries.
-constexpr char kStateName[] = "kafka.publication";
-constexpr char kEpochPrefix[] = "kafka.epoch.";
-constexpr uint32_t kStateMagic = 0x4b505357;  // "WSPK"
-constexpr uint32_t kStateVersion = 1;
-
-struct PublicationState {
-  uint64_t checkpoint = 0;
-  std::string run;
-  std::string lineage;
-  std::string transaction_prefix;
-  std::string marker_topic;
-  int32_t marker_partitions = 0;
-  int64_t marker_offset = 0;
-  std::optional<uint64_t> published;
-};
-
-PublicationState Decode(const std::string& bytes, const RuntimeContext& context) {
-  ByteReader reader(bytes);
-  const uint32_t magic = reader.Get<uint32_t>();
-  const uint32_t version = reader.Get<uint32_t>();
-  PublicationState state;
-  if (!reader.ok() || magic != kStateMagic || version != kStateVersion ||
-      !SerdeDecode(reader.GetBytes(reader.remaining()), state)) {
-    ThrowError(ErrorKind::kFatal, "operator " + context.operator_uid +
-                                      ": its state is not that of this version's Kafka sink");
-  }
-  return state;
-}
-
-}  // namespace
-
-struct ExactlyOnceSink::Former {
-  uint32_t subtask = 0;
-  PublicationState state;
-  std::vector<Publisher::Epoch> epochs;
-};
-
-std::vector<ExactlyOnceSink::Former> ExactlyOnceSink::ReadFormer(
-    const RuntimeContext& context) const {
-  std::vector<Former> all;
-  for (const RestoredOperatorState& restored : context.restored_state) {
-    const auto value = restored.values.find(kStateName);
-    if (value == restored.values.end()) continue;
-    Former former{
-        .subtask = restored.former_subtask, .state = Decode(value->second, context), .epochs = {}};
-    for (const auto& [name, file] : restored.files) {
-      const std::string_view prefix = kEpochPrefix;
-      if (!name.starts_with(prefix)) continue;
-      uint64_t id = 0;
-      std::from_chars(name.data() + prefix.size(), name.data() + name.size(), id);
-      former.epochs.push_back(
-          {CheckpointId{id},
-           {.path = file.path, .offset = file.offset, .length = file.length, .pieces = {}}});
-    }
-    std::ranges::sort(former.epochs, {}, &Publisher::Epoch::checkpoint);
-    all.push_back(std::move(former));
-  }
-  return all;
-}
-
-Publisher::LaneStart ExactlyOnceSink::LaneOf(const RuntimeContext& context, uint32_t subtask,
-                                             const std::vector<Former>& former) const {
-  Publisher::LaneStart start;
-  start.lane.id = {
-      .lineage = context.output_lineage, .sink = context.operator_uid, .subtask = subtask};
-  start.lane.parallelism = context.parallelism;
-  start.lane.writer = {.run = context.job_id.value,
-                       .leader_epoch = context.leader_epoch,
-                       .attempt = context.attempt};
-  if (!context.restored) return start;
-  // A sink that is new in a restored job: whoever tried the same before published nothing yet.
-  start.lane.restored.emplace();
-  if (former.empty()) return start;
-  start.lane.restored->checkpoint = CheckpointId{former.front().state.checkpoint};
-  start.lane.restored->run = former.front().state.run;
-  const auto own = std::ranges::find(former, subtask, &Former::subtask);
-  if (own == former.end()) return start;
-  start.epochs = own->epochs;
-  const PublicationState& state = own->state;
-  // Under a new lineage nothing counts as published, and there is nothing old to look for.
-  if (state.lineage != context.output_lineage) return start;
-  if (state.marker_topic != settings_.marker_topic) {
-    ThrowError(ErrorKind::kFatal, "operator " + context.operator_uid + ": marker topic " +
-                                      settings_.marker_topic +
-                                      " is not the one that the checkpoint "
-                                      "was made with (" +
-                                      state.marker_topic + "); set it back");
-  }
-  if (state.published) start.lane.restored->published = CheckpointId{*state.published};
-  start.marker_offset = state.marker_offset;
-  if (state.transaction_prefix != settings_.transaction_prefix) {
-    start.former_transactional_id = TransactionalId(state.transaction_prefix, start.lane.id);
-  }
-  return start;
-}
 
 void ExactlyOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
@@ -116,31 +16,24 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   callbacks_ = std::make_shared<Callbacks>(context);
   std::filesystem::create_directories(context.local_directory);
   max_record_bytes_ = MessageLimit(settings_.client);
-  const std::vector<Former> former = ReadFormer(context);
-
-  std::vector<Publisher::LaneStart> lanes;
-  lanes.push_back(LaneOf(context, context.subtask_index, former));
-  own_lane_ = lanes[0].lane.id;
-  marker_offset_ = lanes[0].marker_offset;
-  if (lanes[0].lane.restored) marker_ = lanes[0].lane.restored->published;
-  for (const Publisher::Epoch& epoch : lanes[0].epochs) {
+  InheritedOutput inherited = InheritOutput(context, settings_, ReadFormerOutput(context));
+  const Publisher::LaneStart& own = inherited.lanes.front();
+  own_lane_ = own.lane.id;
+  marker_offset_ = own.marker_offset;
+  if (own.lane.restored) {
+    marker_ = own.lane.restored->published;
+    completed_ = own.lane.restored->checkpoint;
+  }
+  for (const Publisher::Epoch& epoch : own.epochs) {
     epochs_.push_back({.checkpoint = epoch.checkpoint, .file = epoch.file, .own_file = false});
     closed_bytes_ += epoch.file.length;
   }
-  if (lanes[0].lane.restored) completed_ = lanes[0].lane.restored->checkpoint;
-  for (const Former& other : former) {
-    if (other.subtask != context.subtask_index &&
-        other.subtask % context.parallelism == context.subtask_index) {
-      lanes.push_back(LaneOf(context, other.subtask, former));
-      for (const Publisher::Epoch& epoch : other.epochs) inherited_bytes_ += epoch.file.length;
+  for (size_t i = 1; i < inherited.lanes.size(); ++i) {
+    for (const Publisher::Epoch& epoch : inherited.lanes[i].epochs) {
+      inherited_bytes_ += epoch.file.length;
     }
   }
-  std::optional<int32_t> partitions;
-  if (!former.empty() && former.front().state.lineage == context.output_lineage &&
-      former.front().state.marker_partitions > 0) {
-    partitions = former.front().state.marker_partitions;
-    marker_partitions_ = *partitions;
-  }
+  marker_partitions_ = inherited.marker_partitions.value_or(0);
   publisher_ = std::make_unique<Publisher>(
       PublicationOptions{
           .client = settings_.client,
@@ -148,7 +41,7 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
           .marker_topic = settings_.marker_topic,
           .transaction_prefix = settings_.transaction_prefix,
           .start_limit = context.restored ? std::nullopt : std::optional(settings_.start_limit)},
-      std::move(lanes), partitions,
+      std::move(inherited.lanes), inherited.marker_partitions,
       Publisher::Environment{.log = Callbacks::Log(callbacks_),
                              .wake = Callbacks::Wake(callbacks_)});
   publisher_->Start();
@@ -247,10 +140,7 @@ bool ExactlyOnceSink::NoteRoom(bool room) {
 }
 
 std::string ExactlyOnceSink::EncodeState(CheckpointId id) const {
-  ByteWriter writer;
-  writer.Put(kStateMagic);
-  writer.Put(kStateVersion);
-  PublicationState state{
+  return EncodePublicationState({
       .checkpoint = id.value,
       .run = context_->job_id.value,
       .lineage = context_->output_lineage,
@@ -259,9 +149,7 @@ std::string ExactlyOnceSink::EncodeState(CheckpointId id) const {
       .marker_partitions = marker_partitions_,
       .marker_offset = marker_offset_,
       .published = marker_ ? std::optional(marker_->value) : std::nullopt,
-  };
-  writer.PutBytes(SerdeEncode(state));
-  return std::move(writer.bytes());
+  });
 }
 
 void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
@@ -275,13 +163,13 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
   for (Epoch& epoch : epochs_) {
     if (epoch.published || epoch.file.length == 0) continue;
     epoch.last_reference = id;
-    state.files[kEpochPrefix + std::to_string(epoch.checkpoint.value)] = {
+    state.files[kEpochFilePrefix + std::to_string(epoch.checkpoint.value)] = {
         .path = epoch.file.path,
         .offset = epoch.file.offset,
         .length = epoch.file.length,
         .pieces = epoch.file.pieces};
   }
-  state.values[kStateName] = EncodeState(id);
+  state.values[kPublicationStateName] = EncodeState(id);
   if (context_->set_gauge) {
     context_->set_gauge("kafka_unpublished_bytes", settings_.topic,
                         static_cast<double>(Unpublished()));

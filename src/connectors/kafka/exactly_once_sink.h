@@ -45,12 +45,6 @@ class ExactlyOnceSink final : public SinkBackend {
     bool published = false;
     CheckpointId last_reference;
   };
-  /// What a checkpoint says of a former subtask.
-  struct Former;
-
-  std::vector<Former> ReadFormer(const RuntimeContext& context) const;
-  Publisher::LaneStart LaneOf(const RuntimeContext& context, uint32_t subtask,
-                              const std::vector<Former>& former) const;
   [[noreturn]] void RefuseSize(const OutputRecord& record) const;
   /// Of a row without a key or with a partition: throws what the topic has against it, once that is
   /// known.

@@ -486,6 +486,54 @@ TEST_F(SinkTest, AtLeastOnceIsSentAtOnceAndAcknowledgedWhenDelivered) {
   EXPECT_THAT(Committed(), ElementsAre("a", "b", "c"));
 }
 
+TEST_F(SinkTest, WhatAnExactlyOnceCheckpointCarriesIsPublishedFirstThoughTheSinkIsAtLeastOnceNow) {
+  States two;
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> subtask(options_, {.index = i, .parallelism = 2});
+    subtask.Write({"of " + std::to_string(i)});
+    two.push_back(subtask.Store(storage_, 1));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+    if (i == 0) {  // one of them was told, and published
+      subtask.Complete(1);
+      ASSERT_TRUE(subtask.AwaitPublished(1));
+    }
+  }
+  options_.delivery = AtLeastOnce;
+  options_.marker_topic = "markers-of-nobody";
+  for (uint32_t attempt = 2; attempt <= 3; ++attempt) {
+    Subtask<std::string> one(options_, {.attempt = attempt}, two);
+    one.Snapshot(2);
+    ASSERT_TRUE(one.AwaitAcknowledge(2)) << one.AwaitFailure();
+    EXPECT_THAT(Committed(), ElementsAre("of 0", "of 1")) << "each once, as the markers say";
+  }
+  Subtask<std::string> last(options_, {.attempt = 4}, two);
+  EXPECT_FALSE(last.writer().HasRoom()) << "what comes now would stand before it";
+  last.Write({"new"});  // as the rest of a batch may
+  last.Snapshot(2);
+  ASSERT_TRUE(last.AwaitAcknowledge(2)) << last.AwaitFailure();
+  EXPECT_TRUE(last.writer().HasRoom());
+  EXPECT_THAT(Committed(), ElementsAre("of 0", "of 1", "new"));
+
+  Subtask<std::string> none(options_, {.index = 2, .parallelism = 3, .attempt = 5}, two);
+  EXPECT_TRUE(none.Await([&] { return none.writer().HasRoom(); })) << "it inherits nothing";
+}
+
+TEST_F(SinkTest, AtLeastOnceRefusesAnOlderCheckpointThanWasPublishedExactlyOnce) {
+  States first;
+  {
+    Subtask<std::string> subtask(options_, {});
+    subtask.Write({"a"});
+    first.push_back(subtask.Store(storage_, 1));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+    subtask.Complete(1);
+    subtask.Write({"b"});
+    ASSERT_TRUE(subtask.Checkpoint(2));
+  }
+  options_.delivery = AtLeastOnce;
+  Subtask<std::string> refused(options_, {.attempt = 2}, first);
+  EXPECT_THAT(refused.AwaitEnd(), HasSubstr("already published up to checkpoint 2"));
+}
+
 TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
   options_.delivery = AtLeastOnce;
   options_.properties = {{"message.timeout.ms", "1000"}, {"socket.timeout.ms", "1000"}};

@@ -1,0 +1,118 @@
+#include "connectors/kafka/inherited_output.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/serde/serde.h"
+
+namespace weir::kafka {
+namespace {
+
+constexpr uint32_t kStateMagic = 0x4b505357;  // "WSPK"
+constexpr uint32_t kStateVersion = 1;
+
+PublicationState Decode(const std::string& bytes, const RuntimeContext& context) {
+  ByteReader reader(bytes);
+  const uint32_t magic = reader.Get<uint32_t>();
+  const uint32_t version = reader.Get<uint32_t>();
+  PublicationState state;
+  if (!reader.ok() || magic != kStateMagic || version != kStateVersion ||
+      !SerdeDecode(reader.GetBytes(reader.remaining()), state)) {
+    ThrowError(ErrorKind::kFatal, "operator " + context.operator_uid +
+                                      ": its state is not that of this version's Kafka sink");
+  }
+  return state;
+}
+
+Publisher::LaneStart LaneOf(const RuntimeContext& context, const SinkSettings& settings,
+                            uint32_t subtask, const std::vector<FormerOutput>& former) {
+  Publisher::LaneStart start;
+  start.lane.id = {
+      .lineage = context.output_lineage, .sink = context.operator_uid, .subtask = subtask};
+  start.lane.parallelism = context.parallelism;
+  start.lane.writer = {.run = context.job_id.value,
+                       .leader_epoch = context.leader_epoch,
+                       .attempt = context.attempt};
+  if (!context.restored) return start;
+  // A sink that is new in a restored job: whoever tried the same before published nothing yet.
+  start.lane.restored.emplace();
+  if (former.empty()) return start;
+  start.lane.restored->checkpoint = CheckpointId{former.front().state.checkpoint};
+  start.lane.restored->run = former.front().state.run;
+  const auto own = std::ranges::find(former, subtask, &FormerOutput::subtask);
+  if (own == former.end()) return start;
+  start.epochs = own->epochs;
+  const PublicationState& state = own->state;
+  // Under a new lineage nothing counts as published, and there is nothing old to look for.
+  if (state.lineage != context.output_lineage) return start;
+  if (state.marker_topic != settings.marker_topic) {
+    ThrowError(ErrorKind::kFatal, "operator " + context.operator_uid + ": marker topic " +
+                                      settings.marker_topic +
+                                      " is not the one that the checkpoint "
+                                      "was made with (" +
+                                      state.marker_topic + "); set it back");
+  }
+  if (state.published) start.lane.restored->published = CheckpointId{*state.published};
+  start.marker_offset = state.marker_offset;
+  if (state.transaction_prefix != settings.transaction_prefix) {
+    start.former_transactional_id = TransactionalId(state.transaction_prefix, start.lane.id);
+  }
+  return start;
+}
+
+}  // namespace
+
+std::string EncodePublicationState(const PublicationState& state) {
+  ByteWriter writer;
+  writer.Put(kStateMagic);
+  writer.Put(kStateVersion);
+  writer.PutBytes(SerdeEncode(state));
+  return std::move(writer.bytes());
+}
+
+std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context) {
+  std::vector<FormerOutput> all;
+  for (const RestoredOperatorState& restored : context.restored_state) {
+    const auto value = restored.values.find(kPublicationStateName);
+    if (value == restored.values.end()) continue;
+    FormerOutput former{
+        .subtask = restored.former_subtask, .state = Decode(value->second, context), .epochs = {}};
+    for (const auto& [name, file] : restored.files) {
+      const std::string_view prefix = kEpochFilePrefix;
+      if (!name.starts_with(prefix)) continue;
+      uint64_t id = 0;
+      std::from_chars(name.data() + prefix.size(), name.data() + name.size(), id);
+      former.epochs.push_back(
+          {CheckpointId{id},
+           {.path = file.path, .offset = file.offset, .length = file.length, .pieces = {}}});
+    }
+    std::ranges::sort(former.epochs, {}, &Publisher::Epoch::checkpoint);
+    all.push_back(std::move(former));
+  }
+  return all;
+}
+
+bool IsOurs(const FormerOutput& former, const RuntimeContext& context) {
+  return former.subtask % context.parallelism == context.subtask_index;
+}
+
+InheritedOutput InheritOutput(const RuntimeContext& context, const SinkSettings& settings,
+                              const std::vector<FormerOutput>& former) {
+  InheritedOutput inherited;
+  inherited.lanes.push_back(LaneOf(context, settings, context.subtask_index, former));
+  for (const FormerOutput& other : former) {
+    if (other.subtask == context.subtask_index || !IsOurs(other, context)) continue;
+    inherited.lanes.push_back(LaneOf(context, settings, other.subtask, former));
+  }
+  if (!former.empty() && former.front().state.lineage == context.output_lineage &&
+      former.front().state.marker_partitions > 0) {
+    inherited.marker_partitions = former.front().state.marker_partitions;
+  }
+  return inherited;
+}
+
+}  // namespace weir::kafka
