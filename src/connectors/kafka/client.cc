@@ -83,7 +83,10 @@ Owned<rd_kafka_t> MakeClient(const ClientOptions& options, const ClientSetup& se
   char reason[512];
   rd_kafka_t* client = rd_kafka_new(setup.type, conf.get(), reason, sizeof reason);
   if (client == nullptr) {
-    ThrowError(ErrorKind::kFatal, std::string("kafka client cannot be made: ") + reason);
+    // No thread for it, for instance: properties were looked at above.
+    const bool passes = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+    ThrowError(passes ? ErrorKind::kExternal : ErrorKind::kFatal,
+               std::string("kafka client cannot be made: ") + reason);
   }
   (void)conf.release();     // now the client's
   (void)context.release();  // DestroyHandle's

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -14,7 +15,13 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   context_ = &context;
   settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
-  std::filesystem::create_directories(context.local_directory);
+  std::error_code error;
+  std::filesystem::create_directories(context.local_directory, error);
+  if (error) {
+    ThrowError(ErrorKind::kExternal,
+               "cannot create directory " + context.local_directory +
+                   " for output that waits for its checkpoint: " + error.message());
+  }
   max_record_bytes_ = MessageLimit(settings_.client);
   InheritedOutput inherited = InheritOutput(context, settings_, ReadFormerOutput(context));
   const Publisher::LaneStart& own = inherited.lanes.front();

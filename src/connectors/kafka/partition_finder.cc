@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "connectors/kafka/start_thread.h"
+
 namespace weir::kafka {
 namespace {
 
@@ -31,7 +33,7 @@ PartitionFinder::PartitionFinder(rd_kafka_t* consumer, Setup setup, Environment 
 PartitionFinder::~PartitionFinder() { Stop(); }
 
 void PartitionFinder::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread("looks for partitions of the Kafka source", [this] { Run(); });
 }
 
 void PartitionFinder::Stop() {

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <utility>
 
+#include "connectors/kafka/start_thread.h"
+
 namespace weir::kafka {
 namespace {
 
@@ -50,7 +52,7 @@ Publisher::Publisher(PublicationOptions options, std::vector<LaneStart> lanes,
 Publisher::~Publisher() { Stop(); }
 
 void Publisher::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread("publishes to Kafka topic " + options_.topic, [this] { Run(); });
 }
 
 void Publisher::Stop() {
