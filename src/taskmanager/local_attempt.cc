@@ -355,7 +355,7 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
     proto::EarlyCheckpointRequest& request = *message.mutable_early_checkpoint_request();
     *request.mutable_attempt() = deploy_.attempt();
     *request.mutable_subtask() = ToProto(subtask);
-    request.set_reason("the open epoch of " + name + " has grown large");
+    request.set_reason(name + " asks for one");
     env_.send(std::move(message));
   };
   const std::string job = deploy_.job_name();

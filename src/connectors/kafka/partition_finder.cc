@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "connectors/kafka/start_thread.h"
@@ -61,6 +62,14 @@ void PartitionFinder::Drop(const TopicPartition& partition) {
   changed_.notify_all();
 }
 
+void PartitionFinder::ReadHeld() {
+  {
+    std::lock_guard lock(mutex_);
+    read_held_ = true;
+  }
+  changed_.notify_all();
+}
+
 void PartitionFinder::Run() {
   pthread_setname_np(pthread_self(), "kafka-finder");
   try {
@@ -102,7 +111,7 @@ bool PartitionFinder::Wait(milliseconds time) {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      const auto called = [&] { return stop_ || !drops_.empty(); };
+      const auto called = [&] { return stop_ || read_held_ || !drops_.empty(); };
       if (forever) {
         changed_.wait(lock, called);
       } else if (!changed_.wait_until(lock, deadline, called)) {
@@ -110,8 +119,17 @@ bool PartitionFinder::Wait(milliseconds time) {
       }
       if (stop_) return false;
     }
+    ReadHeldIfAsked();
     DropAsked();
   }
+}
+
+void PartitionFinder::ReadHeldIfAsked() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!std::exchange(read_held_, false)) return;
+  }
+  Assign(std::exchange(held_, {}));
 }
 
 void PartitionFinder::DropAsked() {
@@ -136,8 +154,12 @@ void PartitionFinder::Round() {
       return known_.contains({p.topic, p.partition});
     });
     if (setup_.settings.stop) AddStops(mine);
-    for (const PartitionPosition& p : mine) known_.insert({p.topic, p.partition});
-    Announce(std::move(mine));
+    std::vector<FoundPartition> found;
+    for (PartitionPosition& p : mine) {
+      known_.insert({p.topic, p.partition});
+      found.push_back({.position = std::move(p)});
+    }
+    Announce(std::move(found));
   }
   const std::vector<TopicPartition> fresh = NewPartitions();
 
@@ -146,22 +168,24 @@ void PartitionFinder::Round() {
   for (const TopicPartition& p : fresh) {
     (first_round_ && !setup_.was_resolved(p) ? at_start : added_later).push_back(p);
   }
-  std::vector<PartitionPosition> positions;
+  std::vector<FoundPartition> found;
   for (const auto* group : {&at_start, &added_later}) {
     if (group->empty()) continue;
     const auto starts =
         Resolve(*group, group == &at_start ? setup_.settings.start : Earliest(), false);
-    std::vector<int64_t> stops(group->size(), -1);
+    std::vector<Resolved> stops(group->size());
     if (setup_.settings.stop) stops = Resolve(*group, *setup_.settings.stop, true);
     for (size_t i = 0; i < group->size(); ++i) {
-      positions.push_back({.topic = (*group)[i].topic,
-                           .partition = (*group)[i].partition,
-                           .next = starts[i],
-                           .stop = stops[i]});
+      const bool empty = stops[i].offset >= 0 && starts[i].offset >= stops[i].offset;
+      found.push_back({.position = {.topic = (*group)[i].topic,
+                                    .partition = (*group)[i].partition,
+                                    .next = starts[i].offset,
+                                    .stop = stops[i].offset},
+                       .held = starts[i].passing && !empty});
     }
   }
   for (const TopicPartition& p : fresh) known_.insert(p);
-  Announce(std::move(positions));
+  Announce(std::move(found));
   if (first_round_) {
     first_round_ = false;
     {
@@ -175,7 +199,8 @@ void PartitionFinder::Round() {
 /// A job that has become bounded since its checkpoint.
 void PartitionFinder::AddStops(std::vector<PartitionPosition>& partitions) {
   for (PartitionPosition& p : partitions) {
-    if (p.stop < 0) p.stop = Resolve({{p.topic, p.partition}}, *setup_.settings.stop, true)[0];
+    if (p.stop < 0)
+      p.stop = Resolve({{p.topic, p.partition}}, *setup_.settings.stop, true)[0].offset;
   }
 }
 
@@ -195,25 +220,30 @@ std::vector<TopicPartition> PartitionFinder::NewPartitions() {
   return fresh;
 }
 
-void PartitionFinder::Announce(std::vector<PartitionPosition> partitions) {
-  if (partitions.empty()) {
-    std::lock_guard lock(mutex_);
-    found_.all_partitions = all_partitions_;
-    return;
+void PartitionFinder::Announce(std::vector<FoundPartition> partitions) {
+  std::vector<PartitionPosition> to_read;
+  for (const FoundPartition& found : partitions) {
+    (found.held ? held_ : to_read).push_back(found.position);
   }
+  {
+    std::lock_guard lock(mutex_);
+    auto& found = found_.partitions;
+    found.insert(found.end(), std::make_move_iterator(partitions.begin()),
+                 std::make_move_iterator(partitions.end()));
+    found_.all_partitions = all_partitions_;
+  }
+  if (partitions.empty()) return;
+  environment_.wake();
+  Assign(to_read);
+}
+
+void PartitionFinder::Assign(const std::vector<PartitionPosition>& partitions) {
   Owned<rd_kafka_topic_partition_list_t> list(
       rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
   for (const PartitionPosition& p : partitions) {
     if (p.stop >= 0 && p.next >= p.stop) continue;  // nothing to read
     rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition)->offset = p.next;
   }
-  {
-    std::lock_guard lock(mutex_);
-    auto& found = found_.partitions;
-    found.insert(found.end(), partitions.begin(), partitions.end());
-    found_.all_partitions = all_partitions_;
-  }
-  environment_.wake();
   if (list->cnt == 0) return;
   if (rd_kafka_error_t* error = rd_kafka_incremental_assign(consumer_, list.get())) {
     const std::string reason = rd_kafka_error_string(error);
@@ -222,17 +252,14 @@ void PartitionFinder::Announce(std::vector<PartitionPosition> partitions) {
   }
 }
 
-std::vector<int64_t> PartitionFinder::Resolve(const std::vector<TopicPartition>& partitions,
-                                              const Position& position, bool as_stop) {
+std::vector<PartitionFinder::Resolved> PartitionFinder::Resolve(
+    const std::vector<TopicPartition>& partitions, const Position& position, bool as_stop) {
   const Position::Kind otherwise = as_stop ? Position::Kind::kLatest : position.otherwise;
   std::vector<int64_t> offsets(partitions.size(), -1);
   switch (position.kind) {
     case Position::Kind::kEarliest:
     case Position::Kind::kLatest:
-      for (size_t i = 0; i < partitions.size(); ++i) {
-        offsets[i] = Simple(partitions[i], position.kind);
-      }
-      return offsets;
+      break;
     case Position::Kind::kCommitted:
       offsets = CommittedOffsets(partitions);
       break;
@@ -246,10 +273,20 @@ std::vector<int64_t> PartitionFinder::Resolve(const std::vector<TopicPartition>&
       }
       break;
   }
+  const bool simple =
+      position.kind == Position::Kind::kEarliest || position.kind == Position::Kind::kLatest;
+  const Position::Kind end = simple ? position.kind : otherwise;
+  std::vector<Resolved> resolved;
   for (size_t i = 0; i < partitions.size(); ++i) {
-    if (offsets[i] < 0) offsets[i] = Simple(partitions[i], otherwise);
+    // Where a group has committed nothing, it may have a moment later.
+    Resolved one{.offset = offsets[i], .passing = position.kind == Position::Kind::kCommitted};
+    if (one.offset < 0) {
+      one.offset = Simple(partitions[i], end);
+      one.passing = one.passing || end == Position::Kind::kLatest;
+    }
+    resolved.push_back(one);
   }
-  return offsets;
+  return resolved;
 }
 
 int64_t PartitionFinder::Simple(const TopicPartition& p, Position::Kind kind) {

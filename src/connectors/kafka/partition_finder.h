@@ -20,7 +20,8 @@ namespace weir::kafka {
 /// them to the consumer: all that waits for Kafka's answers, on a thread of its own.
 ///
 /// The slot thread takes what was found by TakeFound; a partition is announced there before the
-/// consumer is told to read it.
+/// consumer is told to read it. One whose start would be another if it were asked for again (the
+/// present end, say) is held: the consumer is told by ReadHeld, when the start is durable.
 class PartitionFinder {
  public:
   struct Setup {
@@ -39,9 +40,13 @@ class PartitionFinder {
     LogFunction log;
     std::function<void()> wake;
   };
+  struct FoundPartition {
+    PartitionPosition position;
+    bool held = false;
+  };
   /// News for the slot thread.
   struct Found {
-    std::vector<PartitionPosition> partitions;
+    std::vector<FoundPartition> partitions;
     /// Of all the topics, all subtasks' together; 0: not known yet.
     size_t all_partitions = 0;
     bool first_round_done = false;
@@ -56,20 +61,28 @@ class PartitionFinder {
   Found TakeFound();
   /// The consumer is to read this partition no more.
   void Drop(const TopicPartition& partition);
+  /// The starts of all that was held are durable.
+  void ReadHeld();
 
  private:
   void Run();
   bool Wait(std::chrono::milliseconds time);
   void DropAsked();
+  void ReadHeldIfAsked();
   void Round();
   void AddStops(std::vector<PartitionPosition>& partitions);
   std::vector<TopicPartition> NewPartitions();
-  std::vector<int64_t> Resolve(const std::vector<TopicPartition>& partitions,
-                               const Position& position, bool as_stop);
+  struct Resolved {
+    int64_t offset = -1;
+    bool passing = false;  ///< it depends on when it was asked for
+  };
+  std::vector<Resolved> Resolve(const std::vector<TopicPartition>& partitions,
+                                const Position& position, bool as_stop);
   std::vector<int64_t> OffsetsForTime(const std::vector<TopicPartition>& partitions, Timestamp t);
   std::vector<int64_t> CommittedOffsets(const std::vector<TopicPartition>& partitions);
   int64_t Simple(const TopicPartition& partition, Position::Kind kind);
-  void Announce(std::vector<PartitionPosition> partitions);
+  void Announce(std::vector<FoundPartition> partitions);
+  void Assign(const std::vector<PartitionPosition>& partitions);
   [[noreturn]] void Fail(rd_kafka_resp_err_t error, const std::string& doing,
                          const std::string& topic) const;
 
@@ -81,12 +94,14 @@ class PartitionFinder {
   std::set<TopicPartition> known_;
   size_t all_partitions_ = 0;  // at the last look
   bool first_round_ = true;
+  std::vector<PartitionPosition> held_;  // announced; the consumer is not to read them yet
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool stop_ = false;                  // guarded by mutex_
   Found found_;                        // guarded by mutex_
   std::vector<TopicPartition> drops_;  // guarded by mutex_
+  bool read_held_ = false;             // guarded by mutex_
   std::thread thread_;
 };
 

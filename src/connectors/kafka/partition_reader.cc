@@ -9,6 +9,7 @@ namespace weir::kafka {
 namespace {
 
 constexpr char kStateName[] = "kafka.partitions";
+constexpr std::chrono::milliseconds kLongestPause{10'000};
 constexpr uint64_t kMessageOverhead = 512;  // of a message in librdkafka's queue, roughly
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
@@ -102,12 +103,36 @@ void PartitionReader::AddPartition(const PartitionPosition& position) {
 void PartitionReader::TakeFound() {
   PartitionFinder::Found found = finder_->TakeFound();
   if (found.failure) throw *found.failure;
-  for (const PartitionPosition& position : found.partitions) AddPartition(position);
+  for (const PartitionFinder::FoundPartition& partition : found.partitions) {
+    AddPartition(partition.position);
+    if (partition.held && !held_) held_.emplace();
+  }
   all_partitions_ = found.all_partitions;
   if (found.first_round_done && !resolved_) {
     resolved_ = true;
     splits_->SplitFinished(kUnknownSplit);
   }
+}
+
+void PartitionReader::AskForCheckpoint() {
+  const std::chrono::nanoseconds now = context_->clock->Monotonic();
+  if (now < held_->ask_at) return;
+  if (held_->pause == kLongestPause && !std::exchange(held_->told, true)) {
+    context_->log_warning(
+        "partitions of topic " + settings_.topics.front() +
+        " whose start depends on when the job starts (.start) are read once a checkpoint holds "
+        "that start; none has completed yet (weir describe says why)");
+  }
+  context_->request_checkpoint();
+  held_->ask_at = now + held_->pause;
+  held_->pause = std::min(held_->pause * 2, kLongestPause);
+}
+
+Timestamp PartitionReader::NextPoll() const {
+  if (!held_) return Timestamp::Max();
+  const auto wait =
+      std::chrono::ceil<std::chrono::milliseconds>(held_->ask_at - context_->clock->Monotonic());
+  return Timestamp{context_->clock->Now().ms + std::max<int64_t>(1, wait.count())};
 }
 
 std::optional<double> PartitionReader::ShareOfRate() const {
@@ -185,6 +210,7 @@ void PartitionReader::HandleEvent(const rd_kafka_message_t& message) {
 PollResult PartitionReader::Poll(size_t max, std::vector<Message>& messages, SplitIndex& split) {
   messages.clear();
   TakeFound();
+  if (held_) AskForCheckpoint();
   // Only now: until here its last messages could have been handed back.
   if (std::exchange(handed_the_last_, false)) Finish(*handed_);
   handed_.reset();
@@ -271,6 +297,7 @@ void PartitionReader::BadRecord(size_t index, const std::string& reason) {
 void PartitionReader::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
   // What was announced but not polled yet belongs to the state too: its start was resolved.
   TakeFound();
+  if (held_ && !held_->first) held_->first = id;
   ReportLag();
   SourceState source{.resolved = resolved_, .partitions = {}};
   for (const Partition& partition : partitions_) source.partitions.push_back(partition.position);
@@ -279,6 +306,10 @@ void PartitionReader::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
 }
 
 void PartitionReader::NotifyCheckpointComplete(CheckpointId id) {
+  if (held_ && held_->first && id >= *held_->first) {
+    held_.reset();
+    finder_->ReadHeld();
+  }
   const auto end = to_commit_.upper_bound(id);
   if (end == to_commit_.begin()) return;
   const std::vector<PartitionPosition>& positions = std::prev(end)->second;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -21,6 +22,10 @@ namespace weir::kafka {
 ///
 /// Splits: 0 stands for "not yet known which partitions I own" and holds the watermark back until
 /// that is known; partitions are numbered from 1 as they come.
+///
+/// Partitions that are held (see PartitionFinder) are read once a checkpoint with their starts is
+/// complete. It asks for one, and until then their splits hold the watermark back, as they do until
+/// their first row in any case.
 class PartitionReader final : public SourceBackend {
  public:
   explicit PartitionReader(SourceSettings settings) : settings_(std::move(settings)) {}
@@ -31,6 +36,7 @@ class PartitionReader final : public SourceBackend {
   void Details(size_t message, MessageDetails& out) const override;
   void BadRecord(size_t message, const std::string& reason) override;
   void HandBack(size_t first) override;
+  Timestamp NextPoll() const override;
   std::optional<double> ShareOfRate() const override;
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
   void NotifyCheckpointComplete(CheckpointId id) override;
@@ -46,6 +52,9 @@ class PartitionReader final : public SourceBackend {
   };
 
   void AddPartition(const PartitionPosition& position);
+  /// Asks for the checkpoint again if it is time to: one that was asked for may fail, or the
+  /// request come before the JobManager takes checkpoints.
+  void AskForCheckpoint();
   void TakeFound();
   /// Fills `taken_`; false when there is nothing now.
   bool Take();
@@ -66,7 +75,16 @@ class PartitionReader final : public SourceBackend {
   Owned<rd_kafka_queue_t> queue_;
   Owned<rd_kafka_t> consumer_;
 
+  /// What is held.
+  struct Held {
+    std::optional<CheckpointId> first;  // checkpoint that has its starts
+    std::chrono::nanoseconds ask_at{0};
+    std::chrono::milliseconds pause{200};  // before it is asked for once more
+    bool told = false;
+  };
+
   bool resolved_ = false;
+  std::optional<Held> held_;
   size_t all_partitions_ = 0;          // of the topics, not of this subtask alone; 0: not known yet
   std::vector<Partition> partitions_;  // split s is partitions_[s - 1]
   size_t unfinished_ = 0;

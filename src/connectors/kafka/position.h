@@ -26,7 +26,9 @@ std::string ToString(const TopicPartition& partition);
 uint32_t OwnerOf(const TopicPartition& partition, uint32_t parallelism);
 
 /// A place in every partition: where reading starts, or where a bounded source stops. Resolved into
-/// offsets once, when the job first sees the partition, and from then on kept in its state.
+/// offsets once, when the job first sees the partition, and from then on kept in its state. A start
+/// that would be another one a moment later is in a completed checkpoint before anything is read
+/// from there.
 struct Position {
   enum class Kind { kEarliest, kLatest, kCommitted, kTimestamp, kOffsets };
   Kind kind = Kind::kEarliest;
@@ -36,7 +38,8 @@ struct Position {
 };
 
 inline Position Earliest() { return {}; }
-/// The end at the moment when the job starts.
+/// The end at the moment when the job starts: when it resolves what its first completed checkpoint
+/// holds.
 inline Position Latest() { return {.kind = Position::Kind::kLatest}; }
 /// What the consumer group has committed; from the beginning where it has not.
 inline Position Committed() { return {.kind = Position::Kind::kCommitted}; }

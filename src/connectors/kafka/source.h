@@ -43,7 +43,9 @@ struct SourceOptions {
   FormatPtr<ValueOf<T>> format = Json();
   /// Where a job without state begins: Earliest(), Latest(), Committed(), AtTimestamp(t),
   /// AtOffsets({{{"topic", 0}, 42}}). A restored job goes on where its checkpoint stands;
-  /// partitions added later are read from their beginning.
+  /// partitions added later are read from their beginning. From Latest(), Committed() and a time
+  /// after the last record nothing is read before a checkpoint holds the start; the source asks for
+  /// one.
   Position start = Earliest();
   /// Set: the source ends there. Latest() is the end at the moment when the job starts.
   std::optional<Position> bounded = {};
@@ -109,6 +111,7 @@ class KafkaSourceReader final : public SourceReader<T> {
     return result;
   }
   std::optional<double> ShareOfRate() const override { return backend_->ShareOfRate(); }
+  Timestamp NextPoll() override { return backend_->NextPoll(); }
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
     backend_->Snapshot(id, state);
   }

@@ -15,6 +15,7 @@ namespace weir::kafka {
 namespace {
 
 using testing::Broker;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using testing::ErrorOf;
 using ::testing::HasSubstr;
@@ -52,21 +53,24 @@ class Subtask : private SplitObserver {
   }
   ~Subtask() override { reader_->Close(); }
 
+  PollResult Poll() {
+    RecordBatch<T> batch;
+    SplitIndex split = 0;
+    const PollResult result = reader_->Poll(batch, split);
+    batch.ForEach([&](T& row, Timestamp t) {
+      rows.push_back(row);
+      timestamps.push_back(t);
+      row_splits.insert(splits_.at(split));
+    });
+    end = result == PollResult::kEnd;
+    return result;
+  }
   /// Polls until `count` rows have come in all, or the end.
   bool Read(size_t count) {
     return harness_.RunUntil([&] {
       for (;;) {
         if (rows.size() >= count || end) return true;
-        RecordBatch<T> batch;
-        SplitIndex split = 0;
-        const PollResult result = reader_->Poll(batch, split);
-        batch.ForEach([&](T& row, Timestamp t) {
-          rows.push_back(row);
-          timestamps.push_back(t);
-          row_splits.insert(splits_.at(split));
-        });
-        end = result == PollResult::kEnd;
-        if (result == PollResult::kNothing) return false;
+        if (Poll() == PollResult::kNothing) return false;
       }
     });
   }
@@ -98,6 +102,12 @@ class Subtask : private SplitObserver {
             .former_parallelism = harness_.context.parallelism,
             .values = state.values,
             .files = {}};
+  }
+  /// A checkpoint, to its end.
+  RestoredOperatorState Complete(uint64_t checkpoint) {
+    RestoredOperatorState state = Snapshot(checkpoint);
+    reader_->NotifyCheckpointComplete(CheckpointId{checkpoint});
+    return state;
   }
   SourceReader<T>& reader() { return *reader_; }
   RuntimeHarness& harness() { return harness_; }
@@ -221,6 +231,8 @@ TEST_F(SourceTest, StartPositions) {
     options.start = start;
     options.group = "group-" + topic_;
     Subtask<std::string> subtask(options);
+    EXPECT_TRUE(subtask.AwaitPartitions());
+    if (start.kind == Position::Kind::kCommitted) subtask.Complete(1);  // it waits for one
     EXPECT_TRUE(subtask.ReadToEnd());
     return subtask.rows;
   };
@@ -230,6 +242,78 @@ TEST_F(SourceTest, StartPositions) {
   EXPECT_THAT(rows_from(AtTimestamp(Timestamp{9999})), IsEmpty());
   EXPECT_THAT(rows_from(AtOffsets({{{topic_, 0}, 1}})), ElementsAre("b", "c", "d"));
   EXPECT_THAT(rows_from(Committed()), ElementsAre("a", "b", "c", "d")) << "nothing is committed";
+}
+
+TEST_F(SourceTest, AStartThatDependsOnNowIsDurableBeforeItsRowsAreRead) {
+  NewTopic(1);
+  Produce(0, {"before"});
+  const Position latest_if_new{.kind = Position::Kind::kOffsets,
+                               .timestamp = {},
+                               .offsets = {},
+                               .otherwise = Position::Kind::kLatest};
+  int group = 0;
+  for (const Position& start :
+       {Latest(), AtTimestamp(Timestamp{INT64_C(4'000'000'000'000)}), latest_if_new, Committed()}) {
+    SCOPED_TRACE(++group);
+    options_.start = start;
+    options_.group = "group-" + topic_ + std::to_string(group);
+    Subtask<std::string> subtask(options_);
+    ASSERT_TRUE(subtask.AwaitPartitions());
+    EXPECT_EQ(subtask.harness().checkpoints_requested, 1);
+    EXPECT_THAT(subtask.open_splits, ElementsAre(topic_ + "-0")) << "it holds the watermark back";
+    EXPECT_LT(subtask.reader().NextPoll(), Timestamp::Max()) << "the request may be lost";
+    Produce(0, {"first", "second"});
+    {
+      SourceOptions<std::string> options{
+          .brokers = options_.brokers, .topic = topic_, .format = String(), .bounded = Latest()};
+      Subtask<std::string> other(options);
+      ASSERT_TRUE(other.ReadToEnd());
+      EXPECT_THAT(other.rows, Contains("second")) << "rows are there to be read";
+    }
+    subtask.Poll();
+    EXPECT_THAT(subtask.rows, IsEmpty());
+    subtask.Snapshot(1);  // it fails
+    subtask.Poll();
+    EXPECT_THAT(subtask.rows, IsEmpty());
+    const RestoredOperatorState state = subtask.Complete(2);
+    const size_t expected = start.kind == Position::Kind::kCommitted ? 9 : 2;
+    ASSERT_TRUE(subtask.Read(expected));
+    EXPECT_EQ(subtask.rows[expected - 2], "first");
+    EXPECT_EQ(subtask.rows[expected - 1], "second");
+    EXPECT_EQ(subtask.reader().NextPoll(), Timestamp::Max());
+
+    // It fails now: the next attempt reads them again, and at once.
+    Subtask<std::string> next(options_, 0, 1, {state});
+    ASSERT_TRUE(next.Read(expected));
+    EXPECT_EQ(next.rows, subtask.rows);
+    EXPECT_EQ(next.harness().checkpoints_requested, 0);
+  }
+}
+
+TEST_F(SourceTest, AStartThatIsAlwaysTheSameWaitsForNoCheckpoint) {
+  NewTopic(1);
+  Produce(0, {"a", "b"});  // at 1001, 1002
+  for (const Position& start :
+       {Earliest(), AtTimestamp(Timestamp{1002}), AtOffsets({{{topic_, 0}, 1}})}) {
+    options_.start = start;
+    Subtask<std::string> subtask(options_);
+    ASSERT_TRUE(subtask.Read(1));
+    EXPECT_EQ(subtask.harness().checkpoints_requested, 0);
+  }
+}
+
+TEST_F(SourceTest, ACheckpointForAStartIsAskedForAgainUntilThereIsOne) {
+  NewTopic(1);
+  options_.start = Latest();
+  Subtask<std::string> subtask(options_);
+  ASSERT_TRUE(subtask.AwaitPartitions());
+  Timestamp due;
+  while (subtask.harness().checkpoints_requested < 3) {
+    due = subtask.reader().NextPoll();
+    ASSERT_LE(due, Clock::System().Now() + std::chrono::milliseconds(1'000));
+    subtask.Poll();
+  }
+  EXPECT_GT(subtask.reader().NextPoll(), due) << "less and less often";
 }
 
 TEST_F(SourceTest, BoundsByOffsetAndTime) {
