@@ -139,7 +139,7 @@ bool Subtask::ShouldYield() { return options_.clock->Monotonic() >= deadline_ ||
 
 SlotTask::Progress Subtask::RunOpened(nanoseconds deadline) {
   chain_.CheckFailure();
-  if (completed_ > published_) CheckPublished();
+  if (!unpublished_.empty()) CheckPublished();
   nanoseconds began = step_began_;
   for (;;) {
     if (SnapshotIsDue()) [[unlikely]]
@@ -593,7 +593,10 @@ void Subtask::NotifyCheckpointComplete(CheckpointId id) {
   if (!running_) return;
   const RunningNow running(options_.mark);
   Guard([&] {
-    completed_ = std::max(completed_, id);
+    if (unpublished_.empty() || id > unpublished_.back()) {
+      if (unpublished_.size() == kMaxUnpublished) unpublished_.pop_back();
+      unpublished_.push_back(id);
+    }
     for (uint32_t i = 0; i < chain_.size(); ++i) {
       chain_.Enter(i, [&](Operator& op) { op.NotifyCheckpointComplete(id); });
     }
@@ -621,14 +624,24 @@ void Subtask::SetStateCacheBytes(size_t bytes) {
   for (const Backend& b : backends_) b.backend->SetCacheBytes(bytes);
 }
 
-void Subtask::CheckPublished() {
+bool Subtask::PublishedUpTo(CheckpointId id) {
   for (uint32_t i = 0; i < chain_.size(); ++i) {
     bool published = false;
-    chain_.Enter(i, [&](Operator& op) { published = op.PublishedUpTo(completed_); });
-    if (!published) return;
+    chain_.Enter(i, [&](Operator& op) { published = op.PublishedUpTo(id); });
+    if (!published) return false;
   }
-  published_ = completed_;
-  options_.listener->OnPublished(options_.id, published_);
+  return true;
+}
+
+// One by one: where publishing takes longer than the next checkpoint, the newest never is published
+// when it is asked for.
+void Subtask::CheckPublished() {
+  CheckpointId published;
+  while (!unpublished_.empty() && PublishedUpTo(unpublished_.front())) {
+    published = unpublished_.front();
+    unpublished_.pop_front();
+  }
+  if (published.value > 0) options_.listener->OnPublished(options_.id, published);
 }
 
 void Subtask::FlushIfDue() {

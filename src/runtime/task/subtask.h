@@ -195,6 +195,9 @@ class Subtask final : public SlotTask {
   /// Rows that take longer together are fed in smaller steps: between two steps the subtask hears
   /// the control plane. Long enough that no batch worth looking up together is taken apart.
   static constexpr std::chrono::nanoseconds kLongestStep = std::chrono::milliseconds(50);
+  /// Of more checkpoints whose output waits for its publication the newest alone is remembered
+  /// beyond these; the report of that one is theirs, too.
+  static constexpr size_t kMaxUnpublished = 64;
 
   template <class F>
   void Guard(F&& f);
@@ -228,6 +231,7 @@ class Subtask final : public SlotTask {
   bool WriteKeyed();
   bool SnapshotGoesOn() const;
   void PaceSnapshot(Step step, std::chrono::nanoseconds now);
+  bool PublishedUpTo(CheckpointId id);
   void CheckPublished();
   void FlushIfDue();
   void CountState(std::chrono::nanoseconds now);
@@ -285,8 +289,8 @@ class Subtask final : public SlotTask {
   std::chrono::nanoseconds step_began_{};
   bool had_input_ = false;  // at the last step
   std::chrono::nanoseconds alignment_began_{};
-  CheckpointId completed_{};  // the highest the sinks were told of
-  CheckpointId published_{};  // the highest reported as published
+  // What the sinks were told of and is not reported as published: by id, at most kMaxUnpublished.
+  std::deque<CheckpointId> unpublished_;
 };
 
 }  // namespace weir
