@@ -183,6 +183,11 @@ absl::Status CheckpointLog::FencedBy(const proto::LogEntry& other) {
   return fenced_;
 }
 
+bool CheckpointLog::IsOwnLeader(const proto::LogEntry& entry) const {
+  return entry.has_leader() && LeaderEpoch(entry.leader().leader_epoch()) == epoch_ &&
+         entry.leader().incarnation() == incarnation_;
+}
+
 absl::Status CheckpointLog::Append(proto::LogEntry entry) {
   if (!fenced_.ok()) return fenced_;
   constexpr int kAppendTries = 3;
@@ -202,7 +207,7 @@ absl::Status CheckpointLog::Append(proto::LogEntry entry) {
       ++next_slot_;
       return status;
     }
-    if (ask && absl::IsAlreadyExists(status)) continue;  // bounded: one per commit in doubt
+    if (ask && absl::IsAlreadyExists(status)) continue;  // bounded: one per entry in doubt
     if (!ask || !absl::IsNotFound(status)) return status;
     // Nothing in this slot or behind it: nobody took over, another try is safe.
     status = absl::UnknownError(status.message());
@@ -226,9 +231,10 @@ absl::Status CheckpointLog::Resolve(const std::string& bytes) {
 
   const absl::StatusOr<std::string> found = ReadWhole(storage_, path, kMaxManifestBytes);
   if (!found.ok() && !absl::IsNotFound(found.status())) return doubt(found.status());
-  if (found.ok() && *found == bytes) return absl::OkStatus();
   const absl::StatusOr<proto::LogEntry> entry =
       found.ok() ? DecodeLogEntry(*found, path) : found.status();
+  if (entry.ok() && IsOwnLeader(*entry)) leader_in_doubt_ = false;
+  if (found.ok() && *found == bytes) return absl::OkStatus();
   if (entry.ok()) {
     for (const proto::Manifest& manifest : in_doubt_) {
       if (!entry->has_manifest() || entry->manifest().leader_epoch() != manifest.leader_epoch() ||
@@ -238,6 +244,11 @@ absl::Status CheckpointLog::Resolve(const std::string& bytes) {
       ++next_slot_;
       Committed(entry->manifest());
       return absl::AlreadyExistsError(absl::StrCat(path, " is an earlier checkpoint of ours"));
+    }
+    if (IsOwnLeader(*entry)) {
+      ++next_slot_;
+      id_limit_ = std::max(id_limit_, CheckpointId(entry->leader().end_checkpoint_id()));
+      return absl::AlreadyExistsError(absl::StrCat(path, " is an earlier entry of ours"));
     }
     return FencedBy(*entry);
   }
@@ -257,7 +268,8 @@ absl::Status CheckpointLog::AppendLeader(uint64_t end_id) {
   leader->set_first_checkpoint_id(id_limit_.value);
   leader->set_end_checkpoint_id(end_id);
   const absl::Status appended = Append(std::move(entry));
-  if (appended.ok()) id_limit_ = CheckpointId(end_id);
+  if (appended.ok()) id_limit_ = std::max(id_limit_, CheckpointId(end_id));
+  if (OutcomeUnknown(appended)) leader_in_doubt_ = true;
   return appended;
 }
 
@@ -273,6 +285,7 @@ void CheckpointLog::Committed(const proto::Manifest& manifest) {
   checkpoints_.push_back(std::move(entry));
   // The slot is filled: whatever else was aimed at it has lost.
   in_doubt_.clear();
+  leader_in_doubt_ = false;
 }
 
 absl::Status CheckpointLog::Commit(const proto::Manifest& manifest) {
@@ -322,14 +335,16 @@ void CheckpointLog::NoteNewest() {
 
 absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAll() {
   // Another entry in the next slot ends all doubt about it.
-  if (!in_doubt_.empty()) {
+  if (!in_doubt_.empty() || leader_in_doubt_) {
     if (absl::Status s = ReserveIds(); !s.ok()) return s;
   }
   return DropAllBut(0);
 }
 
 absl::StatusOr<bool> CheckpointLog::RemoveIfAlone() {
-  if (!checkpoints_.empty() || !in_doubt_.empty() || found_.next_slot != 1) return false;
+  if (!checkpoints_.empty() || !in_doubt_.empty() || leader_in_doubt_ || found_.next_slot != 1) {
+    return false;
+  }
   absl::StatusOr<std::vector<StoredFile>> files = ListOwn();
   if (!files.ok()) return files.status();
   for (const StoredFile& file : *files) {
@@ -348,6 +363,7 @@ absl::StatusOr<std::vector<StoredFile>> CheckpointLog::ListOwn() {
   for (const StoredFile& file : *files) {
     if (SlotOfPath(file.path) < foreign) continue;
     const absl::StatusOr<proto::LogEntry> other = ReadEntry(storage_, file.path);
+    if (leader_in_doubt_ && other.ok() && IsOwnLeader(*other)) continue;
     return other.ok() ? FencedBy(*other) : other.status();
   }
   return files;

@@ -141,13 +141,15 @@ class CheckpointLog {
   /// Fills the next slot with `entry`, resolving doubt as far as the storage allows.
   absl::Status Append(proto::LogEntry entry);
   /// After AlreadyExists or Unknown: what is in the next slot? Ok: `bytes`. NotFound: nothing,
-  /// here or behind it. AlreadyExists: an earlier commit of ours that was in doubt and now counts.
+  /// here or behind it. AlreadyExists: an earlier entry of ours that was in doubt and now counts.
   absl::Status Resolve(const std::string& bytes);
   absl::Status AppendLeader(uint64_t end_id);
   absl::StatusOr<std::vector<proto::Manifest>> DropAllBut(size_t count);
   /// All entries; an error when one is of another leader that came after this one.
   absl::StatusOr<std::vector<StoredFile>> ListOwn();
   absl::Status FencedBy(const proto::LogEntry& other);
+  /// A taking over or a reservation of ids by this very leader.
+  bool IsOwnLeader(const proto::LogEntry& entry) const;
   /// The slot is ours and holds this manifest.
   void Committed(const proto::Manifest& manifest);
 
@@ -162,6 +164,7 @@ class CheckpointLog {
   CheckpointId last_id_{0};
   std::vector<CheckpointLogEntry> checkpoints_;
   std::vector<proto::Manifest> in_doubt_;
+  bool leader_in_doubt_ = false;  // an entry of this leader may be in the next slot, or come late
   uint64_t noted_slot_ = 0;
   absl::Status fenced_;
 };

@@ -219,6 +219,73 @@ TEST_F(CheckpointLogTest, ACommitThatStaysInDoubtIsSettledByTheNext) {
   }
 }
 
+/// The link is there, and nobody is told.
+void ReserveInDoubt(CheckpointLog& log, FaultyStorage& storage) {
+  storage.next = FaultyStorage::Fault::kDone;
+  storage.lists = false;
+  const absl::Status reserved = log.ReserveIds();
+  EXPECT_TRUE(OutcomeUnknown(reserved)) << reserved;
+  storage.lists = true;
+}
+
+TEST_F(CheckpointLogTest, AReservationInDoubtThatTookPlaceIsOurs) {
+  const auto log = *TakeOver(1);
+  const CheckpointId limit = log->id_limit();
+  ReserveInDoubt(*log, faulty_);
+  EXPECT_EQ(log->id_limit(), limit);
+  const absl::Status committed = log->Commit(MakeManifest(1, 1, {}));
+  EXPECT_TRUE(committed.ok()) << committed;
+  EXPECT_EQ(log->id_limit().value, limit.value + CheckpointLog::kIdBlock);
+  EXPECT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+  EXPECT_THAT(Found(), ElementsAre(1, 2));
+}
+
+TEST_F(CheckpointLogTest, AReservationInDoubtFollowedByALargerOneIsOursToo) {
+  const auto log = *TakeOver(1);
+  ReserveInDoubt(*log, faulty_);
+  const absl::Status reserved = log->ReserveIds(CheckpointId(70'000));
+  EXPECT_TRUE(reserved.ok()) << reserved;
+  EXPECT_EQ(log->id_limit().value, 70'000 + CheckpointLog::kIdBlock);
+  EXPECT_EQ(ReadCheckpointLog(*storage_)->next_checkpoint_id, log->id_limit());
+}
+
+TEST_F(CheckpointLogTest, AReservationInDoubtDoesNotHinderTheEndOfTheJob) {
+  const auto log = *TakeOver(1);
+  EXPECT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+  EXPECT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok());
+  ReserveInDoubt(*log, faulty_);
+  const auto retained = log->Retain(1);
+  EXPECT_TRUE(retained.ok()) << retained.status();
+  const auto dropped = log->DropAll();
+  EXPECT_TRUE(dropped.ok()) << dropped.status();
+  const absl::StatusOr<bool> removed = log->RemoveIfAlone();
+  EXPECT_TRUE(removed.ok() && *removed) << removed.status();
+}
+
+// Its entry may still come, into a slot that must be found taken.
+TEST_F(CheckpointLogTest, AReservationThatMayStillComeKeepsTheEntriesOfLeaders) {
+  const auto log = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kLate;
+  faulty_.sticky = true;
+  EXPECT_TRUE(OutcomeUnknown(log->ReserveIds()));
+  faulty_.next = FaultyStorage::Fault::kNone;
+  EXPECT_TRUE(log->DropAll().ok());
+  EXPECT_FALSE(*log->RemoveIfAlone());
+  const size_t entries = ReadCheckpointLog(*storage_)->entries.size();
+  faulty_.Deliver();
+  EXPECT_EQ(ReadCheckpointLog(*storage_)->entries.size(), entries);
+}
+
+TEST_F(CheckpointLogTest, AfterAReservationInDoubtAnotherLeaderFences) {
+  const auto log = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kLost;
+  faulty_.lists = false;
+  EXPECT_TRUE(OutcomeUnknown(log->ReserveIds()));
+  faulty_.lists = true;
+  const auto other = *TakeOver(2);
+  EXPECT_TRUE(IsFenced(log->Commit(MakeManifest(1, 1, {}))));
+}
+
 TEST_F(CheckpointLogTest, ALeaderInDoubtThatWasReplacedIsFenced) {
   const auto old = *TakeOver(1);
   faulty_.next = FaultyStorage::Fault::kLate;

@@ -8,7 +8,7 @@
 
 namespace weir {
 
-/// A storage whose create-if-absent has an unknown outcome on demand.
+/// A storage whose create-if-absent has an unknown outcome on demand, and whose listing fails.
 class FaultyStorage final : public ForwardingStorage {
  public:
   enum class Fault { kNone, kDone, kLost, kLate };
@@ -19,6 +19,8 @@ class FaultyStorage final : public ForwardingStorage {
   Fault next = Fault::kNone;
   /// So do all that follow.
   bool sticky = false;
+  /// What is asked after a doubt is not answered either.
+  bool lists = true;
 
   void Deliver() {
     for (const auto& [path, content] : late_) (void)below_.CreateIfAbsent(path, content);
@@ -35,6 +37,11 @@ class FaultyStorage final : public ForwardingStorage {
     }
     if (fault == Fault::kLate) late_.emplace_back(path, std::string(content));
     return absl::UnknownError("no answer");
+  }
+
+  absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override {
+    if (!lists) return absl::UnavailableError("too many open files");
+    return below_.List(folder);
   }
 
  private:
