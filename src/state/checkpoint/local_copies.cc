@@ -111,15 +111,21 @@ LocalCopies::LocalCopies(std::unique_ptr<CheckpointStorage> below, std::string d
   if (!directory_.empty()) std::filesystem::create_directories(directory_, ignored);
 }
 
-std::string LocalCopies::CopyOf(const std::string& path) const {
+std::string LocalCopies::CopyPath(const std::string& path) const {
   if (directory_.empty() || !path.starts_with(kDataFolder)) return {};
   const std::string name = path.substr(sizeof kDataFolder - 1);
   return name.find('/') == std::string::npos ? directory_ + "/" + name : std::string();
 }
 
+std::string LocalCopies::TrustedCopy(const std::string& path) {
+  std::string copy = CopyPath(path);
+  std::lock_guard lock(mutex_);
+  return distrusted_.contains(path) ? std::string() : copy;
+}
+
 absl::StatusOr<std::unique_ptr<StorageWriter>> LocalCopies::Create(const std::string& path) {
   absl::StatusOr<std::unique_ptr<StorageWriter>> writer = below_->Create(path);
-  std::string copy = CopyOf(path);
+  std::string copy = CopyPath(path);
   if (!writer.ok() || copy.empty()) return writer;
   PruneIfDue();
   return std::unique_ptr<StorageWriter>(
@@ -127,7 +133,7 @@ absl::StatusOr<std::unique_ptr<StorageWriter>> LocalCopies::Create(const std::st
 }
 
 absl::Status LocalCopies::Read(const std::string& path, uint64_t offset, std::span<char> out) {
-  const std::string copy = CopyOf(path);
+  const std::string copy = TrustedCopy(path);
   if (!copy.empty() && ReadAll(copy, offset, out)) {
     report_->local_bytes += out.size();
     return absl::OkStatus();
@@ -138,14 +144,21 @@ absl::Status LocalCopies::Read(const std::string& path, uint64_t offset, std::sp
 }
 
 bool LocalCopies::ReadElsewhere(const std::string& path) {
-  const std::string copy = CopyOf(path);
-  if (copy.empty() || unlink(copy.c_str()) != 0) return below_->ReadElsewhere(path);
-  if (report_->on_damaged) report_->on_damaged(copy);
+  const std::string copy = CopyPath(path);
+  if (copy.empty()) return below_->ReadElsewhere(path);
+  const bool first = [&] {
+    std::lock_guard lock(mutex_);
+    return distrusted_.insert(path).second;
+  }();
+  // Whoever comes second may have read the copy before, and reads the storage below from now on.
+  if (!first) return true;
+  const bool there = unlink(copy.c_str()) == 0 || errno != ENOENT;
+  if (there && report_->on_damaged) report_->on_damaged(copy);
   return true;
 }
 
 absl::Status LocalCopies::Delete(const std::string& path) {
-  const std::string copy = CopyOf(path);
+  const std::string copy = CopyPath(path);
   if (!copy.empty()) unlink(copy.c_str());
   return below_->Delete(path);
 }
@@ -154,7 +167,7 @@ absl::Status LocalCopies::PutFile(const std::string& local_path, const std::stri
                                   Transfer transfer) {
   absl::Status status = below_->PutFile(local_path, path, transfer);
   // Only what is never written again may be shared.
-  const std::string copy = transfer == Transfer::kCopy ? std::string() : CopyOf(path);
+  const std::string copy = transfer == Transfer::kCopy ? std::string() : CopyPath(path);
   // In another file system there is no copy then, which is as good.
   std::error_code ignored;
   if (status.ok() && !copy.empty()) std::filesystem::create_hard_link(local_path, copy, ignored);
@@ -163,7 +176,7 @@ absl::Status LocalCopies::PutFile(const std::string& local_path, const std::stri
 
 absl::Status LocalCopies::GetFile(const std::string& path, const std::string& local_path,
                                   Transfer transfer) {
-  const std::string copy = transfer == Transfer::kCopy ? std::string() : CopyOf(path);
+  const std::string copy = transfer == Transfer::kCopy ? std::string() : TrustedCopy(path);
   if (!copy.empty() && link(copy.c_str(), local_path.c_str()) == 0) return absl::OkStatus();
   return below_->GetFile(path, local_path, transfer);
 }
@@ -196,6 +209,8 @@ void LocalCopies::Prune() {
     if (known.contains(kDataFolder + name)) continue;
     unlink((directory_ + "/" + name).c_str());
   }
+  std::lock_guard lock(mutex_);
+  std::erase_if(distrusted_, [&](const std::string& path) { return !known.contains(path); });
 }
 
 bool InOneFileSystem(const std::string& a, const std::string& b) {

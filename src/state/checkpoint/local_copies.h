@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct LocalCopyReport {
   /// Read of data files, from copies and from the storage below.
   std::atomic<uint64_t> local_bytes{0};
   std::atomic<uint64_t> stored_bytes{0};
-  /// Called with the name of a copy that was found damaged and is gone. Before the first storage.
+  /// Called once with the name of a copy that was found damaged and is read no more. Set before the
+  /// first storage is made.
   std::function<void(const std::string& copy)> on_damaged;
 };
 
@@ -28,9 +30,10 @@ struct LocalCopyReport {
 ///
 /// A copy is never more than that. The file below is written as ever, first, and alone makes a
 /// checkpoint; a copy that cannot be written, or would leave its file system with less than a tenth
-/// of its room free, is given up without a word; one that is short or, by its reader's checksums,
-/// damaged (ReadElsewhere) is deleted, and the storage below read. Copies are not synced: they are
-/// worth nothing after a crash of the machine.
+/// of its room free, is given up without a word; one that is short is passed over; one that is
+/// damaged, by its reader's checksums (ReadElsewhere), is distrusted from then on, whether it can
+/// be deleted or not. What is read in their place is the storage below. Copies are not synced: they
+/// are worth nothing after a crash of the machine.
 ///
 /// Copies of files that the storage below no longer has are deleted as others are made: what no
 /// retained checkpoint names goes there, and here after it. Thread-safe.
@@ -72,8 +75,10 @@ class LocalCopies final : public CheckpointStorage {
   void Prune();
 
  private:
-  /// Empty for what is not copied.
-  std::string CopyOf(const std::string& path) const;
+  /// Where its copy is, if there is one; empty for what is not copied.
+  std::string CopyPath(const std::string& path) const;
+  /// The same, and empty for a copy that was found damaged.
+  std::string TrustedCopy(const std::string& path);
   void PruneIfDue();
 
   const std::unique_ptr<CheckpointStorage> below_;
@@ -82,6 +87,9 @@ class LocalCopies final : public CheckpointStorage {
   const double free_part_;
   std::mutex mutex_;
   std::chrono::steady_clock::time_point pruned_at_;  // mutex_
+  /// Paths of files whose copies are damaged: an unlink that fails must not bring one back, nor end
+  /// a job that only came second to a damaged copy.
+  std::set<std::string> distrusted_;  // mutex_
 };
 
 /// True when both are in one file system: a copy would be no nearer than the original. Paths that

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -81,11 +82,13 @@ absl::Status ReadExtent(CheckpointStorage& storage, const proto::StateHandle& ha
                                             " bytes, above the limit of ", kExtentLimit));
   }
   bytes.resize(extent.length());
-  do {
+  bool elsewhere = false;  // asked for once: what is damaged there, too, is damaged
+  for (bool again = true; again;) {
     const absl::Status read = storage.Read(handle.file(), extent.offset(), std::span<char>(bytes));
     if (!read.ok()) return Named(handle, read);
     if (StableHash(std::string_view(bytes)) == extent.checksum()) return read;
-  } while (storage.ReadElsewhere(handle.file()));
+    again = !std::exchange(elsewhere, true) && storage.ReadElsewhere(handle.file());
+  }
   return absl::DataLossError(
       absl::StrCat(handle.file(), " in ", storage.Describe(), " is damaged: the checksum of the ",
                    extent.length(), " bytes at ", extent.offset(), " does not match (operator ",

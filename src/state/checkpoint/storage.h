@@ -79,7 +79,8 @@ class CheckpointStorage {
                                           std::span<char> out) = 0;
 
   /// What Read gave of the file is damaged, says whoever knows its checksums. True when the file is
-  /// read from another place from now on, so that reading again may help.
+  /// read from another place from now on, or was already when this was asked, so that reading once
+  /// more may help.
   virtual bool ReadElsewhere(const std::string&) { return false; }
 
   virtual absl::StatusOr<StoredFile> Stat(const std::string& path) = 0;

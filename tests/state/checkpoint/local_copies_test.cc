@@ -3,21 +3,25 @@
 
 #include "state/checkpoint/local_copies.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/failpoint.h"
+#include "base/file/durable_file.h"
 #include "base/hash.h"
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/state_file.h"
 #include "tests/base/file/temporary_directory.h"
+#include "tests/state/checkpoint/forwarding_storage.h"
 #include "tests/state/checkpoint/memory_storage.h"
 
 namespace weir {
@@ -101,6 +105,43 @@ TEST_F(LocalCopiesTest, ADamagedCopyIsNamedAndTheOriginalIsRead) {
   EXPECT_THAT(Copies(), IsEmpty());
 }
 
+// Two slot threads restore two sections of one file. Both have read the damaged copy before either
+// says so: the second one finds it deleted.
+TEST_F(LocalCopiesTest, ADamagedCopyThatTwoReadIsReadBelowByBoth) {
+  class SecondReader final : public ForwardingStorage {
+   public:
+    SecondReader(CheckpointStorage& below, std::function<void()> between)
+        : ForwardingStorage(below), between_(std::move(between)) {}
+    absl::Status Read(const std::string& path, uint64_t offset, std::span<char> out) override {
+      const absl::Status status = below_.Read(path, offset, out);
+      if (between_) std::exchange(between_, nullptr)();
+      return status;
+    }
+
+   private:
+    std::function<void()> between_;
+  };
+  const proto::StateHandle handle = Written(*storage_, "a");
+  std::ofstream(Copy("a"), std::ios::in) << "W";
+  absl::StatusOr<std::string> first;
+  SecondReader second(*storage_, [&] { first = Read(handle); });
+  EXPECT_EQ(ReadState(second, handle, 1000).value_or("damaged"), kContent);
+  EXPECT_EQ(first.value_or("damaged"), kContent);
+  EXPECT_THAT(damaged_, ElementsAre(Copy("a")));
+}
+
+// As on a disk that was remounted read-only: nobody may unlink a name in /proc/self/fd.
+TEST_F(LocalCopiesTest, ADamagedCopyThatCannotBeDeletedIsReadNoMore) {
+  std::ofstream(directory_ / "copy") << "What the subtask had";
+  const UniqueFd fd(open((directory_ / "copy").c_str(), O_RDONLY | O_CLOEXEC));
+  auto below = std::make_unique<MemoryStorage>();
+  const proto::StateHandle handle = Written(*below, std::to_string(fd.get()));
+  LocalCopies storage(std::move(below), "/proc/self/fd", &report_, 0);
+  EXPECT_EQ(ReadState(storage, handle, 1000).value_or("damaged"), kContent);
+  EXPECT_EQ(ReadState(storage, handle, 1000).value_or("damaged"), kContent);
+  EXPECT_THAT(damaged_, ElementsAre("/proc/self/fd/" + std::to_string(fd.get())));
+}
+
 TEST_F(LocalCopiesTest, AShortCopyIsNoCopy) {
   const proto::StateHandle handle = Written(*storage_, "a");
   std::filesystem::resize_file(Copy("a"), 3);
@@ -114,6 +155,7 @@ TEST_F(LocalCopiesTest, WithoutAGoodCopyADamagedOriginalIsDamage) {
   const absl::Status status = Read(handle).status();
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("data/a"));
+  EXPECT_TRUE(absl::IsDataLoss(Read(handle).status()));  // and stays so
 }
 
 TEST_F(LocalCopiesTest, ThereIsNoneOfAFileThatWasNotWritten) {
