@@ -69,8 +69,8 @@ absl::Status PublishByLink(const std::string& temp, const std::string& path,
   if (WEIR_FAILPOINT(absl::StrCat(std::string(point), ".before_link"))) {
     return Injected("link", path);
   }
-  if (link(temp.c_str(), path.c_str()) != 0 && !SameFile(temp, path)) {
-    const int error = errno;
+  const int error = link(temp.c_str(), path.c_str()) == 0 ? 0 : errno;
+  if (error != 0 && !SameFile(temp, path)) {  // which has an error of its own
     if (error == EEXIST) return absl::AlreadyExistsError(absl::StrCat(path, " exists already"));
     if (error == EPERM || error == EOPNOTSUPP) {
       return absl::FailedPreconditionError(absl::StrCat(
