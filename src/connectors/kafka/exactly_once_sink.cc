@@ -47,6 +47,7 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
           .topic = settings_.topic,
           .marker_topic = settings_.marker_topic,
           .transaction_prefix = settings_.transaction_prefix,
+          .former_transaction_prefix = inherited.former_transaction_prefix,
           .start_limit = context.restored ? std::nullopt : std::optional(settings_.start_limit)},
       std::move(inherited.lanes), inherited.marker_partitions,
       Publisher::Environment{.log = Callbacks::Log(callbacks_),

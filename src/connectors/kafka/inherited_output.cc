@@ -58,9 +58,6 @@ Publisher::LaneStart LaneOf(const RuntimeContext& context, const SinkSettings& s
   }
   if (state.published) start.lane.restored->published = CheckpointId{*state.published};
   start.marker_offset = state.marker_offset;
-  if (state.transaction_prefix != settings.transaction_prefix) {
-    start.former_transactional_id = TransactionalId(state.transaction_prefix, start.lane.id);
-  }
   return start;
 }
 
@@ -108,9 +105,11 @@ InheritedOutput InheritOutput(const RuntimeContext& context, const SinkSettings&
     if (other.subtask == context.subtask_index || !IsOurs(other, context)) continue;
     inherited.lanes.push_back(LaneOf(context, settings, other.subtask, former));
   }
-  if (!former.empty() && former.front().state.lineage == context.output_lineage &&
-      former.front().state.marker_partitions > 0) {
-    inherited.marker_partitions = former.front().state.marker_partitions;
+  if (former.empty() || former.front().state.lineage != context.output_lineage) return inherited;
+  const PublicationState& state = former.front().state;
+  if (state.marker_partitions > 0) inherited.marker_partitions = state.marker_partitions;
+  if (state.transaction_prefix != settings.transaction_prefix) {
+    inherited.former_transaction_prefix = state.transaction_prefix;
   }
   return inherited;
 }

@@ -46,6 +46,7 @@ bool IsOurs(const FormerOutput& former, const RuntimeContext& context);
 struct InheritedOutput {
   std::vector<Publisher::LaneStart> lanes;  ///< the own one first
   std::optional<int32_t> marker_partitions;
+  std::optional<std::string> former_transaction_prefix;  ///< if it has changed
 };
 InheritedOutput InheritOutput(const RuntimeContext& context, const SinkSettings& settings,
                               const std::vector<FormerOutput>& former);

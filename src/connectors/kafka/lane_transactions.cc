@@ -38,14 +38,6 @@ Settings ProducerDefaults(const PublicationOptions& options, uint64_t max_batch_
   return defaults;
 }
 
-Settings MarkerReader(const char* isolation) {
-  return {{"isolation.level", isolation},
-          {"enable.partition.eof", "true"},
-          {"auto.offset.reset", "error"},
-          {"queued.max.messages.kbytes", "1024"},
-          {"fetch.wait.max.ms", "100"}};
-}
-
 /// The user's properties without those that only a producer takes.
 ClientOptions ForConsumer(const ClientOptions& options) {
   ClientOptions reduced = options;
@@ -194,6 +186,18 @@ OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunct
   return topic;
 }
 
+Owned<rd_kafka_t> MakeMarkerReader(const PublicationOptions& options, const char* isolation,
+                                   const LogFunction& log) {
+  return MakeClient(ForConsumer(options.client),
+                    {.type = RD_KAFKA_CONSUMER,
+                     .fixed = {{"isolation.level", isolation},
+                               {"enable.partition.eof", "true"},
+                               {"auto.offset.reset", "error"},
+                               {"queued.max.messages.kbytes", "1024"},
+                               {"fetch.wait.max.ms", "100"}}},
+                    log);
+}
+
 Owned<rd_kafka_t> MakeTransactionalProducer(
     const PublicationOptions& options, const std::string& transactional_id,
     void (*on_failed_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*), void* opaque,
@@ -296,10 +300,11 @@ rd_kafka_error_t* LaneTransactions::InitTransactions() {
 }
 
 P::Event LaneTransactions::InitProducer() {
-  if (setup_.former_transactional_id) {
-    const P::Event fenced = InitOne(*setup_.former_transactional_id);
+  if (options_.former_transaction_prefix && !former_id_fenced_) {
+    const P::Event fenced =
+        InitOne(TransactionalId(*options_.former_transaction_prefix, setup_.lane));
     if (!std::holds_alternative<P::ProducerReady>(fenced)) return fenced;
-    setup_.former_transactional_id.reset();
+    former_id_fenced_ = true;
   }
   return InitOne(TransactionalId(options_.transaction_prefix, setup_.lane));
 }
@@ -333,16 +338,13 @@ P::Event LaneTransactions::ReadMarker() {
   const std::string where =
       "marker topic " + topic + " partition " + std::to_string(marker_partition_);
   if (WEIR_FAILPOINT("kafka.publish.read_marker")) return P::OutcomeUnknown{"failpoint"};
-  const ClientOptions client_options = ForConsumer(options_.client);
 
   // How far the log reaches, open transactions included. Whatever of this lane was ever committed
   // is below, because the lane is fenced.
   int64_t low = 0;
   int64_t high = 0;
   {
-    const Owned<rd_kafka_t> client =
-        MakeClient(client_options,
-                   {.type = RD_KAFKA_CONSUMER, .fixed = MarkerReader("read_uncommitted")}, log_);
+    const Owned<rd_kafka_t> client = MakeMarkerReader(options_, "read_uncommitted", log_);
     const auto error =
         rd_kafka_query_watermark_offsets(client.get(), topic.c_str(), marker_partition_, &low,
                                          &high, static_cast<int>(kRequest.count()));
@@ -363,8 +365,7 @@ P::Event LaneTransactions::ReadMarker() {
   const int64_t begin = std::max(low, setup_.marker_offset);
   std::optional<Marker> newest;
   if (begin < high) {
-    const Owned<rd_kafka_t> client = MakeClient(
-        client_options, {.type = RD_KAFKA_CONSUMER, .fixed = MarkerReader("read_committed")}, log_);
+    const Owned<rd_kafka_t> client = MakeMarkerReader(options_, "read_committed", log_);
     const Owned<rd_kafka_topic_t> handle(rd_kafka_topic_new(client.get(), topic.c_str(), nullptr));
     if (rd_kafka_consume_start(handle.get(), marker_partition_, begin) != 0) {
       return P::OutcomeUnknown{"reading " + where + ": " + rd_kafka_err2str(rd_kafka_last_error())};

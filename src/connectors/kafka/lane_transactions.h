@@ -24,6 +24,8 @@ struct PublicationOptions {
   int32_t marker_partitions = 16;
   /// Of transactional ids.
   std::string transaction_prefix = "weir";
+  /// Under which the lineage was published before, if that was another one.
+  std::optional<std::string> former_transaction_prefix = {};
   std::chrono::milliseconds init_limit{60'000};
   /// For the first sight of the topics; nothing: without end.
   std::optional<std::chrono::milliseconds> start_limit = {};
@@ -55,6 +57,10 @@ struct OutputTopic {
 /// Throws weir::Error when the output topic cannot be written: kUser when it does not exist.
 OutputTopic RequireOutputTopic(const PublicationOptions& options, const LogFunction& log);
 
+/// A client that reads the marker topic.
+Owned<rd_kafka_t> MakeMarkerReader(const PublicationOptions& options, const char* isolation,
+                                   const LogFunction& log);
+
 /// A producer for the lane's transactions, not yet connected, which makes no larger batches than
 /// that (0: not known) unless a single record is larger. Throws weir::Error (kFatal) naming the
 /// property that is wrong.
@@ -72,8 +78,6 @@ class LaneTransactions {
     int32_t marker_partitions = 0;
     /// Where to begin to look for the marker; an offset known not to be behind it.
     int64_t marker_offset = 0;
-    /// Under which the lane's output was published before, if the prefix has changed.
-    std::optional<std::string> former_transactional_id;
     /// Of the output topic; 0: not known.
     uint64_t max_batch_bytes = 0;
   };
@@ -116,6 +120,7 @@ class LaneTransactions {
 
   uint64_t max_batch_bytes_ = 0;  // as the topic said it last; 0: not known
 
+  bool former_id_fenced_ = false;
   int64_t next_marker_offset_ = 0;  // end of the marker partition when it was last read
 
   // Mapped epochs of the transaction at hand; the producer refers to their bytes, so they go after

@@ -1,5 +1,6 @@
 #include "connectors/kafka/marker.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
@@ -13,8 +14,10 @@ constexpr char kSeparator = '/';
 }  // namespace
 
 std::string MarkerKey(const LaneId& lane) {
-  return lane.lineage + kSeparator + lane.sink + kSeparator + std::to_string(lane.subtask);
+  return LineagePrefix(lane.lineage) + lane.sink + kSeparator + std::to_string(lane.subtask);
 }
+
+std::string LineagePrefix(const std::string& lineage) { return lineage + kSeparator; }
 
 int32_t MarkerPartition(const LaneId& lane, int32_t partitions) {
   return static_cast<int32_t>(StableHash(std::string_view(MarkerKey(lane))) %
@@ -27,6 +30,7 @@ std::string EncodeMarker(const Marker& marker) {
                                {"sink", marker.lane.sink},
                                {"subtask", marker.lane.subtask},
                                {"parallelism", marker.parallelism},
+                               {"lanes", marker.lanes},
                                {"run", marker.writer.run},
                                {"leader_epoch", marker.writer.leader_epoch.value},
                                {"attempt", marker.writer.attempt.value},
@@ -44,6 +48,8 @@ std::optional<Marker> DecodeMarker(std::string_view bytes) {
     json.at("sink").get_to(marker.lane.sink);
     json.at("subtask").get_to(marker.lane.subtask);
     json.at("parallelism").get_to(marker.parallelism);
+    // Not in markers of former versions.
+    marker.lanes = std::max(marker.parallelism, json.value("lanes", uint32_t{0}));
     json.at("run").get_to(marker.writer.run);
     json.at("leader_epoch").get_to(marker.writer.leader_epoch.value);
     json.at("attempt").get_to(marker.writer.attempt.value);

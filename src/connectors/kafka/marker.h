@@ -33,6 +33,9 @@ struct WriterId {
 struct Marker {
   LaneId lane;
   uint32_t parallelism = 1;
+  /// Lanes of this sink, from 0, that may hold something: the highest parallelism that its lineage
+  /// ever had. Only grows.
+  uint32_t lanes = 1;
   WriterId writer;
   CheckpointId published;
   friend bool operator==(const Marker&, const Marker&) = default;
@@ -40,6 +43,9 @@ struct Marker {
 
 /// Key of the marker record; the topic is compacted by it.
 std::string MarkerKey(const LaneId& lane);
+
+/// With which the keys of all lanes of a lineage begin, and no others.
+std::string LineagePrefix(const std::string& lineage);
 
 /// The lane's partition of the marker topic. The topic's partition count never changes.
 int32_t MarkerPartition(const LaneId& lane, int32_t partitions);

@@ -7,7 +7,9 @@
 #include <chrono>
 #include <utility>
 
+#include "connectors/kafka/lineage_markers.h"
 #include "connectors/kafka/start_thread.h"
+#include "connectors/kafka/take_over.h"
 
 namespace weir::kafka {
 namespace {
@@ -30,7 +32,6 @@ struct Publisher::Lane {
            {.lane = start.lane.id,
             .marker_partitions = marker_partitions,
             .marker_offset = start.marker_offset,
-            .former_transactional_id = start.former_transactional_id,
             .max_batch_bytes = max_batch_bytes},
            stop, log) {}
 
@@ -99,34 +100,37 @@ void Publisher::Run() {
   pthread_setname_np(pthread_self(), "kafka-publish");
   try {
     if (!PrepareTopics()) return;
-    EndInheritedTransactions();
-    for (const LaneStart& start : starts_) {
-      lanes_.push_back(std::make_unique<Lane>(options_, start, marker_partitions_, max_batch_bytes_,
-                                              stop_, environment_.log, lanes_.empty()));
-      Lane& lane = *lanes_.back();
-      for (const Epoch& epoch : start.epochs) {
-        lane.files[epoch.checkpoint] = epoch.file;
-        Take(lane, P::EpochClosed{{.checkpoint = epoch.checkpoint, .bytes = epoch.file.length}});
-      }
-      Take(lane, P::Begin{});
-      Drive(lane);
-      if (stop_ || lane.machine.stopped()) return;
-      if (!lane.own) {  // nothing of it is left
-        lanes_.pop_back();
-        std::lock_guard lock(mutex_);
-        for (const Epoch& epoch : start.epochs) {
-          status_.inherited_published_bytes += epoch.file.length;
-        }
+    confirmed_ = !TakesOver();
+    if (!confirmed_ && !CheckLineage()) return;
+    EndInheritedTransactions(1);
+    own_ = Begin(starts_.front(), true);
+    DriveToClaim(*own_);
+    if (stop_ || own_->machine.stopped()) return;
+    if (TakesOver()) {
+      // What an open transaction hid from all readers, our own lane's marker tells.
+      const size_t known = starts_.size();
+      TakeLanes(own_->machine.lanes());
+      EndInheritedTransactions(known);
+    }
+    for (size_t i = 1; i < starts_.size(); ++i) {
+      const std::unique_ptr<Lane> lane = Begin(starts_[i], false);
+      Drive(*lane);
+      if (stop_ || lane->machine.stopped()) return;
+      std::lock_guard lock(mutex_);  // nothing of it is left
+      for (const Epoch& epoch : starts_[i].epochs) {
+        status_.inherited_published_bytes += epoch.file.length;
       }
     }
+    Drive(*own_);
+    if (stop_ || own_->machine.stopped()) return;
     {
       std::lock_guard lock(mutex_);
       status_.ready = true;
     }
     environment_.wake();
     while (WaitForMail()) {
-      Drive(*lanes_.front());
-      if (lanes_.front()->machine.stopped()) return;
+      Drive(*own_);
+      if (own_->machine.stopped()) return;
     }
   } catch (const Error& error) {
     Fail(error);
@@ -168,10 +172,89 @@ bool Publisher::PrepareTopics() {
   return true;
 }
 
+/// Begun from another job's checkpoint, or the sink is new in a restored job.
+bool Publisher::TakesOver() const {
+  const P::Lane& own = starts_.front().lane;
+  return own.restored && own.restored->run != own.writer.run;
+}
+
+std::optional<std::vector<Marker>> Publisher::LineageMarkers() {
+  for (uint32_t failures = 0;; ++failures) {
+    try {
+      return ReadLineageMarkers(options_, starts_.front().lane.id.lineage, marker_partitions_,
+                                stop_, environment_.log);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kExternal) throw;
+      if (stop_ || !BackOff(failures + 1, error.what())) return std::nullopt;
+    }
+  }
+}
+
+bool Publisher::CheckLineage() {
+  const P::Lane& own = starts_.front().lane;
+  std::optional<std::vector<Marker>> markers = LineageMarkers();
+  if (!markers) return false;
+  if (own.restored->run.empty()) {
+    // New here: from where the job begins its other sinks know.
+    std::erase_if(*markers, [&](const Marker& marker) { return marker.lane.sink != own.id.sink; });
+  }
+  if (const auto past = FurthestPast(*markers, own.restored->checkpoint)) {
+    Fail(Error(ErrorKind::kFatal, AlreadyPublished(*past, own.restored->checkpoint)));
+    return false;
+  }
+  TakeLanes(LanesOf(*markers, own.id.sink));
+  return true;
+}
+
+/// All lanes of this job are claimed by now, in all its subtasks. If they still are, a job that
+/// comes later will find what we publish; if not, it may publish the same in lanes that we do not
+/// know.
+bool Publisher::ConfirmLineage() {
+  const P::Lane& own = starts_.front().lane;
+  const std::optional<std::vector<Marker>> markers = LineageMarkers();
+  if (!markers) return false;
+  const auto other = ClaimedByAnother(*markers, own.id.sink, own.writer.run);
+  confirmed_ = !other;
+  if (other) {
+    Fail(Error(ErrorKind::kFatal,
+               "output lane " + MarkerKey(other->lane) + ": another job (" + other->writer.run +
+                   ") has taken over this output lineage before this one has published anything "
+                   "past checkpoint " +
+                   std::to_string(own.restored->checkpoint.value) +
+                   "; if that one has ended too, start again from there"));
+  }
+  return confirmed_;
+}
+
+void Publisher::TakeLanes(uint32_t lanes) {
+  const LaneStart own = starts_.front();
+  const uint32_t parallelism = own.lane.parallelism;
+  for (uint32_t j = own.lane.id.subtask + parallelism; j < lanes; j += parallelism) {
+    const bool known = std::ranges::any_of(
+        starts_, [&](const LaneStart& start) { return start.lane.id.subtask == j; });
+    if (known) continue;
+    LaneStart& taken = starts_.emplace_back(LaneStart{.lane = own.lane, .epochs = {}});
+    taken.lane.id.subtask = j;
+    taken.lane.restored->published.reset();
+  }
+  for (LaneStart& start : starts_) start.lane.lanes = std::max(start.lane.lanes, lanes);
+}
+
+std::unique_ptr<Publisher::Lane> Publisher::Begin(const LaneStart& start, bool own) {
+  auto lane = std::make_unique<Lane>(options_, start, marker_partitions_, max_batch_bytes_, stop_,
+                                     environment_.log, own);
+  for (const Epoch& epoch : start.epochs) {
+    lane->files[epoch.checkpoint] = epoch.file;
+    Take(*lane, P::EpochClosed{{.checkpoint = epoch.checkpoint, .bytes = epoch.file.length}});
+  }
+  Take(*lane, P::Begin{});
+  return lane;
+}
+
 /// A transaction that the former owner of a lane left open hides the markers behind it, our own
 /// lane's perhaps: all are ended before any marker is read.
-void Publisher::EndInheritedTransactions() {
-  for (size_t i = 1; i < starts_.size() && !stop_; ++i) {
+void Publisher::EndInheritedTransactions(size_t first) {
+  for (size_t i = first; i < starts_.size() && !stop_; ++i) {
     Lane lane(options_, starts_[i], marker_partitions_, max_batch_bytes_, stop_, environment_.log,
               false);
     // What fails here fails again when it is the lane's turn, and is told then.
@@ -182,6 +265,13 @@ void Publisher::EndInheritedTransactions() {
 /// Performs actions until there is nothing to do for now.
 void Publisher::Drive(Lane& lane) {
   while (lane.work && !stop_) {
+    const P::Action action = *std::exchange(lane.work, std::nullopt);
+    Perform(lane, action);
+  }
+}
+
+void Publisher::DriveToClaim(Lane& lane) {
+  while (lane.work && !std::holds_alternative<P::Transact>(*lane.work) && !stop_) {
     const P::Action action = *std::exchange(lane.work, std::nullopt);
     Perform(lane, action);
   }
@@ -242,11 +332,12 @@ bool Publisher::WaitForMail() {
     to_remove.swap(to_remove_);
     if (std::exchange(completed_is_new_, false)) completed = completed_;
   }
-  Lane& own = *lanes_.front();
+  Lane& own = *own_;
   for (const Epoch& epoch : closed) {
     own.files[epoch.checkpoint] = epoch.file;
     Take(own, P::EpochClosed{{.checkpoint = epoch.checkpoint, .bytes = epoch.file.length}});
   }
+  if (completed && !confirmed_ && !ConfirmLineage()) return false;
   if (completed) Take(own, P::CheckpointCompleted{*completed});
   for (const std::string& path : to_remove) unlink(path.c_str());
   return true;

@@ -20,6 +20,11 @@ namespace weir::kafka {
 /// Publishes one sink subtask's epochs on a thread of its own: first every inherited lane until
 /// nothing of it is left, then the subtask's own lane for as long as the attempt lives.
 ///
+/// One that begins from another job's checkpoint takes the lineage over
+/// (docs/decisions/taking-over.md): it looks at all its markers before it touches anything, takes
+/// the lanes that a wider job had, and looks again before it publishes the first time past that
+/// checkpoint.
+///
 /// Constructed, told and asked on the slot thread; everything that talks to Kafka, and the removal
 /// of files, happens on the publisher's thread. What both touch stands under `mutex_`.
 class Publisher {
@@ -31,7 +36,6 @@ class Publisher {
   struct LaneStart {
     TransactionPublisher::Lane lane;
     int64_t marker_offset = 0;
-    std::optional<std::string> former_transactional_id;
     std::vector<Epoch> epochs;  ///< that the restored checkpoint carries
   };
   struct Environment {
@@ -79,7 +83,18 @@ class Publisher {
 
   void Run();
   bool PrepareTopics();
-  void EndInheritedTransactions();
+  bool TakesOver() const;
+  /// False when it may not go on.
+  bool CheckLineage();
+  bool ConfirmLineage();
+  /// Nothing when we stop.
+  std::optional<std::vector<Marker>> LineageMarkers();
+  /// Of a sink that has so many: those that the restored state does not know, and that are ours.
+  void TakeLanes(uint32_t lanes);
+  std::unique_ptr<Lane> Begin(const LaneStart& start, bool own);
+  void EndInheritedTransactions(size_t first);
+  /// Until it has been fenced, read and checked.
+  void DriveToClaim(Lane& lane);
   void Drive(Lane& lane);
   void Perform(Lane& lane, const TransactionPublisher::Action& action);
   void Take(Lane& lane, const TransactionPublisher::Event& event);
@@ -95,7 +110,8 @@ class Publisher {
   const Environment environment_;
 
   // Publisher's thread.
-  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::unique_ptr<Lane> own_;
+  bool confirmed_ = false;  // that no other job has taken the lineage over since we did
   int32_t marker_partitions_ = 0;
   uint64_t max_batch_bytes_ = 0;  // of the output topic
 

@@ -1,9 +1,12 @@
 #include "connectors/kafka/transaction_publisher.h"
-#include "base/failpoint.h"
 
+#include <algorithm>
 #include <cassert>
 #include <tuple>
 #include <utility>
+
+#include "base/failpoint.h"
+#include "connectors/kafka/take_over.h"
 
 namespace weir::kafka {
 namespace {
@@ -91,6 +94,7 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
     }
     return Claim();
   }
+  lanes_ = std::max(lanes_, marker->lanes);
 
   const WriterId& other = marker->writer;
   if (other.run == lane_.writer.run) {
@@ -109,13 +113,7 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
 
   const CheckpointId base = restored ? restored->checkpoint : CheckpointId{0};
   if (marker->published > base) {
-    return StopWith(ErrorKind::kFatal,
-                    Name() + ": output is already published up to checkpoint " +
-                        std::to_string(marker->published.value) + ", later than checkpoint " +
-                        std::to_string(base.value) +
-                        " from which this attempt starts. Start from checkpoint " +
-                        std::to_string(marker->published.value) +
-                        " or later, or with --new-lineage; then results will be repeated");
+    return StopWith(ErrorKind::kFatal, AlreadyPublished(*marker, base));
   }
   if (restored && restored->published && marker->published < *restored->published) {
     return StopWith(ErrorKind::kFatal,
@@ -229,6 +227,7 @@ void TransactionPublisher::DropUpTo(CheckpointId id) {
 Marker TransactionPublisher::MarkerSaying(CheckpointId published) const {
   return {.lane = lane_.id,
           .parallelism = lane_.parallelism,
+          .lanes = lanes_,
           .writer = lane_.writer,
           .published = published};
 }

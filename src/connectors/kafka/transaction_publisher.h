@@ -34,6 +34,7 @@ namespace weir::kafka {
 ///    the marker was read; so what the marker says cannot change behind our back.
 ///  - The first transaction of a writer holds only its marker: it claims the lane. Who afterwards
 ///    finds another writer's marker stops; that it was able to fence the other is no licence.
+///    Every claim hands on how many lanes there ever were, so that a job with fewer finds them all.
 ///  - When the outcome of a transaction is unknown the machine does not guess: the producer is
 ///    replaced (which ends the transaction one way or the other) and the marker is read again.
 ///  - Epochs are published in order of their checkpoints, only those of completed checkpoints,
@@ -52,6 +53,7 @@ class TransactionPublisher {
   struct Lane {
     LaneId id;
     uint32_t parallelism = 1;
+    uint32_t lanes = 0;  ///< of the sink that may hold something, as far as known
     WriterId writer;
     std::optional<Restored> restored;  ///< nothing: the first start of a lineage
     /// A transaction's bytes, unless it holds one epoch: at first, least and most.
@@ -123,6 +125,7 @@ class TransactionPublisher {
   /// The epochs that the restored checkpoint carries are handed in by EpochClosed before Begin.
   explicit TransactionPublisher(Lane lane)
       : lane_(std::move(lane)),
+        lanes_(std::max(lane_.parallelism, lane_.lanes)),
         completed_(lane_.restored ? lane_.restored->checkpoint : CheckpointId{}),
         limit_bytes_(std::min(lane_.first_transaction_bytes, lane_.max_transaction_bytes)) {}
 
@@ -139,6 +142,9 @@ class TransactionPublisher {
   bool stopped() const { return state_ == State::kStopped; }
   /// What the lane's newest marker says, as far as we know.
   CheckpointId published() const { return published_; }
+  /// How many lanes of the sink may hold something, as far as we know; complete once the first
+  /// marker is read, for every job claims all its lanes before it publishes in one.
+  uint32_t lanes() const { return lanes_; }
   const Lane& lane() const { return lane_; }
 
  private:
@@ -160,6 +166,7 @@ class TransactionPublisher {
 
   const Lane lane_;
   State state_ = State::kNew;
+  uint32_t lanes_;
   bool claimed_ = false;
   uint32_t failures_ = 0;
   CheckpointId published_;

@@ -8,11 +8,20 @@ namespace {
 const Marker kMarker{
     .lane = {.lineage = "l-1", .sink = "totals", .subtask = 3},
     .parallelism = 4,
+    .lanes = 6,
     .writer = {.run = "job", .leader_epoch = LeaderEpoch{7}, .attempt = AttemptId{2}},
     .published = CheckpointId{41}};
 
 TEST(MarkerTest, ComesBackAsItWasWritten) {
   EXPECT_EQ(DecodeMarker(EncodeMarker(kMarker)), kMarker);
+}
+
+TEST(MarkerTest, ThoseOfFormerVersionsDoNotSayHowManyLanesThereWere) {
+  const auto marker = DecodeMarker(
+      R"({"weir_marker":1,"lineage":"l","sink":"s","subtask":0,"parallelism":4,"run":"job",)"
+      R"("leader_epoch":1,"attempt":1,"checkpoint":7})");
+  ASSERT_TRUE(marker);
+  EXPECT_EQ(marker->lanes, 4u);
 }
 
 TEST(MarkerTest, AnythingElseIsNotAMarker) {
@@ -27,6 +36,7 @@ TEST(MarkerTest, AnythingElseIsNotAMarker) {
 TEST(MarkerTest, PartitionIsFixedForEver) {
   // Markers written years ago must be found: these values never change.
   EXPECT_EQ(MarkerKey(kMarker.lane), "l-1/totals/3");
+  EXPECT_EQ(LineagePrefix("l-1"), "l-1/");
   EXPECT_EQ(MarkerPartition(kMarker.lane, 16), MarkerPartition(kMarker.lane, 16));
   EXPECT_EQ(MarkerPartition({"l-1", "totals", 0}, 16), 11);
   EXPECT_EQ(MarkerPartition({"l-1", "totals", 1}, 16), 9);

@@ -124,10 +124,7 @@ class Attempt {
             .restored = options_.restored};
   }
   Publisher::LaneStart LaneOf(uint32_t subtask) const {
-    return {.lane = MachineLane(subtask),
-            .marker_offset = options_.marker_offset,
-            .former_transactional_id = {},
-            .epochs = {}};
+    return {.lane = MachineLane(subtask), .marker_offset = options_.marker_offset, .epochs = {}};
   }
   void Log(const std::string& line) {
     std::lock_guard lock(mutex_);

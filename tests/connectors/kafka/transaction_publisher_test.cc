@@ -259,6 +259,17 @@ TEST(TransactionPublisherTest, AnotherJobsSavepointIsTakenOverWhoeverTriedBefore
   EXPECT_TRUE(Find<P::Transact>(Start(publisher, MarkerOf(kOtherJob, 5))));
 }
 
+TEST(TransactionPublisherTest, HowManyLanesThereWereIsHandedDownThroughEveryClaim) {
+  P::MarkerFound found = MarkerOf(kOtherJob, 5);
+  found.marker->lanes = 8;
+  P publisher(LaneOf(RestoredFrom(5, 5, "first job")));
+  const P::Actions claim = Start(publisher, found);
+  ASSERT_TRUE(Find<P::Transact>(claim));
+  EXPECT_EQ(Find<P::Transact>(claim)->marker.parallelism, 2u);
+  EXPECT_EQ(Find<P::Transact>(claim)->marker.lanes, 8u);
+  EXPECT_EQ(publisher.lanes(), 8u);
+}
+
 TEST(TransactionPublisherTest, ALaneThatTheCheckpointDidNotHaveMayHaveAMarkerFromLongAgo) {
   P publisher(LaneOf(RestoredFrom(5)));
   EXPECT_TRUE(Find<P::Transact>(Start(publisher, MarkerOf(kEarlier, 2))));
