@@ -4,9 +4,10 @@
                                  one about to be committed: how = "soon" | "late", before or after
                                  the broker has aborted it for its age
     steal         times, for_s   another producer takes transactional ids of the job
-    restore_twice how            a second start from one retained checkpoint: how = "running" |
+    restore_twice how, wide      a second start from one retained checkpoint: how = "running" |
                                  "after" the first one published past it | "unpublished": before
-                                 | "together": both begin, and none has published
+                                 | "together": both begin, and none has published | "narrower":
+                                 after the first one ran at parallelism `wide`
     rescale       to, in_flight  everything is killed with transactions open, and the job goes on
                                  with another parallelism; from a checkpoint with rows in flight
     exhaust                      the producer epochs of one transactional id are used up
@@ -167,10 +168,14 @@ class RestoreTwice(Publication):
         if how == "together":
             self.evidence["refused"] = self.together(first)
             return
+        narrow = world.schedule["job"]["parallelism"]
+        if how == "narrower":
+            world.schedule["job"]["parallelism"] = self.step["wide"]
         world.job = world.submit("--from-savepoint", first)
         world.await_healthy(world.mark(), "the first restore")
         self.attempt = world.attempt()
-        newest = self.cancel() if how == "after" else None
+        newest = self.cancel() if how in ("after", "narrower") else None
+        world.schedule["job"]["parallelism"] = narrow
         self.evidence["refused"] = self.refused(first)
         if newest:
             world.job = world.submit("--from-savepoint", newest)
