@@ -176,6 +176,7 @@ class RestoreTwice(Publication):
         self.attempt = world.attempt()
         newest = self.cancel() if how in ("after", "narrower") else None
         world.schedule["job"]["parallelism"] = narrow
+        self.taken = world.logged(TAKEN)
         self.evidence["refused"] = self.refused(first)
         if newest:
             world.job = world.submit("--from-savepoint", newest)
@@ -220,6 +221,8 @@ class RestoreTwice(Publication):
     def afterwards(self):
         if self.step["how"] == "running":
             self.evidence["attempts"] = [self.attempt, self.world.attempt()]
+            if self.world.logged(TAKEN) > self.taken:
+                raise AssertionError("the start that was refused took lanes of the job that runs")
 
 
 class Rescale(Publication):
