@@ -114,13 +114,12 @@ bool ExactlyOnceSink::HasRoom() {
   const uint64_t unpublished = Unpublished();
   if (unpublished < settings_.backlog_bytes) return NoteRoom(true);
   // Records stand in front of the next barrier: they may wait only for what needs no further one,
-  // which is Kafka, or a checkpoint whose barrier has passed here (then it has passed all that
-  // feeds us, too).
+  // which is Kafka, or a checkpoint that waits for none of them.
   uint64_t due = Inherited();
   for (const Epoch& epoch : epochs_) {
     if (!epoch.published && epoch.checkpoint <= completed_) due += epoch.file.length;
   }
-  if (due >= settings_.backlog_bytes || !in_flight_.empty()) return NoteRoom(false);
+  if (due >= settings_.backlog_bytes || CheckpointWillEnd()) return NoteRoom(false);
   if (unpublished >= 2 * settings_.backlog_bytes) {
     ThrowError(
         ErrorKind::kExternal,
@@ -140,9 +139,9 @@ bool ExactlyOnceSink::NoteRoom(bool room) {
           : "records for Kafka topic " + settings_.topic + " wait: " +
                 std::to_string(Unpublished()) + " bytes of output are not published yet (limit " +
                 std::to_string(settings_.backlog_bytes) + ", .backlog_bytes of the sink)" +
-                (in_flight_.empty() ? "; does the broker answer?"
-                                    : "; checkpoint " + std::to_string(in_flight_.rbegin()->value) +
-                                          " is under way"));
+                (CheckpointWillEnd()
+                     ? "; checkpoint " + std::to_string(in_flight_.begin()->value) + " is under way"
+                     : "; does the broker answer?"));
   if (!room && context_->add_to_counter) context_->add_to_counter("kafka_backlog_stops", 1);
   return room;
 }
@@ -184,7 +183,8 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
   }
 }
 
-bool ExactlyOnceSink::ReadyToAcknowledge(CheckpointId) {
+bool ExactlyOnceSink::ReadyToAcknowledge(CheckpointId id) {
+  asked_ = std::max(asked_, id);
   TakeStatus();
   CheckRows();
   return status_.ready;

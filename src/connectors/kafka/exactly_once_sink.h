@@ -56,6 +56,10 @@ class ExactlyOnceSink final : public SinkBackend {
   /// On this disk and not known to be in Kafka, the open epoch included.
   uint64_t Unpublished() const;
   bool NoteRoom(bool room);
+  /// A checkpoint is under way that ends whether we take records or not: its barrier has passed all
+  /// that feeds us. An unaligned one's may stand behind the records; of that one nobody has asked
+  /// yet whether it may be acknowledged.
+  bool CheckpointWillEnd() const { return !in_flight_.empty() && *in_flight_.begin() <= asked_; }
   void TakeStatus();
   void Sweep();
   std::string EncodeState(CheckpointId id) const;
@@ -77,6 +81,7 @@ class ExactlyOnceSink final : public SinkBackend {
   std::optional<std::string> without_key_;  // the first, in words
   int32_t highest_partition_ = -1;
   std::set<CheckpointId> in_flight_;
+  CheckpointId asked_;  // the newest of which ReadyToAcknowledge was asked
   CheckpointId completed_;
   // What the restored checkpoint knew of the own lane, until the publisher knows better.
   std::optional<CheckpointId> marker_;

@@ -343,6 +343,11 @@ bool InputGate::PullOne(uint32_t c) {
   return true;
 }
 
+bool InputGate::RecordingEnded(CheckpointId id) const {
+  const auto at = std::ranges::find(recordings_, id, &Recording::id);
+  return at != recordings_.end() && (at->missing == 0 || at->overran);
+}
+
 std::optional<std::vector<InFlightRows>> InputGate::TakeRecorded(CheckpointId id) {
   const auto at = std::ranges::find(recordings_, id, &Recording::id);
   if (at == recordings_.end() || at->missing > 0 || at->overran) return std::nullopt;

@@ -114,6 +114,8 @@ class InputGate {
   }
   /// One element of every recorded channel out of its channel. True if there was any.
   bool Pull();
+  /// Nothing of `id` is recorded any more: all its barriers are there, or it overran.
+  bool RecordingEnded(CheckpointId id) const;
   /// The rows that were in flight at `id`, once all its barriers are there; those of a channel are
   /// in order.
   std::optional<std::vector<InFlightRows>> TakeRecorded(CheckpointId id);

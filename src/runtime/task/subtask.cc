@@ -568,13 +568,17 @@ void Subtask::ContinueSnapshots() {
 }
 
 bool Subtask::MayHandOver(PendingSnapshot& pending) {
-  if (!pending.keyed_done) return false;
   const CheckpointId id = pending.snapshot.id;
+  // What an operator may take from being asked: the barrier has passed all that feeds it, so that
+  // the checkpoint ends whether it takes rows meanwhile or not. Hence not before, and not late.
+  if (pending.snapshot.unaligned && !gate_->RecordingEnded(id)) return false;
+  if (std::exchange(pending.asked, true) && !pending.keyed_done) return false;
   for (uint32_t i = 0; i < chain_.size(); ++i) {
     bool ready = false;
     chain_.Enter(i, [&](Operator& op) { ready = op.ReadyToAcknowledge(id); });
     if (!ready) return false;
   }
+  if (!pending.keyed_done) return false;
   return !pending.snapshot.unaligned || TakeInFlight(pending.snapshot);
 }
 

@@ -165,6 +165,7 @@ class Subtask final : public SlotTask {
   struct PendingSnapshot {
     SubtaskSnapshot snapshot;
     bool keyed_done = false;
+    bool asked = false;  ///< the operators, whether it may be acknowledged
   };
   /// A checkpoint that a source is to begin.
   struct Triggered {

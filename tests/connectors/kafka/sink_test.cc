@@ -238,6 +238,29 @@ TEST_F(SinkTest, ABigEpochAsksForACheckpointAndABacklogStopsTheRecords) {
   sink->Close();
 }
 
+// As an unaligned one may be: the sink has taken its snapshot, the barrier stands behind rows.
+TEST_F(SinkTest, ABacklogDoesNotWaitForACheckpointThatWaitsForTheRows) {
+  RuntimeHarness harness;
+  harness.context.output_lineage = "lineage-" + options_.topic;
+  const auto sink = MakeExactlyOnceSink({.client = {.brokers = options_.brokers},
+                                         .topic = options_.topic,
+                                         .backlog_bytes = 1'500'000});
+  sink->Open(harness.context);
+  const std::string value(1000, 'x');
+  for (int i = 0; i < 2000; ++i) sink->Append({.value = value});
+  OperatorStateSnapshot state;
+  sink->Snapshot(CheckpointId{1}, state);
+  EXPECT_TRUE(sink->HasRoom()) << "nobody has asked yet whether it may be acknowledged";
+  ASSERT_TRUE(harness.RunUntil([&] { return sink->ReadyToAcknowledge(CheckpointId{1}); }));
+  EXPECT_FALSE(sink->HasRoom()) << "now it ends by itself";
+  sink->NotifyCheckpointComplete(CheckpointId{1});
+  EXPECT_TRUE(harness.RunUntil([&] {
+    sink->CheckFailure();
+    return sink->HasRoom();
+  }));
+  sink->Close();
+}
+
 TEST_F(SinkTest, ARecordThatIsTooLargeDoesNotReachACheckpoint) {
   Subtask<std::string> subtask(options_, {});
   EXPECT_THAT(ErrorOf([&] { subtask.Write({std::string(3'000'000, 'x')}); }),

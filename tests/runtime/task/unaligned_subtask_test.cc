@@ -42,23 +42,41 @@ class CapturingChannel final : public ChannelWriter {
   size_t room = SIZE_MAX;
 };
 
-/// One subtask that hands rows on, in the test's own thread: two channels before it, one behind.
+/// A sink that tells of which checkpoints it was asked whether they may be acknowledged.
+class AskedWriter final : public SinkWriter<int> {
+ public:
+  explicit AskedWriter(std::vector<uint64_t>* asked) : asked_(asked) {}
+  void Open(const RuntimeContext&) override {}
+  void Write(RecordBatch<int>&) override {}
+  void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
+  bool ReadyToAcknowledge(CheckpointId id) override {
+    if (asked_->empty() || asked_->back() != id.value) asked_->push_back(id.value);
+    return true;
+  }
+
+ private:
+  std::vector<uint64_t>* const asked_;
+};
+
+/// One subtask in the test's own thread, with two channels before it: hands rows on, one channel is
+/// behind it; or is the sink.
 class RelaySubtask final : public SubtaskListener {
  public:
-  explicit RelaySubtask(InputGate::InFlightLimits limits = {}) {
+  explicit RelaySubtask(InputGate::InFlightLimits limits = {}, bool is_sink = false) {
     Environment env;
     Source<int> source;
     source.name = "numbers";
     Sink<int> sink;
     sink.name = "sink";
+    sink.make_writer = [this] { return std::make_unique<AskedWriter>(&asked); };
     env.From(source).Rebalance().Map([](int x) { return x; }).Rebalance().To(sink);
     graph_ = BuildJobGraph(env.graph());
-    const JobVertex& vertex = graph_.vertices[1];
+    const JobVertex& vertex = graph_.vertices[is_sink ? 2 : 1];
     Subtask::Options options;
     options.id = {vertex.id, 0};
     options.clock = &clock;
     options.listener = this;
-    options.operator_uids = {"map"};
+    options.operator_uids = {vertex.operators.front().uid};
     options.context_of = [this](uint32_t) {
       OperatorContext context;
       context.runtime.clock = &clock;
@@ -70,10 +88,13 @@ class RelaySubtask final : public SubtaskListener {
                                                                     {.channel = &b, .type = type}},
                                     limits);
     std::vector<std::unique_ptr<EdgeOutput>> edges;
-    edges.push_back(std::make_unique<EdgeOutput>(Partitioning::kForward, nullptr,
-                                                 std::vector<ChannelWriter*>{&out}, 0));
-    std::vector<OperatorChain::Edge> chain_edges{
-        {.source_operator = 0, .tag = "", .type = type, .output = edges[0].get()}};
+    std::vector<OperatorChain::Edge> chain_edges;
+    if (!is_sink) {
+      edges.push_back(std::make_unique<EdgeOutput>(Partitioning::kForward, nullptr,
+                                                   std::vector<ChannelWriter*>{&out}, 0));
+      chain_edges.push_back(
+          {.source_operator = 0, .tag = "", .type = type, .output = edges[0].get()});
+    }
     subtask = std::make_unique<Subtask>(std::move(options), vertex, std::move(gate),
                                         std::move(edges), std::move(chain_edges));
   }
@@ -111,6 +132,7 @@ class RelaySubtask final : public SubtaskListener {
   CapturingChannel out;
   std::vector<SubtaskSnapshot> snapshots;
   std::vector<std::string> failed_snapshots;
+  std::vector<uint64_t> asked;  // of the sink
   std::unique_ptr<Subtask> subtask;
 
  private:
@@ -225,6 +247,26 @@ TEST(UnalignedSubtask, TheNextCheckpointHasWhatWasNotReadSinceTheLast) {
   ASSERT_THAT(relay.snapshots, SizeIs(2));
   for (const int value : relay.InFlight()) before.push_back(value);
   EXPECT_EQ(before, UpTo(100));
+}
+
+// Then it may hold rows back until the checkpoint has ended.
+TEST(UnalignedSubtask, ASinkIsAskedWhenTheBarrierHasPassedAllThatFeedsIt) {
+  RelaySubtask relay({}, /*is_sink=*/true);
+  relay.RunWhileBusy();
+  relay.subtask->TurnUnaligned(CheckpointId(1));
+  relay.a.BarrierOf(1);
+  relay.b.Values({1});
+  relay.RunWhileBusy();
+  EXPECT_THAT(relay.asked, IsEmpty()) << "a barrier may stand behind rows";
+  relay.b.BarrierOf(1);
+  relay.RunWhileBusy();
+  EXPECT_THAT(relay.asked, ElementsAre(1));
+  ASSERT_THAT(relay.snapshots, SizeIs(1));
+  EXPECT_THAT(relay.InFlight(), ElementsAre(1));
+  relay.a.BarrierOf(2);
+  relay.b.BarrierOf(2);
+  relay.RunWhileBusy();
+  EXPECT_THAT(relay.asked, ElementsAre(1, 2)) << "aligned: at once";
 }
 
 TEST(UnalignedSubtask, MoreThanACheckpointMayHoldIsAFailureOfTheCheckpointAlone) {
