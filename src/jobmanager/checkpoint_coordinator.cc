@@ -120,11 +120,6 @@ CheckpointCoordinator::Phase CheckpointCoordinator::phase() const {
 
 // ---------------------------------------------------------------- triggering
 
-bool CheckpointCoordinator::export_in_flight() const {
-  return std::any_of(exports_.begin(), exports_.end(),
-                     [](const auto& e) { return !e.second.path && !e.second.error; });
-}
-
 std::optional<Instant> CheckpointCoordinator::EarliestTrigger() const {
   if (!on_ || paused_ || stopping() || done_) return std::nullopt;
   if (in_progress() >= ConcurrentCheckpoints(policy_.max_concurrent, policy_.min_pause)) {
@@ -401,7 +396,7 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
   if (!on_) {
     // Durable, so the next attempt begins from it and publishes it; this one is over. If the job
     // is, too, this is the last occasion to note it as the newest.
-    if (!export_in_flight()) out->push_back(PruneCheckpoints{policy_.retained});
+    out->push_back(PruneCheckpoints{policy_.retained});
     if (committed.savepoint) {
       out->push_back(ReplySavepoint{.request = committed.savepoint->request,
                                     .code = ReplyCode::kAborted,
@@ -426,8 +421,7 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
     exports_[e.id] = {.wanted = *committed.savepoint, .durable = now};
     out->push_back(ExportSavepoint{e.id, committed.savepoint->directory});
   }
-  // An export reads the files of its checkpoint: nothing goes before it has ended.
-  if (!export_in_flight()) out->push_back(PruneCheckpoints{policy_.retained});
+  out->push_back(PruneCheckpoints{policy_.retained});
   MaybeCommit(out);
   MaybeDone(out);
   MaybeTurn(now, out);

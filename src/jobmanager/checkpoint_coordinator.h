@@ -115,7 +115,8 @@ struct SendAborted {
   CheckpointId id;
   std::string reason;
 };
-/// Rewrite checkpoint `id` into a savepoint below `directory`. Answered, always.
+/// Rewrite checkpoint `id` into a savepoint below `directory`. Answered, always; what it reads is
+/// not pruned meanwhile, however long that is.
 struct ExportSavepoint {
   CheckpointId id;
   std::string directory;
@@ -235,7 +236,6 @@ class CheckpointCoordinator {
   bool commit_in_flight() const { return committing_.has_value(); }
   /// Triggered, and neither durable nor given up.
   size_t in_progress() const { return pending_.size() + (committing_ ? 1 : 0); }
-  bool export_in_flight() const;
   /// Started and not stopped: RegionsLost may come, and after it RegionsBack.
   bool on() const { return on_; }
   bool paused() const { return paused_; }

@@ -121,10 +121,7 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSave
   // Found on the job's strand, copied beside it: copying takes as long as the state is large.
   io_.checkpoints->Post(
       StrandOf(job), [this, job, attempt, id = action.id, target, storage = jobs_.at(job).storage] {
-        absl::StatusOr<proto::Manifest> manifest = storage->Find(id);
-        if (manifest.ok()) {
-          if (absl::Status s = storage->NoteExport(target); !s.ok()) manifest = s;
-        }
+        const absl::StatusOr<proto::Manifest> manifest = storage->BeginExport(id, target);
         io_.checkpoints->Post(ExportStrandOf(job), [this, job, attempt, id, target, manifest,
                                                     storage, from = storage->checkpoint_storage()] {
           absl::Status status = manifest.status();
@@ -141,6 +138,9 @@ void ControlLoop::Do(const JobId& job, AttemptId attempt, jobmanager::ExportSave
               io_.checkpoints->Post(StrandOf(job),
                                     [storage, target] { storage->ForgetExport(target); });
             }
+          }
+          if (manifest.ok()) {
+            io_.checkpoints->Post(StrandOf(job), [storage, id] { storage->EndExport(id); });
           }
           CheckpointEvent event = SavepointExported{id, target};
           if (!status.ok()) event = SavepointExportFailed{id, std::string(status.message())};

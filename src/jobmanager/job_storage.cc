@@ -298,6 +298,15 @@ absl::Status JobStorage::NoteExport(const std::string& directory) {
   return stored_->Store([&](proto::JobRecord& r) { r.add_exports(directory); });
 }
 
+absl::StatusOr<proto::Manifest> JobStorage::BeginExport(CheckpointId id,
+                                                        const std::string& directory) {
+  absl::StatusOr<proto::Manifest> checkpoint = Find(id);
+  if (!checkpoint.ok()) return checkpoint;
+  if (absl::Status s = NoteExport(directory); !s.ok()) return s;
+  garbage_->BeginExport(*checkpoint);
+  return checkpoint;
+}
+
 void JobStorage::ForgetExport(const std::string& directory) {
   bool known = false;
   stored_->Note([&](proto::JobRecord& r) {
@@ -350,7 +359,7 @@ absl::Status JobStorage::DeleteFolderIfNothingIsRetained() {
   if (log_ == nullptr) return absl::OkStatus();
   if (absl::Status s = MayAct(); !s.ok()) return s;
   if (!log_->checkpoints().empty() || !log_->in_doubt().empty()) {
-    // Committed beside an export, it is not noted yet.
+    // Where that failed behind its commit.
     log_->NoteNewest();
     return absl::OkStatus();
   }

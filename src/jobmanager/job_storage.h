@@ -58,8 +58,12 @@ class JobStorage {
   bool Prune();
   /// What was counted and remembered.
   void NoteRestarts();
-  /// Before anything of a savepoint is written, and when it is whole or gone.
-  [[nodiscard]] absl::Status NoteExport(const std::string& directory);
+  /// Before anything of a savepoint is written: a committed checkpoint that is still retained,
+  /// whose files stay until EndExport. The export runs beside this strand.
+  absl::StatusOr<proto::Manifest> BeginExport(CheckpointId id, const std::string& directory);
+  /// It reads no more, whatever came of it.
+  void EndExport(CheckpointId id) { garbage_->EndExport(id); }
+  /// The savepoint is whole or gone.
   void ForgetExport(const std::string& directory);
   JobEvent StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t ended_ms);
   /// Behind StoreEnd, and nothing unless that has succeeded: deletes what the ended job does not
@@ -70,9 +74,7 @@ class JobStorage {
   /// lie at its path by now. Instead of all other calls.
   void DeleteLeftBehind();
 
-  /// A committed checkpoint that is still retained, for an export.
-  absl::StatusOr<proto::Manifest> Find(CheckpointId id) const;
-  /// For the export, which runs beside this strand. Shared with it. Nothing before Prepare.
+  /// For an export. Shared with it. Nothing before Prepare.
   std::shared_ptr<CheckpointStorage> checkpoint_storage() const { return storage_; }
 
   bool fenced() const { return stored_->fenced(); }
@@ -90,6 +92,8 @@ class JobStorage {
   /// What a job retains is what it is repaired with. Where there is nothing, its folder goes.
   absl::Status DeleteFolderIfNothingIsRetained();
   void NoteDeleted();
+  absl::StatusOr<proto::Manifest> Find(CheckpointId id) const;
+  absl::Status NoteExport(const std::string& directory);
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
   absl::Status Note(absl::Status status) { return stored_->NoteFence(std::move(status)); }

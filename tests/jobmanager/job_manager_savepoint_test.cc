@@ -3,6 +3,7 @@
 #include <string>
 #include <thread>
 
+#include "base/failpoint.h"
 #include "tests/jobmanager/job_manager_fixture.h"
 
 // Savepoints: taken, begun from, disposed of.
@@ -60,6 +61,32 @@ TEST_F(JobManagerTest, SavepointStopAndResume) {
   const grpc::Status gone = client_->DisposeSavepoint(&dispose_context, dispose, &disposed);
   EXPECT_TRUE(gone.ok()) << gone.error_message();
   EXPECT_FALSE(std::filesystem::exists(savepoint.savepoint_path()));
+}
+
+TEST_F(JobManagerTest, CheckpointsAreRemovedWhileASavepointIsWritten) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  SetFailpoint("jobmanager.before_export", "hold");
+  proto::SavepointReply savepoint;
+  grpc::Status taken;
+  std::thread asking([&] { taken = Savepoint(job, &savepoint); });
+  const std::string directory = Details(job).checkpoint_directory();
+  WaitFor(job, "the export", [&](const proto::JobStatus&) {
+    std::error_code none;
+    const std::filesystem::directory_iterator begun(directory_ + "/checkpoints/savepoints", none);
+    return begun != std::filesystem::directory_iterator();
+  });
+  const uint64_t then = StatusOf(job).last_checkpoint_id();
+  WaitFor(job, "checkpoints beside it",
+          [&](const proto::JobStatus& s) { return s.last_checkpoint_id() >= then + 6; });
+  // The leader's, the two that are retained, and what comes while they are counted.
+  const auto entries = std::distance(std::filesystem::directory_iterator(directory + "/log"), {});
+  EXPECT_LE(entries, 5);
+  SetFailpoint("jobmanager.before_export", "");
+  asking.join();
+  EXPECT_TRUE(taken.ok()) << taken.error_message();
+  EXPECT_TRUE(std::filesystem::is_directory(savepoint.savepoint_path()));
 }
 
 TEST_F(JobManagerTest, ASavepointThatASubmissionBeginsFromIsNotDisposedOf) {

@@ -25,6 +25,17 @@ std::set<std::string> GarbageCollector::Marked() const {
   return marked;
 }
 
+void GarbageCollector::BeginExport(const proto::Manifest& checkpoint) {
+  exported_[checkpoint.checkpoint_id()] = FilesOf(checkpoint);
+}
+
+void GarbageCollector::EndExport(CheckpointId checkpoint) { exported_.erase(checkpoint.value); }
+
+bool GarbageCollector::IsExported(const std::string& path) const {
+  return std::any_of(exported_.begin(), exported_.end(),
+                     [&](const auto& e) { return e.second.contains(path); });
+}
+
 absl::StatusOr<GarbageReport> GarbageCollector::AfterCommit() {
   GarbageReport report;
   absl::StatusOr<std::vector<proto::Manifest>> dropped = log_.Retain(options_.retained);
@@ -32,6 +43,10 @@ absl::StatusOr<GarbageReport> GarbageCollector::AfterCommit() {
   const std::set<std::string> marked = Marked();
   for (const std::string& path : std::exchange(released_, {})) {
     if (marked.contains(path)) continue;
+    if (IsExported(path)) {
+      released_.insert(path);
+      continue;
+    }
     if (absl::Status s = log_.storage().Delete(path); !s.ok()) {
       released_.insert(path);
       ++report.kept_in_doubt;
@@ -72,7 +87,9 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
   GarbageReport report;
   const auto seen_before = std::exchange(orphans_, {});
   for (const StoredFile& file : *files) {
-    if (marked.contains(file.path) || released_.contains(file.path)) continue;
+    if (marked.contains(file.path) || released_.contains(file.path) || IsExported(file.path)) {
+      continue;
+    }
     const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
     const bool in_flight = !name.ok() || name->epoch > log_.epoch() ||
                            (name->epoch == log_.epoch() && name->checkpoint.value > newest);

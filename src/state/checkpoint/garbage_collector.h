@@ -27,7 +27,8 @@ struct GarbageReport {
 
 /// Deletes the files of checkpoints that are no longer retained.
 ///
-/// A file goes only if no retained manifest and none in doubt names it, and
+/// A file goes only if no retained manifest, none in doubt and none that is being exported names
+/// it, and
 /// - it was named by a manifest that was dropped before the newest checkpoint was committed: a
 ///   checkpoint in flight at the drop, which may refer to it, has then ended or is marked; or
 /// - no manifest names it, its name says that it was written by this leader or an earlier one and
@@ -62,12 +63,23 @@ class GarbageCollector {
   /// earlier one still finds its slot taken.
   absl::StatusOr<GarbageReport> DeleteAll();
 
+  /// An export reads the files of this checkpoint from now on, however long that takes: they stay,
+  /// whether its manifest does or not. DeleteAll does not ask.
+  void BeginExport(const proto::Manifest& checkpoint);
+  /// What of them nothing names goes with the next commit.
+  void EndExport(CheckpointId checkpoint);
+
  private:
+  /// By the log.
   std::set<std::string> Marked() const;
+  bool IsExported(const std::string& path) const;
 
   CheckpointLog& log_;
   const GarbageOptions options_;
+  /// Of dropped manifests. A file that the log marks again is not one of them, and is released
+  /// again with what marks it; one that is exported stays one.
   std::set<std::string> released_;
+  std::map<uint64_t, std::set<std::string>> exported_;       // by checkpoint
   std::map<std::string, std::chrono::nanoseconds> orphans_;  // and when they were seen first
 };
 

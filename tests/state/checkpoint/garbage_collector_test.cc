@@ -79,6 +79,64 @@ TEST_F(GarbageCollectorTest, ADroppedFileThatTheNextCheckpointUsesStays) {
   EXPECT_FALSE(Exists(old_base));
 }
 
+// It may read for hours, or hang: others go, and its own when it has ended.
+TEST_F(GarbageCollectorTest, WhatAnExportReadsStaysUntilItHasEnded) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto exported = Data(1), shared = Data(1), other = Data(2);
+  Commit(1, {exported, shared});
+  gc.BeginExport(log_->checkpoints().back().entry.manifest());
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(2, {shared, other});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_EQ(log_->checkpoints().size(), 1u) << "its manifest goes: the export has read it";
+  for (uint64_t id = 3; id <= 4; ++id) {
+    Commit(id, {});
+    ASSERT_TRUE(gc.AfterCommit().ok());
+  }
+  EXPECT_FALSE(Exists(other));
+  ASSERT_TRUE(SweepTwice(gc).ok());
+  EXPECT_TRUE(Exists(exported));
+  EXPECT_TRUE(Exists(shared));
+
+  gc.EndExport(CheckpointId(1));
+  Commit(5, {});
+  EXPECT_EQ(gc.AfterCommit()->deleted_files, 2u);
+  EXPECT_FALSE(Exists(exported));
+  EXPECT_FALSE(Exists(shared));
+}
+
+// What is exported may be what the next checkpoint refers to all the same.
+TEST_F(GarbageCollectorTest, AnExportThatHasEndedTakesNothingFromTheLog) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto base = Data(1);
+  Commit(1, {base});
+  gc.BeginExport(log_->checkpoints().back().entry.manifest());
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(2, {});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(3, {base});  // its writer had not heard of 2 yet
+  gc.EndExport(CheckpointId(1));
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(4, {});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_TRUE(Exists(base)) << "a checkpoint in flight may refer to it";
+  Commit(5, {});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  EXPECT_FALSE(Exists(base));
+}
+
+// No manifest names them any more, and this leader has not dropped any: it may have exported what
+// an earlier one committed.
+TEST_F(GarbageCollectorTest, TheSweepLeavesWhatIsExported) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto exported = Data(1);
+  proto::Manifest manifest = MakeManifest(1, 2, {exported});
+  Commit(2, {});
+  gc.BeginExport(manifest);
+  ASSERT_TRUE(SweepTwice(gc).ok());
+  EXPECT_TRUE(Exists(exported));
+}
+
 TEST_F(GarbageCollectorTest, KeepsTheRetainedNumber) {
   GarbageCollector gc(*log_, {.retained = 3});
   std::vector<proto::StateHandle> files;
