@@ -73,6 +73,7 @@ class TimerService {
   /// in between).
   template <class F>
   bool Fire(Timestamp now, F&& f) {
+    PutBack();
     while (const Entry* next = Peek()) {
       if (next->timer.time_ms > now.ms) return true;
       const Entry due = *next;
@@ -84,6 +85,30 @@ class TimerService {
       }
     }
     return true;
+  }
+
+  /// As Fire, where it is not the same time for all keys: time_of(hash) gives each one's, none is
+  /// past `latest`. A pass looks at every timer up to there, due or not.
+  template <class TimeOf, class F>
+  bool FireEach(Timestamp latest, TimeOf&& time_of, F&& f) {
+    const auto due = [&](const Entry& e) { return e.timer.time_ms <= time_of(e.hash).ms; };
+    for (;;) {
+      while (const Entry* next = Peek()) {
+        if (next->timer.time_ms > latest.ms) break;
+        const Entry timer = *next;
+        Pop();
+        if (!due(timer)) {
+          not_due_.push_back(timer);
+          continue;
+        }
+        Take(timer);
+        if (!f(timer.timer, timer.hash)) return false;
+      }
+      // Time may have moved on since the pass began.
+      const bool again = std::ranges::any_of(not_due_, due);
+      PutBack();
+      if (!again) return true;
+    }
   }
 
   /// Timestamp::Max() when there is none.
@@ -123,6 +148,12 @@ class TimerService {
     std::pop_heap(heap_.begin(), heap_.end(), Later);
     heap_.pop_back();
   }
+  void PutBack() {
+    for (; !not_due_.empty(); not_due_.pop_back()) {
+      heap_.push_back(std::move(not_due_.back()));
+      std::push_heap(heap_.begin(), heap_.end(), Later);
+    }
+  }
   void Take(const Entry& due) {
     tables_->Of(backend_->KeyGroupFor(due.hash)).Erase(due.timer, TableHash(due));
     --count_;
@@ -133,6 +164,7 @@ class TimerService {
 
   void Rebuild() {
     heap_.clear();
+    not_due_.clear();
     for (uint32_t g = backend_->key_groups().first; g < backend_->key_groups().end; ++g) {
       auto& table = tables_->Of(g);
       for (size_t s = table.NextLive(0); s != TableBase::kNoSlot; s = table.NextLive(s + 1)) {
@@ -147,6 +179,7 @@ class TimerService {
   Tables* tables_ = nullptr;
   KeyedStateBackend* backend_ = nullptr;
   std::vector<Entry> heap_;
+  std::vector<Entry> not_due_;  // not in the heap until the pass of FireEach is over
   size_t count_ = 0;
 };
 

@@ -115,6 +115,12 @@ void HarnessRun::Watermark(Timestamp watermark) {
   RunPending();
 }
 
+void HarnessRun::Watermark(Timestamp watermark, uint32_t subtask) {
+  Open();
+  subtasks_.at(subtask)->op->ProcessWatermark(watermark);
+  RunPending();
+}
+
 void HarnessRun::Idle() {
   Open();
   for (auto& subtask : subtasks_) subtask->op->ProcessIdle();

@@ -36,6 +36,8 @@ class HarnessRun {
 
   /// Event time in all subtasks. When yielding, this begins what is due, and Resume goes on.
   void Watermark(Timestamp watermark);
+  /// In one subtask alone: those of a job do not always stand at the same time.
+  void Watermark(Timestamp watermark, uint32_t subtask);
   void Idle();
 
   /// Processing time moves forward, and what is due in between happens.

@@ -1,13 +1,10 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <string>
 
-#include "base/error.h"
-#include "base/serde/serde.h"
+#include "runtime/operator/event_time.h"
 #include "runtime/operator/operator.h"
 #include "state/keyed_state.h"
 
@@ -31,21 +28,22 @@ class YieldCheck {
   uint32_t count_ = 0;
 };
 
-/// An operator with one keyed input and state per key of type K: owns the state backend, keeps the
-/// watermark. Slot thread only.
+/// An operator with one keyed input and state per key of type K: owns the state backend, keeps
+/// event time. Slot thread only.
 ///
-/// The watermark is part of a checkpoint: what was late before a failure is late after it. Not that
-/// of the end of time, once everything due has fired: a job that was drained and goes on has rows
-/// to come, and one that ends says again that time has ended.
+/// Event time is part of a checkpoint, for each key as far as it was: what was late before a
+/// failure is late after it, and what has fired does not fire again. Not the end of time, once
+/// everything due has fired: a job that was drained and goes on has rows to come, and one that ends
+/// says again that time has ended.
 template <class K>
 class KeyedOperator : public Operator {
  public:
   void Open(OperatorContext& context) final {
     output_ = context.output;
     yield_.Open(context.should_yield);
-    for (const RestoredOperatorState& former : context.runtime.restored_state) RestoreTime(former);
-    if (restored_watermark_) watermark_ = *restored_watermark_;
-    passing_ = watermark_ != Timestamp::Min();
+    time_.Restore(context.runtime.restored_state, context.keyed_state.key_groups,
+                  context.keyed_state.max_parallelism);
+    passing_ = time_.latest() != Timestamp::Min();
     state_.emplace(context.keyed_state);
     OpenKeyed(context);
     state_->FinishOpen();
@@ -54,7 +52,7 @@ class KeyedOperator : public Operator {
   KeyedStateBackend* keyed_state() final { return &*state_; }
 
   void ProcessWatermark(Timestamp watermark) final {
-    watermark_ = std::max(watermark_, watermark);
+    time_.Advance(watermark);
     passing_ = true;
     Resume();
   }
@@ -63,46 +61,47 @@ class KeyedOperator : public Operator {
   void Resume() final {
     if (!FireEventTime()) return;
     passing_ = false;
-    output_->EmitWatermark(watermark_);
+    if (watermark() != Timestamp::Min()) output_->EmitWatermark(watermark());
   }
   void ProcessIdle() override { output_->EmitIdle(); }
 
   void Snapshot(CheckpointId, OperatorStateSnapshot& snapshot) override {
-    if (watermark_ == Timestamp::Max() && !passing_) return;
-    snapshot.values[kWatermark] = SerdeEncode(watermark_.ms);
+    if (watermark() == Timestamp::Max() && !passing_) return;
+    time_.Snapshot(snapshot.values);
   }
 
  protected:
   /// Opens states on state().
   virtual void OpenKeyed(OperatorContext& context) = 0;
 
-  /// Emits what is due at watermark_. False when it stopped because yield_ said so, to be called
-  /// again.
+  /// Emits what is due: for every key up to TimeOf. False when it stopped because yield_ said so,
+  /// to be called again.
   virtual bool FireEventTime() { return true; }
+
+  /// TimerService::Fire for timers of event time.
+  template <class Timers, class F>
+  bool FireTimers(Timers& timers, F&& f) {
+    if (time_.even()) return timers.Fire(time_.watermark(), f);
+    return timers.FireEach(
+        time_.latest(), [this](uint64_t key_hash) { return time_.Of(key_hash); }, f);
+  }
 
   KeyedState<K>& state() { return *state_; }
 
+  /// Event time of all keys, or of the last ones: see EventTime.
+  Timestamp watermark() const { return time_.watermark(); }
+  /// Of one key: what came with it at this time or before was late.
+  Timestamp TimeOf(uint64_t key_hash) const { return time_.Of(key_hash); }
+  /// TimeOf is the same for all keys.
+  bool even_time() const { return time_.even(); }
+
   Output* output_ = nullptr;
-  Timestamp watermark_ = Timestamp::Min();
   YieldCheck yield_;
 
  private:
-  static constexpr const char* kWatermark = "watermark";
-
-  // Aligned barriers reach all subtasks at the same watermark; otherwise the lowest one is safe.
-  void RestoreTime(const RestoredOperatorState& former) {
-    const auto value = former.values.find(kWatermark);
-    if (value == former.values.end()) return;
-    Timestamp watermark;
-    if (!SerdeDecode(value->second, watermark.ms)) {
-      ThrowError(ErrorKind::kInternal, "the restored watermark is damaged");
-    }
-    restored_watermark_ = std::min(restored_watermark_.value_or(watermark), watermark);
-  }
-
   std::optional<KeyedState<K>> state_;
-  std::optional<Timestamp> restored_watermark_;
-  bool passing_ = false;  // watermark_ has not been passed on yet
+  EventTime time_;
+  bool passing_ = false;  // the watermark has not been passed on yet
 };
 
 }  // namespace weir

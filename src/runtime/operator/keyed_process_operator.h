@@ -66,7 +66,8 @@ class KeyedProcessFunction {
     const KeyT& key() const { return state_->current_key(); }
     /// Event time of the row or timer; kNoTimestamp for a row without and in processing time.
     Timestamp timestamp() const { return timestamp_; }
-    Timestamp watermark() const { return *watermark_; }
+    /// How far event time is for this key.
+    Timestamp watermark() const { return watermark_; }
     Timestamp processing_time() const { return clock_->Now(); }
 
     /// Calls OnTimer when the watermark (or the clock) reaches `time`; at the next opportunity if
@@ -95,7 +96,7 @@ class KeyedProcessFunction {
     friend class KeyedProcessOperator;
 
     KeyedState<KeyT>* state_ = nullptr;
-    const Timestamp* watermark_ = nullptr;
+    Timestamp watermark_ = Timestamp::Min();
     const Clock* clock_ = nullptr;
     Timestamp timestamp_ = kNoTimestamp;
     TimerService<KeyT> event_timers_;
@@ -131,6 +132,7 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
     });
     for (uint32_t i = 0; i < rows_.size(); ++i) {
       this->state().SetCurrentKey(rows_.key(i), rows_.hash(i));
+      context_.watermark_ = this->TimeOf(rows_.hash(i));
       SetTimestamp(rows_.timestamp(i));
       f_.ProcessElement(std::as_const(rows_.row(i)), context_, out_);
     }
@@ -140,7 +142,8 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
 
   Timestamp NextProcessingTimer() const override { return context_.processing_timers_.Next(); }
   void OnProcessingTime(Timestamp now) override {
-    Fire(context_.processing_timers_, now, TimeDomain::kProcessingTime);
+    context_.processing_timers_.Fire(now, OnTimer(TimeDomain::kProcessingTime));
+    this->state().ClearCurrentKey();
     Flush();
   }
 
@@ -151,7 +154,6 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
  private:
   void OpenKeyed(OperatorContext& context) override {
     context_.state_ = &this->state();
-    context_.watermark_ = &this->watermark_;
     context_.clock_ = context.runtime.clock;
     context_.event_timers_ = TimerService<K>::Open(this->state(), "weir.event-timers");
     context_.processing_timers_ = TimerService<K>::Open(this->state(), "weir.processing-timers");
@@ -163,20 +165,20 @@ class KeyedProcessOperator final : public KeyedOperator<typename F::KeyType> {
   }
 
   bool FireEventTime() override {
-    const bool done = Fire(context_.event_timers_, this->watermark_, TimeDomain::kEventTime);
+    const bool done = this->FireTimers(context_.event_timers_, OnTimer(TimeDomain::kEventTime));
+    this->state().ClearCurrentKey();
     Flush();
     return done;
   }
-  bool Fire(TimerService<K>& timers, Timestamp now, TimeDomain domain) {
-    const bool done = timers.Fire(now, [&](const TimerKey<K>& timer, uint64_t hash) {
+  auto OnTimer(TimeDomain domain) {
+    return [this, domain](const TimerKey<K>& timer, uint64_t hash) {
       const Timestamp time{timer.time_ms};
       this->state().SetCurrentKey(timer.key, hash);
+      context_.watermark_ = this->TimeOf(hash);
       SetTimestamp(domain == TimeDomain::kEventTime ? time : kNoTimestamp);
       f_.OnTimer(time, domain, context_, out_);
       return !this->yield_();
-    });
-    this->state().ClearCurrentKey();
-    return done;
+    };
   }
   void SetTimestamp(Timestamp t) {
     context_.timestamp_ = t;

@@ -127,6 +127,40 @@ TEST_P(KeyedProcessTest, KnowsItsTimes) {
   EXPECT_THAT(harness_->Take(), ElementsAre(Stamped<std::string>{"60 50 700", Timestamp{60}}));
 }
 
+// Functions that keep windows by hand look at the watermark to see what is late.
+TEST_P(KeyedProcessTest, AKeyKeepsItsTimeWhenItsSubtaskWasAheadOfOthers) {
+  std::string ahead;
+  std::string behind;
+  for (int i = 0; ahead.empty() || behind.empty(); ++i) {
+    const std::string key = std::to_string(i);
+    (SubtaskOfKeyGroup(KeyGroupOf(KeyHash(key), 128), 128, 2) == 0 ? ahead : behind) = key;
+  }
+  harness_ = Make({.parallelism = 2});
+  for (const std::string& key : {ahead, behind}) harness_->Push({key, "timer", 90});
+  harness_->Watermark(Timestamp{100}, 0);
+  harness_->Watermark(Timestamp{80}, 1);
+  EXPECT_THAT(harness_->TakeRows(), ElementsAre(ahead + "@90"));
+  const HarnessSnapshot snapshot = harness_->Snapshot();
+  for (const uint32_t parallelism : {2u, 1u}) {
+    auto restored = Make({.parallelism = parallelism, .restore = &snapshot});
+    restored->Push({ahead, "times"});
+    restored->Push({ahead, "timer", 95});
+    EXPECT_THAT(restored->TakeRows(), ElementsAre(HasSubstr(" 100 ")));
+    restored->Push({behind, "times"});
+    restored->Push({behind, "timer", 95});
+    EXPECT_THAT(restored->TakeRows(), ElementsAre(HasSubstr(" 80 ")));
+    // And so do the times that a checkpoint before all have caught up knows.
+    const HarnessSnapshot second = restored->Snapshot();
+    restored = Make({.parallelism = 1, .restore = &second});
+    EXPECT_THAT(restored->watermarks(), IsEmpty());
+    restored->Push({ahead, "times"});
+    EXPECT_THAT(restored->watermarks(), ElementsAre(Timestamp{80}));
+    EXPECT_THAT(restored->TakeRows(), ElementsAre(ahead + "@95", HasSubstr(" 100 ")));
+    restored->Watermark(Timestamp{100});
+    EXPECT_THAT(restored->TakeRows(), ElementsAre(behind + "@90", behind + "@95"));
+  }
+}
+
 TEST_P(KeyedProcessTest, EventTimersFireInOrderWhenTheWatermarkReachesThem) {
   harness_->Push({"a", "timer", 30});
   harness_->Push({"b", "timer", 10});

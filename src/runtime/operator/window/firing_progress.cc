@@ -31,7 +31,8 @@ std::string FiringProgress::Encode() const {
 
 FiringProgress FiringProgress::Restore(const std::vector<RestoredOperatorState>& formers,
                                        const std::string& name, KeyGroupRange key_groups,
-                                       uint32_t max_parallelism, int64_t limit) {
+                                       uint32_t max_parallelism,
+                                       const std::function<int64_t(uint64_t)>& limit_of) {
   FiringProgress progress;
   const auto [own_first, own_last] = HashesOf(key_groups, max_parallelism);
   std::vector<Stretch> stretches;
@@ -54,7 +55,7 @@ FiringProgress FiringProgress::Restore(const std::vector<RestoredOperatorState>&
       s.first_hash = std::max({s.first_hash, first, own_first});
       s.last_hash = std::min({s.last_hash, last, own_last});
       if (s.first_hash > s.last_hash) continue;
-      if (s.fired_end > limit) {
+      if (const int64_t limit = limit_of(s.first_hash); s.fired_end > limit) {
         s.fired_end = limit;
         s.next_hash = 0;
       }
@@ -67,6 +68,10 @@ FiringProgress FiringProgress::Restore(const std::vector<RestoredOperatorState>&
 
 int64_t FiringProgress::fired_end() const {
   return std::ranges::min_element(stretches_, {}, &Stretch::fired_end)->fired_end;
+}
+
+int64_t FiringProgress::last_fired_end() const {
+  return std::ranges::max_element(stretches_, {}, &Stretch::fired_end)->fired_end;
 }
 
 }  // namespace weir

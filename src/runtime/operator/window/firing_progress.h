@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@
 namespace weir {
 
 /// How far the firing of windows has come: for each stretch of key hashes, which windows are done
-/// and where in the next one the cursor stands. One stretch in ordinary operation; several after a
-/// change of parallelism in the middle of firing, until all have caught up. Slot thread only.
+/// and where in the next one the cursor stands. One stretch in ordinary operation; one of each
+/// former subtask after a change of parallelism, until all stand at the same time. Slot thread
+/// only.
 class FiringProgress {
  public:
   struct Stretch {
@@ -28,15 +30,17 @@ class FiringProgress {
   FiringProgress() : stretches_(1) {}
 
   /// What the former subtasks' progress (value `name` of their state) means for `key_groups`.
-  /// Nothing is taken to have fired past `limit`.
+  /// Nothing of a stretch is taken to have fired past limit_of(its first hash).
   static FiringProgress Restore(const std::vector<RestoredOperatorState>& formers,
                                 const std::string& name, KeyGroupRange key_groups,
-                                uint32_t max_parallelism, int64_t limit);
+                                uint32_t max_parallelism,
+                                const std::function<int64_t(uint64_t)>& limit_of);
 
   std::vector<Stretch>& stretches() { return stretches_; }
 
-  /// The lowest fired_end.
+  /// The lowest fired_end, and the highest.
   int64_t fired_end() const;
+  int64_t last_fired_end() const;
 
   /// Every window that ends at or before `end` has fired for every key.
   void Complete(int64_t end) {

@@ -54,13 +54,14 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   void ProcessBatch(uint32_t, Batch& batch) override {
     rows_.Load(static_cast<RecordBatch<T>&>(batch));
     const bool event_time = windows_.domain() == TimeDomain::kEventTime;
+    const bool even = !event_time || this->even_time();
     // A clock that goes back does not reach into windows that have fired.
     const int64_t now = event_time ? 0 : std::max(clock_->Now().ms, passed_ + 1);
     const bool prefetch = this->state().directory().bytes > kPrefetchAboveBytes;
     uint64_t dropped = 0;
     for (uint32_t i = 0, n = rows_.size(); i < n; ++i) {
       const int64_t time = event_time ? rows_.timestamp(i).ms : now;
-      if (time < current_.start || time >= current_.end) Locate(time);
+      if (time < current_.start || time >= current_.end || !even) Locate(time, rows_.hash(i));
       if (current_.slice == nullptr) [[unlikely]] {
         if (current_.late) dropped += TooLate(i);
         continue;
@@ -110,6 +111,7 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   struct CurrentSlice {
     int64_t start = 0;
     int64_t end = 0;
+    int64_t passed = 0;                       // for the row's key
     typename Slices::Slice* slice = nullptr;  // null: late, or between windows
     bool late = false;
     bool has_fired = false;  // some of its windows have fired and are not final
@@ -123,35 +125,41 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
     add_to_counter_ = context.runtime.add_to_counter;
     operator_uid_ = context.runtime.operator_uid;
     sides_.Open(context.side_outputs, context.runtime.log_warning);
-    if (windows_.domain() == TimeDomain::kEventTime) passed_ = this->watermark_.ms;
-    const int64_t limit = windows_.domain() == TimeDomain::kEventTime
-                              ? PassedEnd()
-                              : std::numeric_limits<int64_t>::max();  // every subtask has its clock
-    // Without a watermark nothing has fired: the job begins, or begins event time anew.
-    if (windows_.domain() == TimeDomain::kProcessingTime || passed_ != kNever) {
-      progress_ = FiringProgress::Restore(context.runtime.restored_state, kFiring,
-                                          this->state().key_groups(),
-                                          this->state().max_parallelism(), limit);
-    }
-    const int64_t fired_end = progress_.fired_end();
-    if (windows_.domain() == TimeDomain::kProcessingTime && fired_end != kNever) {
-      passed_ = fired_end - 1;
+    const bool event_time = windows_.domain() == TimeDomain::kEventTime;
+    if (event_time) passed_ = this->watermark().ms;
+    // Of event time that begins anew nothing has fired, whatever had before.
+    progress_ = FiringProgress::Restore(
+        context.runtime.restored_state, kFiring, this->state().key_groups(),
+        this->state().max_parallelism(), [&](uint64_t hash) {
+          return event_time ? PassedEnd(hash) : std::numeric_limits<int64_t>::max();
+        });
+    // Every former subtask had its clock: no row goes into a window that has fired by one of them.
+    if (!event_time && progress_.last_fired_end() != kNever) {
+      passed_ = progress_.last_fired_end() - 1;
     }
   }
 
-  /// Windows that end at or before this are over.
-  int64_t PassedEnd() const { return AddLateness(passed_, 1); }
+  /// The last millisecond that is over for a key.
+  int64_t Passed(uint64_t hash) const {
+    return windows_.domain() == TimeDomain::kEventTime ? this->TimeOf(hash).ms : passed_;
+  }
+  /// Windows that end at or before this are over for a key.
+  int64_t PassedEnd(uint64_t hash) const {
+    const int64_t passed = Passed(hash);
+    return passed == kNever ? kNever : AddLateness(passed, 1);
+  }
 
-  void Locate(int64_t time) {
+  void Locate(int64_t time, uint64_t hash) {
     if (time == kNoTimestamp.ms) ThrowNoTimestamp(operator_uid_);
     time = TimeWindows::Within(time);
-    current_ = {.start = windows_.SliceStart(time), .end = windows_.SliceEnd(time)};
+    current_ = {
+        .start = windows_.SliceStart(time), .end = windows_.SliceEnd(time), .passed = Passed(hash)};
     if (!windows_.InSomeWindow(time)) return;
     const int64_t last_end = windows_.LastWindowEndOf(current_.end);
-    current_.late = AddLateness(last_end - 1, lateness_) <= passed_;
+    current_.late = AddLateness(last_end - 1, lateness_) <= current_.passed;
     if (current_.late) return;
     current_.slice = &slices_.MakeSlice(current_.end);
-    current_.has_fired = windows_.WindowEndFrom(current_.end) - 1 <= passed_;
+    current_.has_fired = windows_.WindowEndFrom(current_.end) - 1 <= current_.passed;
   }
 
   uint64_t TooLate(uint32_t i) {
@@ -163,9 +171,9 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
   // The windows of the current slice that have fired and are not final, for one key.
   void FireAgain(const K& key, uint64_t hash) {
     for (int64_t end = windows_.WindowEndFrom(current_.end);
-         end - 1 <= passed_ && end <= windows_.LastWindowEndOf(current_.end);
+         end - 1 <= current_.passed && end <= windows_.LastWindowEndOf(current_.end);
          end += windows_.slide()) {
-      if (AddLateness(end - 1, lateness_) <= passed_) continue;
+      if (AddLateness(end - 1, lateness_) <= current_.passed) continue;
       std::optional<Stored> joined;
       for (int64_t slice = windows_.SliceEnd(end - windows_.size()); slice <= end;
            slice = windows_.SliceEnd(slice)) {
@@ -183,23 +191,29 @@ class SlicedWindowOperator final : public KeyedOperator<typename KeyedRows<T, Ke
 
   bool FireEventTime() override {
     if (windows_.domain() != TimeDomain::kEventTime) return true;
-    passed_ = this->watermark_.ms;
+    passed_ = this->watermark().ms;
     return Fire();
   }
 
   // Every window that is over and has not fired. False when it yielded.
   bool Fire() {
-    if (passed_ == kNever) return true;
     for (auto& stretch : progress_.stretches()) {
+      const int64_t passed_end = PassedEnd(stretch.first_hash);
+      if (passed_end == kNever) continue;
       while (const auto end = NextWindowEnd(stretch.fired_end)) {
-        if (*end > PassedEnd()) break;
+        if (*end > passed_end) break;
         if (!FireWindow(stretch, *end)) {
           Flush();
           return false;
         }
       }
+      if (stretch.fired_end < passed_end) {
+        stretch.fired_end = passed_end;
+        stretch.next_hash = 0;
+      }
     }
-    progress_.Complete(std::max(progress_.fired_end(), PassedEnd()));
+    const bool even = windows_.domain() != TimeDomain::kEventTime || this->even_time();
+    if (even) progress_.Complete(progress_.fired_end());
     DropFinal();
     Flush();
     return true;

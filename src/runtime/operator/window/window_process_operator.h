@@ -34,7 +34,8 @@ class ProcessWindowFunction {
   class Context {
    public:
     const TimeWindow& window() const { return window_; }
-    Timestamp watermark() const { return *watermark_; }
+    /// How far event time is for this key.
+    Timestamp watermark() const { return watermark_; }
     Timestamp processing_time() const { return clock_->Now(); }
     template <class U>
     void Output(const OutputTag<U>& tag, std::type_identity_t<U> row) {
@@ -45,7 +46,7 @@ class ProcessWindowFunction {
     template <class F, class KeySelector>
     friend class WindowProcessOperator;
     TimeWindow window_;
-    const Timestamp* watermark_ = nullptr;
+    Timestamp watermark_ = Timestamp::Min();
     const Clock* clock_ = nullptr;
     SideOutputs sides_;
   };
@@ -98,7 +99,9 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
   void OnProcessingTime(Timestamp now) override {
     if (event_time_) return;
     now_ = std::max(now_, now.ms);
-    Fire(now_);
+    timers_.Fire(Timestamp{now_}, OnTimer());
+    this->state().ClearCurrentKey();
+    Flush();
   }
 
   void Snapshot(CheckpointId id, OperatorStateSnapshot& snapshot) override {
@@ -115,7 +118,6 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
     CheckRestoredWindows(context.runtime.restored_state, context.runtime.operator_uid, windows_);
     window_rows_ = ListState<In>::Open(this->state(), "weir.rows", StateScope::kKeyAndNamespace);
     timers_ = TimerService<K>::Open(this->state(), "weir.windows");
-    context_.watermark_ = &this->watermark_;
     context_.clock_ = context.runtime.clock;
     context_.sides_.Open(context.side_outputs, context.runtime.log_warning);
     out_.Open(context.output);
@@ -135,7 +137,8 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
     const int64_t given = event_time_ ? rows_.timestamp(i).ms : now_;
     if (given == kNoTimestamp.ms) ThrowNoTimestamp(operator_uid_);
     const int64_t time = TimeWindows::Within(given);
-    const int64_t passed = event_time_ ? this->watermark_.ms : std::numeric_limits<int64_t>::min();
+    const int64_t passed =
+        event_time_ ? this->TimeOf(rows_.hash(i)).ms : std::numeric_limits<int64_t>::min();
     bool added = false;
     for (int64_t start = windows_.LastStart(time); start > time - windows_.size();
          start -= windows_.slide()) {
@@ -146,7 +149,7 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
       this->state().SetCurrentNamespace(end);
       window_rows_.Add(rows_.row(i));
       if (FireTime(end) <= passed) {
-        Process(rows_.key(i), end);
+        Process(rows_.key(i), rows_.hash(i), end);
       } else {
         timers_.Register(Timestamp{FireTime(end)}, rows_.key(i), rows_.hash(i), end);
       }
@@ -161,24 +164,26 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
     return 0;
   }
 
-  bool FireEventTime() override { return event_time_ ? Fire(this->watermark_.ms) : true; }
-
-  bool Fire(int64_t passed) {
-    const bool done =
-        timers_.Fire(Timestamp{passed}, [this](const TimerKey<K>& timer, uint64_t hash) {
-          const int64_t end = timer.name_space;
-          this->state().SetCurrentKey(timer.key, hash);
-          this->state().SetCurrentNamespace(end);
-          if (timer.time_ms == FireTime(end)) Process(timer.key, end);
-          if (timer.time_ms == AddLateness(FireTime(end), lateness_)) window_rows_.Clear();
-          return !this->yield_();
-        });
+  bool FireEventTime() override {
+    if (!event_time_) return true;
+    const bool done = this->FireTimers(timers_, OnTimer());
     this->state().ClearCurrentKey();
     Flush();
     return done;
   }
 
-  void Process(const K& key, int64_t end) {
+  auto OnTimer() {
+    return [this](const TimerKey<K>& timer, uint64_t hash) {
+      const int64_t end = timer.name_space;
+      this->state().SetCurrentKey(timer.key, hash);
+      this->state().SetCurrentNamespace(end);
+      if (timer.time_ms == FireTime(end)) Process(timer.key, hash, end);
+      if (timer.time_ms == AddLateness(FireTime(end), lateness_)) window_rows_.Clear();
+      return !this->yield_();
+    };
+  }
+
+  void Process(const K& key, uint64_t hash, int64_t end) {
     size_t count = 0;
     window_rows_.ForEach([&](const In& row) {
       if (count == collected_.size()) collected_.emplace_back();
@@ -187,6 +192,7 @@ class WindowProcessOperator final : public KeyedOperator<typename F::KeyType> {
     if (count == 0) return;
     collected_.resize(count);
     context_.window_ = windows_.WindowOf(end);
+    context_.watermark_ = this->TimeOf(hash);
     out_.SetTimestamp(context_.window_.MaxTimestamp());
     f_.Process(key, context_, std::as_const(collected_), out_);
   }

@@ -320,6 +320,99 @@ TEST_P(WindowTest, AWindowThatHasFiredIsNotFiredAgainAfterARestoreButLateRowsFir
   EXPECT_THAT(restored->TakeRows(), ElementsAre("a [0,10) 3"));
 }
 
+// Two keys, of the first and of the second of two subtasks.
+std::pair<std::string, std::string> KeysOfBothSubtasks() {
+  std::pair<std::string, std::string> keys;
+  for (int i = 0; keys.first.empty() || keys.second.empty(); ++i) {
+    const std::string key = "auction " + std::to_string(i);
+    (SubtaskOfKeyGroup(KeyGroupOf(KeyHash(key), 128), 128, 2) == 0 ? keys.first : keys.second) =
+        key;
+  }
+  return keys;
+}
+
+// What a checkpoint that turned unaligned may hold: a subtask that has watermarks still before it.
+TEST_P(WindowTest, ASubtaskThatWasAheadOfOthersFiresNothingTwiceAfterARestore) {
+  const auto [ahead, behind] = KeysOfBothSubtasks();
+  for (const TimeWindows windows : {Tumbling(10ms), Sliding(20ms, 5ms)}) {
+    for (const std::chrono::milliseconds lateness : {0ms, 40ms}) {
+      for (const int64_t lowest : {int64_t{80}, INT64_MIN}) {
+        for (const uint32_t parallelism : {2u, 1u, 3u}) {
+          SCOPED_TRACE(windows.Describe() + ", lateness " + std::to_string(lateness.count()) +
+                       ", the other at " + std::to_string(lowest) + ", restored at parallelism " +
+                       std::to_string(parallelism));
+          auto harness = Make(windows, lateness, false, {.parallelism = 2});
+          auto straight = Make(windows, lateness, false, {.parallelism = 2});
+          for (const auto& one : {&harness, &straight}) {
+            for (int64_t t = 50; t < 130; t += 3) {
+              for (const std::string& key : {ahead, behind}) (*one)->Push({key, 1}, Timestamp{t});
+            }
+          }
+          harness->Watermark(Timestamp{100}, 0);
+          if (lowest != INT64_MIN) harness->Watermark(Timestamp{lowest}, 1);
+          const HarnessSnapshot snapshot = harness->Snapshot();
+          std::vector<std::string> got = harness->TakeRows();
+
+          auto restored =
+              Make(windows, lateness, false, {.parallelism = parallelism, .restore = &snapshot});
+          restored->Watermark(Timestamp{90});
+          restored->Watermark(Timestamp{200});
+          straight->Watermark(Timestamp{200});
+          for (std::string& row : restored->TakeRows()) got.push_back(row);
+          EXPECT_THAT(got, ::testing::UnorderedElementsAreArray(straight->TakeRows()));
+          EXPECT_EQ(restored->state_entries(), 0u);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(WindowTest, ARowIsLateByTheTimeThatItsKeyHadBeforeARestore) {
+  const auto [ahead, behind] = KeysOfBothSubtasks();
+  auto harness = Make(Tumbling(10ms), 0ms, true, {.parallelism = 2});
+  harness->Watermark(Timestamp{100}, 0);
+  harness->Watermark(Timestamp{80}, 1);
+  const HarnessSnapshot snapshot = harness->Snapshot();
+  for (const uint32_t parallelism : {2u, 1u}) {
+    auto restored =
+        Make(Tumbling(10ms), 0ms, true, {.parallelism = parallelism, .restore = &snapshot});
+    restored->Listen(kLate);
+    restored->Push({ahead, 1}, Timestamp{95});
+    restored->Push({behind, 2}, Timestamp{95});
+    restored->Push({behind, 4}, Timestamp{75});
+    EXPECT_THAT(restored->TakeSide(kLate),
+                UnorderedElementsAre(Stamped<Bid>{{ahead, 1}, Timestamp{95}},
+                                     Stamped<Bid>{{behind, 4}, Timestamp{75}}));
+    EXPECT_EQ(restored->watermarks(parallelism - 1), std::vector{Timestamp{80}})
+        << "what is passed on is the time of all keys";
+    restored->Watermark(Timestamp{100});
+    EXPECT_THAT(restored->TakeRows(), ElementsAre(behind + " [90,100) 2"));
+  }
+}
+
+TEST(Windows, AClockThatIsBehindDoesNotReachIntoWindowsThatHaveFiredByAnother) {
+  const auto [ahead, behind] = KeysOfBothSubtasks();
+  const auto build = [](DataStream<Bid> bids) {
+    return bids.KeyBy(&Bid::auction)
+        .Window(Tumbling(10ms).ProcessingTime())
+        .Aggregate(Sum(&Bid::price), Result);
+  };
+  // Two TaskManagers whose clocks differ, put together from two runs.
+  const auto at = [&](int64_t clock) {
+    Harness harness(build, {.parallelism = 2});
+    harness.Push({ahead, 1});
+    harness.Push({behind, 1});
+    harness.ProcessingTime(Timestamp{clock});
+    return harness.Snapshot();
+  };
+  HarnessSnapshot snapshot = at(100);
+  snapshot.subtasks[1] = at(20).subtasks[1];
+  Harness restored(build, {.restore = &snapshot, .processing_time = Timestamp{20}});
+  restored.Push({ahead, 2});
+  restored.ProcessingTime(Timestamp{200});
+  EXPECT_THAT(restored.TakeRows(), SizeIs(1));
+}
+
 TEST_P(WindowTest, StateOfOtherWindowsIsRefusedByName) {
   auto harness = Make(Tumbling(10ms), 0ms);
   harness->Push({"a", 1}, Timestamp{5});
