@@ -40,7 +40,8 @@ class SinkWriter {
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
 
   /// True when the checkpoint may be acknowledged for this subtask: deliveries confirmed
-  /// (at-least-once), inherited output published (exactly-once). Polled after each wake.
+  /// (at-least-once), inherited output published (exactly-once). Polled after each wake, once the
+  /// barrier has passed all that feeds the subtask (an unaligned one's may stand behind rows).
   virtual bool ReadyToAcknowledge(CheckpointId) { return true; }
 
   virtual void NotifyCheckpointComplete(CheckpointId) {}

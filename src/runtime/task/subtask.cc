@@ -573,12 +573,11 @@ bool Subtask::MayHandOver(PendingSnapshot& pending) {
   // the checkpoint ends whether it takes rows meanwhile or not. Hence not before, and not late.
   if (pending.snapshot.unaligned && !gate_->RecordingEnded(id)) return false;
   if (std::exchange(pending.asked, true) && !pending.keyed_done) return false;
+  bool ready = true;
   for (uint32_t i = 0; i < chain_.size(); ++i) {
-    bool ready = false;
-    chain_.Enter(i, [&](Operator& op) { ready = op.ReadyToAcknowledge(id); });
-    if (!ready) return false;
+    chain_.Enter(i, [&](Operator& op) { ready = op.ReadyToAcknowledge(id) && ready; });
   }
-  if (!pending.keyed_done) return false;
+  if (!ready || !pending.keyed_done) return false;
   return !pending.snapshot.unaligned || TakeInFlight(pending.snapshot);
 }
 
