@@ -21,9 +21,12 @@ WEIR_JOB(env, args) {
   env.settings().checkpoints.interval = std::chrono::milliseconds(200);
   const std::string brokers = args["brokers"];
   const std::string markers = args.Get("markers", "weir-output-markers");
-  auto rows = env.From(weir::kafka::Source<In_>({.brokers = brokers,
-                                                 .topic = args.Get("in", "in"),
-                                                 .on_bad_record = weir::kafka::SideOutput}))
+  const bool from_now = args.GetBool("from-now", false);
+  auto rows = env.From(weir::kafka::Source<In_>(
+                           {.brokers = brokers,
+                            .topic = args.Get("in", "in"),
+                            .start = from_now ? weir::kafka::Latest() : weir::kafka::Earliest(),
+                            .on_bad_record = weir::kafka::SideOutput}))
                   .Uid("in");
   rows.SideOutput(weir::kafka::BadRecords)
       .To(weir::kafka::DeadLetterSink(
