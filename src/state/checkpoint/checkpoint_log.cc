@@ -274,7 +274,11 @@ absl::Status CheckpointLog::AppendLeader(uint64_t end_id) {
 }
 
 absl::Status CheckpointLog::ReserveIds(CheckpointId beyond) {
-  return AppendLeader(std::max(id_limit_, beyond).value + kIdBlock);
+  // What settles a doubt keeps its slot: the write in doubt may still be on its way.
+  const bool settles = !in_doubt_.empty();
+  absl::Status reserved = AppendLeader(std::max(id_limit_, beyond).value + kIdBlock);
+  if (reserved.ok() && !settles) reserved_.push_back(next_slot_ - 1);
+  return reserved;
 }
 
 void CheckpointLog::Committed(const proto::Manifest& manifest) {
@@ -372,21 +376,29 @@ absl::StatusOr<std::vector<StoredFile>> CheckpointLog::ListOwn() {
 absl::StatusOr<std::vector<proto::Manifest>> CheckpointLog::DropAllBut(size_t count) {
   if (!fenced_.ok()) return fenced_;
   std::vector<proto::Manifest> dropped;
-  if (checkpoints_.size() <= count) return dropped;
+  if (checkpoints_.size() <= count && drops_durable_) return dropped;
+  // Listing makes durable what was deleted before.
   if (absl::Status s = ListOwn().status(); !s.ok()) return s;
+  drops_durable_ = true;
   if (count == 0) {
     if (absl::Status s = DeleteNotesOfNewest(storage_); !s.ok()) return s;
     noted_slot_ = 0;
   }
+  // One that cannot be deleted is tried again.
+  while (reserved_.size() > 1 && storage_.Delete(CheckpointLogPath(reserved_.front())).ok()) {
+    reserved_.pop_front();
+  }
   // Oldest first: a crash in between leaves the newest.
   while (checkpoints_.size() > count) {
+    drops_durable_ = false;
     if (absl::Status s = storage_.Delete(checkpoints_.front().path); !s.ok()) return s;
     dropped.push_back(std::move(*checkpoints_.front().entry.mutable_manifest()));
     checkpoints_.erase(checkpoints_.begin());
   }
-  // Listing makes the deletions durable, before anybody deletes the files.
-  const absl::Status durable = storage_.List(kFolder).status();
-  if (!durable.ok()) return durable;
+  if (count > 0) return dropped;
+  // Before anybody deletes the files.
+  if (absl::Status s = storage_.List(kFolder).status(); !s.ok()) return s;
+  drops_durable_ = true;
   return dropped;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,8 +67,10 @@ absl::StatusOr<CheckpointLogContents> ReadCheckpointLog(CheckpointStorage& stora
 /// Why a log: two leaders contend for the same name, whatever they believe. A leader that takes
 /// over fills the slot that its predecessor would commit into next; from then on every commit of
 /// the predecessor loses, however late it wakes up. No check precedes a write, so nothing can slip
-/// in between. Entries of leaders are never deleted while there was more than one (they are small
-/// and one per start), so that a slot a predecessor could still aim at never becomes free again.
+/// in between. A leader's taking over is never deleted while there was more than one (it is small
+/// and one per start), so that the slot its predecessor could still aim at never becomes free
+/// again. No predecessor can aim behind that one: a leader's reservations of ids, which follow it,
+/// are deleted but for the newest, which tells the next leader which ids are used.
 ///
 /// `newest/<slot>` beside it is a note, not a pointer: that the checkpoint in this slot was
 /// complete. Nothing is found by it; it only tells that a newer checkpoint than those in the log
@@ -114,15 +117,16 @@ class CheckpointLog {
   /// Manifests whose commit has an unknown outcome: their files stay.
   const std::vector<proto::Manifest>& in_doubt() const { return in_doubt_; }
 
-  /// Deletes all manifests but the newest `count` (at least 1), durably, and returns them. Their
-  /// files stay (GarbageCollector). Deletes nothing if another leader was here. Notes the newest
-  /// one if older ones stay.
+  /// Deletes all manifests but the newest `count` (at least 1) and returns them: that they are gone
+  /// is durable when a later call succeeds, and not before. Their files stay (GarbageCollector). So
+  /// do reservations of ids but the newest. Deletes nothing if another leader was here. Notes the
+  /// newest checkpoint if older ones stay. Lists the log once, and not at all with nothing to do.
   absl::StatusOr<std::vector<proto::Manifest>> Retain(uint32_t count);
 
   /// Notes the newest one if older ones are beside it, and deletes nothing.
   void NoteNewest();
 
-  /// The same for all of them: the job is over and leaves nothing to restore.
+  /// The same for all of them, durably: the job is over and leaves nothing to restore.
   absl::StatusOr<std::vector<proto::Manifest>> DropAll();
 
   /// After DropAll: removes the entries of leaders as well, and ends the log, where no other leader
@@ -166,6 +170,9 @@ class CheckpointLog {
   std::vector<proto::Manifest> in_doubt_;
   bool leader_in_doubt_ = false;  // an entry of this leader may be in the next slot, or come late
   uint64_t noted_slot_ = 0;
+  /// Slots of this leader's reservations that nothing else was ever aimed at, oldest first.
+  std::deque<uint64_t> reserved_;
+  bool drops_durable_ = true;
   absl::Status fenced_;
 };
 

@@ -118,6 +118,68 @@ TEST_F(CheckpointLogTest, ALeaderThatWasReplacedCannotCommitHoweverLate) {
   EXPECT_THAT(Found(), ElementsAre(first + 4));
 }
 
+// A job that runs for a year reserves ids many times.
+TEST_F(CheckpointLogTest, OfItsReservationsALeaderKeepsTheNewest) {
+  const auto old = *TakeOver(1);
+  ASSERT_TRUE(old->Commit(MakeManifest(1, 1, {})).ok());
+  CheckpointId limit;
+  {
+    const auto now = *TakeOver(2);
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(now->ReserveIds().ok());
+      ASSERT_TRUE(now->Commit(MakeManifest(now->id_limit().value - 1, 2, {})).ok());
+      ASSERT_TRUE(now->Retain(1).ok());
+    }
+    limit = now->id_limit();
+  }
+  // Both took over; the last manifest and the last reservation.
+  EXPECT_EQ(storage_->List("log")->size(), 4u);
+  EXPECT_TRUE(IsFenced(old->Commit(MakeManifest(2, 1, {})))) << "its slot is taken for good";
+  const auto next = *TakeOver(3);
+  EXPECT_GE(next->first_checkpoint_id(), limit) << "all of them may have been used";
+}
+
+// A write that is still on its way must find its slot taken.
+TEST_F(CheckpointLogTest, AReservationThatSettledADoubtStays) {
+  const auto log = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kLate;
+  faulty_.sticky = true;
+  EXPECT_TRUE(OutcomeUnknown(log->Commit(MakeManifest(1, 1, {}))));
+  faulty_.next = FaultyStorage::Fault::kNone;
+  ASSERT_TRUE(log->ReserveIds().ok());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(log->ReserveIds().ok());
+    ASSERT_TRUE(log->Commit(MakeManifest(log->id_limit().value - 1, 1, {})).ok());
+    ASSERT_TRUE(log->Retain(1).ok());
+  }
+  faulty_.Deliver();
+  EXPECT_THAT(Found(), ElementsAre(log->id_limit().value - 1));
+}
+
+// Each listing syncs the folder, and looks at each file.
+TEST_F(CheckpointLogTest, RetainListsTheLogOnce) {
+  class Listings final : public ForwardingStorage {
+   public:
+    using ForwardingStorage::ForwardingStorage;
+    absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override {
+      count += folder == "log";
+      return below_.List(folder);
+    }
+    int count = 0;
+  };
+  Listings listings(*storage_);
+  const auto log =
+      *CheckpointLog::TakeOver(listings, LeaderEpoch(1), "", "1", RestorePolicy::kNewest);
+  for (uint64_t id : {1, 2}) ASSERT_TRUE(log->Commit(MakeManifest(id, 1, {})).ok());
+  listings.count = 0;
+  ASSERT_TRUE(log->Retain(1).ok());
+  EXPECT_EQ(listings.count, 1);
+  ASSERT_TRUE(log->Retain(1).ok());
+  EXPECT_EQ(listings.count, 2) << "what was dropped is durable now";
+  ASSERT_TRUE(log->Retain(1).ok());
+  EXPECT_EQ(listings.count, 2) << "nothing to do";
+}
+
 TEST_F(CheckpointLogTest, AnOldLeaderDeletesNothingEvenBeforeItKnows) {
   const auto old = *TakeOver(1);
   for (uint64_t id : {1, 2, 3}) ASSERT_TRUE(old->Commit(MakeManifest(id, 1, {})).ok());
