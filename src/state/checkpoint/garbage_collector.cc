@@ -40,6 +40,7 @@ absl::StatusOr<GarbageReport> GarbageCollector::AfterCommit() {
   GarbageReport report;
   absl::StatusOr<std::vector<proto::Manifest>> dropped = log_.Retain(options_.retained);
   if (!dropped.ok()) return dropped.status();
+  // What earlier calls dropped is durably gone now: its files may go.
   const std::set<std::string> marked = Marked();
   for (const std::string& path : std::exchange(released_, {})) {
     if (marked.contains(path)) continue;
@@ -133,6 +134,8 @@ absl::StatusOr<GarbageReport> GarbageCollector::DeleteAll() {
     report.deleted_bytes += file.size;
   }
   released_.clear();
+  // Listing makes the deletions durable, before anybody says that all is gone.
+  if (absl::Status s = log_.storage().List("data").status(); !s.ok()) return s;
   if (report.kept_in_doubt == 0) {
     if (absl::Status s = log_.RemoveIfAlone().status(); !s.ok()) return s;
     (void)log_.storage().RemoveAbandoned(std::chrono::milliseconds(0));  // nobody writes any more

@@ -188,6 +188,10 @@ absl::Status DisposeSavepoint(CheckpointStorage& storage) {
       if (absl::Status s = storage.Delete(path); !s.ok()) return s;
     }
   }
+  // What writers that were killed left half-written.
+  (void)storage.RemoveAbandoned(std::chrono::milliseconds(0));
+  // Listing makes the deletions durable, before the note that they are to be done goes.
+  if (absl::Status s = storage.List("data").status(); !s.ok()) return s;
   if (absl::Status s = storage.Delete(kDisposing); !s.ok()) return s;
   return storage.RemoveEmptyFolders();
 }

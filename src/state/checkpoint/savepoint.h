@@ -34,10 +34,10 @@ absl::StatusOr<SweptExport> SweepExport(CheckpointStorage& storage, const std::s
 /// NotFound if there is none. An unreadable one is an error: nothing older is taken.
 absl::StatusOr<proto::Manifest> ReadSavepoint(CheckpointStorage& storage);
 
-/// Deletes a savepoint, or the checkpoints that a job left: the manifests first, then the files.
-/// The caller knows that no job uses them. DataLoss if an entry cannot be read: what it names
-/// stays. A note, `disposing`, says what is to go, and goes last: a call after one that was cut
-/// off goes on with it.
+/// Deletes a savepoint, or the checkpoints that a job left: the manifests first, then the files,
+/// and what writers that were killed left half-written. The caller knows that no job uses them.
+/// DataLoss if an entry cannot be read: what it names stays. A note, `disposing`, says what is to
+/// go, and goes last: a call after one that was cut off goes on with it.
 [[nodiscard]] absl::Status DisposeSavepoint(CheckpointStorage& storage);
 
 }  // namespace weir

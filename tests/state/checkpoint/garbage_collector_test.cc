@@ -10,6 +10,7 @@
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
 #include "tests/base/file/temporary_directory.h"
+#include "tests/state/checkpoint/deletion_order.h"
 #include "tests/state/checkpoint/manifests.h"
 
 namespace weir {
@@ -135,6 +136,19 @@ TEST_F(GarbageCollectorTest, TheSweepLeavesWhatIsExported) {
   gc.BeginExport(manifest);
   ASSERT_TRUE(SweepTwice(gc).ok());
   EXPECT_TRUE(Exists(exported));
+}
+
+// Whoever asked notes durably that they are gone; a power cut must not bring one back.
+TEST_F(GarbageCollectorTest, WhatIsDeletedWithAJobIsGoneForGood) {
+  DeletionOrder order(*storage_);
+  const auto log = *CheckpointLog::TakeOver(order, LeaderEpoch(3), "", "3", RestorePolicy::kNewest);
+  GarbageCollector gc(*log, {.retained = 1});
+  const auto file = WriteData(*storage_, 1, 3, "state");
+  ASSERT_TRUE(gc.DeleteAll().ok());
+  EXPECT_FALSE(Exists(file));
+  for (const std::string& path : order.undurable()) {
+    EXPECT_FALSE(path.starts_with("data/")) << path;
+  }
 }
 
 TEST_F(GarbageCollectorTest, KeepsTheRetainedNumber) {

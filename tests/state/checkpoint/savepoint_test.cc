@@ -13,6 +13,7 @@
 #include "state/checkpoint/directory_storage.h"
 #include "state/checkpoint/manifest.h"
 #include "tests/base/file/temporary_directory.h"
+#include "tests/state/checkpoint/deletion_order.h"
 #include "tests/state/checkpoint/manifests.h"
 
 namespace weir {
@@ -165,6 +166,22 @@ TEST_F(SavepointTest, ADisposalThatWasCutOffGoesOn) {
     }
     EXPECT_TRUE(target->Stat("data/of-another").ok()) << "it never was the savepoint's";
     EXPECT_TRUE(absl::IsNotFound(DisposeSavepoint(*target))) << "nothing is left to be done";
+  }
+}
+
+// A writer that was killed, in a job that was cancelled and retains its checkpoints.
+TEST_F(SavepointTest, DisposingTakesWhatWasLeftHalfWritten) {
+  std::ofstream(directory_ / "job/.tmp/t-left-by-a-writer") << "half";
+  EXPECT_TRUE(DisposeSavepoint(*job_).ok());
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "job"));
+}
+
+TEST_F(SavepointTest, TheNoteOfADisposalGoesWhenAllElseIsGoneForGood) {
+  DeletionOrder order(*job_);
+  ASSERT_TRUE(DisposeSavepoint(order).ok());
+  EXPECT_THAT(order.undurable(), testing::Contains("disposing"));
+  for (const std::string& path : order.undurable_at_last()) {
+    EXPECT_FALSE(path.starts_with("data/")) << path;
   }
 }
 
