@@ -161,6 +161,9 @@ absl::Status DirectoryMetadataStore::Exclusively(
     return absl::UnavailableError(
         absl::StrCat("another process holds ", root_, "/lock and does not let go"));
   }
+  if (!std::exchange(tidied_, true)) {
+    for (const std::string& directory : {entries_, root_}) RemoveUnfinished(directory);
+  }
   absl::StatusOr<FenceState> fence = ReadFence();
   if (!fence.ok()) return fence.status();
   if (fence->epoch > epoch) {

@@ -54,6 +54,7 @@ class DirectoryMetadataStore final : public MetadataStore {
   const std::string entries_;
   std::mutex mutex_;  // one change at a time in this process
   std::atomic<bool> needs_sync_{true};
+  bool tidied_ = false;  // mutex_: what processes that were killed left unfinished has gone
 };
 
 }  // namespace weir

@@ -71,6 +71,9 @@ absl::StatusOr<std::optional<LeaderEpoch>> FileLockElection::TryLead() {
   absl::StatusOr<std::optional<FileLock>> lock = FileLock::TryAcquire(LockPath(options_.directory));
   if (!lock.ok()) return lock.status();
   if (!lock->has_value()) return std::optional<LeaderEpoch>();
+  // Nobody writes here without the lock: what is unfinished was left by processes that were killed.
+  RemoveUnfinished(options_.directory);
+  RemoveUnfinishedEpochs(options_.directory + "/epochs");
   const absl::StatusOr<LeaderEpoch> epoch =
       RaiseLeaderEpoch(options_.directory + "/epochs", options_.holder);
   if (!epoch.ok()) return epoch.status();

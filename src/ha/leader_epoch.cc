@@ -18,6 +18,7 @@ namespace weir {
 namespace {
 
 constexpr char kPoint[] = "epoch";
+constexpr char kUnfinished[] = "raise";
 constexpr int kTries = 100;
 constexpr size_t kKept = 16;  // older numbers are only of historical interest
 
@@ -60,7 +61,7 @@ absl::StatusOr<LeaderEpoch> RaiseLeaderEpoch(const std::string& directory,
     const absl::StatusOr<std::vector<uint64_t>> taken = Taken(directory);
     if (!taken.ok()) return taken.status();
     const uint64_t number = taken->empty() ? 1 : taken->back() + 1;
-    const std::string temp = absl::StrCat(directory, "/.", UniqueFileName("raise"));
+    const std::string temp = UnfinishedPath(directory, kUnfinished);
     last = [&] {
       const absl::StatusOr<UniqueFd> fd = CreateNewFile(temp, kPoint);
       if (!fd.ok()) return fd.status();
@@ -79,6 +80,10 @@ absl::StatusOr<LeaderEpoch> RaiseLeaderEpoch(const std::string& directory,
   }
   return absl::UnavailableError(
       absl::StrCat("cannot raise the leader epoch in ", directory, ": ", last.message()));
+}
+
+void RemoveUnfinishedEpochs(const std::string& directory) {
+  RemoveUnfinished(directory, kUnfinished);
 }
 
 }  // namespace weir

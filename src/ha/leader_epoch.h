@@ -13,6 +13,10 @@ namespace weir {
 absl::StatusOr<LeaderEpoch> RaiseLeaderEpoch(const std::string& directory,
                                              const std::string& holder);
 
+/// Deletes what processes that were killed in RaiseLeaderEpoch left there. Only where one process
+/// at a time calls that, by this one. Best effort.
+void RemoveUnfinishedEpochs(const std::string& directory);
+
 /// The highest epoch taken so far, 0 if none.
 absl::StatusOr<LeaderEpoch> HighestLeaderEpoch(const std::string& directory);
 

@@ -189,6 +189,28 @@ TEST_F(MetadataStoreTest, ACrashAtAnyStepLeavesTheOldOrTheNewValue) {
   EXPECT_TRUE(Open()->Delete("k", version, kEpoch).ok());
 }
 
+TEST_F(MetadataStoreTest, WhatAProcessThatWasKilledLeftUnfinishedGoesWithTheNextChange) {
+  const auto unfinished = [this] {
+    size_t count = 0;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(directory_ / "m")) {
+      count += file.path().filename().string().starts_with(".");
+    }
+    return count;
+  };
+  // The first file is the fence, the second the entry.
+  for (const int file : {1, 2}) {
+    EXPECT_EXIT(
+        {
+          SetFailpoint("metadata.before_rename", "crash:" + std::to_string(file));
+          (void)Open()->Put("k", kAbsent, "v", LeaderEpoch(5));
+        },
+        testing::KilledBySignal(SIGKILL), "");
+  }
+  EXPECT_EQ(unfinished(), 1u) << "the second one has tidied behind the first";
+  ASSERT_TRUE(Open()->Put("k", kAbsent, "v", LeaderEpoch(5)).ok());
+  EXPECT_EQ(unfinished(), 0u);
+}
+
 TEST_F(MetadataStoreTest, AFailureIsDefiniteBeforeTheRenameAndDoubtfulAfterIt) {
   uint64_t version = *store_->Put("k", kAbsent, "0", kEpoch);
   for (const char* point : {"metadata.create", "metadata.write", "metadata.half_written",

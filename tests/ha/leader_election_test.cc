@@ -2,9 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 
+#include "base/failpoint.h"
 #include "ha/file_lock_election.h"
 #include "ha/leader_epoch.h"
 #include "tests/base/file/temporary_directory.h"
@@ -108,6 +111,28 @@ TEST_F(LeaderElectionTest, ALeaderThatIsKilledIsReplaced) {
   EXPECT_EQ(next.epoch(), LeaderEpoch(0));
   child.Kill();
   EXPECT_GT(next.WaitUntilElected(), before);
+}
+
+TEST_F(LeaderElectionTest, WhatAProcessThatWasKilledLeftUnfinishedGoesWithTheNextLeader) {
+  const auto unfinished = [this] {
+    size_t count = 0;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(ha_)) {
+      count += file.path().filename().string().starts_with(".");
+    }
+    return count;
+  };
+  for (const char* point : {"epoch.before_link", "leader.before_rename"}) {
+    EXPECT_EXIT(
+        {
+          SetFailpoint(point, "crash");
+          Candidate(ha_, "child:1").WaitUntilElected();
+        },
+        testing::KilledBySignal(SIGKILL), "")
+        << point;
+    EXPECT_EQ(unfinished(), 1u) << point;
+    Candidate(ha_, "parent:2").WaitUntilElected();
+    EXPECT_EQ(unfinished(), 0u) << point;
+  }
 }
 
 TEST_F(LeaderElectionTest, NobodyLeadsOnceAllHaveStopped) {

@@ -1,5 +1,6 @@
 #include "base/file/durable_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -186,7 +188,7 @@ absl::Status PublishExclusive(const std::string& temp, const std::string& path,
 absl::Status ReplaceFile(const std::string& path, std::string_view content,
                          std::string_view point) {
   const std::string directory = ParentDirectory(path);
-  const std::string temp = absl::StrCat(directory, "/.", UniqueFileName("replace"));
+  const std::string temp = UnfinishedPath(directory, "replace");
   absl::Status status = [&] {
     absl::StatusOr<UniqueFd> fd = CreateNewFile(temp, point);
     if (!fd.ok()) return fd.status();
@@ -209,6 +211,19 @@ absl::Status ReplaceFile(const std::string& path, std::string_view content,
   }
   status = SyncDirectory(directory, point);
   return status.ok() ? status : absl::UnknownError(status.message());
+}
+
+std::string UnfinishedPath(const std::string& directory, std::string_view hint) {
+  return absl::StrCat(directory, "/.", UniqueFileName(hint));
+}
+
+void RemoveUnfinished(const std::string& directory, std::string_view hint) {
+  const std::string begin = absl::StrCat(".", std::string(hint), "-");
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(directory.c_str()), closedir);
+  if (dir == nullptr) return;
+  for (const dirent* e = readdir(dir.get()); e != nullptr; e = readdir(dir.get())) {
+    if (std::string_view(e->d_name).starts_with(begin)) unlinkat(dirfd(dir.get()), e->d_name, 0);
+  }
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit) {

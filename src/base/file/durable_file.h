@@ -63,6 +63,14 @@ absl::Status PublishExclusive(const std::string& temp, const std::string& path,
 /// Replaces the content of `path`, whole or not at all, durably. One writer at a time.
 absl::Status ReplaceFile(const std::string& path, std::string_view content, std::string_view point);
 
+/// Deletes what a ReplaceFile in this directory, or a caller of UnfinishedPath, left that was
+/// killed before it had an end. The caller holds the lock under which all of them write: of the
+/// files of others nothing is left. Best effort.
+void RemoveUnfinished(const std::string& directory, std::string_view hint = "replace");
+
+/// A hidden name in the directory for a file that gets its own later, known to RemoveUnfinished.
+std::string UnfinishedPath(const std::string& directory, std::string_view hint);
+
 /// NotFound if it does not exist; ResourceExhausted if it is larger than `limit`.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit);
 
