@@ -2,8 +2,8 @@
 
 template class weir::TypedRecordType<In>;
 template class weir::TypedRecordType<Total>;
-template void Write(weir::DataStream<In>, const weir::Args&);
-template void Write(weir::DataStream<Total>, const weir::Args&);
+template void Write(weir::DataStream<In>, const weir::Args&, const std::string&);
+template void Write(weir::DataStream<Total>, const weir::Args&, const std::string&);
 
 void Settle(weir::Environment& env, const weir::Args& args) {
   env.settings().checkpoints.interval = std::chrono::milliseconds(args.GetInt("interval", 500));

@@ -68,16 +68,16 @@ weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args, const 
 weir::DataStream<Total> Totals(const weir::DataStream<In>& rows);
 
 template <class T>
-void Write(weir::DataStream<T> rows, const weir::Args& args) {
+void Write(weir::DataStream<T> rows, const weir::Args& args, const std::string& uid = "out") {
   const std::string timeout = args.Get("transaction-timeout", "60000");
   rows.To(weir::kafka::Sink<T>({.brokers = args["brokers"],
                                 .topic = "out",
                                 .key = &T::key,
                                 .properties = {{"transaction.timeout.ms", timeout}}}))
-      .Uid("out");
+      .Uid(uid);
 }
 
 extern template class weir::TypedRecordType<In>;
 extern template class weir::TypedRecordType<Total>;
-extern template void Write(weir::DataStream<In>, const weir::Args&);
-extern template void Write(weir::DataStream<Total>, const weir::Args&);
+extern template void Write(weir::DataStream<In>, const weir::Args&, const std::string&);
+extern template void Write(weir::DataStream<Total>, const weir::Args&, const std::string&);

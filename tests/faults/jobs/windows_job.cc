@@ -1,5 +1,10 @@
 // Per key, each once: "tumbling" windows of 1 s, "sliding" ones of 2 s every 500 ms, and "timer":
-// the same as tumbling, kept by hand in a map and closed by a timer.
+// the same as tumbling, kept by hand in a map and closed by a timer. With slow-us=N results take so
+// long each in the first subtasks, in one second of three: these fall behind the others and catch
+// up again, in event time too.
+#include <chrono>
+#include <thread>
+
 #include "record.h"
 
 namespace {
@@ -51,6 +56,21 @@ class ByHand final : public weir::KeyedProcessFunction<std::string, In, Window> 
   weir::MapState<int64_t, Window> seconds_;
 };
 
+class Slow final : public weir::ProcessFunction<Window, Window> {
+ public:
+  explicit Slow(std::chrono::microseconds each) : each_(each) {}
+
+  void Open(const weir::RuntimeContext& context) override { first_ = context.subtask_index == 0; }
+  void ProcessElement(const Window& row, Context&, weir::Collector<Window>& out) override {
+    if (first_ && row.end / 1000 % 3 == 0) std::this_thread::sleep_for(each_);
+    out.Collect(row);
+  }
+
+ private:
+  std::chrono::microseconds each_;
+  bool first_ = false;
+};
+
 }  // namespace
 
 WEIR_JOB(env, args) {
@@ -65,5 +85,10 @@ WEIR_JOB(env, args) {
                      .Aggregate(Folded(), Named("sliding"))
                      .Uid("sliding");
   auto by_hand = rows.KeyBy(&In::key).Process(ByHand()).Uid("timer");
-  Write(tumbling.Union(sliding, by_hand), args);
+  const std::chrono::microseconds slow(args.GetInt("slow-us", 0));
+  if (slow == 0us) return Write(tumbling.Union(sliding, by_hand), args);
+  // In one chain with its sink, so that no rows in flight are bound to the parallelism.
+  Write(tumbling.Process(Slow(slow)).Uid("slow-tumbling"), args, "out-tumbling");
+  Write(sliding.Process(Slow(slow)).Uid("slow-sliding"), args, "out-sliding");
+  Write(by_hand.Process(Slow(slow)).Uid("slow-timer"), args, "out-timer");
 }
