@@ -9,10 +9,6 @@
 namespace weir::jobmanager {
 namespace {
 
-bool IsStop(CheckpointKind kind) {
-  return kind == CheckpointKind::kStop || kind == CheckpointKind::kStopAndDrain;
-}
-
 std::string Name(CheckpointKind kind, CheckpointId id) {
   return std::string(ToString(kind)) + " " + std::to_string(id.value);
 }
@@ -47,33 +43,66 @@ void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* 
   published_by_.clear();
   for (const SubtaskId& subtask : transactional_) published_by_[subtask] = CheckpointId(0);
   published_ = CheckpointId(0);
+  if (e.stop) return CompleteStop(*e.stop, now, out);
   MaybeReserve(now, out);
 }
 
+void CheckpointCoordinator::CompleteStop(const StopPoint& stop, Instant now, Out* out) {
+  stop_id_ = stop.id;
+  stop_durable_ = true;
+  // They report what they have published of it since they were restored.
+  out->push_back(SendCompleted{stop.id});
+  const auto known = exports_.find(stop.id);
+  if (known == exports_.end()) {
+    // Whoever asked has asked a former leader, or was told that the outcome is not known.
+    BeginExport(stop.id,
+                {.wanted = {.kind = stop.kind, .directory = stop.directory},
+                 .durable = now,
+                 .checkpoint = stop.path,
+                 .told = true},
+                out);
+  } else if (known->second.error) {
+    Export again = std::move(known->second);
+    again.error.reset();
+    BeginExport(stop.id, std::move(again), out);
+  }
+  SettleExports(out);
+  MaybeDone(out);
+}
+
 void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* out) {
+  using Then = CheckpointingStopped::Then;
   const std::string reason = "the attempt ended: " + e.reason;
+  then_ = e.then;
+  // Of a stop that is decided: another attempt, or the next leader, goes on with it.
+  const auto goes_on = [&](const Export& entry) {
+    return IsStop(entry.wanted.kind) && !entry.orphaned && e.then != Then::kEnd;
+  };
   for (const SavepointWanted& wanted : waiting_) {
     out->push_back(
         ReplySavepoint{.request = wanted.request, .code = ReplyCode::kAborted, .message = reason});
   }
   waiting_.clear();
   for (auto& [id, entry] : exports_) {
-    if (entry.orphaned) continue;
-    entry.orphaned = true;
-    if (entry.told) continue;
+    if (entry.orphaned || (goes_on(entry) && e.then == Then::kAnotherAttempt)) continue;
+    const bool stop = goes_on(entry);
+    if (!stop) entry.orphaned = true;
+    if (std::exchange(entry.told, true)) continue;
     // When the job is done the stop savepoint has been answered; what is left here was not
     // published, so it cannot be reported complete.
-    out->push_back(ReplySavepoint{
-        .request = entry.wanted.request,
-        .code = ReplyCode::kAborted,
-        .message = "checkpoint " + std::to_string(id.value) + " is durable, but " + reason});
+    out->push_back(ReplySavepoint{.request = entry.wanted.request,
+                                  .code = ReplyCode::kAborted,
+                                  .message = "checkpoint " + std::to_string(id.value) +
+                                             " is durable, but " + reason +
+                                             (stop ? "; the next one completes the stop" : "")});
   }
   // An export that has ended is forgotten now, with what it wrote; one under way, when it ends.
   for (const auto& [id, entry] : exports_) {
-    if (entry.path) out->push_back(DiscardSavepoint{*entry.path});
+    if (entry.path && !goes_on(entry)) out->push_back(DiscardSavepoint{*entry.path});
   }
-  std::erase_if(exports_,
-                [](const auto& e) { return e.second.path.has_value() || e.second.error; });
+  std::erase_if(exports_, [&](const auto& entry) {
+    return !goes_on(entry.second) && (entry.second.path || entry.second.error);
+  });
   on_ = false;
   for (const Pending& pending : std::exchange(pending_, {})) {
     ReplyAborted(pending, reason, out);
@@ -297,7 +326,9 @@ void CheckpointCoordinator::MaybeCommit(Out* out) {
   if (CheckpointRecord* record = Record(committing_->id)) {
     record->status = CheckpointRecord::Status::kCommitting;
   }
-  out->push_back(CommitManifest{committing_->id, committing_->kind, std::move(committing_->acks)});
+  out->push_back(
+      CommitManifest{committing_->id, committing_->kind, std::move(committing_->acks),
+                     committing_->savepoint ? committing_->savepoint->directory : std::string()});
 }
 
 void CheckpointCoordinator::On(const SubtaskDeclined& e, Instant now, Out* out) {
@@ -396,8 +427,13 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
   if (!on_) {
     // Durable, so the next attempt begins from it and publishes it; this one is over. If the job
     // is, too, this is the last occasion to note it as the newest.
+    const bool goes_on = IsStop(committed.kind) && then_ != CheckpointingStopped::Then::kEnd;
+    if (goes_on) {
+      BeginExport(e.id, {.wanted = *committed.savepoint, .durable = now, .checkpoint = e.path},
+                  out);
+    }
     out->push_back(PruneCheckpoints{policy_.retained});
-    if (committed.savepoint) {
+    if (committed.savepoint && !goes_on) {
       out->push_back(ReplySavepoint{.request = committed.savepoint->request,
                                     .code = ReplyCode::kAborted,
                                     .message = Name(committed.kind, e.id) +
@@ -418,8 +454,7 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
   out->push_back(SendCompleted{e.id});
   MarkPublished(now);
   if (committed.savepoint) {
-    exports_[e.id] = {.wanted = *committed.savepoint, .durable = now};
-    out->push_back(ExportSavepoint{e.id, committed.savepoint->directory});
+    BeginExport(e.id, {.wanted = *committed.savepoint, .durable = now, .checkpoint = e.path}, out);
   }
   out->push_back(PruneCheckpoints{policy_.retained});
   MaybeCommit(out);
@@ -430,8 +465,10 @@ void CheckpointCoordinator::On(const ManifestCommitted& e, Instant now, Out* out
 
 void CheckpointCoordinator::On(const ManifestFailed& e, Instant now, Out* out) {
   if (!committing_ || committing_->id != e.id) return;
-  const std::string reason = "the manifest was not committed: " + e.reason;
   const Pending failed = *std::exchange(committing_, std::nullopt);
+  const std::string reason =
+      "the manifest was not committed: " + e.reason +
+      (IsStop(failed.kind) ? "; if it is there all the same, the job ends at it" : "");
   if (!on_) {
     ReplyAborted(failed, reason, out);
     RecordFailure(failed.id, reason);
@@ -458,7 +495,8 @@ void CheckpointCoordinator::On(const SubtaskPublished& e, Instant now, Out* out)
 
 void CheckpointCoordinator::MarkPublished(Instant now) {
   for (CheckpointRecord& record : history_) {
-    if (record.attempt != attempt_ || !Published(record.id)) continue;
+    const bool of_this_run = record.attempt == attempt_ || record.id == stop_id_;
+    if (!of_this_run || !Published(record.id)) continue;
     if (record.status != CheckpointRecord::Status::kCompleted) continue;
     record.status = CheckpointRecord::Status::kPublished;
     record.published = now;
@@ -482,19 +520,55 @@ void CheckpointCoordinator::On(const SavepointExportFailed& e, Instant, Out* out
   MaybeDone(out);
 }
 
+void CheckpointCoordinator::BeginExport(CheckpointId id, Export entry, Out* out) {
+  out->push_back(ExportSavepoint{id, entry.wanted.directory});
+  exports_[id] = std::move(entry);
+}
+
+// Behind the last watermark nothing goes on: windows that were open have given their results, and
+// would give others. Nor does a job of which whoever wanted its end thinks that it ends.
+void CheckpointCoordinator::FailStop(CheckpointId id, const Export& entry, std::string what,
+                                     Out* out) {
+  const bool drained = entry.wanted.kind == CheckpointKind::kStopAndDrain;
+  const bool ends = drained || entry.told;
+  done_ = true;
+  if (!ends) {
+    what += ". The job goes on";
+  } else {
+    what +=
+        ". The job has ended at that checkpoint, which stays: go on by weir run "
+        "--from-savepoint " +
+        entry.checkpoint;
+    if (drained) {
+      what +=
+          "; windows that were open have fired with what they had, and rows of theirs that "
+          "come then make further results";
+    }
+  }
+  if (!entry.told) {
+    out->push_back(ReplySavepoint{
+        .request = entry.wanted.request, .code = ReplyCode::kAborted, .message = what});
+  }
+  out->push_back(
+      FailAttempt{{.kind = ends ? ErrorKind::kFatal : ErrorKind::kExternal, .message = what},
+                  ends ? CheckpointId(0) : id});
+}
+
 void CheckpointCoordinator::SettleExports(Out* out) {
   for (auto it = exports_.begin(); it != exports_.end();) {
     const auto& [id, entry] = *it;
+    if (!on_ && IsStop(entry.wanted.kind) && !entry.orphaned) {
+      ++it;  // the next attempt settles it
+      continue;
+    }
     if (entry.error) {
       const std::string what = Name(entry.wanted.kind, id) + " is durable, but exporting it to '" +
                                entry.wanted.directory + "' failed: " + *entry.error;
-      if (!entry.orphaned) {
+      if (!entry.orphaned && IsStop(entry.wanted.kind)) {
+        FailStop(id, entry, what, out);
+      } else if (!entry.orphaned) {
         out->push_back(ReplySavepoint{
             .request = entry.wanted.request, .code = ReplyCode::kAborted, .message = what});
-        if (IsStop(entry.wanted.kind)) {
-          done_ = true;
-          out->push_back(FailAttempt{{.kind = ErrorKind::kExternal, .message = what}});
-        }
       }
     } else if (entry.orphaned && entry.path) {
       // Answered when the attempt ended.

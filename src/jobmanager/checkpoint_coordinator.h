@@ -19,10 +19,15 @@ struct CheckpointingStarted {
   CheckpointId floor;           ///< ids of this attempt are above it
   CheckpointId id_limit;        ///< ids up to it are reserved durably
   CheckpointId last_completed;  ///< newest durable one of this job; 0: none
+  /// It is that of a stop: the attempt stands still, and is over when that is published and
+  /// exported.
+  std::optional<StopPoint> stop;
 };
-/// The attempt is over, for whatever reason.
+/// The attempt is over, for whatever reason; or none will follow the one that was over already.
 struct CheckpointingStopped {
+  enum class Then { kAnotherAttempt, kEnd, kNextLeader };
   std::string reason;
+  Then then = Then::kAnotherAttempt;
 };
 /// Some regions have failed, others run on: what is under way cannot succeed, and nothing is
 /// triggered until all subtasks run again. A commit under way is awaited as ever, and what it makes
@@ -106,6 +111,7 @@ struct CommitManifest {
   CheckpointId id;
   CheckpointKind kind;
   std::map<SubtaskId, SubtaskAck> acks;
+  std::string directory;  ///< of a savepoint or stop
 };
 /// Only after ManifestCommitted.
 struct SendCompleted {
@@ -142,6 +148,7 @@ struct ReserveIds {
 };
 struct FailAttempt {
   Failure failure;
+  CheckpointId given_up_stop;  ///< 0: none. The job goes on from it.
 };
 /// A checkpoint in which every subtask stands at end of data, or a stop savepoint, is durable,
 /// published and exported: end the attempt, the job is done.
@@ -211,6 +218,10 @@ struct CheckpointRecord {
 ///     savepoint holds nothing in flight, so it restores at any parallelism
 ///   - after the barrier of a stop no other checkpoint is triggered; if the stop fails, the attempt
 ///     does, because its sources have stopped
+///   - once its checkpoint is durable a stop is decided, whatever becomes of the attempt: the next
+///     one stands still, publishes it, and what is asked of its export is awaited. What cannot be
+///     exported is given up where somebody can be told and event time has not been ended for it,
+///     and the job goes on; otherwise the job ends as failed and names the checkpoint
 ///   - every SavepointWanted is answered by exactly one ReplySavepoint
 class CheckpointCoordinator {
  public:
@@ -266,10 +277,11 @@ class CheckpointCoordinator {
   struct Export {
     SavepointWanted wanted;
     Instant durable{0};
+    std::string checkpoint;  // path of its manifest
     std::optional<std::string> path;
     std::optional<std::string> error;
     bool orphaned = false;  // the attempt ended first: answered already
-    bool told = false;      // a stop whose output takes too long: answered, and goes on
+    bool told = false;      // a stop that goes on: answered, or asked for under a former leader
   };
 
   using Out = std::vector<CheckpointAction>;
@@ -310,7 +322,12 @@ class CheckpointCoordinator {
   void AbortBefore(CheckpointId id, const std::string& reason, Instant now, Out* out);
   void AbortBehindTheLast(Instant now, Out* out);
   static void ReplyAborted(const Pending& pending, const std::string& message, Out* out);
+  /// Goes on with one that is decided, in an attempt that stands still.
+  void CompleteStop(const StopPoint& stop, Instant now, Out* out);
+  void BeginExport(CheckpointId id, Export entry, Out* out);
   void SettleExports(Out* out);
+  /// A stop that cannot be exported.
+  void FailStop(CheckpointId id, const Export& entry, std::string what, Out* out);
   /// When whoever asked for this one is told that its output is not published; nothing: not at all.
   std::optional<Instant> TellsAt(CheckpointId id, const Export& entry) const;
   void TellUnpublished(Instant now, Out* out);
@@ -353,6 +370,7 @@ class CheckpointCoordinator {
   bool stop_durable_ = false;
   bool done_ = false;
   bool paused_ = false;  // some region does not run
+  CheckpointingStopped::Then then_ = CheckpointingStopped::Then::kAnotherAttempt;  // while off
   uint32_t failures_in_a_row_ = 0;
   uint64_t counts_from_ = 0;  // the first id that was triggered after the last of them
 

@@ -80,7 +80,7 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
   reason_.clear();
   Enter(S::kDeploying, now);
   unnoted_ = false;
-  out->emplace_back(PrepareAttempt{last_attempt_, restarts(), policy_.memory()});
+  out->emplace_back(PrepareAttempt{last_attempt_, restarts(), policy_.memory(), given_up_stop_});
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {
@@ -139,10 +139,15 @@ void Job::OnAllRunning(Instant now, Out* out) {
     return;
   }
   run_ = last_attempt_;
+  if (prepared_.stop) {
+    Enter(S::kStopping, now);
+    reason_ = "completing the stop at checkpoint " + std::to_string(prepared_.stop->id.value);
+  }
   StepCheckpoints(CheckpointingStarted{.attempt = run_,
                                        .floor = prepared_.id_floor,
                                        .id_limit = prepared_.id_limit,
-                                       .last_completed = prepared_.last_completed},
+                                       .last_completed = prepared_.last_completed,
+                                       .stop = prepared_.stop},
                   now, out);
 }
 
@@ -207,7 +212,11 @@ void Job::Fail(Failure failure, const Regions& failed, std::optional<SubtaskId> 
 }
 
 void Job::EndAttempts(CancelReason reason, const std::string& why, Instant now, Out* out) {
-  if (checkpoints_.on()) StepCheckpoints(CheckpointingStopped{why}, now, out);
+  const auto then =
+      ending_as_ ? CheckpointingStopped::Then::kEnd : CheckpointingStopped::Then::kAnotherAttempt;
+  if (checkpoints_.on() || ending_as_) {
+    StepCheckpoints(CheckpointingStopped{.reason = why, .then = then}, now, out);
+  }
   attempts_.End(attempts_.All(), reason, now, out);
 }
 
@@ -434,6 +443,7 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
   if (!actions.empty()) ++version_;
   for (CheckpointAction& action : actions) {
     if (auto* fail = std::get_if<FailAttempt>(&action)) {
+      given_up_stop_ = std::max(given_up_stop_, fail->given_up_stop);
       Fail(fail->failure, attempts_.All(), std::nullopt, {}, now, out);
     } else if (auto* done = std::get_if<JobDone>(&action)) {
       ending_as_ = S::kFinished;
@@ -443,9 +453,7 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
       MaybeProceed(now, out);
     } else {
       if (std::get_if<SendTrigger>(&action)) {
-        const auto kind = std::get<SendTrigger>(action).kind;
-        const bool stop = kind == CheckpointKind::kStop || kind == CheckpointKind::kStopAndDrain;
-        if (stop) Enter(S::kStopping, now);
+        if (IsStop(std::get<SendTrigger>(action).kind)) Enter(S::kStopping, now);
       }
       out->emplace_back(CheckpointWork{run_, std::move(action)});
     }
@@ -493,7 +501,9 @@ void Job::On(const SuspendWanted&, Instant now, Out* out) {
     out->emplace_back(Reply{request, ReplyCode::kAborted, "the JobManager is shutting down"});
   }
   cancel_requests_.clear();
-  StepCheckpoints(CheckpointingStopped{"the JobManager is shutting down"}, now, out);
+  StepCheckpoints(CheckpointingStopped{.reason = "the JobManager is shutting down",
+                                       .then = CheckpointingStopped::Then::kNextLeader},
+                  now, out);
   Enter(S::kSuspended, now);
 }
 

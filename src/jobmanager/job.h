@@ -35,12 +35,14 @@ namespace weir::jobmanager {
 /// no manifest commit is under way, the restart policy decides. Other regions run on meanwhile: the
 /// job is kRestarting, kWaitingForSlots, kDeploying for those that failed. All regions restart
 /// together when none is left that runs, when the job is being stopped (its sources are silent),
-/// when too many checkpoints failed, and when the job ends. Each deployment has an attempt's number
-/// of its own. What a TaskManager died of it tells when it is back. A restart does not wait for
-/// that; the end of the job does, for a while, so that it names the operator. A terminal state is
-/// entered only when the job's record says so durably, and holds no slot. The legal transitions
-/// stand in one table in job_events.cc and are asserted. What runs where is kept by RegionAttempts,
-/// what went wrong by FailureHistory; here is what follows from it.
+/// when too many checkpoints failed, and when the job ends. When the checkpoint of a stop is
+/// durable the stop is decided: whatever fails then, under this leader or the next, is followed by
+/// an attempt that stands still and goes from kRunning into kStopping at once. Each deployment has
+/// an attempt's number of its own. What a TaskManager died of it tells when it is back. A restart
+/// does not wait for that; the end of the job does, for a while, so that it names the operator. A
+/// terminal state is entered only when the job's record says so durably, and holds no slot. The
+/// legal transitions stand in one table in job_events.cc and are asserted. What runs where is kept
+/// by RegionAttempts, what went wrong by FailureHistory; here is what follows from it.
 class Job {
  public:
   static constexpr milliseconds kPersistRetry{1'000};
@@ -169,6 +171,7 @@ class Job {
   std::optional<Instant> persist_retry_at_;
   bool cancel_in_flight_ = false;
   bool cancel_wanted_ = false;
+  CheckpointId given_up_stop_;              // the job goes on from it
   std::vector<RequestId> cancel_requests_;  // bounded by kMaxWaitingCancels
   FailureHistory failures_;
 };

@@ -64,6 +64,8 @@ struct AttemptPrepared {
   CheckpointId id_floor;
   CheckpointId id_limit;
   CheckpointId last_completed;
+  /// `restore` is the checkpoint of a stop: nothing is left to do but to publish and export it.
+  std::optional<StopPoint> stop;
 };
 struct PrepareFailed {
   AttemptId attempt;
@@ -131,14 +133,19 @@ struct PrepareAttempt {
   AttemptId attempt;
   uint32_t restarts = 0;
   RestartMemory memory;
+  /// A stop at a checkpoint up to this one is to be forgotten, though it was decided: the job goes
+  /// on from there.
+  CheckpointId given_up_stop;
 };
-/// Send each TaskManager of the placement its part of one region.
+/// Send each TaskManager of the placement its part of one region. `stands_still`: it begins from
+/// the checkpoint of a stop, and is only to publish.
 struct Deploy {
   AttemptId attempt;
   uint32_t region = 0;
   Placement placement;
   std::optional<RestorePoint> restore;
   CheckpointId id_floor;
+  bool stands_still = false;
 };
 struct CancelAttempt {
   AttemptId attempt;

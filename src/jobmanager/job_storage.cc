@@ -153,16 +153,40 @@ JobEvent JobStorage::Prepare(const PrepareAttempt& action,
     }
   }
   prepared.id_limit = UsableLimit();
+  prepared.stop = DecidedStop(action.given_up_stop);
 
   const absl::Status noted = stored_->Store([&](proto::JobRecord& r) {
     r.set_attempt(attempt.value);
     r.set_restarts(action.restarts);
     if (!log_->checkpoints().empty()) r.set_last_checkpoint_id(prepared.last_completed.value);
+    if (!prepared.stop) r.clear_stop();
     r.clear_task_managers();
     for (const TaskManagerId& id : task_managers) r.add_task_managers(id.value);
   });
   if (!noted.ok()) return failed(noted, "cannot store the attempt's number");
   return prepared;
+}
+
+std::optional<StopPoint> JobStorage::DecidedStop(CheckpointId given_up) const {
+  const proto::Stop stop = stored_->Read([](const auto& r) { return r.stop(); });
+  const std::vector<CheckpointLogEntry>& found = log_->checkpoints();
+  if (stop.checkpoint_id() <= given_up.value || found.empty() ||
+      found.back().entry.manifest().checkpoint_id() != stop.checkpoint_id()) {
+    return std::nullopt;
+  }
+  return StopPoint{
+      .id = CheckpointId(stop.checkpoint_id()),
+      .kind = stop.drain() ? CheckpointKind::kStopAndDrain : CheckpointKind::kStop,
+      .directory = stop.directory(),
+      .path = absl::StrCat(submitted_->checkpoint_directory(), "/", found.back().path)};
+}
+
+absl::Status JobStorage::NoteStop(const CommitManifest& commit) {
+  return stored_->Store([&](proto::JobRecord& r) {
+    r.mutable_stop()->set_checkpoint_id(commit.id.value);
+    r.mutable_stop()->set_drain(commit.kind == CheckpointKind::kStopAndDrain);
+    r.mutable_stop()->set_directory(commit.directory);
+  });
 }
 
 proto::Manifest JobStorage::ManifestOf(const CommitManifest& commit, AttemptId attempt,
@@ -209,6 +233,8 @@ CheckpointEvent JobStorage::Commit(const CommitManifest& commit, AttemptId attem
     status = absl::UnavailableError("failpoint");
   }
   if (status.ok()) status = MayAct();
+  // Before the commit that decides it: whoever finds the manifest knows what it is.
+  if (status.ok() && IsStop(commit.kind)) status = NoteStop(commit);
   if (status.ok()) status = Note(log_->Commit(manifest));
   if (!status.ok()) return ManifestFailed{commit.id, std::string(status.message())};
   (void)WEIR_FAILPOINT("jobmanager.after_commit");  // crash or wait: committed is committed

@@ -94,6 +94,9 @@ class JobStorage {
   void NoteDeleted();
   absl::StatusOr<proto::Manifest> Find(CheckpointId id) const;
   absl::Status NoteExport(const std::string& directory);
+  /// The stop whose checkpoint is the newest one, unless it is given up.
+  std::optional<StopPoint> DecidedStop(CheckpointId given_up) const;
+  [[nodiscard]] absl::Status NoteStop(const CommitManifest& commit);
   /// The first checkpoint goes into the record, and with several retained every one.
   void NoteNewest();
   absl::Status Note(absl::Status status) { return stored_->NoteFence(std::move(status)); }

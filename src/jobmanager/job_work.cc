@@ -91,6 +91,7 @@ void ControlLoop::Do(const JobId& job, Deploy& action) {
   *deploy->mutable_graph() = record.graph();
   deploy->set_checkpoint_id_floor(action.id_floor.value);
   deploy->set_checkpoint_directory(record.checkpoint_directory());
+  deploy->set_stands_still(action.stands_still);
   deploy->set_job_name(record.graph().job_name());
   for (const auto& [vertex, rate] : jobs_.at(job).source_rates) *deploy->add_source_rates() = rate;
   if (action.restore) {

@@ -125,8 +125,8 @@ void RegionAttempts::SendDeployments(const AttemptPrepared& prepared, Out* out) 
     if (attempt.deployed) continue;
     attempt.deployed = true;
     attempt.restore = prepared.restore;
-    out->emplace_back(
-        Deploy{attempt.id, region, attempt.placement, prepared.restore, prepared.id_floor});
+    out->emplace_back(Deploy{attempt.id, region, attempt.placement, prepared.restore,
+                             prepared.id_floor, prepared.stop.has_value()});
   }
 }
 

@@ -44,6 +44,10 @@ enum class CheckpointKind { kCheckpoint, kSavepoint, kStop, kStopAndDrain, kFina
 enum class CheckpointMode { kExactlyOnce, kAtLeastOnce };
 
 const char* ToString(CheckpointKind kind);
+/// With or without draining.
+inline bool IsStop(CheckpointKind kind) {
+  return kind == CheckpointKind::kStop || kind == CheckpointKind::kStopAndDrain;
+}
 
 struct CheckpointPolicy {
   milliseconds interval{0};  ///< 0: no periodic checkpoints
@@ -130,6 +134,14 @@ struct RestorePoint {
   std::string manifest_path;  ///< relative to `directory`
   bool is_savepoint = false;
   bool allow_non_restored_state = false;
+};
+
+/// A stop that is decided, because its checkpoint is durable: the job ends there.
+struct StopPoint {
+  CheckpointId id;
+  CheckpointKind kind = CheckpointKind::kStop;
+  std::string directory;  ///< where the savepoint is to lie
+  std::string path;       ///< of the manifest
 };
 
 enum class TaskState { kDeploying, kRunning, kAtEnd, kCanceled, kFailed };

@@ -261,6 +261,7 @@ void LocalAttempt::Deploy() {
                                  kLeastInFlightBytes, kMostInFlightBytes)};
   options.in_flight_limits.recorded_bytes = 4 * options.in_flight_limits.pulled_bytes;
   options.max_concurrent_checkpoints = MaxConcurrentCheckpoints();
+  options.stands_still = deploy_.stands_still();
   deployment_ = std::make_unique<Deployment>(std::move(options));
   AddSinksOfKeyedOperators();
   for (const Deployment::LocalSubtask& local : deployment_->subtasks()) {

@@ -343,6 +343,134 @@ TEST_F(CheckpointCoordinatorTest, AFailedStopFailsTheAttemptBecauseItsSourcesHav
   EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kFailedPrecondition);
 }
 
+/// What an attempt that stands still is started with.
+CheckpointingStarted Stopping(CheckpointKind kind, uint64_t id = 1) {
+  return {.attempt = AttemptId(2),
+          .floor = CheckpointId(id),
+          .id_limit = CheckpointId(1'000),
+          .last_completed = CheckpointId(id),
+          .stop = StopPoint{
+              .id = CheckpointId(id), .kind = kind, .directory = "/sp", .path = "/ck/log/1"}};
+}
+
+TEST_F(CheckpointCoordinatorTest, AStopWhoseAttemptFailsIsCompletedByTheNextAndAnsweredThen) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStopAndDrain, "/sp"});
+  Complete();
+  EXPECT_EQ(Count<ExportSavepoint>(), 1u);
+  actions_.clear();
+  Send(CheckpointingStopped{"TaskManager lost"});
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  EXPECT_TRUE(actions_.empty()) << "whoever asked waits, and what is exported stays";
+
+  Send(Stopping(CheckpointKind::kStopAndDrain));
+  EXPECT_EQ(Count<ExportSavepoint>(), 0u);
+  EXPECT_EQ(Take<SendCompleted>().id, CheckpointId(1)) << "they report what they have published";
+  Advance(10'000);
+  EXPECT_TRUE(actions_.empty()) << "no other checkpoint";
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<JobDone>(), 1u);
+  EXPECT_EQ(Take<ReplySavepoint>().path, "/sp/1");
+}
+
+TEST_F(CheckpointCoordinatorTest, AStopThatIsCommittedWhenItsAttemptHasEndedIsDecided) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  AckAll(Take<SendTrigger>().id);
+  EXPECT_EQ(Take<CommitManifest>().directory, "/sp");
+  Send(CheckpointingStopped{"TaskManager lost"});
+  Send(ManifestCommitted{CheckpointId(1), "/ck/log/1"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u);
+  EXPECT_EQ(Count<ExportSavepoint>(), 1u);
+  Send(SavepointExportFailed{CheckpointId(1), "disk full"});
+  EXPECT_EQ(Count<FailAttempt>(), 0u) << "there is none";
+  actions_.clear();
+  Send(Stopping(CheckpointKind::kStop));
+  EXPECT_EQ(Take<ExportSavepoint>().directory, "/sp") << "again";
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kOk);
+}
+
+TEST_F(CheckpointCoordinatorTest, AStopOfAFormerLeaderIsExportedAgainAndNobodyIsAnswered) {
+  coordinator_.emplace(Every(100), std::vector<SubtaskId>{kSource, kSink},
+                       std::vector<SubtaskId>{kSink});
+  Send(Stopping(CheckpointKind::kStop));
+  EXPECT_EQ(Take<ExportSavepoint>().directory, "/sp");
+  Send(SubtaskPublished{CheckpointId(1), kSink});
+  EXPECT_EQ(Count<JobDone>(), 0u);
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u);
+  EXPECT_TRUE(Take<JobDone>().stopped);
+}
+
+TEST_F(CheckpointCoordinatorTest, AStopThatCannotBeExportedIsGivenUpAndTheJobGoesOn) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Complete();
+  Send(SavepointExportFailed{CheckpointId(1), "disk full"});
+  ASSERT_EQ(Count<FailAttempt>(), 1u);
+  const FailAttempt fail = std::get<FailAttempt>(actions_.back());
+  EXPECT_EQ(fail.failure.kind, ErrorKind::kExternal);
+  EXPECT_EQ(fail.given_up_stop, CheckpointId(1));
+  const ReplySavepoint reply = Take<ReplySavepoint>();
+  EXPECT_NE(reply.message.find("The job goes on"), std::string::npos) << reply.message;
+}
+
+// Its windows have fired: those that were open would give second results.
+TEST_F(CheckpointCoordinatorTest, ADrainThatCannotBeExportedEndsTheJobAndNamesItsCheckpoint) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStopAndDrain, "/sp"});
+  const CheckpointId id = Take<SendTrigger>().id;
+  AckAll(id);
+  Send(ManifestCommitted{id, "/ck/log/7"});
+  Send(SavepointExportFailed{CheckpointId(1), "disk full"});
+  const FailAttempt fail = std::get<FailAttempt>(actions_.back());
+  EXPECT_EQ(fail.failure.kind, ErrorKind::kFatal) << "never tried again";
+  EXPECT_EQ(fail.given_up_stop, CheckpointId(0));
+  const ReplySavepoint reply = Take<ReplySavepoint>();
+  EXPECT_EQ(reply.message, fail.failure.message);
+  for (const char* what : {"disk full", "/sp", "--from-savepoint /ck/log/7", "windows"}) {
+    EXPECT_NE(reply.message.find(what), std::string::npos) << reply.message;
+  }
+}
+
+TEST_F(CheckpointCoordinatorTest, AStopThatNobodyWaitsForAndThatCannotBeExportedEndsTheJob) {
+  coordinator_.emplace(Every(100), std::vector<SubtaskId>{kSource, kSink},
+                       std::vector<SubtaskId>{kSink});
+  Send(Stopping(CheckpointKind::kStop));
+  Send(SavepointExportFailed{CheckpointId(1), "disk full"});
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u);
+  const FailAttempt fail = Take<FailAttempt>();
+  EXPECT_EQ(fail.failure.kind, ErrorKind::kFatal);
+  EXPECT_NE(fail.failure.message.find("--from-savepoint /ck/log/1"), std::string::npos);
+}
+
+TEST_F(CheckpointCoordinatorTest, WhoeverWaitsForAStopIsAnsweredWhenTheJobEndsOtherwise) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Complete();
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  Send(CheckpointingStopped{"TaskManager lost"});
+  actions_.clear();
+  Send(CheckpointingStopped{"cancelled", CheckpointingStopped::Then::kEnd});
+  EXPECT_EQ(Count<DiscardSavepoint>(), 1u);
+  EXPECT_EQ(Take<ReplySavepoint>().code, ReplyCode::kAborted);
+}
+
+TEST_F(CheckpointCoordinatorTest, TheNextLeaderFindsWhatIsExportedOfAStop) {
+  Start(Every(100));
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Complete();
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  actions_.clear();
+  Send(CheckpointingStopped{"shutting down", CheckpointingStopped::Then::kNextLeader});
+  EXPECT_EQ(Count<DiscardSavepoint>(), 0u);
+  const ReplySavepoint reply = Take<ReplySavepoint>();
+  EXPECT_NE(reply.message.find("the next one completes the stop"), std::string::npos)
+      << reply.message;
+}
+
 TEST_F(CheckpointCoordinatorTest, TheFinalCheckpointIsTakenThoughPeriodicOnesAreOff) {
   Start({});
   EXPECT_FALSE(coordinator_->NextDeadline().has_value());

@@ -436,6 +436,60 @@ TEST_F(JobTest, AStopEndsInFinished) {
   EXPECT_EQ(job_.state(), JobState::kFinished);
 }
 
+TEST_F(JobTest, AStopWhoseTaskManagerIsLostIsCompletedByAnAttemptThatStandsStill) {
+  Run();
+  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStopAndDrain, "/sp"});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
+  Task(kSink, TaskState::kFailed, {.message = "boom"});
+  ReleaseAll();
+  EXPECT_EQ(Count<ReplySavepoint>(), 0u) << "the stop goes on";
+  Grant();
+  AttemptPrepared prepared{.attempt = job_.last_attempt(), .id_limit = CheckpointId(10'000)};
+  prepared.restore = RestorePoint{.id = CheckpointId(1), .manifest_path = "log/1"};
+  prepared.last_completed = CheckpointId(1);
+  prepared.stop = StopPoint{.id = CheckpointId(1), .kind = CheckpointKind::kStopAndDrain};
+  Send(prepared);
+  EXPECT_TRUE(All<Deploy>().back().stands_still);
+  Task(kSource, TaskState::kRunning);
+  Task(kSink, TaskState::kRunning);
+  EXPECT_EQ(job_.state(), JobState::kStopping);
+  Send(OfCheckpoints{job_.last_attempt(), SubtaskPublished{CheckpointId(1), kSink}});
+  Send(OfCheckpoints{AttemptId(1), SavepointExported{CheckpointId(1), "/sp/1"}});
+  EXPECT_EQ(All<ReplySavepoint>().back().code, ReplyCode::kOk);
+  ReleaseAll();
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFinished);
+}
+
+TEST_F(JobTest, ADrainThatCannotBeExportedEndsInFailed) {
+  Run();
+  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStopAndDrain, "/sp"});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+  Checkpoint(ManifestCommitted{CheckpointId(1), "/ck/log/1"});
+  Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
+  ReleaseAll();
+  ASSERT_EQ(Count<PersistEnd>(), 1u);
+  EXPECT_FALSE(All<PersistEnd>().front().discard_checkpoints);
+  Send(EndPersisted{});
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_NE(job_.reason().find("/ck/log/1"), std::string::npos) << job_.reason();
+}
+
+TEST_F(JobTest, AStopThatIsGivenUpIsForgottenBeforeTheJobGoesOn) {
+  Run();
+  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
+  Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
+  ReleaseAll();
+  Grant();
+  EXPECT_EQ(All<PrepareAttempt>().back().given_up_stop, CheckpointId(1));
+}
+
 TEST_F(JobTest, SavepointsOfAJobThatDoesNotRunAreRefused) {
   Send(JobStarted{});
   Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});

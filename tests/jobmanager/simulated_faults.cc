@@ -52,6 +52,18 @@ void Simulation::Answer(RequestId request) {
   if (requests_.erase(request) == 0) Fail("a request was answered twice, or never made");
 }
 
+void Simulation::DisturbStop(const JobId& job) {
+  const Job* found = leader_ ? leader_->FindJob(job) : nullptr;
+  if (!Chaotic() || found == nullptr || found->state() != JobState::kStopping) return;
+  ++coverage["disturbed a stop"];
+  if (Chance(0.3)) return KillLeader();
+  for (uint32_t i = 0; i < workers_.size(); ++i) {
+    Worker& worker = workers_[i];
+    if (worker.tasks.empty() || worker.tasks.front().job != job) continue;
+    return Chance(0.5) ? CrashWorker(i, "killed at a stop") : BreakStream(i);
+  }
+}
+
 void Simulation::Chaos() {
   if (!Chaotic()) {
     return;
@@ -101,13 +113,21 @@ void Simulation::Chaos() {
     case 6:
     case 7: {
       CheckpointKind kind = CheckpointKind::kSavepoint;
-      if (Chance(0.1)) kind = CheckpointKind::kStop;
+      if (Chance(0.15)) {
+        kind = Chance(0.5) ? CheckpointKind::kStop : CheckpointKind::kStopAndDrain;
+      }
       Ask(job, [&](RequestId r) {
         Log(job.value + ": " + ToString(kind));
         return ForJob{.job = job,
                       .from = {},
                       .event = OfCheckpoints{AttemptId(0), SavepointWanted{r, kind, "/sp"}}};
       });
+      // And what is on its way while it is committed, exported and published.
+      if (IsStop(kind)) {
+        for (uint32_t faults = static_cast<uint32_t>(Below(4)); faults > 0; --faults) {
+          After(Delay(1'500), [this, job] { DisturbStop(job); });
+        }
+      }
       break;
     }
     case 8:

@@ -126,28 +126,35 @@ void Simulation::Do(JobWork& work) {
 void Simulation::Do(const JobId& job, PrepareAttempt& a) {
   const bool fails = Chaotic() && Chance(0.03);
   chronicles_[job].decided = std::max(chronicles_[job].decided, a.memory.restarts);
-  Later(job, IoDelay(job),
-        [this, job, attempt = a.attempt, restarts = a.restarts, memory = a.memory,
-         counts = leader_->FindJob(job)->counts(), fails]() -> JobEvent {
-          if (fails) {
-            return PrepareFailed{attempt,
-                                 {.kind = ErrorKind::kExternal, .message = "listing failed"}};
-          }
-          DurableJob& durable = durable_[job];
-          if (durable.attempt > 0 && restarts < durable.restarts) Fail("restarts are forgotten");
-          durable.attempt = std::max(durable.attempt, attempt.value);
-          durable.restarts = restarts;
-          Store(job, memory, counts);
-          AttemptPrepared prepared{.attempt = attempt, .id_floor = CheckpointId(durable.id_limit)};
-          durable.id_limit += 50;
-          prepared.id_limit = CheckpointId(durable.id_limit);
-          if (!durable.manifests.empty()) {
-            const auto& newest = durable.manifests.back();
-            prepared.restore = RestorePoint{.id = CheckpointId(newest.id), .manifest_path = "m"};
-            prepared.last_completed = CheckpointId(newest.id);
-          }
-          return prepared;
-        });
+  Later(
+      job, IoDelay(job),
+      [this, job, attempt = a.attempt, restarts = a.restarts, memory = a.memory,
+       given_up = a.given_up_stop, counts = leader_->FindJob(job)->counts(), fails]() -> JobEvent {
+        if (fails) {
+          return PrepareFailed{attempt,
+                               {.kind = ErrorKind::kExternal, .message = "listing failed"}};
+        }
+        DurableJob& durable = durable_[job];
+        if (durable.attempt > 0 && restarts < durable.restarts) Fail("restarts are forgotten");
+        durable.attempt = std::max(durable.attempt, attempt.value);
+        durable.restarts = restarts;
+        Store(job, memory, counts);
+        AttemptPrepared prepared{.attempt = attempt, .id_floor = CheckpointId(durable.id_limit)};
+        durable.id_limit += 50;
+        prepared.id_limit = CheckpointId(durable.id_limit);
+        if (!durable.manifests.empty()) {
+          const auto& newest = durable.manifests.back();
+          prepared.restore = RestorePoint{.id = CheckpointId(newest.id), .manifest_path = "m"};
+          prepared.last_completed = CheckpointId(newest.id);
+        }
+        if (durable.stop && durable.stop->id > given_up &&
+            durable.stop->id == prepared.last_completed) {
+          prepared.stop = durable.stop;
+        } else {
+          durable.stop.reset();
+        }
+        return prepared;
+      });
 }
 
 void Simulation::Do(const JobId& job, Deploy& a) {
@@ -165,6 +172,12 @@ void Simulation::Do(const JobId& job, Deploy& a) {
   if ((a.restore ? a.restore->id.value : 0) != newest) {
     Fail("attempt does not begin from the newest manifest " + std::to_string(newest));
   }
+  const bool stopped = chronicle.stopped.contains(newest);
+  if (stopped != a.stands_still) {
+    Fail(stopped ? "a job goes on behind its stop" : "a job stands still, and nobody stopped it");
+  }
+  if (chronicle.drained && !stopped) Fail("a job goes on behind its drain");
+  if (stopped) ++coverage["stop gone on with"];
   chronicle.restored[a.attempt.value] = newest;
   if (newest > 0) ++coverage["restored"];
   for (const auto& [region, other] : leader_->FindJob(job)->attempts()) {
@@ -181,8 +194,10 @@ void Simulation::Do(const JobId& job, Deploy& a) {
   for (const auto& [session, subtasks] : parts) {
     Worker* w = WorkerOf(session);
     if (w == nullptr) continue;
-    Down(w, [this, job, attempt = a.attempt, subtasks = subtasks, restored = CheckpointId(newest)](
-                Worker* worker) { OnDeploy(worker, job, attempt, subtasks, restored); });
+    Down(w, [this, job, attempt = a.attempt, subtasks = subtasks, restored = CheckpointId(newest),
+             still = a.stands_still](Worker* worker) {
+      OnDeploy(worker, job, attempt, subtasks, restored, still);
+    });
   }
 }
 
@@ -267,7 +282,7 @@ void Simulation::Do(const JobId& job, AttemptId run, SendTrigger& a) {
   }
   if (!chronicle.under_way.empty()) ++coverage["overlapped"];
   for (const auto& [id, kind] : chronicle.under_way) {
-    if (kind == CheckpointKind::kStop) Fail("a checkpoint is triggered behind a stop");
+    if (IsStop(kind)) Fail("a checkpoint is triggered behind a stop");
   }
   chronicle.under_way[a.id.value] = a.kind;
   if (a.id.value <= chronicle.last_triggered) {
@@ -335,7 +350,8 @@ void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
   }
   const bool fails = Chaotic() && Chance(0.05);
   const bool unknown = fails && Chance(0.5);  // it is there, though we are told that it is not
-  const bool stop = a.kind == CheckpointKind::kStop || a.kind == CheckpointKind::kStopAndDrain;
+  const bool stop = IsStop(a.kind);
+  const bool drain = a.kind == CheckpointKind::kStopAndDrain;
   const uint64_t epoch = epoch_;
   if (Chaotic() && Chance(0.002)) {  // while this hangs
     After(Delay(2), [this, job, epoch] {
@@ -345,23 +361,30 @@ void Simulation::Do(const JobId& job, AttemptId attempt, CommitManifest& a) {
     });
   }
   Later(job, IoDelay(job),
-        [this, job, attempt, id = a.id, fails, unknown, all_at_end, stop, epoch]() -> JobEvent {
+        [this, job, attempt, id = a.id, fails, unknown, all_at_end, stop, drain, epoch,
+         kind = a.kind, directory = a.directory]() -> JobEvent {
           DurableJob& durable = durable_[job];
           chronicles_[job].committing_under.reset();
           const bool fenced = epoch != epoch_;  // the successor took the log over
+          if (stop && !fenced) {
+            durable.stop = StopPoint{.id = id, .kind = kind, .directory = directory, .path = "m"};
+          }
           if ((!fails || unknown) && !fenced) {
             if (!durable.manifests.empty() && durable.manifests.back().id >= id.value) {
               Fail("manifest ids do not grow");
             }
             durable.manifests.push_back({id.value, attempt.value, all_at_end, stop});
             ++coverage["committed"];
+            if (stop) chronicles_[job].stopped.insert(id.value);
+            if (drain) chronicles_[job].drained = true;
           }
           if (fails) return OfCheckpoints{attempt, ManifestFailed{id, "storage"}};
           return OfCheckpoints{attempt, ManifestCommitted{id, "m"}};
         });
 }
 
-void Simulation::Do(const JobId& job, AttemptId, SendCompleted& a) {
+void Simulation::Do(const JobId& job, AttemptId run, SendCompleted& a) {
+  if (std::exchange(chronicles_[job].run, run) != run) chronicles_[job].under_way.clear();
   const auto& manifests = durable_[job].manifests;
   if (std::none_of(manifests.begin(), manifests.end(),
                    [&](const auto& m) { return m.id == a.id.value; })) {
@@ -401,6 +424,12 @@ void Simulation::Do(const JobId& job, AttemptId attempt, ExportSavepoint& a) {
 
 void Simulation::Do(const JobId& job, AttemptId, ReplySavepoint& a) {
   Answer(a.request);
+  if (a.message.find("The job goes on") != std::string::npos &&
+      a.message.find("exporting it") != std::string::npos) {
+    ++coverage["stop given up"];
+    if (chronicles_[job].drained) Fail("a job is said to go on behind its drain");
+    if (!durable_[job].manifests.empty()) chronicles_[job].stopped.clear();
+  }
   if (a.code != ReplyCode::kOk) return;
   ++coverage["savepoint"];
   for (const SubtaskId& subtask : durable_[job].plan.TransactionalSubtasks()) {

@@ -130,7 +130,8 @@ void Simulation::CrashWorker(uint32_t i, const std::string& why) {
 }
 
 void Simulation::OnDeploy(Worker* worker, const JobId& job, AttemptId attempt,
-                          const std::vector<SubtaskId>& subtasks, CheckpointId restored) {
+                          const std::vector<SubtaskId>& subtasks, CheckpointId restored,
+                          bool stands_still) {
   if (worker->highest_attempt[job] >= attempt.value) return;  // it has been cancelled already
   worker->highest_attempt[job] = attempt.value;
   const auto& regions = chronicles_[job].regions;
@@ -147,10 +148,10 @@ void Simulation::OnDeploy(Worker* worker, const JobId& job, AttemptId attempt,
   }
   worker->artifact = artifact;
   for (const SubtaskId& subtask : subtasks) {
-    worker->tasks.push_back({job, attempt, subtask});
+    worker->tasks.push_back({job, attempt, subtask, stands_still});
     if (restored.value > 0 && Chance(0.8)) Publish(worker, job, attempt, subtask, restored);
     ChangeTask(worker, job, attempt, subtask, TaskState::kRunning, Delay(200));
-    ScheduleEnd(worker, job, attempt, subtask);
+    if (!stands_still) ScheduleEnd(worker, job, attempt, subtask);
   }
   if (worker->tasks.size() > 0 && Chaotic() && Chance(0.05)) FailTask(worker, subtasks.front());
 }
@@ -193,6 +194,7 @@ void Simulation::FailTask(Worker* worker, SubtaskId subtask) {
 void Simulation::OnTrigger(Worker* worker, const JobId& job, AttemptId attempt, CheckpointId id) {
   for (Task& task : worker->tasks) {
     if (task.job != job || task.attempt != attempt) continue;
+    if (task.stands_still) Fail("a checkpoint is triggered in an attempt that stands still");
     const CheckpointPolicy& policy = durable_[job].plan.checkpoint;
     while (task.waits_for.size() >= policy.max_concurrent) {
       task.waits_for.erase(task.waits_for.begin());

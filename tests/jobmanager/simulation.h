@@ -41,6 +41,7 @@ struct DurableJob {
     bool stop = false;
   };
   std::vector<Manifest> manifests;
+  std::optional<StopPoint> stop;
 };
 
 /// What happened to a job, whoever the leader was: the invariants speak of this.
@@ -56,6 +57,9 @@ struct Chronicle {
   std::map<SubtaskId, uint64_t> published;  // newest checkpoint published by each transactional one
   std::map<uint32_t, uint64_t> restored;    // by attempt
   std::map<VertexId, uint32_t> regions;
+  bool drained = false;  // a stop of that kind is durable
+  std::set<uint64_t>
+      stopped;  // checkpoints of stops that are durable, and not known to be given up
 };
 
 /// The whole control logic against a simulated cluster: TaskManagers that crash, hang, lose their
@@ -87,6 +91,7 @@ class Simulation {
     JobId job;
     AttemptId attempt;
     SubtaskId subtask;
+    bool stands_still = false;
     bool at_end = false;
     std::set<CheckpointId> waits_for;  // their barriers are behind rows that nobody takes
   };
@@ -154,7 +159,7 @@ class Simulation {
   void Do(const JobId& job, AttemptId run, SendTrigger& a);
   void Do(const JobId& job, AttemptId, SendTurnUnaligned& a);
   void Do(const JobId& job, AttemptId attempt, CommitManifest& a);
-  void Do(const JobId& job, AttemptId, SendCompleted& a);
+  void Do(const JobId& job, AttemptId run, SendCompleted& a);
   void Do(const JobId& job, AttemptId, SendAborted& a);
   void Do(const JobId& job, AttemptId attempt, ExportSavepoint& a);
   void Do(const JobId& job, AttemptId, ReplySavepoint& a);
@@ -194,7 +199,7 @@ class Simulation {
   void BreakStream(uint32_t i);
   void CrashWorker(uint32_t i, const std::string& why);
   void OnDeploy(Worker* worker, const JobId& job, AttemptId attempt,
-                const std::vector<SubtaskId>& subtasks, CheckpointId restored);
+                const std::vector<SubtaskId>& subtasks, CheckpointId restored, bool stands_still);
   void Publish(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask,
                CheckpointId id);
   void ScheduleEnd(Worker* worker, const JobId& job, AttemptId attempt, SubtaskId subtask);
@@ -213,6 +218,8 @@ class Simulation {
   void Ask(const JobId& job, std::function<ControlEvent(RequestId)> make);
   void Answer(RequestId request);
   void Chaos();
+  /// Something fails while the job is being stopped.
+  void DisturbStop(const JobId& job);
 
   // simulation_invariants.cc: what must hold after every step, and at the end.
   bool AllEnded() const;

@@ -154,6 +154,7 @@ void Deployment::BuildSubtask(const SubtaskPlacement& placement) {
     };
   }
   options.max_concurrent_checkpoints = options_.max_concurrent_checkpoints;
+  options.stands_still = options_.stands_still;
   options.cancelled = cancelled_;
   options.note_progress = [slot] { slot->NoteProgress(); };
   if (options_.mark_of) options.mark = options_.mark_of(placement.subtask, placement.slot);

@@ -60,6 +60,8 @@ class Deployment {
     InputGate::InFlightLimits in_flight_limits;
     /// Checkpoints that the coordinator has under way at a time.
     uint32_t max_concurrent_checkpoints = 1;
+    /// Of all subtasks: see Subtask::Options.
+    bool stands_still = false;
     /// Where a subtask notes that it runs. The cells outlive the deployment. May be null.
     std::function<RunningMark(SubtaskId, uint32_t slot)> mark_of;
   };

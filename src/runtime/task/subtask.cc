@@ -27,7 +27,8 @@ Subtask::Subtask(Options options, const JobVertex& vertex, std::unique_ptr<Input
     : options_(std::move(options)),
       gate_(std::move(gate)),
       edges_(std::move(edges)),
-      chain_(vertex, std::move(chain_edges), options_.mark.op) {
+      chain_(vertex, std::move(chain_edges), options_.mark.op),
+      silent_(options_.stands_still) {
   if (gate_ == nullptr) source_ = &dynamic_cast<SourceOperator&>(chain_.head());
 }
 
@@ -600,6 +601,7 @@ void Subtask::NotifyCheckpointComplete(CheckpointId id) {
       if (unpublished_.size() == kMaxUnpublished) unpublished_.pop_back();
       unpublished_.push_back(id);
     }
+    if (options_.stands_still) return;
     for (uint32_t i = 0; i < chain_.size(); ++i) {
       chain_.Enter(i, [&](Operator& op) { op.NotifyCheckpointComplete(id); });
     }

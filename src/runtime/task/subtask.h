@@ -127,6 +127,9 @@ class Subtask final : public SlotTask {
     std::function<bool(uint32_t index)> wants_full_snapshot;
     /// Checkpoints that the coordinator has under way at a time.
     uint32_t max_concurrent_checkpoints = 1;
+    /// Nothing but to publish what its sinks were restored with: a source emits nothing and begins
+    /// no checkpoint, and operators are not told again of the one that they come from.
+    bool stands_still = false;
     /// The channels from other processes that the gate reads; null when there are none.
     std::unique_ptr<RemoteChannels::Gate> remote_gate;
   };

@@ -315,7 +315,7 @@ class Numbers final : public SourceReader<int> {
 
 class NumbersSubtask final : public SubtaskListener {
  public:
-  explicit NumbersSubtask(uint32_t max_concurrent) {
+  explicit NumbersSubtask(uint32_t max_concurrent, bool stands_still = false) {
     Environment env;
     Source<int> source;
     source.name = "numbers";
@@ -331,6 +331,7 @@ class NumbersSubtask final : public SubtaskListener {
     options.clock = &clock_;
     options.listener = this;
     options.operator_uids = {"numbers", "sink"};
+    options.stands_still = stands_still;
     options.max_concurrent_checkpoints = max_concurrent;
     options.context_of = [this](uint32_t) {
       OperatorContext context;
@@ -345,6 +346,8 @@ class NumbersSubtask final : public SubtaskListener {
   void RunSome() {
     for (int i = 0; i < 10; ++i) subtask->Run(0ns);
   }
+
+  size_t rows() const { return seen_.rows.size(); }
 
   std::vector<CheckpointId> ids;
   std::unique_ptr<Subtask> subtask;
@@ -370,6 +373,15 @@ TEST(OverlappingSubtask, ASourceBeginsAllThatItWasToldToBeginInOrder) {
   source.subtask->NotifyCheckpointAborted(kSecond);
   source.RunSome();
   EXPECT_THAT(source.ids, ElementsAre(kFirst, CheckpointId(3)));
+}
+
+TEST(OverlappingSubtask, ASourceThatStandsStillEmitsNothingAndBeginsNoCheckpoint) {
+  EXPECT_GT(NumbersSubtask(1).rows(), 0u);
+  NumbersSubtask source(1, /*stands_still=*/true);
+  source.subtask->Trigger({.id = kFirst}, false);
+  source.RunSome();
+  EXPECT_EQ(source.rows(), 0u);
+  EXPECT_THAT(source.ids, IsEmpty());
 }
 
 TEST(OverlappingSubtask, WhereThereIsOneAtATimeASourceBeginsTheNewest) {

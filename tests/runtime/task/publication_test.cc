@@ -24,28 +24,32 @@ using namespace std::chrono_literals;
 /// Has published what the test says.
 class PublishingWriter final : public SinkWriter<int> {
  public:
-  explicit PublishingWriter(const CheckpointId* published) : published_(published) {}
+  PublishingWriter(const CheckpointId* published, int* told) : published_(published), told_(told) {}
   void Open(const RuntimeContext&) override {}
   void Write(RecordBatch<int>&) override {}
   void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
+  void NotifyCheckpointComplete(CheckpointId) override { ++*told_; }
   bool PublishedUpTo(CheckpointId id) override { return id <= *published_; }
 
  private:
   const CheckpointId* const published_;
+  int* const told_;
 };
 
 /// A subtask of two sinks that publish at their own pace, in the test's own thread.
 class PublishingSubtask final : public SubtaskListener {
  public:
-  PublishingSubtask() {
+  explicit PublishingSubtask(bool stands_still = false) {
     Environment env;
     Source<int> source;
     source.name = "numbers";
     source.make_reader = [] { return std::unique_ptr<SourceReader<int>>(); };
-    const auto sink = [](const std::string& name, const CheckpointId* published) {
+    const auto sink = [this](const std::string& name, const CheckpointId* published) {
       Sink<int> sink;
       sink.name = name;
-      sink.make_writer = [published] { return std::make_unique<PublishingWriter>(published); };
+      sink.make_writer = [this, published] {
+        return std::make_unique<PublishingWriter>(published, &told);
+      };
       return sink;
     };
     auto rows = env.From(source).KeyBy([](int row) { return row; }).Reduce([](const int& a, int) {
@@ -60,6 +64,7 @@ class PublishingSubtask final : public SubtaskListener {
     options.id = {vertex.id, 0};
     options.clock = &clock_;
     options.listener = this;
+    options.stands_still = stands_still;
     options.operator_uids = {"first", "one", "other"};
     options.context_of = [this](uint32_t index) {
       OperatorContext context;
@@ -84,6 +89,7 @@ class PublishingSubtask final : public SubtaskListener {
   void Run() { subtask_->Run(0ns); }
 
   CheckpointId first, second;
+  int told = 0;  // the sinks, of checkpoints
   std::vector<uint64_t> reported;
 
  private:
@@ -134,6 +140,16 @@ TEST(Publication, IsThatOfTheSinkThatIsBehind) {
   subtask.second = CheckpointId(1);
   subtask.Run();
   EXPECT_THAT(subtask.reported, ElementsAre(1));
+}
+
+TEST(Publication, OneThatStandsStillReportsWhatItWasRestoredWithAndTellsNobodyOfItAgain) {
+  PublishingSubtask subtask(/*stands_still=*/true);
+  subtask.Complete(7);
+  subtask.Run();
+  EXPECT_THAT(subtask.reported, IsEmpty());
+  subtask.Publish(7);
+  EXPECT_THAT(subtask.reported, ElementsAre(7));
+  EXPECT_EQ(subtask.told, 0) << "that checkpoint is another attempt's";
 }
 
 TEST(Publication, WhatWaitsBehindASinkThatStandsStillIsBoundedAndReportedInTheEnd) {

@@ -1,0 +1,135 @@
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include "base/failpoint.h"
+#include "tests/jobmanager/job_manager_fixture.h"
+
+// Stops, and what fails after their checkpoint is durable.
+
+namespace weir::jobmanager {
+namespace {
+
+class JobManagerStopTest : public JobManagerTest {
+ protected:
+  void TearDown() override {
+    for (const char* point : {"jobmanager.before_export", "jobmanager.before_end"}) {
+      SetFailpoint(point, "");
+    }
+    JobManagerTest::TearDown();
+  }
+  grpc::Status Stop(const std::string& job, bool drain, proto::SavepointReply* reply) {
+    grpc::ClientContext context;
+    proto::StopJobRequest request;
+    request.set_job_id(job);
+    request.set_drain(drain);
+    return client_->StopJob(&context, request, reply);
+  }
+  /// Asks for a stop whose output is not published, and ends this JobManager when it is decided.
+  std::string StoppedWithTheJobManager(FakeTaskManager* tm, bool drain) {
+    std::string job = MustSubmit();
+    WaitForCheckpoint(job);
+    grpc::Status status;
+    proto::SavepointReply reply;
+    std::thread client([&] { status = Stop(job, drain, &reply); });
+    uint64_t stop = 0;
+    tm->Await("the stop", [&](const proto::ToTaskManager& m) {
+      const proto::TriggerCheckpoint& trigger = m.trigger_checkpoint();
+      if (m.has_trigger_checkpoint() && (trigger.kind() == proto::CHECKPOINT_KIND_STOP ||
+                                         trigger.kind() == proto::CHECKPOINT_KIND_STOP_AND_DRAIN)) {
+        stop = trigger.checkpoint_id();
+      }
+      return stop > 0 && m.has_checkpoint_completed() &&
+             m.checkpoint_completed().checkpoint_id() == stop;
+    });
+    manager_->Stop();
+    manager_.reset();
+    client.join();
+    EXPECT_FALSE(status.ok());
+    EXPECT_NE(status.error_message().find("completes the stop"), std::string::npos)
+        << status.error_message();
+    tm->BreakStream();
+    return job;
+  }
+};
+
+TEST_F(JobManagerStopTest, TheNextJobManagerCompletesIt) {
+  for (const bool drain : {false, true}) {
+    std::string job;
+    {
+      auto tm = TaskManager({.publish = false});
+      job = StoppedWithTheJobManager(tm.get(), drain);
+    }
+    const proto::Stop stop = Record(job).stop();
+    EXPECT_EQ(stop.drain(), drain);
+    StartJobManager();
+    {
+      auto again = TaskManager({.incarnation = 2});
+      const proto::DeployJob deploy = again->AwaitDeploy(2);
+      EXPECT_TRUE(deploy.stands_still());
+      EXPECT_EQ(deploy.restore().checkpoint_id(), stop.checkpoint_id());
+      const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FINISHED);
+      EXPECT_EQ(ended.reason(), "stopped with a savepoint");
+      for (const auto& m : again->messages()) EXPECT_FALSE(m.has_trigger_checkpoint());
+    }
+    EXPECT_TRUE(std::filesystem::is_directory(stop.directory() + "/savepoint-" + job.substr(0, 8) +
+                                              "-" + std::to_string(stop.checkpoint_id())));
+  }
+}
+
+TEST_F(JobManagerStopTest, ADrainThatCannotBeExportedEndsTheJobAndItsCheckpointStays) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  SetFailpoint("jobmanager.before_export", "error");
+  proto::SavepointReply reply;
+  const grpc::Status status = Stop(job, true, &reply);
+  const std::string log = directory_ + "/checkpoints/" + job + "/log/";
+  EXPECT_NE(status.error_message().find("--from-savepoint " + log), std::string::npos)
+      << status.error_message();
+  EXPECT_NE(status.error_message().find("windows"), std::string::npos);
+  const proto::JobStatus failed = WaitForState(job, proto::JOB_STATE_FAILED);
+  EXPECT_NE(failed.reason().find(log), std::string::npos) << failed.reason();
+  EXPECT_FALSE(std::filesystem::is_empty(log));
+}
+
+TEST_F(JobManagerStopTest, APlainStopThatCannotBeExportedIsToldAndForgottenAndTheJobGoesOn) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  SetFailpoint("jobmanager.before_export", "error");
+  proto::SavepointReply reply;
+  const grpc::Status status = Stop(job, false, &reply);
+  EXPECT_NE(status.error_message().find("The job goes on"), std::string::npos)
+      << status.error_message();
+  EXPECT_FALSE(tm->AwaitDeploy(2).stands_still());
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  EXPECT_FALSE(Record(job).has_stop());
+  SetFailpoint("jobmanager.before_export", "");
+  const grpc::Status again = Stop(job, false, &reply);
+  EXPECT_TRUE(again.ok()) << again.error_message();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+}
+
+TEST_F(JobManagerStopTest, OneThatWasAnsweredEndsTheJobThoughItsEndWasNotStored) {
+  std::string job;
+  {
+    auto tm = TaskManager();
+    job = MustSubmit();
+    WaitForCheckpoint(job);
+    SetFailpoint("jobmanager.before_end", "error");
+    proto::SavepointReply reply;
+    const grpc::Status status = Stop(job, true, &reply);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    manager_->Stop();
+    manager_.reset();
+    SetFailpoint("jobmanager.before_end", "");
+  }
+  StartJobManager();
+  auto again = TaskManager({.incarnation = 2});
+  EXPECT_TRUE(again->AwaitDeploy(2).stands_still());
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+}
+
+}  // namespace
+}  // namespace weir::jobmanager
