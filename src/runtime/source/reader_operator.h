@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/serde/serde.h"
 #include "runtime/element/record_limit.h"
 #include "runtime/source/rate_limit.h"
 #include "runtime/source/source_operator.h"
@@ -17,6 +18,10 @@
 namespace weir {
 
 /// Runs a SourceReader<T>, keeps one watermark generator per split, and keeps to the source's rate.
+///
+/// The watermark is part of a checkpoint: one that turned unaligned holds none that are on their
+/// way, and what they make due must not wait until there are rows again. After a restore the source
+/// begins with the least of its former subtasks, which none of its splits is behind.
 template <class T>
 class ReaderOperator final : public SourceOperator, private SplitObserver {
  public:
@@ -29,6 +34,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     clock_ = context.runtime.clock;
     context_ = &context.runtime;
     counted_at_ = clock_->Monotonic();
+    RestoreWatermark(context.runtime.restored_state);
     reader_->OpenSideOutputs(context.side_outputs);
     reader_->Open(context.runtime, *this);
     limit_.emplace(*clock_);
@@ -99,11 +105,16 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
 
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
     reader_->Snapshot(id, state);
+    // One without splits says nothing of event time, nor does its end.
+    if (watermark_ == Timestamp::Max() || (idle_ && watermark_ == Timestamp::Min())) return;
+    state.values[kWatermark] = SerdeEncode(watermark_.ms);
   }
   void NotifyCheckpointComplete(CheckpointId id) override { reader_->NotifyCheckpointComplete(id); }
   void Close() override { reader_->Close(); }
 
  private:
+  static constexpr const char* kWatermark = "weir.watermark";
+
   struct Split {
     std::unique_ptr<WatermarkGenerator<T>> generator;  // null: the source's own watermarks
     Timestamp watermark = Timestamp::Min();
@@ -111,6 +122,21 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     bool idle = false;
     std::chrono::nanoseconds heard{0};  // in reading time
   };
+
+  // Takes it out: the rest of the state is the reader's own.
+  void RestoreWatermark(std::vector<RestoredOperatorState>& formers) {
+    std::optional<Timestamp> least;
+    for (RestoredOperatorState& former : formers) {
+      const auto value = former.values.extract(kWatermark);
+      if (value.empty()) continue;
+      Timestamp watermark;
+      if (!SerdeDecode(value.mapped(), watermark.ms)) {
+        ThrowError(ErrorKind::kInternal, "the restored watermark of the source is damaged");
+      }
+      least = std::min(least.value_or(watermark), watermark);
+    }
+    watermark_ = least.value_or(watermark_);
+  }
 
   // Rows as large as the last ones were fill a batch when there are so many.
   uint32_t FullAt() const {

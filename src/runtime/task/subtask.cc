@@ -278,6 +278,10 @@ Subtask::Step Subtask::StepSource() {
       return Step::kDone;
     }
     const Barrier barrier = triggered_.front().barrier;
+    // What the rows before the barrier have made due is not left to a restore, which may find no
+    // more rows.
+    if (!silent_ && !at_end_) EmitSourceWatermark(true);
+    if (barrier.kind == CheckpointKind::kStop && chain_.HasPendingWork()) return Step::kDone;
     triggered_.pop_front();
     OnBarrier(barrier, nanoseconds(0));
     if (barrier.kind == CheckpointKind::kStop) silent_ = true;

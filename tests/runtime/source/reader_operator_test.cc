@@ -53,7 +53,9 @@ class ScriptedReader final : public SourceReader<int64_t> {
     return PollResult::kMore;
   }
   std::optional<double> ShareOfRate() const override { return script_->share; }
-  void Snapshot(CheckpointId, OperatorStateSnapshot&) override {}
+  void Snapshot(CheckpointId, OperatorStateSnapshot& state) override {
+    state.values["position"] = "7";
+  }
 
  private:
   Script* const script_;
@@ -197,6 +199,39 @@ TEST_F(ReaderOperatorTest, ASourceEmitsItsOwnWatermarks) {
   EXPECT_EQ(Watermark(), 50) << "a watermark never falls";
   script_.splits->SplitFinished(1);
   EXPECT_EQ(Watermark(), 90);
+}
+
+TEST_F(ReaderOperatorTest, ARestoredSourceBeginsWithTheLeastWatermarkOfItsFormerSubtasks) {
+  std::vector<RestoredOperatorState> formers;
+  for (const int64_t time : {200, 100}) {
+    Open(MonotonousTimestamps<int64_t>());
+    script_.splits->SplitAdded(0, "a");
+    Give(0, {time});
+    Watermark();
+    OperatorStateSnapshot snapshot;
+    op_->Snapshot(CheckpointId(1), snapshot);
+    formers.push_back({.former_subtask = static_cast<uint32_t>(formers.size()),
+                       .former_parallelism = 3,
+                       .values = snapshot.values,
+                       .files = {}});
+  }
+  // A third had no splits.
+  Open(MonotonousTimestamps<int64_t>());
+  OperatorStateSnapshot snapshot;
+  op_->Snapshot(CheckpointId(1), snapshot);
+  formers.push_back(
+      {.former_subtask = 2, .former_parallelism = 3, .values = snapshot.values, .files = {}});
+  context_.runtime.restored_state = formers;
+  Open(MonotonousTimestamps<int64_t>());
+  EXPECT_EQ(Watermark(), 99) << "before any row";
+  for (const RestoredOperatorState& former : context_.runtime.restored_state) {
+    EXPECT_THAT(former.values, ::testing::SizeIs(1)) << "the reader sees what it has put there";
+  }
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {50});
+  EXPECT_EQ(Watermark(), 99);
+  Give(0, {150});
+  EXPECT_EQ(Watermark(), 149);
 }
 
 TEST_F(ReaderOperatorTest, AStrategyTakesThePlaceOfTheSourcesOwnWatermarks) {

@@ -406,9 +406,11 @@ class SourceSubtask final : public SubtaskListener {
     }
   }
   int64_t watermark() const { return subtask->counters()->watermark_ms; }
+  size_t given() const { return written.keys.size(); }
 
   ManualClock clock;
   Written written;
+  std::vector<SubtaskSnapshot> snapshots;
   std::unique_ptr<Subtask> subtask;
 
  private:
@@ -417,7 +419,9 @@ class SourceSubtask final : public SubtaskListener {
   void OnFailed(SubtaskId, OperatorPlace, ErrorKind, const std::string& message) override {
     ADD_FAILURE() << message;
   }
-  void OnSnapshot(SubtaskId, SubtaskSnapshot) override {}
+  void OnSnapshot(SubtaskId, SubtaskSnapshot snapshot) override {
+    snapshots.push_back(std::move(snapshot));
+  }
   void OnSnapshotFailed(SubtaskId, CheckpointId, const std::string&) override {}
   void OnPublished(SubtaskId, CheckpointId) override {}
 
@@ -431,6 +435,17 @@ TEST(Subtask, ASourcesWatermarkThatIsDueWakesNobodyWithoutRoom) {
   source.clock.Advance(1000ms);
   EXPECT_EQ(source.subtask->Run(0ns), SlotTask::Progress::kBlocked);
   EXPECT_EQ(source.subtask->NextWakeup(), std::chrono::nanoseconds::max());
+}
+
+TEST(Subtask, ASourcesWatermarkGoesBeforeItsBarrier) {
+  SourceSubtask source;
+  source.Fill(8);
+  ASSERT_EQ(source.watermark(), Timestamp::Min().ms) << "not due yet";
+  source.written.limit = SIZE_MAX;
+  source.subtask->Trigger({.id = CheckpointId(1)}, false);
+  while (source.snapshots.empty()) source.subtask->Run(0ns);
+  EXPECT_EQ(source.snapshots[0].watermark.ms, static_cast<int64_t>(source.given()) - 5)
+      << "of the split that had its turn longest ago";
 }
 
 TEST(Subtask, ASourcesSplitsAreNotSilentWithoutRoom) {
