@@ -43,7 +43,8 @@ ControlLoop::ControlLoop(ControlLoopOptions options, Leadership leadership, cons
       on_fenced_(std::move(on_fenced)),
       started_ms_(leadership_.clock->Now().ms),
       time_(*leadership_.clock, Tolerance(options_.control.membership)),
-      control_(options_.control, time_.Now()) {}
+      control_(options_.control, time_.Now()),
+      next_deletion_(time_.Now() + options_.deletion_retry) {}
 
 ControlLoop::~ControlLoop() { Stop(); }
 
@@ -101,17 +102,33 @@ void ControlLoop::Recover(std::vector<StoredJob> stored, PastLineages lineages) 
   ForgetOldJobs();
 }
 
-// On one strand: if they hang in their storage, it is one thread that does.
+void ControlLoop::RetryLeftBehind() {
+  if (Now() < next_deletion_) return;
+  next_deletion_ = Now() + options_.deletion_retry;
+  if (!stopping_ && MayAct()) DeleteLeftBehind();
+}
+
+// What earlier leaders left on one strand: if they hang in their storage, it is one thread that
+// does. What this one left on the job's, where its storage belongs. One try of each at a time.
 void ControlLoop::DeleteLeftBehind() {
   std::set<std::string> needed;
   for (const auto& [id, entry] : jobs_) {
     if (entry.ended || entry.restore_settled) continue;
     needed.insert(entry.record->initial_restore().directory());
   }
+  std::set<std::string> busy;
   for (const auto& [id, entry] : jobs_) {
-    if (!entry.ended || !entry.record->discards_checkpoints()) continue;
-    io_.checkpoints->Post(kLeftBehindStrand, [storage = entry.storage, needed,
-                                              directory = entry.record->checkpoint_directory()] {
+    for (const std::string& strand : {std::string(kLeftBehindStrand), StrandOf(id)}) {
+      if (entry.ended && io_.checkpoints->OldestPiece(strand) != 0) busy.insert(strand);
+    }
+  }
+  for (const auto& [id, entry] : jobs_) {
+    if (!entry.ended || !entry.stored->Owes()) continue;
+    const bool earlier = entry.record->end() != proto::JOB_STATE_UNSPECIFIED;
+    const std::string strand = earlier ? kLeftBehindStrand : StrandOf(id);
+    if (busy.contains(strand)) continue;
+    io_.checkpoints->Post(strand, [storage = entry.storage, needed,
+                                   directory = entry.record->checkpoint_directory()] {
       for (const std::string& other : needed) {
         std::error_code ignored;
         if (std::filesystem::equivalent(directory, other, ignored)) return;
@@ -137,6 +154,7 @@ void ControlLoop::Run() {
     if (letter) letter();
     if (Now() >= due()) Feed(ControlTick{});
     WatchStorages();
+    RetryLeftBehind();
     while (!poll_deadlines_.empty() && poll_deadlines_.begin()->first <= Now()) {
       AnswerPoll(poll_deadlines_.begin()->second);
     }
@@ -208,7 +226,7 @@ void ControlLoop::FeedJob(const JobId& job, JobEvent event, std::optional<Sessio
 void ControlLoop::ForgetOldJobs() {
   std::vector<std::pair<int64_t, JobId>> ended;
   for (const auto& [id, entry] : jobs_) {
-    if (entry.ended) ended.emplace_back(entry.ended->ended_ms, id);
+    if (entry.ended && !entry.stored->Owes()) ended.emplace_back(entry.ended->ended_ms, id);
   }
   if (ended.size() <= kMaxEndedJobs) return;
   std::sort(ended.begin(), ended.end());

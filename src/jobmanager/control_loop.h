@@ -32,6 +32,7 @@ struct ControlLoopOptions {
   uint32_t metrics_port = 0;
   std::string savepoint_directory;
   milliseconds deployment_timeout{600'000};
+  milliseconds deletion_retry{3'600'000};
 };
 
 /// The thread that owns all control state: it takes one letter after the other, steps the control
@@ -41,8 +42,9 @@ struct ControlLoopOptions {
 /// Life: Recover, Start, BeginShutdown, (server stops, I/O stops), Stop.
 class ControlLoop {
  public:
-  static constexpr size_t kMaxJobs = 1'024;          ///< that have not ended
-  static constexpr size_t kMaxEndedJobs = 100;       ///< remembered; the oldest are forgotten
+  static constexpr size_t kMaxJobs = 1'024;  ///< that have not ended
+  /// Remembered; the oldest are forgotten, but none that owes the deletion of its checkpoints.
+  static constexpr size_t kMaxEndedJobs = 100;
   static constexpr size_t kMaxWaitingCalls = 4'096;  ///< long polls and savepoints under way
   static constexpr milliseconds kLongestPoll{30'000};
 
@@ -203,9 +205,10 @@ class ControlLoop {
   /// By jobs whose sinks do not guard it: those that are being admitted, those that are known, and
   /// those that are forgotten.
   std::vector<LineageUse> UsesOfLineage(const std::string& lineage) const;
-  /// What jobs that ended under an earlier leader should have taken with them, unless another job
-  /// begins from it.
+  /// What jobs that have ended should have taken with them, unless another job begins from it: at
+  /// the start, and again for as long as it fails.
   void DeleteLeftBehind();
+  void RetryLeftBehind();
   void ForgetOldJobs();
   /// Deletes the record of an ended job, behind what has to outlive it.
   void DeleteRecord(const JobId& job);
@@ -235,6 +238,7 @@ class ControlLoop {
   std::map<uint64_t, Poll> polls_;                         // bounded by kMaxWaitingCalls
   std::set<std::pair<Instant, uint64_t>> poll_deadlines_;  // one per poll
   Instant next_storage_watch_{0};
+  Instant next_deletion_;
   uint64_t last_poll_ = 0;
   uint64_t last_session_ = 0;
   uint64_t last_request_ = 0;

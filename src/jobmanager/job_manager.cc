@@ -284,7 +284,8 @@ absl::Status Assembly::Lead() {
                              .rpc_address = Address(),
                              .metrics_port = static_cast<uint32_t>(metrics_port_),
                              .savepoint_directory = options_.savepoint_directory,
-                             .deployment_timeout = options_.deployment_timeout};
+                             .deployment_timeout = options_.deployment_timeout,
+                             .deletion_retry = options_.deletion_retry};
   options.control.membership.heartbeat_interval = options_.heartbeat_interval;
   options.control.membership.heartbeat_timeout = options_.heartbeat_timeout;
   const Leadership leadership{.epoch = *epoch,

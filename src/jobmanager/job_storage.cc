@@ -397,7 +397,7 @@ void JobStorage::DeleteUnretained() {
   if (!discards) return;
   const absl::Status deleted = *discards ? DeleteWithJob() : DeleteFolderIfNothingIsRetained();
   if (deleted.ok()) return NoteDeleted();
-  log::Warn("checkpoints of the ended job were not deleted; the next JobManager tries again",
+  log::Warn("checkpoints of the ended job were not deleted; trying again later",
             {{"directory", submitted_->checkpoint_directory()},
              {"reason", std::string(deleted.message())}});
 }
@@ -416,12 +416,17 @@ void JobStorage::DeleteLeftBehind() {
   if (!stored_->Read([](const auto& r) { return r.discards_checkpoints(); })) return;
   absl::Status deleted;
   std::error_code ignored;
-  if (std::filesystem::exists(submitted_->checkpoint_directory(), ignored)) {
+  const std::filesystem::path folder = submitted_->checkpoint_directory();
+  if (std::filesystem::exists(folder, ignored)) {
     deleted = OpenLog();
     if (deleted.ok()) deleted = garbage_->DeleteAll().status();
+  } else if (!std::filesystem::exists(folder.parent_path(), ignored) ||
+             std::filesystem::is_empty(folder.parent_path(), ignored)) {
+    // Gone, or on a disk that is not mounted: then it comes back.
+    deleted = absl::UnavailableError("it cannot be seen; is what it is on mounted?");
   }
   if (deleted.ok()) return NoteDeleted();
-  log::Warn("checkpoints of a job that ended under an earlier JobManager were not deleted",
+  log::Warn("checkpoints of an ended job were not deleted; trying again later",
             {{"directory", submitted_->checkpoint_directory()},
              {"reason", std::string(deleted.message())}});
 }

@@ -69,9 +69,10 @@ class JobStorage {
   /// Behind StoreEnd, and nothing unless that has succeeded: deletes what the ended job does not
   /// retain. The job has ended by then: the checkpoints' storage may be what hangs.
   void DeleteUnretained();
-  /// The same for a job of which an earlier leader stored the end, and not that this was done: that
-  /// one may have died in between. What the job claimed is left alone, because something else may
-  /// lie at its path by now. Instead of all other calls.
+  /// The same later, where it was not done: because it failed, or an earlier leader stored the end
+  /// and died in between. What the job claimed is left alone, because something else may lie at its
+  /// path by now. A folder that cannot be seen is not held for deleted where its disk may be
+  /// missing.
   void DeleteLeftBehind();
 
   /// For an export. Shared with it. Nothing before Prepare.

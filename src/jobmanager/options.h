@@ -31,6 +31,8 @@ struct JobManagerOptions {
   std::string metrics_scope = "flink_jobmanager";     ///< begins the metrics' names
   /// How long to wait at the start for a former JobManager's leadership to end.
   std::chrono::milliseconds leadership_wait{10'000};
+  /// Between two tries to delete checkpoints that an ended job does not retain.
+  std::chrono::milliseconds deletion_retry{3'600'000};
   bool insecure = false;
   struct Ready {
     int rpc_port = 0;

@@ -37,6 +37,13 @@ class StoredRecord {
     return get(static_cast<const proto::JobRecord&>(record_));
   }
 
+  /// An ended job's checkpoints are still to be deleted.
+  bool Owes() const {
+    return Read([](const proto::JobRecord& r) {
+      return r.end() != proto::JOB_STATE_UNSPECIFIED && r.discards_checkpoints();
+    });
+  }
+
   /// Goes into the record with whatever is stored next.
   void Note(const Edit& edit);
 

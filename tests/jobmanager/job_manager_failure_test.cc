@@ -362,6 +362,53 @@ TEST_F(LeftBehindTest, TheNextJobManagerDeletesIt) {
   EXPECT_FALSE(Manifests(retains).empty());
 }
 
+class DeletionRetryTest : public LeftBehindTest {
+ protected:
+  void SetUp() override {
+    deletion_retry_ = milliseconds(50);
+    LeftBehindTest::SetUp();
+  }
+};
+
+TEST_F(DeletionRetryTest, TheSameJobManagerTriesAgain) {
+  tm_ = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  SetFailpoint("storage.delete", "error");
+  tm_->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  EXPECT_TRUE(Record(job).discards_checkpoints());
+  SetFailpoint("storage.delete", "");
+  WaitUntilDeleted(job);
+  EXPECT_TRUE(Manifests(job).empty());
+  WaitForJobFolders(0);
+}
+
+// The disk that they are on is not mounted: they come back with it.
+TEST_F(DeletionRetryTest, WhatCannotBeSeenIsNotHeldForDeleted) {
+  tm_ = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  SetFailpoint("storage.delete", "error");
+  tm_->FinishSubtasks();
+  WaitForState(job, proto::JOB_STATE_FINISHED);
+  manager_->Stop();
+  manager_.reset();
+  tm_->BreakStream();
+  SetFailpoint("storage.delete", "");
+  std::filesystem::rename(directory_ + "/checkpoints", directory_ + "/unmounted");
+  StartJobManager();
+  Cluster();
+  manager_->Stop();  // what was begun is done
+  manager_.reset();
+  EXPECT_TRUE(Record(job).discards_checkpoints());
+  std::filesystem::remove_all(directory_ + "/checkpoints");
+  std::filesystem::rename(directory_ + "/unmounted", directory_ + "/checkpoints");
+  StartJobManager();
+  WaitUntilDeleted(job);
+  EXPECT_TRUE(Manifests(job).empty());
+}
+
 TEST_F(LeftBehindTest, HalfOfItMayBeGone) {
   const std::string job = Finished();
   std::filesystem::remove_all(directory_ + "/checkpoints/" + job + "/newest");

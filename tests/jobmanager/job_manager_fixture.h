@@ -78,6 +78,7 @@ class JobManagerTest : public ::testing::Test {
     options.checkpoint_directory = directory_ + "/checkpoints";
     options.heartbeat_interval = milliseconds(100);
     options.heartbeat_timeout = milliseconds(1'000);
+    options.deletion_retry = deletion_retry_;
     return options;
   }
   void StartJobManager(std::unique_ptr<LeaderElection> election = nullptr) {
@@ -249,6 +250,7 @@ class JobManagerTest : public ::testing::Test {
   }
 
   std::string directory_;
+  milliseconds deletion_retry_{3'600'000};
   std::unique_ptr<JobManager> manager_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<proto::JobService::Stub> client_;

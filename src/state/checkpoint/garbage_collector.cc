@@ -116,7 +116,8 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
 
 absl::StatusOr<GarbageReport> GarbageCollector::DeleteAll() {
   GarbageReport report;
-  const absl::StatusOr<std::vector<proto::Manifest>> dropped = log_.DropAll();
+  absl::StatusOr<std::vector<proto::Manifest>> dropped = std::vector<proto::Manifest>();
+  if (!log_removed_) dropped = log_.DropAll();
   if (!dropped.ok()) return dropped.status();
   // Ours whatever their names say: those of a savepoint keep the epoch of the cluster it is from.
   for (const proto::Manifest& manifest : *dropped) released_.merge(FilesOf(manifest));
@@ -137,7 +138,11 @@ absl::StatusOr<GarbageReport> GarbageCollector::DeleteAll() {
   // Listing makes the deletions durable, before anybody says that all is gone.
   if (absl::Status s = log_.storage().List("data").status(); !s.ok()) return s;
   if (report.kept_in_doubt == 0) {
-    if (absl::Status s = log_.RemoveIfAlone().status(); !s.ok()) return s;
+    if (!log_removed_) {
+      const absl::StatusOr<bool> removed = log_.RemoveIfAlone();
+      if (!removed.ok()) return removed.status();
+      log_removed_ = *removed;
+    }
     (void)log_.storage().RemoveAbandoned(std::chrono::milliseconds(0));  // nobody writes any more
   }
   if (absl::Status s = log_.storage().RemoveEmptyFolders(); !s.ok()) return s;

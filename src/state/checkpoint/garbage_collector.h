@@ -81,6 +81,7 @@ class GarbageCollector {
   std::set<std::string> released_;
   std::map<uint64_t, std::set<std::string>> exported_;       // by checkpoint
   std::map<std::string, std::chrono::nanoseconds> orphans_;  // and when they were seen first
+  bool log_removed_ = false;  // by DeleteAll, which may have failed behind it
 };
 
 /// Files that a manifest names.
