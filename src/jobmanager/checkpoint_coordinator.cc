@@ -55,12 +55,13 @@ void CheckpointCoordinator::CompleteStop(const StopPoint& stop, Instant now, Out
   const auto known = exports_.find(stop.id);
   if (known == exports_.end()) {
     // Whoever asked has asked a former leader, or was told that the outcome is not known.
-    BeginExport(stop.id,
-                {.wanted = {.kind = stop.kind, .directory = stop.directory},
-                 .durable = now,
-                 .checkpoint = stop.path,
-                 .told = true},
-                out);
+    Export entry;
+    entry.wanted.kind = stop.kind;
+    entry.wanted.directory = stop.directory;
+    entry.durable = now;
+    entry.checkpoint = stop.path;
+    entry.told = true;
+    BeginExport(stop.id, std::move(entry), out);
   } else if (known->second.error) {
     Export again = std::move(known->second);
     again.error.reset();
