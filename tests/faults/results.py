@@ -7,7 +7,8 @@ import pathlib
 PAGE = pathlib.Path(__file__).parent / "RESULTS.md"
 HEAD = """# What the fault harness found
 
-Written by `make faults`. Of a run that was made again the newest counts. *When*: the date, the commit
+Written by `make faults`. Of a run that was made again the newest counts; *not before*: how many earlier
+runs of the same seeds, of any build, did not pass (counted since 2026-11-23). *When*: the date, the commit
 that was built ("+": with changes), and the seeds that ran then; the oldest runs did not note the
 commit. *First result*: from the end of a fault to the next record that a read-committed reader sees.
 Numbers are sums over the runs; *lost* and so on of planted bugs are what the judge has to find. In the
@@ -18,7 +19,7 @@ whatever became of the commit.
 RUNS = "## Runs\n\n```\n"
 COUNTS = ("landed", "output", "lost", "duplicate", "out_of_order", "wrong", "aborted")
 COLUMNS = ("what happens", "scenario", "seeds", "wanted", "passed", "failed", "inconclusive",
-           "when", "faults", "records out", "aborted", "lost", "repeated", "out of order", "wrong",
+           "not before", "when", "faults", "records out", "aborted", "lost", "repeated", "out of order", "wrong",
            "first result, median and worst")
 FIGURE_COLUMNS = ("what is measured", "scenario", "must be", "seeds", "times", "median", "from",
                   "to", "when")
@@ -69,6 +70,9 @@ class Results:
         fields |= {FIGURE + name: ",".join(map(str, values))
                    for name, values in result["figures"].items()}
         fields |= {"took_s": result["took_s"], "date": result["date"], **commit, "build": build}
+        before = self.runs.get((result["scenario"], result["seed"]))
+        if before and (failures := self.failures(before) + (before["verdict"] != "pass")):
+            fields["failures"] = failures
         if result["verdict"] != "pass":
             fields["why"] = "_".join(result["why"].split())[:WHY]
         self.runs[result["scenario"], result["seed"]] = {k: str(v) for k, v in fields.items()}
@@ -93,7 +97,8 @@ class Results:
         total = {key: sum(int(run[key]) for run in runs) for key in COUNTS}
         firsts = [float(f) for run in runs for f in run["first_result_s"].split(",") if f]
         return [scenario["row"], name, self.seeds(runs), scenario["seeds"], verdicts["pass"],
-                verdicts["fail"], verdicts["inconclusive"], self.when(runs), total["landed"],
+                verdicts["fail"], verdicts["inconclusive"], sum(map(self.failures, runs)),
+                self.when(runs), total["landed"],
                 total["output"], total["aborted"], total["lost"], total["duplicate"],
                 total["out_of_order"], total["wrong"],
                 f"{median(firsts)} s, {max(firsts)} s" if firsts else ""]
@@ -108,6 +113,11 @@ class Results:
                 figure = key.removeprefix(FIGURE)
                 yield [figure, name, scenarios[name]["figures"].get(figure, ""), self.seeds(those),
                        len(values), median(values), min(values), max(values), self.when(those)]
+
+    @staticmethod
+    def failures(run):
+        """How many runs before this one did not pass."""
+        return int(run.get("failures", 0))
 
     def when(self, runs):
         groups = collections.defaultdict(list)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a run that did not pass says and leaves: it is there when the next one has passed, and names
-what Kafka lost. Runs no processes."""
+"""When a run passes, and what one that did not says and leaves: it is there when the next one has
+passed, and names what Kafka lost. Runs no processes."""
 
 import json
 import pathlib
@@ -15,6 +15,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import run  # noqa: E402
 import scenario as scenarios  # noqa: E402
+from results import Results  # noqa: E402
+from verdict import of_planted, verdict  # noqa: E402
 from world import World  # noqa: E402
 
 
@@ -106,6 +108,61 @@ class TellsWhatKafkaLost(unittest.TestCase):
 
     def test_blames_no_broker_that_lost_none(self):
         self.assertNotIn("broker", self.reason(BROKER_LOG.splitlines()[0]))
+
+
+GOOD = {"ok": True, "judged": True, "lost": 0, "duplicate": 0, "aborted": 7, "examples": []}
+FAULT = {"what": "kill", "landed": True, "attempts": [1, 2], "meanwhile": [10, 2]}
+
+
+class Verdicts(unittest.TestCase):
+    def of(self, judge=None, fault=None, expect=None, wanted=None, figures=None):
+        schedule = {"expect": expect or {}, "figures": wanted or {}}
+        return verdict(schedule, GOOD | (judge or {}), [FAULT | (fault or {})], figures or {})[0]
+
+    def test_all_is_well(self):
+        self.assertEqual(self.of(expect={"restart": True, "aborted": True, "progress": True}), "pass")
+
+    def test_what_was_not_judged_to_the_end_fails_by_what_was_seen(self):
+        self.assertEqual(self.of({"ok": False, "judged": False}), "inconclusive")
+        for bad in ("lost", "duplicate", "out_of_order", "readers_disagree"):
+            self.assertEqual(self.of({"ok": False, "judged": False, bad: 1}), "fail")
+        self.assertEqual(self.of({"ok": False, "judged": False, "open_transactions": ["out-1"]}),
+                         "fail")
+
+    def test_a_fault_without_effect_says_nothing(self):
+        self.assertEqual(self.of(fault={"landed": False}), "inconclusive")
+        self.assertEqual(self.of(fault={"attempts": [2, 2]}, expect={"restart": True}),
+                         "inconclusive")
+        self.assertEqual(self.of({"aborted": 0}, expect={"aborted": True}), "inconclusive")
+
+    def test_what_must_not_happen_fails(self):
+        self.assertEqual(self.of(expect={"restart": False}), "fail")
+        self.assertEqual(self.of(fault={"meanwhile": [10, 0]}, expect={"progress": True}), "fail")
+
+    def test_figures_are_measured_and_reached(self):
+        wanted = {"replaced_s": "<= 10"}
+        self.assertEqual(self.of(wanted=wanted), "inconclusive")
+        self.assertEqual(self.of(wanted=wanted, figures={"replaced_s": [9.0, 10.1]}), "fail")
+        self.assertEqual(self.of(wanted=wanted, figures={"replaced_s": [9.0, 10.0]}), "pass")
+
+    def test_a_planted_bug_is_caught_by_the_count_that_it_spoils(self):
+        def result(verdict_is, **judge):
+            return {"verdict": verdict_is, "why": "", "judge": GOOD | judge}
+        expect = {"counts": "duplicate"}
+        self.assertEqual(of_planted(expect, result("fail", duplicate=3)), "pass")
+        self.assertEqual(of_planted(expect, result("fail", lost=3)), "inconclusive")
+        self.assertEqual(of_planted(expect, result("pass")), "fail")
+
+
+class RemembersFailures(unittest.TestCase):
+    def test_a_pass_does_not_hide_them(self):
+        with tempfile.TemporaryDirectory(prefix="weir_runner_test_") as directory:
+            results = Results(pathlib.Path(directory) / "none")
+            for ended in ("fail", "inconclusive", "pass", "pass"):
+                results.add({"scenario": "s", "seed": 1, "verdict": ended, "why": "", "judge": None,
+                             "landed": 0, "first_result_s": [], "figures": {}, "took_s": 1,
+                             "date": "2000-01-01"}, "build", {})
+            self.assertEqual(results.failures(results.runs["s", 1]), 2)
 
 
 if __name__ == "__main__":
