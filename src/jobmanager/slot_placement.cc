@@ -118,10 +118,6 @@ PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
   if (elsewhere) {
     std::mt19937_64 dice(*elsewhere);
     std::shuffle(candidates.begin(), candidates.end(), dice);
-    std::stable_sort(candidates.begin(), candidates.end(),
-                     [](const Candidate& a, const Candidate& b) {
-                       return a.offer.free_slots.size() > b.offer.free_slots.size();
-                     });
   }
   for (const auto& slot : wanted) {
     auto before = memory.find(slot);

@@ -40,9 +40,9 @@ uint32_t SlotsNeeded(const JobPlan& plan);
 /// vertex of the group; one that holds a running subtask takes the others of its number as well.
 /// A slot goes to the TaskManager that held it before if that has room, otherwise to the one with
 /// the fewest slots of this job, so that the job spreads. With `elsewhere`, a seed, `memory` does
-/// not count and the job is packed onto as few TaskManagers as can be, drawn by the seed: for one
-/// whose last attempt ended because two of them cannot reach one another, and nobody knows which of
-/// the two is cut off. Pure and deterministic.
+/// not count and the job fills one TaskManager after the other, in an order that the seed draws:
+/// for one whose last attempt ended because two of them cannot reach one another, and nobody knows
+/// which of the two is cut off. Pure and deterministic.
 PlacementResult PlaceJob(const JobPlan& plan, std::vector<SlotOffer> offers,
                          const SlotMemory& memory, const Placement& running = {},
                          std::optional<uint64_t> elsewhere = {});

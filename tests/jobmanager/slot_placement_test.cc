@@ -63,7 +63,7 @@ TEST(SlotPlacementTest, PrefersTheTaskManagerThatHoldsTheLocalState) {
   }
 }
 
-TEST(SlotPlacementTest, ElsewhereIsOnAsFewTaskManagersAsCanBeAndSoonOnOthers) {
+TEST(SlotPlacementTest, ElsewhereFillsOneTaskManagerAfterTheOtherAndSoonOthers) {
   const JobPlan plan = Plan({{0, 4, "default"}});
   const auto offers = [] {
     return std::vector{Offer(1, "a", 2), Offer(2, "b", 2), Offer(3, "c", 2)};
@@ -79,6 +79,19 @@ TEST(SlotPlacementTest, ElsewhereIsOnAsFewTaskManagersAsCanBeAndSoonOnOthers) {
     pairs.insert(used);
   }
   EXPECT_EQ(pairs.size(), 3u) << "a pair that cannot work comes again and again";
+}
+
+TEST(SlotPlacementTest, ElsewhereIsNotAlwaysOnTheLargest) {
+  const JobPlan plan = Plan({{0, 6, "default"}});
+  bool without_the_largest_pair = false;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const auto result =
+        PlaceJob(plan, {Offer(1, "a", 4), Offer(2, "b", 3), Offer(3, "c", 2)}, {}, {}, seed);
+    std::set<std::string> used;
+    for (const auto& [subtask, slot] : result.placement) used.insert(slot.task_manager.value);
+    without_the_largest_pair |= !used.contains("a") || !used.contains("b");
+  }
+  EXPECT_TRUE(without_the_largest_pair) << "they may be the two that cannot reach one another";
 }
 
 TEST(SlotPlacementTest, WhatRunsStaysAndSharesItsSlotsWithWhatIsPlaced) {

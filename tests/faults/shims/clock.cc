@@ -1,7 +1,7 @@
 // An LD_PRELOAD library that steps the wall clock of a process while it runs.
 //
 // FAULTS_CLOCK names a file of two 64-bit numbers: by how many nanoseconds the wall clock is wrong,
-// which clock.py writes, and how often it was asked meanwhile, which this counts. What waits until
+// which world.py writes, and how often it was asked meanwhile, which this counts. What waits until
 // a time of day does so by the wrong clock, as under the kernel's: it looks again every 50 ms
 // whether that time has come. Monotonic clocks stay right.
 #include <dlfcn.h>
