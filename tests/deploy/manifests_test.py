@@ -9,7 +9,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,12 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from daemons import free_port  # noqa: E402
+
 MANIFESTS = ROOT / "deploy" / "k8s"
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 
 
 def container(role):
@@ -57,12 +60,6 @@ def wait_for_probe(port, path):
         except (urllib.error.URLError, ConnectionError):
             assert time.monotonic() < deadline, path + " does not answer"
             time.sleep(0.02)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return str(s.getsockname()[1])
 
 
 def check_image():
@@ -103,7 +100,8 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="weir-manifests-"))
     processes = []
     try:
-        rpc, metrics = free_port(), {"jobmanager": free_port(), "taskmanager": free_port()}
+        rpc = str(free_port())
+        metrics = {role: str(free_port()) for role in ("jobmanager", "taskmanager")}
         jobmanager, probes = start(weir, "jobmanager", directory, {
             "WEIR_JOBMANAGER_DIR": str(directory / "jm"),
             "WEIR_CHECKPOINT_DIR": str(directory / "checkpoints"),

@@ -17,7 +17,7 @@ from daemons import Daemons
 
 WEIR, TOTALS, ROWS = sys.argv[1:4]
 COUNT = 30_000
-RATE = 2_500
+RATE = 300  # until everything has been killed that is to be killed
 
 
 def finals(lines):
@@ -62,6 +62,7 @@ class Job:
         return {s["tm_id"] for v in self.describe()["vertices"] for s in v["subtasks"]}
 
     def finishes(self, test):
+        self.cluster.run("rate", self.id, "rows", "unlimited")
         eventually(lambda: self.describe()["status"]["state"] == "FINISHED", "it finishes", 60)
         test.assertEqual(finals(self.out.read_text().splitlines()), expected())
 

@@ -19,7 +19,7 @@ from daemons import Daemons
 
 WEIR, JOB = sys.argv[1:3]
 COUNT = 60_000
-RATE = 10_000
+RATE = 1_000  # until the TaskManager is killed
 
 
 class LocalRecovery(unittest.TestCase):
@@ -59,6 +59,7 @@ class LocalRecovery(unittest.TestCase):
         victim, survivor = sorted(used)
         before_kill(survivor)
         self.cluster.kill(victim)
+        self.cluster.run("rate", self.job, "rows", "unlimited")
         eventually(lambda: self.describe()["status"]["state"] == "FINISHED", "the job ends", 60)
         self.assertEqual(self.describe()["status"]["restarts"], 1)
         seen, finals = totals(self.out.read_text().splitlines(), COUNT)

@@ -56,7 +56,7 @@ class Nexmark(unittest.TestCase):
 
     def killed(self, query):
         job = self.run_job(query, "--detached", arguments=("--checkpoint-ms", 200, "--rate",
-                                                           EVENTS // 4))
+                                                           EVENTS // 12))
 
         def details():
             return self.cluster.json("describe", job)

@@ -24,7 +24,7 @@ ALL = "--all" in sys.argv
 SEEDS = [word for word in sys.argv[3:] if word != "--all"]
 SEED = int(SEEDS[0]) if SEEDS else int.from_bytes(os.urandom(4), "little")
 COUNT = 40_000
-RATE = 2_000  # so long as processes are killed
+RATE = 500  # so long as processes are killed
 ROUNDS = 3
 
 

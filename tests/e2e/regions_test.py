@@ -16,7 +16,7 @@ from cluster import OneCluster, eventually
 
 OneCluster.WEIR, JOB = sys.argv[1:3]
 COUNT = 40_000
-RATE = 10_000
+RATE = 500  # until both pipelines have gone on
 
 
 class Regions(OneCluster):
@@ -57,6 +57,8 @@ class Regions(OneCluster):
         self.assertGreater(self.placed("orders")[1], orders[1])
         before = self.checkpoints(self.job)
         eventually(lambda: self.checkpoints(self.job) > before, "a checkpoint of both")
+        for uid in ("orders", "clicks"):
+            self.cluster.run("rate", self.job, uid, "unlimited")
         eventually(lambda: self.state(self.job) == "FINISHED", "the job ends", 60)
         every = {f"{{}} k{k} {n + 1}" for k in range(10) for n in range(COUNT // 10)}
         self.assertEqual(self.counts("clicks"),

@@ -16,7 +16,7 @@ from answers import routes, windows
 from cluster import OneCluster, eventually
 
 OneCluster.WEIR, WINDOWS, ROUTES = sys.argv[1:4]
-COUNT = 30_000
+COUNT = 120_000
 RATE = 5_000
 
 

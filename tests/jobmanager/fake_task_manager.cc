@@ -190,7 +190,7 @@ proto::ToTaskManager FakeTaskManager::Await(const std::string& what,
                                             std::function<bool(const proto::ToTaskManager&)> fits) {
   std::unique_lock lock(mutex_);
   proto::ToTaskManager found;
-  const bool came = changed_.wait_for(lock, seconds(10), [&] {
+  const bool came = changed_.wait_for(lock, seconds(60), [&] {
     for (const auto& message : messages_) {
       if (!fits(message)) continue;
       found = message;
@@ -217,7 +217,7 @@ std::vector<proto::ToTaskManager> FakeTaskManager::messages() const {
 
 bool FakeTaskManager::WaitBroken() {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, seconds(10), [this] { return broken_; });
+  return changed_.wait_for(lock, seconds(60), [this] { return broken_; });
 }
 
 grpc::Status FakeTaskManager::Fetch(const std::string& hash, std::string* bytes) {

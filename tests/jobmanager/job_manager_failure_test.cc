@@ -203,7 +203,7 @@ class NewestManifestTest : public JobManagerTest {
             [](const proto::JobStatus& s) { return s.last_checkpoint_id() >= 3; });
     // A commit begins when all that follows the one before it is done, its note too.
     SetFailpoint("jobmanager.before_commit", "error");
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (Details(job).checkpoints_failed() == 0 && std::chrono::steady_clock::now() < limit) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
@@ -282,7 +282,7 @@ TEST_F(JobManagerTest, ACancelAndARateAreTakenWhileTheStorageHangsInACommit) {
   const std::string job = MustSubmit();
   WaitForState(job, proto::JOB_STATE_RUNNING);
   SetFailpoint("jobmanager.before_commit", "hold");
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   const auto hangs = [&] {
     const proto::JobDetails details = Details(job);
     for (const proto::CheckpointDetails& checkpoint : details.checkpoints()) {
@@ -333,7 +333,7 @@ class LeftBehindTest : public JobManagerTest {
     return paths;
   }
   void WaitUntilDeleted(const std::string& job) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (Record(job).discards_checkpoints() && std::chrono::steady_clock::now() < limit) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }

@@ -139,7 +139,7 @@ class JobManagerTest : public ::testing::Test {
   template <class P>
   proto::JobStatus WaitFor(const std::string& job, const std::string& what, P holds) {
     proto::JobStatus status;
-    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
     while (std::chrono::steady_clock::now() < end) {
       grpc::ClientContext context;
       proto::WaitJobRequest request;
@@ -188,7 +188,7 @@ class JobManagerTest : public ::testing::Test {
     return client_->TriggerSavepoint(&context, request, reply);
   }
   void WaitForMembers(int count) {
-    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
     while (Cluster().task_managers_size() < count && std::chrono::steady_clock::now() < end) {
       std::this_thread::sleep_for(milliseconds(5));
     }
@@ -205,7 +205,7 @@ class JobManagerTest : public ::testing::Test {
   grpc::Status CallWith(const std::string& method, const std::string& bytes) {
     grpc::GenericStub stub(channel_);
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + seconds(10));
+    context.set_deadline(std::chrono::system_clock::now() + seconds(60));
     grpc::CompletionQueue queue;
     const grpc::Slice slice(bytes);
     const grpc::ByteBuffer request(&slice, 1);

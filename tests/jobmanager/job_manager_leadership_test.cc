@@ -48,7 +48,7 @@ class JobManagerLeadershipTest : public JobManagerTest {
     return held;
   }
   void WaitUntilFenced() {
-    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
     while (!manager_->fenced() && std::chrono::steady_clock::now() < end) {
       std::this_thread::sleep_for(milliseconds(1));
     }

@@ -48,7 +48,7 @@ class JobManagerMemoryTest : public JobManagerTest {
   }
   template <class C>
   static void Until(C condition) {
-    const auto limit = std::chrono::steady_clock::now() + seconds(10);
+    const auto limit = std::chrono::steady_clock::now() + seconds(60);
     while (!condition() && std::chrono::steady_clock::now() < limit) {
       std::this_thread::sleep_for(milliseconds(5));
     }

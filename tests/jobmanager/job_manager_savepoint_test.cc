@@ -201,7 +201,7 @@ TEST_F(RestoreModeTest, WhatIsClaimedIsDeletedWhenAsManyCheckpointsAsAreRetained
   const grpc::Status begun = Begin(proto::RESTORE_MODE_CLAIM, 50, &job);
   ASSERT_TRUE(begun.ok()) << begun.error_message();
   WaitForCheckpoints(job, 3);
-  const auto end = std::chrono::steady_clock::now() + seconds(10);
+  const auto end = std::chrono::steady_clock::now() + seconds(60);
   while (std::filesystem::exists(path()) && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(milliseconds(5));
   }

@@ -85,9 +85,11 @@ Client MakeConsumer(const std::string& address, Isolation isolation, const std::
         isolation == Isolation::kReadCommitted ? "read_committed" : "read_uncommitted"}});
 }
 
-int PartitionCount(rd_kafka_t* client, const std::string& topic) {
-  // A topic just created may not be known to the broker's metadata yet.
-  for (int attempt = 0; attempt < 50; ++attempt) {
+/// Waits until the topic has so many partitions: what was just created may not be known to the
+/// broker's metadata yet.
+int PartitionCount(rd_kafka_t* client, const std::string& topic, int at_least = 1) {
+  const auto deadline = SteadyClock::now() + kReadyLimit;
+  while (SteadyClock::now() < deadline) {
     rd_kafka_topic_t* handle = rd_kafka_topic_new(client, topic.c_str(), nullptr);
     const rd_kafka_metadata_t* raw = nullptr;
     const auto error = rd_kafka_metadata(client, 0, handle, &raw, kCallMs);
@@ -95,7 +97,7 @@ int PartitionCount(rd_kafka_t* client, const std::string& topic) {
     Check(error, "metadata of " + topic);
     const Owned<const rd_kafka_metadata_t> metadata(raw);
     if (metadata->topic_cnt == 1 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
-        metadata->topics[0].partition_cnt > 0) {
+        metadata->topics[0].partition_cnt >= at_least) {
       return metadata->topics[0].partition_cnt;
     }
     std::this_thread::sleep_for(milliseconds(100));
@@ -104,10 +106,12 @@ int PartitionCount(rd_kafka_t* client, const std::string& topic) {
 }
 
 /// Waits for one admin result and hands it to `check`, with how often it was asked for: a request
-/// without an answer is sent again by a new client, and may have been carried out all the same.
+/// without an answer is sent again by a new client, and may have been carried out all the same; and
+/// so is one that `check` finds too early.
 void AdminCall(const std::string& address,
                const std::function<void(rd_kafka_t*, rd_kafka_queue_t*)>& call,
-               const std::function<void(const rd_kafka_event_t*, int tries)>& check) {
+               const std::function<bool(const rd_kafka_event_t*, int tries)>& check) {
+  const auto deadline = SteadyClock::now() + kReadyLimit;
   for (int tries = 1; tries <= kAdminTries; ++tries) {
     const Client client = MakeClient(RD_KAFKA_PRODUCER, address);
     const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client.get()));
@@ -115,7 +119,10 @@ void AdminCall(const std::string& address,
     const Owned<rd_kafka_event_t> event(rd_kafka_queue_poll(queue.get(), kAdminTryMs));
     if (event == nullptr) continue;
     Check(rd_kafka_event_error(event.get()), "admin request");
-    return check(event.get(), tries);
+    if (check(event.get(), tries)) return;
+    if (SteadyClock::now() > deadline) Fail("an admin request is too early all the time");
+    std::this_thread::sleep_for(milliseconds(100));
+    --tries;
   }
   Fail("no answer to an admin request");
 }
@@ -258,8 +265,11 @@ std::string Broker::CreateTopic(const std::string& prefix, int partitions,
         const auto* results = rd_kafka_CreateTopics_result_topics(
             rd_kafka_event_CreateTopics_result(const_cast<rd_kafka_event_t*>(event)), &count);
         const rd_kafka_resp_err_t outcome = rd_kafka_topic_result_error(results[0]);
-        if (tries > 1 && outcome == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) return;
+        if (tries > 1 && outcome == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) return true;
+        // A broker that was stopped for longer than its session is fenced for a moment.
+        if (outcome == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR) return false;
         Check(outcome, "creating topic " + name);
+        return true;
       });
   PartitionCount(MakeClient(RD_KAFKA_PRODUCER, address_).get(), name);
   return name;
@@ -281,7 +291,9 @@ void Broker::AddPartitions(const std::string& topic, int new_total) {
         const auto* results = rd_kafka_CreatePartitions_result_topics(
             rd_kafka_event_CreatePartitions_result(const_cast<rd_kafka_event_t*>(event)), &count);
         Check(rd_kafka_topic_result_error(results[0]), "adding partitions to " + topic);
+        return true;
       });
+  PartitionCount(MakeClient(RD_KAFKA_PRODUCER, address_).get(), topic, new_total);
 }
 
 void Broker::SetTopicProperties(const std::string& topic, const Properties& properties) {
@@ -301,6 +313,7 @@ void Broker::SetTopicProperties(const std::string& topic, const Properties& prop
         const auto* const* results = rd_kafka_AlterConfigs_result_resources(
             rd_kafka_event_AlterConfigs_result(const_cast<rd_kafka_event_t*>(event)), &count);
         Check(rd_kafka_ConfigResource_error(results[0]), "setting properties of topic " + topic);
+        return true;
       });
 }
 

@@ -103,17 +103,19 @@ TEST_F(CommitTest, WhoseAnswerComesAfterItWasGivenUpIsFoundByItsMarker) {
                       .parallelism = 1,
                       .writer = {.run = "job", .leader_epoch = LeaderEpoch{1}},
                       .published = CheckpointId{1}};
-  SetFailpoint("kafka.publish.commit", "sleep:2000");
+  SetFailpoint("kafka.publish.commit", "hold");
   std::future<P::Event> outcome = std::async(std::launch::async, [&] {
     return lane.Transact({.epochs = {CheckpointId{1}}, .marker = marker},
                          [&](CheckpointId) { return file; });
   });
-  ASSERT_TRUE(Eventually([&] { return Markers() == 1; })) << "the last record before the commit";
+  const bool written = Eventually([&] { return Markers() == 1; });  // the last before the commit
   broker_.Suspend();
+  SetFailpoint("kafka.publish.commit", "");
   const bool asked = Eventually([&] { return UnreadBytes(broker_.address()) > 0; });
   {
     const HeldThreads held("rdk:main");
     broker_.Resume();
+    ASSERT_TRUE(written);
     ASSERT_TRUE(asked) << "the request to commit has not come";
     EXPECT_TRUE(Eventually([&] { return Count(Isolation::kReadCommitted) == 2; }));
     const P::Event event = outcome.get();

@@ -337,17 +337,20 @@ TEST_F(PublisherTest, AnEndTxnThatArrivesLateIsNoticed) {
   options_.commit_limit = milliseconds(1'500);
   Attempt attempt(options_);
   ASSERT_TRUE(attempt.AwaitReady());
-  SetFailpoint("kafka.publish.commit", "sleep:1000");
+  SetFailpoint("kafka.publish.commit", "hold");
   attempt.Write(1, kFirst);
   attempt.Complete(1);
   const auto deadline = std::chrono::steady_clock::now() + kLimit;
-  while (broker_.ReadValues(options_.topic, Isolation::kReadUncommitted).size() < 2) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
-  }
+  const auto written = [&] {
+    return broker_.ReadValues(options_.topic, Isolation::kReadUncommitted).size() == 2;
+  };
+  bool all_written = written();
+  while (!all_written && std::chrono::steady_clock::now() < deadline) all_written = written();
   broker_.Suspend();
-  const bool delayed = attempt.AwaitLogLine("committing to topic");
   SetFailpoint("kafka.publish.commit", "");
+  const bool delayed = attempt.AwaitLogLine("committing to topic");
   broker_.Resume();
+  ASSERT_TRUE(all_written);
   ASSERT_TRUE(delayed);
   ASSERT_TRUE(attempt.AwaitPublished(1)) << attempt.AwaitFailure();
   EXPECT_THAT(Committed(), ElementsAre("a1", "a2"));

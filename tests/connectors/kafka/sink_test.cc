@@ -45,6 +45,15 @@ class SinkTest : public ::testing::Test {
     return broker_.ReadValues(options_.topic, Isolation::kReadCommitted);
   }
 
+  bool Takes(const std::string& value) {
+    try {
+      broker_.Produce(options_.topic, {{.value = value}});
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  }
+
   Broker& broker_ = Broker::Instance();
   SinkOptions<std::string> options_;
   Storage storage_;
@@ -450,7 +459,7 @@ TEST_F(SinkTest, AtLeastOnceRefusesAnOlderCheckpointThanWasPublishedExactlyOnce)
 
 TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
   options_.delivery = AtLeastOnce;
-  options_.properties = {{"message.timeout.ms", "1000"}, {"socket.timeout.ms", "1000"}};
+  options_.properties = {{"message.timeout.ms", "5000"}, {"socket.timeout.ms", "5000"}};
   Subtask<std::string> subtask(options_, {});
   subtask.Write({"a"});
   subtask.Snapshot(1);
@@ -465,9 +474,9 @@ TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
   EXPECT_THAT(subtask.harness().log(), HasSubstr("sent again"));
   ASSERT_TRUE(subtask.AwaitAcknowledge(2));
   const auto records = broker_.Read(options_.topic, Isolation::kReadCommitted);
-  ASSERT_GE(records.size(), 2u);
-  EXPECT_EQ(records[1].value, "b");
-  EXPECT_EQ(records[1].timestamp_ms, 12345) << "its own time, again";
+  const auto b = std::ranges::find(records, "b", &TestRecord::value);
+  ASSERT_NE(b, records.end());
+  EXPECT_EQ(b->timestamp_ms, 12345) << "its own time, again";
 }
 
 TEST_F(SinkTest, AtLeastOnceGivesUpWithTheReason) {
@@ -512,6 +521,10 @@ TEST_F(SinkTest, AtLeastOnceMakesNoLargerBatchesThanTheTopicTakes) {
   EXPECT_EQ(Committed().size(), 1000u);
 
   broker_.SetTopicProperties(options_.topic, {{"max.message.bytes", "5000"}});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (Takes(std::string(6'000, 'x'))) {  // the broker's log hears of it later
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
   subtask.Write(rows);
   EXPECT_THAT(subtask.AwaitFailure(), HasSubstr("takes batches of up to 5000 bytes by now"));
   Subtask<std::string> next(options_, {.attempt = 2});

