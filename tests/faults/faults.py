@@ -18,10 +18,11 @@ transactions and records stands in kafka_faults.py, what overloads in load_fault
                                     not synced is gone (power.py says what survives of it)
     split_brain for_s               two JobManagers that both lead; split_brain.py
     clock      target, step_s, for_s    the wall clock is wrong by so much
-    damage     of, how              everything is killed, a file is damaged, everything is started;
+    damage     of, how, in_flight   everything is killed, a file is damaged, everything is started;
                                     of = "segment" | "base" | "epoch" | "manifest" | "record" |
                                     "fence", how = "flip" | "zero" | "truncate" |
-                                    "swap" | "remove"
+                                    "swap" | "remove"; in_flight: of those with rows in flight the
+                                    largest
 """
 
 import errno
@@ -363,6 +364,9 @@ class Damage(Fault):
         self.attempt = world.attempt()
         details = eventually(world.check, "a JobManager answers", 30)
         self.directory = pathlib.Path(details["checkpoint_directory"])
+        if self.step.get("in_flight"):
+            self.evidence["in_flight_bytes"] = eventually(
+                self.has_rows_in_flight, "a checkpoint has rows in flight", 60)
         for name in world.cluster.names:
             if not world.kill(name):
                 raise AssertionError(f"{name} had died by itself")
@@ -380,6 +384,12 @@ class Damage(Fault):
         self.said = len(world.said("jobmanager"))
         for name in world.cluster.names:
             world.start(name)
+
+    def has_rows_in_flight(self):
+        """How many bytes of them in the newest checkpoint, which the next one resembles."""
+        details = self.world.check() or {}
+        return next((int(c.get("in_flight_bytes", 0)) for c in details.get("checkpoints", [])
+                     if c["status"] in ("COMPLETED", "PUBLISHED")), 0)
 
     def find(self):
         """The file, and others of its kind."""
@@ -400,7 +410,9 @@ class Damage(Fault):
             kinds = {"segment": lambda n: not re.search(r"\.(base|delta|epoch)-", n),
                      "base": lambda n: ".base-" in n, "epoch": lambda n: ".epoch-" in n}
             # There is no merged base while the state is small.
-            path = self.dice.choice([path for path in files if kinds[of](path.name)] or files)
+            chosen = [path for path in files if kinds[of](path.name)] or files
+            path = max(chosen, key=lambda path: path.stat().st_size) \
+                if self.step.get("in_flight") else self.dice.choice(chosen)
             return path, [p for p in path.parent.iterdir() if p != path]
         raise AssertionError(f"no checkpoint in {self.directory}")
 

@@ -12,7 +12,7 @@
                                  with another parallelism; from a checkpoint with rows in flight
     exhaust                      the producer epochs of one transactional id are used up
     transactions  count          so many transactions of a lane of its own, beside the job
-    poison        count          records that are none come in
+    poison        count, mb      records that are none come in, or such that are so large
     grow          more           the input topic gets so many more partitions, with keys of their own
     oversized                    a record that the output topic does not take
 """
@@ -394,8 +394,10 @@ class Poison(Fault):
         self.policy = world.schedule["job"]["args"]["bad-record"]
         count = 1 if self.policy == "fail" else self.step["count"]
         partitions = world.schedule["workload"]["partitions"]
+        poison = POISON if "mb" not in self.step else \
+            [b'"' + b"x" * (self.step["mb"] << 20)]
         self.where = write(world, [(self.dice.randrange(partitions), f"p{i}",
-                                    self.dice.choice(POISON)) for i in range(count)])
+                                    self.dice.choice(poison)) for i in range(count)])
         self.evidence |= {"policy": self.policy, "records": count}
         self.landed = True
 

@@ -2,6 +2,8 @@
 
     brake     record_us, for_s, aligned
                                  an operator takes so long for each record
+    freeze    record_us, for_s, frozen_s
+                                 and then takes none at all for so long
     steady    for_s              nothing: what is sustained without a fault
     outgrow   for_s              ever new keys under a memory limit
     hostile   with = { what = [...] }, burst
@@ -56,14 +58,18 @@ class Brake(Fault):
         details = self.world.check()
         if details is None:
             return False
-        given, taken = (sum(int(subtask.get("metrics", {}).get(metric, 0))
-                            for vertex in details["vertices"] if vertex["uid"] == uid
-                            for subtask in vertex["subtasks"])
-                        for uid, metric in (("in", "records_out"), ("total", "records_in")))
+        given = self.records(details, "in", "records_out")
+        taken = self.records(details, "total", "records_in")
         self.samples.append((time.monotonic(), given, taken))
         now, *_ = self.samples[-1]
         old = [sample for sample in self.samples if now - sample[0] >= self.FULL_OVER_S]
         return old and 0 < taken - old[-1][2] and given - old[-1][1] <= taken - old[-1][2]
+
+    @staticmethod
+    def records(details, uid, metric):
+        return sum(int(subtask.get("metrics", {}).get(metric, 0))
+                   for vertex in details["vertices"] if vertex["uid"] == uid
+                   for subtask in vertex["subtasks"])
 
     def measure(self):
         peak = self.peak if time.monotonic() > self.settles else self.full_peak
@@ -85,13 +91,16 @@ class Brake(Fault):
             "results_per_s": round((world.reader.count - self.count) / for_s),
             "memory_mb": {name: [full[name] >> 20, self.peak[name] >> 20] for name in full},
             "attempts": [self.attempt, world.attempt()]}
-        grown = [name for name in full if self.peak[name] > full[name] * self.GROWTH + self.SLACK]
-        if grown:
-            raise AssertionError(f"memory grows under back pressure: {self.evidence['memory_mb']}")
+        self.judge_memory()
         if self.evidence["checkpoints_meanwhile"] == 0 and not self.step.get("aligned"):
             raise AssertionError("no checkpoint completes under back pressure")
         if world.attempt() != self.attempt:
             raise AssertionError("the job was restarted because of back pressure")
+
+    def judge_memory(self):
+        full = self.full_peak
+        if any(self.peak[name] > full[name] * self.GROWTH + self.SLACK for name in full):
+            raise AssertionError(f"memory grows under back pressure: {self.evidence['memory_mb']}")
 
     def look(self):
         self.measure()
@@ -133,6 +142,45 @@ class Brake(Fault):
     def end(self):
         self.file.write_text("0")
         self.landed = self.evidence["results_per_s"] < self.world.schedule["workload"]["rate"] / 2
+
+
+class Freeze(Brake):
+    """An operator that was too slow takes nothing at all any more: its thread is in the user's code.
+    Nothing else may suffer from it, and it goes on where it stood."""
+
+    def hold(self):
+        super().hold()
+        world = self.world
+        self.file.write_text("frozen")
+        self.samples = []
+        eventually(self.is_frozen, "the operator takes no more records", 30)
+        begun, taken = time.monotonic(), self.taken()
+        while time.monotonic() - begun < self.step["frozen_s"]:
+            self.look()
+            time.sleep(0.5)
+        self.evidence |= {
+            "frozen_s": round(time.monotonic() - begun), "taken_meanwhile": self.taken() - taken,
+            "memory_mb": {name: [full >> 20, self.peak[name] >> 20]
+                          for name, full in self.full_peak.items()}}
+        self.judge_memory()
+        if world.attempt() != self.attempt:
+            raise AssertionError("the job was restarted because an operator took nothing")
+
+    def is_frozen(self):
+        """It has taken nothing for so long."""
+        self.look()
+        self.samples.append((time.monotonic(), self.taken()))
+        now, taken = self.samples[-1]
+        old = [sample for sample in self.samples if now - sample[0] >= self.FULL_OVER_S]
+        return old and old[-1][1] == taken
+
+    def taken(self):
+        details = eventually(self.world.check, "a JobManager answers", 30)
+        return self.records(details, "total", "records_in")
+
+    def end(self):
+        super().end()
+        self.landed = self.landed and self.evidence["taken_meanwhile"] == 0
 
 
 class Steady(Fault):
@@ -193,7 +241,7 @@ class Outgrow(Fault):
                 raise AssertionError(f"{name} died: {self.evidence}")
         if self.evidence["attempts"][1] != self.attempt:
             raise AssertionError(f"the job was restarted: {self.evidence}")
-        self.landed = self.evidence["state_mb"] << 20 > self.world.memory_limit / 4
+        self.landed = self.evidence["state_mb"] << 20 > self.world.memory_limit
 
 
 class Hostile(Fault):
@@ -238,4 +286,4 @@ class Hostile(Fault):
             raise AssertionError("a job that runs was restarted by what was refused")
 
 
-LOAD_KINDS = {"brake": Brake, "steady": Steady, "outgrow": Outgrow, "hostile": Hostile}
+LOAD_KINDS = {"brake": Brake, "freeze": Freeze, "steady": Steady, "outgrow": Outgrow, "hostile": Hostile}

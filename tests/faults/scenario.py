@@ -16,7 +16,7 @@
                disks = { "weir/work/tm-1" = "96m" }     # file systems of their own
                settings = { "checkpoint.dir" = "{dir}/checkpoints" }    # {dir}: the run's weir/
                second_jobmanager = false      # a place for one; who starts it is a fault
-               memory_mb = 0                  # what the kernel lets a TaskManager have
+               memory_mb = 0                  # what the kernel lets each daemon have
                broker = { name = "value" }    # settings of the broker
                neighbour = false              # a second job, which must not notice any fault
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20

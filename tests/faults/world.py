@@ -127,7 +127,7 @@ class World:
                                spared=["logs"])
         self._lead()
         for name in self.cluster.names:
-            if cluster["memory_mb"] and name != "jobmanager":
+            if cluster["memory_mb"]:
                 self._limit(name)
             self.failpoint(name, "")
             self.step_clock(name, 0)
@@ -175,7 +175,7 @@ class World:
 
     @property
     def memory_limit(self):
-        """Of each TaskManager, in bytes."""
+        """Of each daemon, in bytes."""
         return self.schedule["cluster"]["memory_mb"] << 20
 
     def _limit(self, name):

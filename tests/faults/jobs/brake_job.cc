@@ -1,4 +1,5 @@
-// As totals_job, and as slow as the file --brake says: so many microseconds for each record.
+// As totals_job, and as slow as the file --brake says: so many microseconds for each record, or
+// "frozen".
 #include <fstream>
 #include <thread>
 
@@ -14,15 +15,23 @@ class Braked final : public weir::KeyedProcessFunction<std::string, In, Total> {
     const auto now = std::chrono::steady_clock::now();
     if (now > look_again_) {
       look_again_ = now + std::chrono::milliseconds(20);
-      int64_t read = 0;
-      std::ifstream(file_) >> read;
-      wait_ = std::chrono::microseconds(read);
+      std::string read;
+      while (read = Setting(), read == "frozen") {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      }
+      wait_ = std::chrono::microseconds(std::atoll(read.c_str()));
     }
     if (wait_.count() > 0) std::this_thread::sleep_for(wait_);
     total_.ProcessElement(row, context, out);
   }
 
  private:
+  std::string Setting() const {
+    std::string read;
+    std::ifstream(file_) >> read;
+    return read;
+  }
+
   std::string file_;
   std::chrono::steady_clock::time_point look_again_;
   std::chrono::microseconds wait_{0};

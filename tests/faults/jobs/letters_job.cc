@@ -15,7 +15,9 @@ WEIR_JOB(env, args) {
           .Uid("in");
   if (policy == "letters") {
     rows.SideOutput(weir::kafka::BadRecords)
-        .To(weir::kafka::DeadLetterSink({.brokers = args["brokers"], .topic = "bad"}))
+        .To(weir::kafka::DeadLetterSink({.brokers = args["brokers"],
+                                         .topic = "bad",
+                                         .properties = {{"message.max.bytes", "64000000"}}}))
         .Uid("bad");
   }
   Write(rows, args);

@@ -17,11 +17,13 @@ void Settle(weir::Environment& env, const weir::Args& args) {
 weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
                           const std::string& topic) {
   return env
-      .From(weir::kafka::Source<In>({.brokers = args["brokers"],
-                                     .topic = topic,
-                                     .discovery_interval = std::chrono::milliseconds(
-                                         args.GetInt("discovery", 300'000))}),
-            weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at))
+      .From(
+          weir::kafka::Source<In>(
+              {.brokers = args["brokers"],
+               .topic = topic,
+               .memory_bytes = static_cast<uint64_t>(args.GetInt("read-ahead-mb", 0) << 20),
+               .discovery_interval = std::chrono::milliseconds(args.GetInt("discovery", 300'000))}),
+          weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at))
       .Uid(topic);
 }
 
