@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <thread>
 
 #include "absl/synchronization/mutex.h"
 
@@ -21,6 +22,8 @@ void PrepareProcessForDataPlane(size_t memory_budget_bytes) {
   // Setting one threshold stops the allocator from adapting the other: say it too, or every read
   // block above 128 KiB is mapped and unmapped.
   mallopt(M_MMAP_THRESHOLD, static_cast<int>(std::min(threshold, kMaxMmapThreshold)));
+  const unsigned cores = std::thread::hardware_concurrency();
+  mallopt(M_ARENA_MAX, static_cast<int>(std::clamp(cores, 2u, 64u)));
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
