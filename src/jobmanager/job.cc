@@ -338,6 +338,8 @@ void Job::MaybeProceed(Instant now, Out* out) {
   RestartPolicy::Decision decision;
   if (doomed_) {
     decision.reason = *doomed_;
+  } else if (restart_decided_) {
+    decision.restart = true;
   } else {
     decision = policy_.OnFailure(*cause_, now, ran_for_);
   }
@@ -347,6 +349,7 @@ void Job::MaybeProceed(Instant now, Out* out) {
     elsewhere_ =
         cause_ && cause_->secondary ? std::optional(seed_ + last_attempt_.value) : std::nullopt;
     cause_.reset();
+    restart_decided_ = false;
     failures_.Blame(nullptr);
     restart_at_ = now + decision.delay;
     ++version_;
@@ -444,6 +447,7 @@ void Job::StepCheckpoints(const CheckpointEvent& event, Instant now, Out* out) {
   for (CheckpointAction& action : actions) {
     if (auto* fail = std::get_if<FailAttempt>(&action)) {
       given_up_stop_ = std::max(given_up_stop_, fail->given_up_stop);
+      restart_decided_ = fail->given_up_stop.value != 0 && !cause_;
       Fail(fail->failure, attempts_.All(), std::nullopt, {}, now, out);
     } else if (auto* done = std::get_if<JobDone>(&action)) {
       ending_as_ = S::kFinished;

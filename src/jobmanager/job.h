@@ -171,7 +171,8 @@ class Job {
   std::optional<Instant> persist_retry_at_;
   bool cancel_in_flight_ = false;
   bool cancel_wanted_ = false;
-  CheckpointId given_up_stop_;              // the job goes on from it
+  CheckpointId given_up_stop_;    // the job goes on from it
+  bool restart_decided_ = false;  // by giving up a stop: no failure, for the restart policy
   std::vector<RequestId> cancel_requests_;  // bounded by kMaxWaitingCancels
   FailureHistory failures_;
 };

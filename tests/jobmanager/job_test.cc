@@ -490,6 +490,28 @@ TEST_F(JobTest, AStopThatIsGivenUpIsForgottenBeforeTheJobGoesOn) {
   EXPECT_EQ(All<PrepareAttempt>().back().given_up_stop, CheckpointId(1));
 }
 
+class GivenUpStopTest : public JobTest {
+ protected:
+  GivenUpStopTest() : JobTest(NoRestartTest::Plan()) {}
+};
+
+TEST_F(GivenUpStopTest, IsNoFailureForTheRestartPolicy) {
+  Run();
+  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
+  Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
+  ReleaseAll();
+  Grant();
+  EXPECT_EQ(job_.last_attempt(), AttemptId(2)) << "the answer says that the job goes on";
+  EXPECT_EQ(Count<PersistEnd>(), 0u);
+  Prepared();
+  Task(kSource, TaskState::kFailed, {.message = "boom"});
+  ReleaseAll();
+  EXPECT_EQ(Count<PersistEnd>(), 1u) << "that is one";
+}
+
 TEST_F(JobTest, SavepointsOfAJobThatDoesNotRunAreRefused) {
   Send(JobStarted{});
   Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
