@@ -105,6 +105,9 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
 
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
     reader_->Snapshot(id, state);
+    // Of all rows given so far: the last time it was asked for may have been before the last batch,
+    // where a barrier leaves without room for a watermark.
+    CurrentWatermark();
     // One without splits says nothing of event time, nor does its end.
     if (watermark_ == Timestamp::Max() || (idle_ && watermark_ == Timestamp::Min())) return;
     state.values[kWatermark] = SerdeEncode(watermark_.ms);

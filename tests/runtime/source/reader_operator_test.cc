@@ -207,7 +207,6 @@ TEST_F(ReaderOperatorTest, ARestoredSourceBeginsWithTheLeastWatermarkOfItsFormer
     Open(MonotonousTimestamps<int64_t>());
     script_.splits->SplitAdded(0, "a");
     Give(0, {time});
-    Watermark();
     OperatorStateSnapshot snapshot;
     op_->Snapshot(CheckpointId(1), snapshot);
     formers.push_back({.former_subtask = static_cast<uint32_t>(formers.size()),

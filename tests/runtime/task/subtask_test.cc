@@ -373,7 +373,8 @@ class InTurn final : public SourceReader<int> {
 /// One subtask of that source with a sink behind it, in the test's own thread.
 class SourceSubtask final : public SubtaskListener {
  public:
-  SourceSubtask() {
+  /// Restored from what the source has put into that snapshot, if one is given.
+  explicit SourceSubtask(const SubtaskSnapshot* restore = nullptr) {
     Environment env;
     Source<int> source;
     source.name = "numbers";
@@ -390,9 +391,13 @@ class SourceSubtask final : public SubtaskListener {
     options.watermark_interval = 200ms;
     options.listener = this;
     options.operator_uids = {"numbers", "sink"};
-    options.context_of = [this](uint32_t) {
+    options.context_of = [this, restore](uint32_t index) {
       OperatorContext context;
       context.runtime.clock = &clock;
+      if (index > 0 || restore == nullptr) return context;
+      context.runtime.restored = true;
+      context.runtime.restored_state = {
+          {.former_parallelism = 1, .values = restore->operators[0].state.values, .files = {}}};
       return context;
     };
     subtask = std::make_unique<Subtask>(std::move(options), vertex, nullptr,
@@ -446,6 +451,20 @@ TEST(Subtask, ASourcesWatermarkGoesBeforeItsBarrier) {
   while (source.snapshots.empty()) source.subtask->Run(0ns);
   EXPECT_EQ(source.snapshots[0].watermark.ms, static_cast<int64_t>(source.given()) - 5)
       << "of the split that had its turn longest ago";
+}
+
+// Where it may not be the last thing that the subtask says before its barrier.
+TEST(Subtask, ABarrierThatLeavesASourceWithoutRoomKnowsEventTimeOfTheRowsBeforeIt) {
+  SourceSubtask source;
+  source.Fill(8);
+  source.subtask->Trigger({.id = CheckpointId(1)}, false);
+  while (source.snapshots.empty()) source.subtask->Run(0ns);
+  ASSERT_EQ(source.given(), 8u);
+  ASSERT_EQ(source.watermark(), Timestamp::Min().ms) << "there was room for it";
+
+  SourceSubtask restored(&source.snapshots[0]);
+  restored.Fill(1);
+  EXPECT_EQ(restored.watermark(), 3) << "of the split that had its turn longest ago";
 }
 
 TEST(Subtask, ASourcesSplitsAreNotSilentWithoutRoom) {
