@@ -21,7 +21,9 @@ namespace weir {
 ///
 /// The watermark is part of a checkpoint: one that turned unaligned holds none that are on their
 /// way, and what they make due must not wait until there are rows again. After a restore the source
-/// begins with the least of its former subtasks, which none of its splits is behind.
+/// begins with the least of its former subtasks that were not idle: none of their splits is behind
+/// it, and idle ones held nobody back before the failure either. Were all of them idle, it begins
+/// with the greatest: so far event time had come, or would have with another order of silences.
 template <class T>
 class ReaderOperator final : public SourceOperator, private SplitObserver {
  public:
@@ -108,15 +110,17 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     // Of all rows given so far: the last time it was asked for may have been before the last batch,
     // where a barrier leaves without room for a watermark.
     CurrentWatermark();
-    // One without splits says nothing of event time, nor does its end.
+    // Its end says nothing of event time, nor does an idle subtask that never had a row.
     if (watermark_ == Timestamp::Max() || (idle_ && watermark_ == Timestamp::Min())) return;
-    state.values[kWatermark] = SerdeEncode(watermark_.ms);
+    state.values[idle_ ? kIdleWatermark : kWatermark] = SerdeEncode(watermark_.ms);
   }
   void NotifyCheckpointComplete(CheckpointId id) override { reader_->NotifyCheckpointComplete(id); }
   void Close() override { reader_->Close(); }
 
  private:
+  // One or the other. Builds before the second was known wrote the first for idle subtasks, too.
   static constexpr const char* kWatermark = "weir.watermark";
+  static constexpr const char* kIdleWatermark = "weir.idle-watermark";
 
   struct Split {
     std::unique_ptr<WatermarkGenerator<T>> generator;  // null: the source's own watermarks
@@ -126,19 +130,28 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     std::chrono::nanoseconds heard{0};  // in reading time
   };
 
-  // Takes it out: the rest of the state is the reader's own.
   void RestoreWatermark(std::vector<RestoredOperatorState>& formers) {
     std::optional<Timestamp> least;
+    std::optional<Timestamp> idle;
     for (RestoredOperatorState& former : formers) {
-      const auto value = former.values.extract(kWatermark);
-      if (value.empty()) continue;
-      Timestamp watermark;
-      if (!SerdeDecode(value.mapped(), watermark.ms)) {
-        ThrowError(ErrorKind::kInternal, "the restored watermark of the source is damaged");
+      if (const auto time = TakeTime(former, kWatermark)) {
+        least = std::min(least.value_or(*time), *time);
       }
-      least = std::min(least.value_or(watermark), watermark);
+      if (const auto time = TakeTime(former, kIdleWatermark)) {
+        idle = std::max(idle.value_or(*time), *time);
+      }
     }
-    watermark_ = least.value_or(watermark_);
+    watermark_ = least ? *least : idle.value_or(watermark_);
+  }
+  // Out of it: the rest of the state is the reader's own.
+  static std::optional<Timestamp> TakeTime(RestoredOperatorState& former, const char* name) {
+    const auto value = former.values.extract(name);
+    if (value.empty()) return std::nullopt;
+    Timestamp time;
+    if (!SerdeDecode(value.mapped(), time.ms)) {
+      ThrowError(ErrorKind::kInternal, "the restored watermark of the source is damaged");
+    }
+    return time;
   }
 
   // Rows as large as the last ones were fill a batch when there are so many.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "api/watermarks.h"
+#include "base/serde/serde.h"
 
 namespace weir {
 namespace {
@@ -69,6 +70,21 @@ class ReaderOperatorTest : public ::testing::Test {
     context_.runtime.clock = &clock_;
     context_.runtime.parallelism = parallelism;
     op_->Open(context_);
+  }
+  /// What a checkpoint holds of it now.
+  RestoredOperatorState Stored() {
+    OperatorStateSnapshot snapshot;
+    op_->Snapshot(CheckpointId(1), snapshot);
+    return {.values = snapshot.values, .files = {}};
+  }
+  /// One of the source's new subtasks.
+  void OpenRestored(std::vector<RestoredOperatorState> formers,
+                    WatermarkStrategy<int64_t> strategy) {
+    context_.runtime.restored_state = std::move(formers);
+    Open(std::move(strategy));
+    for (const RestoredOperatorState& former : context_.runtime.restored_state) {
+      EXPECT_THAT(former.values, SizeIs(1)) << "the reader sees what it has put there";
+    }
   }
   uint32_t Poll() {
     Batch* batch = nullptr;
@@ -207,30 +223,67 @@ TEST_F(ReaderOperatorTest, ARestoredSourceBeginsWithTheLeastWatermarkOfItsFormer
     Open(MonotonousTimestamps<int64_t>());
     script_.splits->SplitAdded(0, "a");
     Give(0, {time});
-    OperatorStateSnapshot snapshot;
-    op_->Snapshot(CheckpointId(1), snapshot);
-    formers.push_back({.former_subtask = static_cast<uint32_t>(formers.size()),
-                       .former_parallelism = 3,
-                       .values = snapshot.values,
-                       .files = {}});
+    formers.push_back(Stored());
   }
   // A third had no splits.
   Open(MonotonousTimestamps<int64_t>());
-  OperatorStateSnapshot snapshot;
-  op_->Snapshot(CheckpointId(1), snapshot);
-  formers.push_back(
-      {.former_subtask = 2, .former_parallelism = 3, .values = snapshot.values, .files = {}});
-  context_.runtime.restored_state = formers;
-  Open(MonotonousTimestamps<int64_t>());
+  formers.push_back(Stored());
+  OpenRestored(formers, MonotonousTimestamps<int64_t>());
   EXPECT_EQ(Watermark(), 99) << "before any row";
-  for (const RestoredOperatorState& former : context_.runtime.restored_state) {
-    EXPECT_THAT(former.values, ::testing::SizeIs(1)) << "the reader sees what it has put there";
-  }
   script_.splits->SplitAdded(0, "a");
   Give(0, {50});
   EXPECT_EQ(Watermark(), 99);
   Give(0, {150});
   EXPECT_EQ(Watermark(), 149);
+}
+
+// It has a watermark all the same: the one with which it began, or with which it fell silent.
+TEST_F(ReaderOperatorTest, AnIdleSubtaskDoesNotHoldARestoredSourceBack) {
+  const auto strategy = [] { return MonotonousTimestamps<int64_t>().WithIdleness(1000ms); };
+  Open(strategy());
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {100});
+  const RestoredOperatorState first = Stored();
+
+  OpenRestored({first}, strategy());
+  const RestoredOperatorState without_splits = Stored();
+  OpenRestored({first}, strategy());
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {200});
+  FindNothingFor(1200ms);
+  ASSERT_TRUE(op_->Idle());
+  const RestoredOperatorState silent = Stored();
+  OpenRestored({first}, strategy());
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {500});
+  const RestoredOperatorState busy = Stored();
+
+  OpenRestored({without_splits, busy, silent}, strategy());
+  EXPECT_EQ(Watermark(), 499) << "as without a failure";
+  OpenRestored({without_splits, silent}, strategy());
+  EXPECT_EQ(Watermark(), 199) << "with nobody to hold event time back, it is where it has come";
+}
+
+// One whose split has had no row yet is not idle.
+TEST_F(ReaderOperatorTest, ASubtaskThatWaitsForItsFirstRowHoldsARestoredSourceBack) {
+  Open(MonotonousTimestamps<int64_t>());
+  script_.splits->SplitAdded(0, "a");
+  const RestoredOperatorState waiting = Stored();
+  Give(0, {500});
+  const RestoredOperatorState busy = Stored();
+  OpenRestored({busy, waiting}, MonotonousTimestamps<int64_t>());
+  EXPECT_EQ(Watermark(), kNone);
+}
+
+// Builds that did not tell them apart have written both alike.
+TEST_F(ReaderOperatorTest, AWatermarkThatDoesNotSayWhetherItIsIdleHoldsARestoredSourceBack) {
+  std::vector<RestoredOperatorState> formers;
+  for (const int64_t time : {499, 99}) {
+    formers.push_back(
+        {.values = {{"position", "7"}, {"weir.watermark", SerdeEncode(time)}}, .files = {}});
+  }
+  OpenRestored(formers, MonotonousTimestamps<int64_t>());
+  EXPECT_EQ(Watermark(), 99);
 }
 
 TEST_F(ReaderOperatorTest, AStrategyTakesThePlaceOfTheSourcesOwnWatermarks) {
