@@ -68,6 +68,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     batch_.SetLimit(std::min(allowed, FullAt()));
     SplitIndex split = 0;
     const PollResult result = reader_->Poll(batch_, split);
+    ended_ = result == PollResult::kEnd;
     limit_->Spend(batch_.total());
     Measure();
     if (!batch_.empty()) Stamp(split);
@@ -110,8 +111,9 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     // Of all rows given so far: the last time it was asked for may have been before the last batch,
     // where a barrier leaves without room for a watermark.
     CurrentWatermark();
-    // Its end says nothing of event time, nor does an idle subtask that never had a row.
-    if (watermark_ == Timestamp::Max() || (idle_ && watermark_ == Timestamp::Min())) return;
+    // What has ended says nothing of event time, nor does an idle subtask that never had a row.
+    if (ended_ || watermark_ == Timestamp::Max()) return;
+    if (idle_ && watermark_ == Timestamp::Min()) return;
     state.values[idle_ ? kIdleWatermark : kWatermark] = SerdeEncode(watermark_.ms);
   }
   void NotifyCheckpointComplete(CheckpointId id) override { reader_->NotifyCheckpointComplete(id); }
@@ -239,6 +241,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   Timestamp watermark_ = Timestamp::Min();
   Timestamp next_poll_ = Timestamp::Max();
   bool idle_ = true;
+  bool ended_ = false;  // the reader said so
 };
 
 }  // namespace weir

@@ -33,6 +33,7 @@ struct Script {
   SplitObserver* splits = nullptr;
   bool endless = false;  ///< as many rows as there is room for, at every poll
   bool greedy = false;   ///< ... and all that a batch can hold, whatever the room
+  bool ends = false;     ///< there are no more than these rows
   std::optional<double> share;
 };
 
@@ -47,7 +48,7 @@ class ScriptedReader final : public SourceReader<int64_t> {
       for (uint32_t i = 0; i < room; ++i) batch.Append(0, Timestamp{0});
       return PollResult::kMore;
     }
-    if (script_->rows.empty()) return PollResult::kNothing;
+    if (script_->rows.empty()) return script_->ends ? PollResult::kEnd : PollResult::kNothing;
     split = script_->rows.front().split;
     for (int64_t time : script_->rows.front().times) batch.Append(time, Timestamp{time});
     script_->rows.pop_front();
@@ -273,6 +274,22 @@ TEST_F(ReaderOperatorTest, ASubtaskThatWaitsForItsFirstRowHoldsARestoredSourceBa
   const RestoredOperatorState busy = Stored();
   OpenRestored({busy, waiting}, MonotonousTimestamps<int64_t>());
   EXPECT_EQ(Watermark(), kNone);
+}
+
+// Its splits need not be finished one by one.
+TEST_F(ReaderOperatorTest, ASubtaskAtItsEndDoesNotHoldARestoredSourceBack) {
+  Open(MonotonousTimestamps<int64_t>());
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {500});
+  const RestoredOperatorState busy = Stored();
+  Open(MonotonousTimestamps<int64_t>());
+  script_.splits->SplitAdded(0, "a");
+  script_.ends = true;
+  Give(0, {100});
+  ASSERT_EQ(result_, PollResult::kEnd);
+  const RestoredOperatorState ended = Stored();
+  OpenRestored({busy, ended}, MonotonousTimestamps<int64_t>());
+  EXPECT_EQ(Watermark(), 499);
 }
 
 // Builds that did not tell them apart have written both alike.
