@@ -17,8 +17,8 @@ namespace weir {
 /// and a namespace; registering it twice is registering it once. Part of the operator's snapshots.
 ///
 /// Stored as (key group, time, key, namespace). In memory a table per key group, which knows the
-/// timers, and one heap, which knows their order; a deleted timer stays in the heap until its time
-/// or until the heap is rebuilt.
+/// timers, and a heap, which knows their order (a second one while keys stand at several times); a
+/// deleted timer stays in its heap until its time or until the heap is rebuilt.
 template <class K>
 class TimerService {
  public:
@@ -49,9 +49,7 @@ class TimerService {
     if (table.Find({time.ms, key, name_space}, table_hash) != nullptr) return false;
     table.FindOrInsert({time.ms, key, name_space}, table_hash);
     ++count_;
-    heap_.push_back({{time.ms, key, name_space}, hash});
-    std::push_heap(heap_.begin(), heap_.end(), Later);
-    tables_->context().outside_bytes = heap_.capacity() * sizeof(Entry);
+    Push(heap_, {{time.ms, key, name_space}, hash});
     return true;
   }
 
@@ -62,8 +60,8 @@ class TimerService {
       return false;
     }
     --count_;
-    // Deleted timers may take half of the heap, not more.
-    if (heap_.size() > 2 * count_ + kSlack) Rebuild();
+    // Deleted timers may take half of the heaps, not more.
+    if (heap_.size() + aside_.size() > 2 * count_ + kSlack) Rebuild();
     return true;
   }
 
@@ -73,48 +71,55 @@ class TimerService {
   /// in between).
   template <class F>
   bool Fire(Timestamp now, F&& f) {
-    PutBack();
-    while (const Entry* next = Peek()) {
-      if (next->timer.time_ms > now.ms) return true;
-      const Entry due = *next;
-      Pop();
+    while (Heap* heap = Earliest()) {
+      if (TimeOf(*heap) > now) break;
+      const Entry due = Pop(*heap);
       Take(due);
       if (!f(due.timer, due.hash)) {
-        next = Peek();
-        return next == nullptr || next->timer.time_ms > now.ms;
+        heap = Earliest();
+        return heap == nullptr || TimeOf(*heap) > now;
       }
+    }
+    if (aside_.empty() && aside_.capacity() > 0) {
+      aside_ = Heap();
+      CountBytes();
     }
     return true;
   }
 
-  /// As Fire, where it is not the same time for all keys: time_of(hash) gives each one's, none is
-  /// past `latest`. A pass looks at every timer up to there, due or not.
-  template <class TimeOf, class F>
-  bool FireEach(Timestamp latest, TimeOf&& time_of, F&& f) {
-    const auto due = [&](const Entry& e) { return e.timer.time_ms <= time_of(e.hash).ms; };
+  /// As Fire, where it is not the same time for all keys: time_of(hash) gives each one's. That is
+  /// `least` or, for keys that are ahead and stand still until `least` has come to them, up to
+  /// `latest`.
+  ///
+  /// Whether a timer up to `latest` is due is seen only when it is looked at. That happens once:
+  /// one that is not due is then set aside until `least` has come to it. At first there may be as
+  /// many of them as keys, so should_yield() is asked behind each, and true ends the call as f
+  /// does.
+  template <class EachTime, class F, class Yield>
+  bool FireEach(Timestamp least, Timestamp latest, EachTime&& time_of, F&& f,
+                Yield&& should_yield) {
     for (;;) {
-      while (const Entry* next = Peek()) {
-        if (next->timer.time_ms > latest.ms) break;
-        const Entry timer = *next;
-        Pop();
-        if (!due(timer)) {
-          not_due_.push_back(timer);
-          continue;
-        }
-        Take(timer);
-        if (!f(timer.timer, timer.hash)) return false;
+      DropDeleted(heap_);
+      DropDeleted(aside_);
+      const bool set_aside = !aside_.empty() && TimeOf(aside_) <= least &&
+                             (heap_.empty() || Later(heap_.front(), aside_.front()));
+      Heap& heap = set_aside ? aside_ : heap_;
+      if (heap.empty() || TimeOf(heap) > latest) return true;
+      Entry timer = Pop(heap);
+      if (!set_aside && timer.timer.time_ms > time_of(timer.hash).ms) {
+        Push(aside_, std::move(timer));
+        if (should_yield()) return false;
+        continue;
       }
-      // Time may have moved on since the pass began.
-      const bool again = std::ranges::any_of(not_due_, due);
-      PutBack();
-      if (!again) return true;
+      Take(timer);
+      if (!f(timer.timer, timer.hash)) return false;
     }
   }
 
   /// Timestamp::Max() when there is none.
   Timestamp Next() {
-    const Entry* next = Peek();
-    return next == nullptr ? Timestamp::Max() : Timestamp{next->timer.time_ms};
+    const Heap* heap = Earliest();
+    return heap == nullptr ? Timestamp::Max() : TimeOf(*heap);
   }
   size_t size() const { return count_; }
 
@@ -127,6 +132,7 @@ class TimerService {
     TimerKey<K> timer;
     uint64_t hash;  // of the key
   };
+  using Heap = std::vector<Entry>;
 
   static bool Later(const Entry& a, const Entry& b) {
     if (a.timer.time_ms != b.timer.time_ms) return a.timer.time_ms > b.timer.time_ms;
@@ -134,25 +140,36 @@ class TimerService {
     return a.timer.name_space > b.timer.name_space;
   }
 
-  /// The earliest timer that was not deleted.
-  const Entry* Peek() {
-    while (!heap_.empty()) {
-      const Entry& top = heap_.front();
+  static Timestamp TimeOf(const Heap& heap) { return Timestamp{heap.front().timer.time_ms}; }
+
+  void DropDeleted(Heap& heap) {
+    while (!heap.empty()) {
+      const Entry& top = heap.front();
       auto& table = tables_->Of(backend_->KeyGroupFor(top.hash));
-      if (table.Find(top.timer, TableHash(top)) != nullptr) return &top;
-      Pop();
+      if (table.Find(top.timer, TableHash(top)) != nullptr) return;
+      Pop(heap);
     }
-    return nullptr;
   }
-  void Pop() {
-    std::pop_heap(heap_.begin(), heap_.end(), Later);
-    heap_.pop_back();
+  /// The one with the earliest timer that was not deleted; null when there is none.
+  Heap* Earliest() {
+    DropDeleted(heap_);
+    DropDeleted(aside_);
+    if (aside_.empty()) return heap_.empty() ? nullptr : &heap_;
+    return heap_.empty() || Later(heap_.front(), aside_.front()) ? &aside_ : &heap_;
   }
-  void PutBack() {
-    for (; !not_due_.empty(); not_due_.pop_back()) {
-      heap_.push_back(std::move(not_due_.back()));
-      std::push_heap(heap_.begin(), heap_.end(), Later);
-    }
+  void Push(Heap& heap, Entry entry) {
+    heap.push_back(std::move(entry));
+    std::push_heap(heap.begin(), heap.end(), Later);
+    CountBytes();
+  }
+  static Entry Pop(Heap& heap) {
+    std::pop_heap(heap.begin(), heap.end(), Later);
+    Entry entry = std::move(heap.back());
+    heap.pop_back();
+    return entry;
+  }
+  void CountBytes() {
+    tables_->context().outside_bytes = (heap_.capacity() + aside_.capacity()) * sizeof(Entry);
   }
   void Take(const Entry& due) {
     tables_->Of(backend_->KeyGroupFor(due.hash)).Erase(due.timer, TableHash(due));
@@ -164,7 +181,7 @@ class TimerService {
 
   void Rebuild() {
     heap_.clear();
-    not_due_.clear();
+    aside_.clear();
     for (uint32_t g = backend_->key_groups().first; g < backend_->key_groups().end; ++g) {
       auto& table = tables_->Of(g);
       for (size_t s = table.NextLive(0); s != TableBase::kNoSlot; s = table.NextLive(s + 1)) {
@@ -173,13 +190,13 @@ class TimerService {
     }
     std::make_heap(heap_.begin(), heap_.end(), Later);
     count_ = heap_.size();
-    tables_->context().outside_bytes = heap_.capacity() * sizeof(Entry);
+    CountBytes();
   }
 
   Tables* tables_ = nullptr;
   KeyedStateBackend* backend_ = nullptr;
-  std::vector<Entry> heap_;
-  std::vector<Entry> not_due_;  // not in the heap until the pass of FireEach is over
+  Heap heap_;
+  Heap aside_;  // FireEach has looked at them: due when the least time of all keys is theirs
   size_t count_ = 0;
 };
 

@@ -71,6 +71,102 @@ TEST(TimerServiceTest, WhatIsRegisteredWhileFiringFiresIfDue) {
   EXPECT_EQ(timers.Next(), Timestamp{6});
 }
 
+// ---------------------------------------------------------------- keys at several times
+
+/// Timers of keys of which some are ahead of the others, in calls that are ended as soon as may be.
+class UnevenTimers : public ::testing::Test {
+ protected:
+  /// What fires until nothing is left for this time of the keys that are behind.
+  std::vector<std::string> FireUpTo(int64_t least) {
+    std::vector<std::string> fired;
+    const auto time_of = [&](uint64_t hash) {
+      ++looks_;
+      return Timestamp{hash == KeyHash(std::string("ahead")) ? kAhead : least};
+    };
+    const auto fire = [&](const TimerKey<std::string>& t, uint64_t) {
+      fired.push_back(t.key + "@" + std::to_string(t.time_ms));
+      return false;
+    };
+    const auto yield = [] { return true; };
+    size_t done = looks_ + fired.size();
+    for (calls_ = 1; !timers_.FireEach(Timestamp{least}, Timestamp{kAhead}, time_of, fire, yield);
+         ++calls_) {
+      EXPECT_GT(looks_ + fired.size(), done) << "no progress";
+      EXPECT_LE(looks_ + fired.size(), done + 2) << "more than one timer in a step";
+      done = looks_ + fired.size();
+      if (calls_ > 10'000) {
+        ADD_FAILURE() << "no end";
+        break;
+      }
+    }
+    return fired;
+  }
+
+  static constexpr int64_t kAhead = 100;
+  Subtask<std::string> task_;
+  Timers timers_ = Timers::Open(task_.state, "t");
+  size_t looks_ = 0;  // at timers that might have been due
+  int calls_ = 0;     // of the last FireUpTo
+};
+
+TEST_F(UnevenTimers, OneThatIsNotDueIsLookedAtOnce) {
+  constexpr int kBehind = 1000;
+  for (int i = 0; i < kBehind; ++i) Register(timers_, 90, "key" + std::to_string(i));
+  Register(timers_, 95, "ahead");
+  Register(timers_, kAhead + 1, "ahead");
+  EXPECT_EQ(FireUpTo(50), std::vector<std::string>{"ahead@95"});
+  EXPECT_EQ(calls_, kBehind + 2) << "each ends behind one timer";
+  EXPECT_EQ(looks_, size_t{kBehind + 1});
+  EXPECT_EQ(FireUpTo(60), std::vector<std::string>{});
+  EXPECT_EQ(calls_, 1);
+  EXPECT_EQ(looks_, size_t{kBehind + 1}) << "none is looked at again";
+  EXPECT_EQ(timers_.Next(), Timestamp{90});
+  EXPECT_EQ(timers_.size(), size_t{kBehind + 1});
+  EXPECT_EQ(FireUpTo(90).size(), size_t{kBehind});
+  EXPECT_EQ(timers_.Next(), Timestamp{kAhead + 1});
+}
+
+TEST_F(UnevenTimers, WhatComesWhileOthersAreSetAsideFiresInOrderOfTime) {
+  for (const int64_t time : {60, 70, 80}) Register(timers_, time, "behind");
+  Register(timers_, 95, "ahead");
+  EXPECT_EQ(FireUpTo(50), std::vector<std::string>{"ahead@95"});
+  Register(timers_, 65, "behind");
+  Register(timers_, 97, "ahead");
+  Register(timers_, 110, "behind");
+  timers_.Delete(Timestamp{70}, "behind", KeyHash(std::string("behind")));
+  EXPECT_EQ(FireUpTo(68), (std::vector<std::string>{"behind@60", "behind@65", "ahead@97"}));
+  Register(timers_, 105, "ahead");
+  Register(timers_, 75, "behind");
+  EXPECT_EQ(FireAll(timers_, 105),
+            (std::vector<std::string>{"behind@75", "behind@80", "ahead@105"}))
+      << "all keys have come to one time";
+  EXPECT_EQ(timers_.Next(), Timestamp{110});
+}
+
+TEST_F(UnevenTimers, OnesThatAreSetAsideCountAndAreDeletedAsOthers) {
+  constexpr int kBehind = 10'000;
+  for (int i = 0; i < kBehind; ++i) Register(timers_, 90, "key" + std::to_string(i));
+  const auto bytes = [&] { return task_.state.Metrics().memory_bytes; };
+  const size_t even = bytes();
+  for (int i = 0; i < 5'000; ++i) {
+    timers_.FireEach(
+        Timestamp{50}, Timestamp{kAhead}, [](uint64_t) { return Timestamp{50}; },
+        [](const auto&, uint64_t) { return true; }, [] { return true; });
+  }
+  constexpr size_t kAside = 5'000 * sizeof(TimerKey<std::string>);
+  EXPECT_GT(bytes(), even + kAside);
+  for (int i = 1; i < kBehind; ++i) {
+    const std::string key = "key" + std::to_string(i);
+    EXPECT_TRUE(timers_.Delete(Timestamp{90}, key, KeyHash(key)));
+  }
+  EXPECT_EQ(FireUpTo(60), std::vector<std::string>{});
+  const size_t uneven = bytes();
+  EXPECT_EQ(FireAll(timers_, 1000), std::vector<std::string>{"key0@90"});
+  EXPECT_LT(bytes() + kAside, uneven) << "given back";
+}
+
+// ---------------------------------------------------------------- checkpoints and memory
+
 TEST(TimerServiceTest, ACheckpointBetweenTwoTimersHoldsTheRest) {
   Subtask<std::string> task;
   Timers timers = Timers::Open(task.state, "t");

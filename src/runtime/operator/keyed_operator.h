@@ -11,7 +11,7 @@
 namespace weir {
 
 /// Counts down to the next look at OperatorContext::should_yield, which reads a clock: once for
-/// every kEvery keys that are fired.
+/// every kEvery keys that are fired, or looked at to see whether they are due.
 class YieldCheck {
  public:
   static constexpr uint32_t kEvery = 64;
@@ -83,7 +83,8 @@ class KeyedOperator : public Operator {
   bool FireTimers(Timers& timers, F&& f) {
     if (time_.even()) return timers.Fire(time_.watermark(), f);
     return timers.FireEach(
-        time_.latest(), [this](uint64_t key_hash) { return time_.Of(key_hash); }, f);
+        time_.watermark(), time_.latest(), [this](uint64_t key_hash) { return time_.Of(key_hash); },
+        f, [this] { return yield_(); });
   }
 
   KeyedState<K>& state() { return *state_; }

@@ -161,6 +161,40 @@ TEST_P(KeyedProcessTest, AKeyKeepsItsTimeWhenItsSubtaskWasAheadOfOthers) {
   }
 }
 
+// Timers of the keys that are behind, up to the time of those that are ahead, are looked at before
+// it is known that they are not due.
+TEST_P(KeyedProcessTest, TimersThatAreNotDueYetTakeASlotAsLittleAsThoseThatFire) {
+  constexpr int kKeys = 1000;
+  harness_ = Make({.parallelism = 2});
+  int behind = 0;
+  for (int i = 0; i < kKeys; ++i) {
+    const std::string key = std::to_string(i);
+    behind += static_cast<int>(SubtaskOfKeyGroup(KeyGroupOf(KeyHash(key), 128), 128, 2));
+    harness_->Push({key, "timer", 90});
+  }
+  harness_->Watermark(Timestamp{100}, 0);
+  harness_->Watermark(Timestamp{50}, 1);
+  EXPECT_THAT(harness_->TakeRows(), SizeIs(kKeys - behind));
+  const HarnessSnapshot snapshot = harness_->Snapshot();
+
+  auto restored = Make({.parallelism = 1, .restore = &snapshot});
+  restored->SetYielding(true);
+  const auto steps_until_passed = [&](int64_t watermark) {
+    restored->Watermark(Timestamp{watermark});
+    int steps = 1;
+    for (; restored->HasPendingWork() && steps < kKeys; ++steps) restored->Resume();
+    return steps;
+  };
+  EXPECT_GT(steps_until_passed(60), behind / 2 / static_cast<int>(YieldCheck::kEvery));
+  EXPECT_THAT(restored->watermarks(), ElementsAre(Timestamp{60}));
+  EXPECT_EQ(steps_until_passed(70), 1) << "they are known";
+  EXPECT_THAT(restored->TakeRows(), IsEmpty());
+  EXPECT_GT(steps_until_passed(95), 1);
+  EXPECT_THAT(restored->TakeRows(), SizeIs(behind));
+  EXPECT_EQ(steps_until_passed(100), 1);
+  EXPECT_EQ(restored->state_entries(), 0u);
+}
+
 TEST_P(KeyedProcessTest, EventTimersFireInOrderWhenTheWatermarkReachesThem) {
   harness_->Push({"a", "timer", 30});
   harness_->Push({"b", "timer", 10});
