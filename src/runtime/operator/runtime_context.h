@@ -38,7 +38,9 @@ struct RuntimeContext {
 
   /// Makes the slot run this subtask again soon. Any thread, also long after Close.
   std::function<void()> wake;
-  /// Asks the JobManager for a checkpoint ahead of the interval (an epoch grew too large).
+  /// Asks the JobManager for a checkpoint ahead of the interval, or without one: a sink's epoch
+  /// grew too large, or a source may read only once its start is in a checkpoint. It may come to
+  /// nothing (none is taken yet, or it fails); who needs one asks again.
   std::function<void()> request_checkpoint;
   /// A line in the TaskManager's log with job, task and subtask; any thread. Never per record.
   std::function<void(const std::string& message)> log_warning;
