@@ -440,7 +440,7 @@ absl::Status CheckpointWriter::StoreFiles(CheckpointId id, SubtaskId subtask,
   std::erase_if(stored, [&](const auto& file) { return !op.state.files.contains(file.first); });
   for (const auto& [name, file] : op.state.files) {
     auto known = stored.find(name);
-    if (known == stored.end() || known->second.length() != file.length) {
+    if (known == stored.end() || known->second.given != file) {
       absl::StatusOr<proto::StateHandle> handle =
           TakeFile(*options_.storage, file, path.NewPath("epoch"));
       if (!handle.ok()) return handle.status();
@@ -449,9 +449,10 @@ absl::Status CheckpointWriter::StoreFiles(CheckpointId id, SubtaskId subtask,
       handle->set_operator_uid(op.uid);
       handle->set_checkpoint_id(id.value);
       handle->set_store_file(name);
-      known = stored.insert_or_assign(name, *std::move(handle)).first;
+      known = stored.insert_or_assign(name, StoredFile{.given = file, .handle = *std::move(handle)})
+                  .first;
     }
-    *result->add_epoch_output() = known->second;
+    *result->add_epoch_output() = known->second.handle;
   }
   return absl::OkStatus();
 }

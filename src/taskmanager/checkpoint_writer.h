@@ -106,7 +106,12 @@ class CheckpointWriter {
   class Operator;
   struct Running;
   using OperatorKey = std::pair<SubtaskId, std::string>;
-  using StoredFiles = std::map<std::string, proto::StateHandle>;  // by the operator's own names
+  /// What an operator gave to a checkpoint, and what became of it.
+  struct StoredFile {
+    StateFile given;
+    proto::StateHandle handle;
+  };
+  using StoredFiles = std::map<std::string, StoredFile>;  // by the operator's own names
 
   void SortLoop();
   void WriteLoop();
@@ -118,8 +123,10 @@ class CheckpointWriter {
   void WriteDelivered(std::unique_lock<std::mutex>& lock);
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
   /// An operator's file that an earlier checkpoint took is named again and not stored again: output
-  /// that cannot be published for hours would be copied by each checkpoint. Until a manifest names
-  /// it, it is safe as a file of a checkpoint under way; afterwards by that manifest.
+  /// that cannot be published for hours would be copied by each checkpoint. It is that file if the
+  /// operator gives the same path, not only the same name (OperatorStateSnapshot::files). Until a
+  /// manifest names it, it is safe as a file of a checkpoint under way; afterwards by that
+  /// manifest.
   absl::Status StoreFiles(CheckpointId id, SubtaskId subtask, const OperatorSnapshot& op,
                           proto::SubtaskSnapshot* result);
   absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,

@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/hash.h"
+#include "state/checkpoint/state_file.h"
 #include "tests/state/checkpoint/forwarding_storage.h"
 #include "tests/taskmanager/checkpoint_writer_fixture.h"
 
@@ -66,6 +68,40 @@ TEST_P(CheckpointWriterTest, AnOperatorsFileIsStoredOnceForAllCheckpointsThatNam
   const auto of_4 = checkpoint(4, {{"first", first}});
   EXPECT_NE(of_4.at("first"), of_1.at("first")) << "nobody has kept it meanwhile";
   EXPECT_EQ(storage_->List("data")->size(), 3u + 4u) << "of the sink; and the keyed state's";
+}
+
+// A user's writer may put each epoch's file under the same name, and epochs may be equally long.
+TEST_P(CheckpointWriterTest, AnotherFileUnderTheSameNameIsStoredThoughItIsAsLong) {
+  const auto checkpoint = [&](uint64_t id, StateFile file) -> std::string {
+    BeginAndWrite(id);
+    DeliverKeyed(id);
+    SubtaskSnapshot snapshot;
+    snapshot.id = CheckpointId(id);
+    OperatorSnapshot& op = snapshot.operators.emplace_back();
+    op.uid = "sink";
+    op.state.files["pending"] = std::move(file);
+    writer_->Deliver(kOther, std::move(snapshot));
+    const auto result = Outcome(id);
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok() || result->at(kOther).epoch_output_size() != 1) return "";
+    return ReadState(*storage_, result->at(kOther).epoch_output(0), 100).value_or("unreadable");
+  };
+  const auto file = [&](const std::string& name, const std::string& content, bool with_pieces) {
+    const std::string path = directory_ / name;
+    std::ofstream(path) << content;
+    StateFile file{.path = path, .length = content.size()};
+    if (with_pieces) {
+      file.pieces.push_back({.length = content.size(), .checksum = StableHash(content)});
+    }
+    return file;
+  };
+  uint64_t id = 0;
+  for (const bool with_pieces : {false, true}) {
+    EXPECT_EQ(checkpoint(++id, file("of_1", "one", with_pieces)), "one");
+    EXPECT_EQ(checkpoint(++id, file("of_2", "two", with_pieces)), "two");
+  }
+  // Not as agreed, and noticed all the same where there are checksums.
+  EXPECT_EQ(checkpoint(++id, file("of_2", "2nd", true)), "2nd");
 }
 
 // Erased keys stay erased: a delta of deltas still says so to the base.

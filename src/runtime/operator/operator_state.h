@@ -16,6 +16,8 @@ struct FilePiece {
 
   uint64_t length = 0;
   uint64_t checksum = 0;
+
+  bool operator==(const FilePiece&) const = default;
 };
 
 /// A part of a local file that belongs to a checkpoint: the snapshot thread copies it into the
@@ -27,6 +29,8 @@ struct StateFile {
   /// If all of the file belongs to the checkpoint: what it consists of, from its beginning on. Who
   /// wrote the file knows, and spares others to read it again. Empty: not known.
   std::vector<FilePiece> pieces = {};
+
+  bool operator==(const StateFile&) const = default;
 };
 
 /// What one subtask's operator puts into a checkpoint besides its keyed state: named byte strings,
@@ -35,6 +39,11 @@ struct StateFile {
 /// grows belongs into files.
 struct OperatorStateSnapshot {
   std::map<std::string, std::string> values;
+  /// By names that are the operator's own, and may be used again for another file. What lies behind
+  /// a path that was given to a checkpoint never changes afterwards, for as long as the attempt
+  /// lives: a later checkpoint that is given the same path under the same name (and the same
+  /// offset, length and pieces) refers to what an earlier one has stored, without reading it again.
+  /// Other bytes get another path.
   std::map<std::string, StateFile> files;
 };
 
