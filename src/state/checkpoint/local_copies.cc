@@ -29,18 +29,20 @@ bool HasRoom(const std::string& directory, double free_part) {
          static_cast<double>(fs.f_bavail) >= free_part * static_cast<double>(fs.f_blocks);
 }
 
-/// False unless all bytes were there.
-bool ReadAll(const std::string& path, uint64_t offset, std::span<char> out) {
+enum class CopyRead { kAll, kNoCopy, kShort };
+
+CopyRead ReadCopy(const std::string& path, uint64_t offset, std::span<char> out) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return CopyRead::kNoCopy;
   size_t done = 0;
-  while (fd.valid() && done < out.size()) {
+  while (done < out.size()) {
     const ssize_t n =
         pread(fd.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
+    if (n <= 0) return CopyRead::kShort;
     done += static_cast<size_t>(n);
   }
-  return fd.valid();
+  return CopyRead::kAll;
 }
 
 class CopyingWriter final : public StorageWriter {
@@ -134,9 +136,15 @@ absl::StatusOr<std::unique_ptr<StorageWriter>> LocalCopies::Create(const std::st
 
 absl::Status LocalCopies::Read(const std::string& path, uint64_t offset, std::span<char> out) {
   const std::string copy = TrustedCopy(path);
-  if (!copy.empty() && ReadAll(copy, offset, out)) {
-    report_->local_bytes += out.size();
-    return absl::OkStatus();
+  switch (copy.empty() ? CopyRead::kNoCopy : ReadCopy(copy, offset, out)) {
+    case CopyRead::kAll:
+      report_->local_bytes += out.size();
+      return absl::OkStatus();
+    case CopyRead::kShort:
+      Distrust(path, copy);  // or GetFile would link to it
+      break;
+    case CopyRead::kNoCopy:
+      break;
   }
   absl::Status status = below_->Read(path, offset, out);
   if (status.ok()) report_->stored_bytes += out.size();
@@ -146,15 +154,23 @@ absl::Status LocalCopies::Read(const std::string& path, uint64_t offset, std::sp
 bool LocalCopies::ReadElsewhere(const std::string& path) {
   const std::string copy = CopyPath(path);
   if (copy.empty()) return below_->ReadElsewhere(path);
-  const bool first = [&] {
-    std::lock_guard lock(mutex_);
-    return distrusted_.insert(path).second;
-  }();
   // Whoever comes second may have read the copy before, and reads the storage below from now on.
-  if (!first) return true;
+  Distrust(path, copy);
+  return true;
+}
+
+void LocalCopies::Distrust(const std::string& path, const std::string& copy) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!distrusted_.insert(path).second) return;
+  }
   const bool there = unlink(copy.c_str()) == 0 || errno != ENOENT;
   if (there && report_->on_damaged) report_->on_damaged(copy);
-  return true;
+}
+
+bool LocalCopies::HasCopy(const std::string& path) {
+  const std::string copy = TrustedCopy(path);
+  return !copy.empty() && access(copy.c_str(), F_OK) == 0;
 }
 
 absl::Status LocalCopies::Delete(const std::string& path) {
@@ -177,7 +193,13 @@ absl::Status LocalCopies::PutFile(const std::string& local_path, const std::stri
 absl::Status LocalCopies::GetFile(const std::string& path, const std::string& local_path,
                                   Transfer transfer) {
   const std::string copy = transfer == Transfer::kCopy ? std::string() : TrustedCopy(path);
-  if (!copy.empty() && link(copy.c_str(), local_path.c_str()) == 0) return absl::OkStatus();
+  if (!copy.empty()) {
+    if (link(copy.c_str(), local_path.c_str()) == 0) return absl::OkStatus();
+    // A link to the file below would not be one to what is read.
+    if (transfer == Transfer::kLink && errno != ENOENT) {
+      return FileError(errno, "cannot link " + copy + " to", local_path);
+    }
+  }
   return below_->GetFile(path, local_path, transfer);
 }
 

@@ -30,10 +30,10 @@ struct LocalCopyReport {
 ///
 /// A copy is never more than that. The file below is written as ever, first, and alone makes a
 /// checkpoint; a copy that cannot be written, or would leave its file system with less than a tenth
-/// of its room free, is given up without a word; one that is short is passed over; one that is
-/// damaged, by its reader's checksums (ReadElsewhere), is distrusted from then on, whether it can
-/// be deleted or not. What is read in their place is the storage below. Copies are not synced: they
-/// are worth nothing after a crash of the machine.
+/// of its room free, is given up without a word; one that is short, or damaged by its reader's
+/// checksums (ReadElsewhere), is distrusted from then on, whether it can be deleted or not. What is
+/// read in their place is the storage below. Copies are not synced: they are worth nothing after a
+/// crash of the machine.
 ///
 /// Copies of files that the storage below no longer has are deleted as others are made: what no
 /// retained checkpoint names goes there, and here after it. Thread-safe.
@@ -57,6 +57,7 @@ class LocalCopies final : public CheckpointStorage {
   }
   absl::Status Read(const std::string& path, uint64_t offset, std::span<char> out) override;
   bool ReadElsewhere(const std::string& path) override;
+  bool HasCopy(const std::string& path) override;
   absl::StatusOr<StoredFile> Stat(const std::string& path) override { return below_->Stat(path); }
   absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override {
     return below_->List(folder);
@@ -79,6 +80,7 @@ class LocalCopies final : public CheckpointStorage {
   std::string CopyPath(const std::string& path) const;
   /// The same, and empty for a copy that was found damaged.
   std::string TrustedCopy(const std::string& path);
+  void Distrust(const std::string& path, const std::string& copy);
   void PruneIfDue();
 
   const std::unique_ptr<CheckpointStorage> below_;

@@ -164,22 +164,49 @@ absl::StatusOr<proto::StateHandle> UploadFile(CheckpointStorage& storage,
   return handle;
 }
 
-absl::Status DownloadFile(CheckpointStorage& storage, const proto::StateHandle& handle,
-                          const std::string& local_path, Transfer transfer) {
+namespace {
+
+absl::Status Verify(CheckpointStorage& storage, const proto::StateHandle& handle) {
   StateReader reader(storage, handle);
   std::string bytes;
   absl::StatusOr<bool> more = true;
+  while (more.ok() && *more) more = reader.Next(bytes);
+  return more.status();
+}
+
+/// What is linked to must be what was verified: a copy that is found wanting at some extent gives
+/// way to the file below, of which nobody has read those before. `verified` is false when it is the
+/// file itself that is not as it should be.
+absl::Status LinkVerified(CheckpointStorage& storage, const proto::StateHandle& handle,
+                          const std::string& local_path, bool& verified) {
+  while (true) {
+    const bool has_copy = storage.HasCopy(handle.file());
+    absl::Status status = Verify(storage, handle);
+    verified = status.ok();
+    if (!verified) return status;
+    status = storage.GetFile(handle.file(), local_path, Transfer::kLink);
+    if (!has_copy || storage.HasCopy(handle.file())) return status;
+    if (status.ok()) unlink(local_path.c_str());
+  }
+}
+
+}  // namespace
+
+absl::Status DownloadFile(CheckpointStorage& storage, const proto::StateHandle& handle,
+                          const std::string& local_path, Transfer transfer) {
   if (transfer == Transfer::kLinkOrCopy && !handle.extents().empty()) {
     if (!IsWholeFile(handle)) {
       return absl::InvalidArgumentError(
           absl::StrCat(handle.file(), " is not referred to as a whole: it cannot be linked to"));
     }
-    while (more.ok() && *more) more = reader.Next(bytes);
-    if (!more.ok()) return more.status();
-    const absl::Status linked = storage.GetFile(handle.file(), local_path, Transfer::kLink);
-    if (linked.ok() || absl::IsAlreadyExists(linked) || absl::IsCancelled(linked)) return linked;
-    return DownloadFile(storage, handle, local_path, Transfer::kCopy);
+    bool verified = false;
+    const absl::Status linked = LinkVerified(storage, handle, local_path, verified);
+    const bool final = linked.ok() || absl::IsAlreadyExists(linked) || absl::IsCancelled(linked);
+    if (!verified || final) return linked;
   }
+  StateReader reader(storage, handle);
+  std::string bytes;
+  absl::StatusOr<bool> more = true;
   const absl::StatusOr<UniqueFd> fd = CreateNewFile(local_path, "storage");
   if (!fd.ok()) return fd.status();
   absl::Status status;

@@ -23,6 +23,7 @@ class StoppableStorage final : public CheckpointStorage {
   absl::Status CreateIfAbsent(const std::string& path, std::string_view content) override;
   absl::Status Read(const std::string& path, uint64_t offset, std::span<char> out) override;
   bool ReadElsewhere(const std::string& path) override { return below_.ReadElsewhere(path); }
+  bool HasCopy(const std::string& path) override { return below_.HasCopy(path); }
   absl::StatusOr<StoredFile> Stat(const std::string& path) override;
   absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override;
   absl::Status Delete(const std::string& path) override;

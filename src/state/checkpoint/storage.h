@@ -83,6 +83,11 @@ class CheckpointStorage {
   /// more may help.
   virtual bool ReadElsewhere(const std::string&) { return false; }
 
+  /// True while Read and GetFile give the file, or some of it, from a copy. It turns false when the
+  /// copy is found wanting, by whoever reads it, and never true again: what was read before then is
+  /// not what is given from then on.
+  virtual bool HasCopy(const std::string&) { return false; }
+
   virtual absl::StatusOr<StoredFile> Stat(const std::string& path) = 0;
 
   /// All files below a folder, at any depth, sorted by path; none if there is no such folder.
@@ -97,7 +102,8 @@ class CheckpointStorage {
   [[nodiscard]] virtual absl::Status PutFile(const std::string& local_path, const std::string& path,
                                              Transfer transfer) = 0;
 
-  /// Makes a local file of a stored one. AlreadyExists if there is one. Not durable.
+  /// Makes a local file of a stored one. AlreadyExists if there is one. Not durable. A link is one
+  /// to what Read gives.
   [[nodiscard]] virtual absl::Status GetFile(const std::string& path, const std::string& local_path,
                                              Transfer transfer) = 0;
 

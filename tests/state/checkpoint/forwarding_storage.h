@@ -25,6 +25,7 @@ class ForwardingStorage : public CheckpointStorage {
     return below_.Read(path, offset, out);
   }
   bool ReadElsewhere(const std::string& path) override { return below_.ReadElsewhere(path); }
+  bool HasCopy(const std::string& path) override { return below_.HasCopy(path); }
   absl::StatusOr<StoredFile> Stat(const std::string& path) override { return below_.Stat(path); }
   absl::StatusOr<std::vector<StoredFile>> List(const std::string& folder) override {
     return below_.List(folder);

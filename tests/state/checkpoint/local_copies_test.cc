@@ -147,6 +147,7 @@ TEST_F(LocalCopiesTest, AShortCopyIsNoCopy) {
   std::filesystem::resize_file(Copy("a"), 3);
   EXPECT_EQ(Read(handle).value(), kContent);
   EXPECT_EQ(report_.local_bytes, 0u);
+  EXPECT_THAT(damaged_, ElementsAre(Copy("a")));
 }
 
 TEST_F(LocalCopiesTest, WithoutAGoodCopyADamagedOriginalIsDamage) {
@@ -214,6 +215,78 @@ TEST_F(LocalCopiesTest, AFileTakenInByLinkIsGivenOutByLink) {
   std::filesystem::remove(directory_ / "storage/data/e");
   ASSERT_TRUE(storage.GetFile("data/e", directory_ / "restored", Transfer::kLink).ok());
   EXPECT_TRUE(std::filesystem::equivalent(directory_ / "epoch", directory_ / "restored"));
+}
+
+/// A file of two extents, and of each where it lies.
+class LinkedCopyTest : public LocalCopiesTest {
+ protected:
+  LinkedCopyTest() {
+    auto below = DirectoryStorage::Open(directory_ / "storage");
+    EXPECT_TRUE(below.ok());
+    directories_ = std::make_unique<LocalCopies>(*std::move(below), copies_, &report_, 0);
+    handle_ = Written(*directories_, "e");
+    proto::Extent* first = handle_.mutable_extents(0);
+    proto::Extent* second = handle_.add_extents();
+    const std::string_view content = kContent;
+    first->set_length(4);
+    first->set_checksum(StableHash(content.substr(0, 4)));
+    second->set_offset(4);
+    second->set_length(content.size() - 4);
+    second->set_checksum(StableHash(content.substr(4)));
+  }
+  static void Damage(const std::string& path, int at) {
+    std::fstream(path, std::ios::in | std::ios::out).seekp(at) << "W";
+  }
+  absl::Status Download() {
+    return DownloadFile(*directories_, handle_, restored_, Transfer::kLinkOrCopy);
+  }
+  std::string Restored() const {
+    std::ifstream file(restored_);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  const std::string original_ = directory_ / "storage/data/e";
+  const std::string restored_ = directory_ / "restored";
+  std::unique_ptr<LocalCopies> directories_;
+  proto::StateHandle handle_;
+};
+
+TEST_F(LinkedCopyTest, OfACopyThatIsDamagedAtItsEndNothingCountsAsVerified) {
+  Damage(Copy("e"), 7);
+  ASSERT_TRUE(Download().ok());
+  EXPECT_TRUE(std::filesystem::equivalent(original_, restored_));
+  EXPECT_EQ(Restored(), kContent);
+}
+
+TEST_F(LinkedCopyTest, OneThatIsDamagedWhereTheOriginalIsNotHidesNoDamageOfThat) {
+  Damage(Copy("e"), 7);
+  Damage(original_, 0);
+  const absl::Status status = Download();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status << ", restored: " << Restored();
+  EXPECT_FALSE(std::filesystem::exists(restored_));
+}
+
+TEST_F(LinkedCopyTest, AShortOneIsNotLinkedTo) {
+  std::filesystem::resize_file(Copy("e"), 4);
+  ASSERT_TRUE(Download().ok());
+  EXPECT_EQ(Restored(), kContent);
+}
+
+// Another slot thread restores the same file and finds the damage: this one has read what is good.
+TEST_F(LinkedCopyTest, OneThatSomebodyElseFindsDamagedIsVerifiedFromItsBeginningElsewhere) {
+  class FoundOut final : public ForwardingStorage {
+   public:
+    using ForwardingStorage::ForwardingStorage;
+    absl::Status Read(const std::string& path, uint64_t offset, std::span<char> out) override {
+      if (offset == 4) below_.ReadElsewhere(path);
+      return below_.Read(path, offset, out);
+    }
+  };
+  Damage(original_, 0);
+  FoundOut storage(*directories_);
+  const absl::Status status = DownloadFile(storage, handle_, restored_, Transfer::kLinkOrCopy);
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status << ", restored: " << Restored();
+  EXPECT_FALSE(std::filesystem::exists(restored_));
 }
 
 TEST(InOneFileSystem, TellsDirectoriesApart) {
