@@ -25,7 +25,6 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   max_record_bytes_ = MessageLimit(settings_.client);
   InheritedOutput inherited = InheritOutput(context, settings_, ReadFormerOutput(context));
   const Publisher::LaneStart& own = inherited.lanes.front();
-  own_lane_ = own.lane.id;
   marker_offset_ = own.marker_offset;
   if (own.lane.restored) {
     marker_ = own.lane.restored->published;

@@ -66,7 +66,6 @@ class ExactlyOnceSink final : public SinkBackend {
 
   SinkSettings settings_;  // const after Open
   const RuntimeContext* context_ = nullptr;
-  LaneId own_lane_;
   std::shared_ptr<Callbacks> callbacks_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<EpochWriter> open_;

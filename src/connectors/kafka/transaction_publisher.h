@@ -131,14 +131,6 @@ class TransactionPublisher {
 
   [[nodiscard]] Actions Step(const Event& event);
 
-  /// True once the lane is claimed.
-  bool claimed() const { return claimed_; }
-  /// True when every epoch whose checkpoint is complete is in the topic.
-  bool NothingDue() const { return claimed_ && !FirstDue(); }
-  /// True when every epoch up to this one is in the topic.
-  bool PublishedUpTo(CheckpointId id) const {
-    return claimed_ && (epochs_.empty() || epochs_.front().checkpoint > id);
-  }
   bool stopped() const { return state_ == State::kStopped; }
   /// What the lane's newest marker says, as far as we know.
   CheckpointId published() const { return published_; }
@@ -159,7 +151,6 @@ class TransactionPublisher {
   Actions Claim();
   Actions NextTransaction();
   Actions StopWith(ErrorKind kind, const std::string& reason);
-  bool FirstDue() const { return !epochs_.empty() && epochs_.front().checkpoint <= completed_; }
   void DropUpTo(CheckpointId id);
   Marker MarkerSaying(CheckpointId published) const;
   std::string Name() const;

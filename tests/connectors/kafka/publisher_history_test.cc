@@ -90,7 +90,11 @@ struct SimCheckpoint {
 /// One lane of one attempt, with the action that waits to be performed.
 struct SimLane {
   explicit SimLane(P::Lane lane) : machine(std::move(lane)) {}
+  /// What is complete is published.
+  bool Idle() const { return claimed && !work; }
+
   P machine;
+  bool claimed = false;                    // the machine has told how far it is published
   std::map<CheckpointId, Records> epochs;  // unpublished
   std::optional<P::Action> work;
   uint64_t producer_epoch = 0;
@@ -202,6 +206,7 @@ class World {
   void Perform(SimLane& lane, P::Actions actions) {
     for (P::Action& action : actions) {
       if (const auto* published = std::get_if<P::Published>(&action)) {
+        lane.claimed = true;
         lane.epochs.erase(lane.epochs.begin(), lane.epochs.upper_bound(published->up_to));
       } else {
         lane.work = std::move(action);
@@ -228,10 +233,10 @@ class World {
         return Perform(lane, lane.machine.Step(P::OutcomeUnknown{"read"}));
       }
       auto marker = kafka_.ReadMarker(id);
-      if (planted_ == Planted::kRepeatWhenUnknown && lane.machine.claimed()) {
+      if (planted_ == Planted::kRepeatWhenUnknown && lane.claimed) {
         marker = lane.last_read;
       }
-      if (planted_ == Planted::kNoMarkerCheck && marker && !lane.machine.claimed()) {
+      if (planted_ == Planted::kNoMarkerCheck && marker && !lane.claimed) {
         marker->writer = lane.machine.lane().writer;
         marker->writer.attempt.value -= 1;
         const auto& restored = lane.machine.lane().restored;
@@ -305,7 +310,7 @@ class World {
       }
       Close(own, epoch);
       SimState& state = pending_->subtasks.emplace_back();
-      if (own.machine.claimed()) {
+      if (own.claimed) {
         state.published = own.machine.published();
       } else if (own.machine.lane().restored) {
         state.published = own.machine.lane().restored->published;
@@ -320,7 +325,7 @@ class World {
     if (!pending_) return;
     const uint32_t i = Pick(current_.parallelism);
     for (const SimLane& lane : current_.subtasks[i]) {
-      if (!lane.machine.NothingDue()) return;
+      if (!lane.Idle()) return;
     }
     acknowledged_.insert(i);
     if (acknowledged_.size() < current_.parallelism) return;
@@ -359,7 +364,7 @@ class World {
     for (uint32_t i = 0; i < current_.parallelism; ++i) {
       if (!current_.told_late[i].empty()) return false;
       for (const SimLane& lane : current_.subtasks[i]) {
-        if (!lane.machine.NothingDue()) return false;
+        if (!lane.Idle()) return false;
       }
     }
     return true;
