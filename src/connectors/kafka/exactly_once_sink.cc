@@ -102,7 +102,7 @@ void ExactlyOnceSink::Append(const OutputRecord& record) {
   open_->Append(record);
   if (open_->bytes() < ask_at_) return;
   ask_at_ += std::max<uint64_t>(settings_.epoch_bytes, 1);
-  if (context_->request_checkpoint) context_->request_checkpoint();
+  context_->request_checkpoint();
 }
 
 uint64_t ExactlyOnceSink::Unpublished() const {

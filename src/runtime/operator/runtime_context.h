@@ -36,6 +36,8 @@ struct RuntimeContext {
   bool restored = false;
   std::vector<RestoredOperatorState> restored_state;
 
+  // These three are never empty: whoever opens an operator sets them.
+
   /// Makes the slot run this subtask again soon. Any thread, also long after Close.
   std::function<void()> wake;
   /// Asks the JobManager for a checkpoint ahead of the interval, or without one: a sink's epoch
@@ -44,6 +46,9 @@ struct RuntimeContext {
   std::function<void()> request_checkpoint;
   /// A line in the TaskManager's log with job, task and subtask; any thread. Never per record.
   std::function<void(const std::string& message)> log_warning;
+
+  // These two may be empty: then nothing is measured.
+
   /// Adds to a counter exported as weir_operator_<name>{job,task,operator}. Never per record.
   std::function<void(const std::string& name, int64_t delta)> add_to_counter;
   /// Sets a gauge exported as weir_operator_<name>{..., label}.
