@@ -290,7 +290,8 @@ void AtLeastOnceSink::CheckFailure() {
 }
 
 void AtLeastOnceSink::Close() {
-  if (producer_ == nullptr) return;
+  // A producer that could not be made anew leaves the publisher behind.
+  if (producer_ == nullptr && inherited_ == nullptr) return;
   if (main_queue_ != nullptr) rd_kafka_queue_cb_event_enable(main_queue_.get(), nullptr, nullptr);
   question_.reset();
   callbacks_->Leave();

@@ -3,13 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <pthread.h>
 
 #include <fstream>
 
 #include "connectors/kafka/partition_finder.h"
 #include "connectors/kafka/publisher.h"
 #include "connectors/kafka/sink_backend.h"
+#include "tests/connectors/kafka/no_threads.h"
 #include "tests/connectors/kafka/runtime_harness.h"
 
 namespace weir::kafka {
@@ -17,30 +17,11 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using testing::NoThreads;
 using testing::RuntimeHarness;
 
 constexpr char kNobody[] = "127.0.0.1:1";
 const LogFunction kQuiet = [](const std::string&) {};
-
-/// While it lives no thread can be started: each would have a stack as large as the address space.
-class NoThreads {
- public:
-  NoThreads() {
-    pthread_getattr_default_np(&before_);
-    pthread_attr_t huge;
-    pthread_attr_init(&huge);
-    pthread_attr_setstacksize(&huge, size_t{1} << 47);
-    EXPECT_EQ(pthread_setattr_default_np(&huge), 0);
-    pthread_attr_destroy(&huge);
-  }
-  ~NoThreads() {
-    pthread_setattr_default_np(&before_);
-    pthread_attr_destroy(&before_);
-  }
-
- private:
-  pthread_attr_t before_;
-};
 
 template <class F>
 void ExpectExternal(F&& f, const ::testing::Matcher<std::string>& words) {

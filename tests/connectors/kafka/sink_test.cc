@@ -6,10 +6,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
+#include <optional>
 
+#include "base/failpoint.h"
 #include "connectors/format/text_format.h"
 #include "tests/connectors/kafka/broker.h"
+#include "tests/connectors/kafka/no_threads.h"
 #include "tests/connectors/kafka/runtime_harness.h"
 #include "tests/connectors/kafka/sink_harness.h"
 
@@ -22,6 +26,8 @@ using testing::ErrorOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::Isolation;
+using testing::NoThreads;
+using testing::Place;
 using testing::RuntimeHarness;
 using testing::States;
 using testing::Storage;
@@ -561,6 +567,35 @@ TEST_F(SinkTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {
     next.Write({"c"});
     EXPECT_TRUE(next.Checkpoint(1));
   }
+}
+
+TEST_F(SinkTest, AtLeastOnceIsHeldUpByNobodyInCloseAlsoAfterItsProducerCouldNotBeMadeAgain) {
+  options_.marker_topic = broker_.CreateTopic("markers", 1, {{"cleanup.policy", "compact"}});
+  options_.topic = broker_.CreateTopic("small", 1, {{"max.message.bytes", "20000"}});
+  States state;
+  {
+    Subtask<std::string> before(options_, {});
+    before.Write({"a"});
+    state.push_back(before.Store(storage_, 1));
+    ASSERT_TRUE(before.AwaitAcknowledge(1));
+  }
+  options_.delivery = AtLeastOnce;
+  SetFailpoint("kafka.publish.commit", "sleep:15000");
+  std::optional<Subtask<std::string>> subtask(std::in_place, options_, Place{.attempt = 2}, state);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (broker_.Read(options_.marker_topic, Isolation::kReadUncommitted).size() < 2) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "it is about to commit its claim";
+  }
+  std::string failure;
+  {
+    const NoThreads none;
+    while (failure.empty() && std::chrono::steady_clock::now() < deadline) {
+      failure = ErrorOf([&] { subtask->writer().CheckFailure(); });
+    }
+  }
+  EXPECT_NE(failure, "") << "there is no thread for another producer";
+  EXPECT_LT(TimeOf([&] { subtask.reset(); }), std::chrono::seconds(8));
+  SetFailpoint("kafka.publish.commit", "");
 }
 
 TEST_F(SinkTest, ARowGoesWhereItsKeySaysUnlessItIsToKeepItsPartition) {
