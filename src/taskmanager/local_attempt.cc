@@ -343,6 +343,7 @@ OperatorContext LocalAttempt::ContextOf(SubtaskId subtask, uint32_t index) {
 
   const auto restored = prepared_.restored.find({subtask, index});
   runtime.restored = deploy_.has_restore();
+  runtime.restored_checkpoint = CheckpointId(deploy_.restore().checkpoint_id());
   if (restored != prepared_.restored.end()) {
     runtime.restored_state = std::move(restored->second.operator_state);
   }

@@ -38,8 +38,11 @@ Publisher::LaneStart LaneOf(const RuntimeContext& context, const SinkSettings& s
                        .leader_epoch = context.leader_epoch,
                        .attempt = context.attempt};
   if (!context.restored) return start;
-  // A sink that is new in a restored job: whoever tried the same before published nothing yet.
+  // Of a sink that is new in a restored job, or was at-least-once, the state holds nothing; what
+  // was published up to that checkpoint, perhaps by a sink that was exactly-once before, is behind
+  // it.
   start.lane.restored.emplace();
+  start.lane.restored->checkpoint = context.restored_checkpoint;
   if (former.empty()) return start;
   start.lane.restored->checkpoint = CheckpointId{former.front().state.checkpoint};
   start.lane.restored->run = former.front().state.run;

@@ -192,12 +192,8 @@ std::optional<std::vector<Marker>> Publisher::LineageMarkers() {
 
 bool Publisher::CheckLineage() {
   const P::Lane& own = starts_.front().lane;
-  std::optional<std::vector<Marker>> markers = LineageMarkers();
+  const std::optional<std::vector<Marker>> markers = LineageMarkers();
   if (!markers) return false;
-  if (own.restored->run.empty()) {
-    // New here: from where the job begins its other sinks know.
-    std::erase_if(*markers, [&](const Marker& marker) { return marker.lane.sink != own.id.sink; });
-  }
   if (const auto past = FurthestPast(*markers, own.restored->checkpoint)) {
     Fail(Error(ErrorKind::kFatal, AlreadyPublished(*past, own.restored->checkpoint)));
     return false;

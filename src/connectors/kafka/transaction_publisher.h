@@ -46,7 +46,8 @@ class TransactionPublisher {
   /// What the checkpoint we were restored from says of this lane.
   struct Restored {
     CheckpointId checkpoint;  ///< the checkpoint itself
-    std::string run;          ///< the job that took it
+    /// The job that took it; "" if it holds no output of this sink, which was new or at-least-once.
+    std::string run;
     /// The lane's newest marker known then; nothing if this lane had none in that checkpoint.
     std::optional<CheckpointId> published;
   };

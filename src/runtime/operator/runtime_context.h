@@ -32,9 +32,13 @@ struct RuntimeContext {
   uint64_t connector_bytes = uint64_t{64} << 20;
   const Clock* clock = nullptr;
 
-  /// State of the operator's former subtasks; empty on a first run.
+  /// State of the operator's former subtasks; empty on a first run, and where the operator is new
+  /// or put nothing into the checkpoint.
   bool restored = false;
   std::vector<RestoredOperatorState> restored_state;
+  /// The checkpoint that the job begins from, if it was restored. Ids only grow within an output
+  /// lineage.
+  CheckpointId restored_checkpoint;
 
   // These three are never empty: whoever opens an operator sets them.
 

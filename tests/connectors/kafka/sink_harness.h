@@ -51,6 +51,7 @@ struct Place {
   std::string lineage = {};
   std::string job = "job";
   std::string uid = "uid";
+  uint64_t restored_checkpoint = 0;
 };
 
 /// One subtask of a sink.
@@ -67,6 +68,7 @@ class Subtask {
     context.parallelism = place.parallelism;
     context.attempt = AttemptId{place.attempt};
     context.restored = !restored.empty();
+    context.restored_checkpoint = CheckpointId{place.restored_checkpoint};
     for (RestoredOperatorState state : restored) {  // as the runtime hands it out
       if (state.former_subtask % place.parallelism != place.index) state.files.clear();
       context.restored_state.push_back(std::move(state));

@@ -463,6 +463,27 @@ TEST_F(SinkTest, AtLeastOnceRefusesAnOlderCheckpointThanWasPublishedExactlyOnce)
   EXPECT_THAT(refused.AwaitEnd(), HasSubstr("already published up to checkpoint 2"));
 }
 
+// For some checkpoints it is at-least-once, and they hold nothing of it.
+TEST_F(SinkTest, ExactlyOnceAgainItGoesOnFromTheCheckpointWhateverWasPublishedBefore) {
+  {
+    Subtask<std::string> before(options_, {.job = "before"});
+    before.Write({"a"});
+    ASSERT_TRUE(before.Checkpoint(1));
+    before.Write({"b"});
+    ASSERT_TRUE(before.Checkpoint(2));
+  }
+  const States nothing(1);
+  {
+    Subtask<std::string> again(options_, {.job = "again", .restored_checkpoint = 5}, nothing);
+    again.Write({"c"});
+    ASSERT_TRUE(again.Checkpoint(6)) << again.AwaitFailure();
+  }
+  EXPECT_THAT(Committed(), ElementsAre("a", "b", "c"));
+  Subtask<std::string> older(options_, {.job = "older", .restored_checkpoint = 5}, nothing);
+  EXPECT_THAT(older.AwaitEnd(), AllOf(HasSubstr("already published up to checkpoint 6"),
+                                      HasSubstr("later than checkpoint 5")));
+}
+
 TEST_F(SinkTest, AtLeastOnceSendsAgainWhatTimedOut) {
   options_.delivery = AtLeastOnce;
   options_.properties = {{"message.timeout.ms", "5000"}, {"socket.timeout.ms", "5000"}};
