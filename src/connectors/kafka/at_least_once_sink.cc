@@ -50,13 +50,14 @@ void AtLeastOnceSink::Open(const RuntimeContext& context) {
 
 void AtLeastOnceSink::PublishInherited() {
   const std::vector<FormerOutput> former = ReadFormerOutput(*context_);
-  const auto ours =
-      std::ranges::find_if(former, [&](const auto& one) { return IsOurs(one, *context_); });
-  if (ours == former.end()) return;
+  Publisher::Requirement required = MustBePublished(*context_, former);
+  const bool any =
+      std::ranges::any_of(former, [&](const auto& one) { return IsOurs(one, *context_); });
+  if (!any && required.lanes.empty()) return;
   // Names that only an exactly-once sink needs may have gone from the job with it.
   SinkSettings settings = settings_;
-  settings.marker_topic = ours->state.marker_topic;
-  settings.transaction_prefix = ours->state.transaction_prefix;
+  settings.marker_topic = former.front().state.marker_topic;
+  settings.transaction_prefix = former.front().state.transaction_prefix;
   InheritedOutput inherited = InheritOutput(*context_, settings, former);
   inherited_ = std::make_unique<Publisher>(
       PublicationOptions{.client = settings.client,
@@ -66,6 +67,7 @@ void AtLeastOnceSink::PublishInherited() {
       std::move(inherited.lanes), inherited.marker_partitions,
       Publisher::Environment{.log = Callbacks::Log(callbacks_),
                              .wake = Callbacks::Wake(callbacks_)});
+  inherited_->Require(std::move(required));
   inherited_->Start();
 }
 

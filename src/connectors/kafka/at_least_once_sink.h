@@ -32,7 +32,8 @@ Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
 ///
 /// Restored from a checkpoint of when it was exactly-once, it first lets a Publisher do what an
 /// exactly-once sink would: end that one's transactions, and publish what the checkpoint carries
-/// and the markers do not know. Until then no record is sent and no checkpoint acknowledged.
+/// and the markers do not know. Until then no record is sent and no checkpoint acknowledged. With
+/// another parallelism than it had then it refuses to start while any of that is not published.
 class AtLeastOnceSink final : public SinkBackend {
  public:
   static constexpr int kMaxRetries = 3;

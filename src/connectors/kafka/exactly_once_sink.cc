@@ -176,6 +176,7 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
         .pieces = epoch.file.pieces};
   }
   state.values[kPublicationStateName] = EncodeState(id);
+  if (state.files.empty()) state.values[kNothingWaitsName];
   if (context_->set_gauge) {
     context_->set_gauge("kafka_unpublished_bytes", settings_.topic,
                         static_cast<double>(Unpublished()));

@@ -79,8 +79,11 @@ std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context) {
   for (const RestoredOperatorState& restored : context.restored_state) {
     const auto value = restored.values.find(kPublicationStateName);
     if (value == restored.values.end()) continue;
-    FormerOutput former{
-        .subtask = restored.former_subtask, .state = Decode(value->second, context), .epochs = {}};
+    FormerOutput former{.subtask = restored.former_subtask,
+                        .parallelism = restored.former_parallelism,
+                        .state = Decode(value->second, context),
+                        .carries_output = !restored.values.contains(kNothingWaitsName),
+                        .epochs = {}};
     for (const auto& [name, file] : restored.files) {
       const std::string_view prefix = kEpochFilePrefix;
       if (!name.starts_with(prefix)) continue;
@@ -98,6 +101,29 @@ std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context) {
 
 bool IsOurs(const FormerOutput& former, const RuntimeContext& context) {
   return former.subtask % context.parallelism == context.subtask_index;
+}
+
+Publisher::Requirement MustBePublished(const RuntimeContext& context,
+                                       const std::vector<FormerOutput>& former) {
+  Publisher::Requirement required;
+  // One subtask publishes all that there is before it sends anything.
+  if (former.empty() || context.parallelism == 1) return required;
+  const uint32_t parallelism = former.front().parallelism;
+  if (parallelism == context.parallelism) return required;
+  required.published = CheckpointId{former.front().state.checkpoint};
+  for (const FormerOutput& one : former) {
+    if (one.carries_output) required.lanes.push_back(one.subtask);
+  }
+  const std::string before = std::to_string(parallelism);
+  const std::string now = std::to_string(context.parallelism);
+  required.otherwise =
+      "operator " + context.operator_uid + ": it is kafka::AtLeastOnce now and has parallelism " +
+      now + "; the checkpoint is one of when it was exactly-once and had parallelism " + before +
+      ", and holds output that is not published, which newer rows of the same key would "
+      "overtake. " +
+      "Start once with parallelism " + before +
+      " and change it after a checkpoint, or with kafka::ExactlyOnce and change that after one";
+  return required;
 }
 
 InheritedOutput InheritOutput(const RuntimeContext& context, const SinkSettings& settings,

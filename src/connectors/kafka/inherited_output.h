@@ -11,8 +11,10 @@
 namespace weir::kafka {
 
 // What a checkpoint holds of one subtask of an exactly-once sink: this value, and one file per
-// epoch with output that it carries.
+// epoch with output that it carries. Where there is none, a second value says so to all subtasks:
+// of the files each is given its own alone.
 inline constexpr char kPublicationStateName[] = "kafka.publication";
+inline constexpr char kNothingWaitsName[] = "kafka.nothing_waits";
 inline constexpr char kEpochFilePrefix[] = "kafka.epoch.";
 
 struct PublicationState {
@@ -31,7 +33,9 @@ std::string EncodePublicationState(const PublicationState& state);
 /// Of one former subtask. The epochs are there only if they are ours to publish.
 struct FormerOutput {
   uint32_t subtask = 0;
+  uint32_t parallelism = 0;
   PublicationState state;
+  bool carries_output = true;  // false: the checkpoint says that it holds none; whosever it is now
   std::vector<Publisher::Epoch> epochs;  // oldest first
 };
 
@@ -41,6 +45,12 @@ std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context);
 
 /// Subtask i publishes its own lane, and the old lanes j with j mod parallelism = i.
 bool IsOurs(const FormerOutput& former, const RuntimeContext& context);
+
+/// Rows of a sink that is at-least-once now are sent at once, and at another parallelism than
+/// before not by the subtask that publishes the older rows of the same key: what has to be
+/// published already. Of a former checkpoint.
+Publisher::Requirement MustBePublished(const RuntimeContext& context,
+                                       const std::vector<FormerOutput>& former);
 
 /// What a sink subtask's Publisher begins with.
 struct InheritedOutput {

@@ -101,7 +101,7 @@ void Publisher::Run() {
   try {
     if (!PrepareTopics()) return;
     confirmed_ = !TakesOver();
-    if (!confirmed_ && !CheckLineage()) return;
+    if ((!confirmed_ || !required_.lanes.empty()) && !CheckLineage()) return;
     EndInheritedTransactions(1);
     own_ = Begin(starts_.front(), true);
     DriveToClaim(*own_);
@@ -196,6 +196,12 @@ bool Publisher::CheckLineage() {
   if (!markers) return false;
   if (const auto past = FurthestPast(*markers, own.restored->checkpoint)) {
     Fail(Error(ErrorKind::kFatal, AlreadyPublished(*past, own.restored->checkpoint)));
+    return false;
+  }
+  // Whoever looks first of all subtasks has published nothing yet: all find the same.
+  if (const auto lane = LaneBehind(*markers, own.id.sink, required_.lanes, required_.published)) {
+    Fail(Error(ErrorKind::kFatal,
+               required_.otherwise + ". It is output of subtask " + std::to_string(*lane)));
     return false;
   }
   TakeLanes(LanesOf(*markers, own.id.sink));

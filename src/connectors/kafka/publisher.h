@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -38,6 +39,13 @@ class Publisher {
     int64_t marker_offset = 0;
     std::vector<Epoch> epochs;  ///< that the restored checkpoint carries
   };
+  /// What must be in Kafka already when the publisher begins: it looks before it touches anything,
+  /// and fails (kFatal) where it is not.
+  struct Requirement {
+    std::vector<uint32_t> lanes;  ///< of the sink; none: nothing is required
+    CheckpointId published;       ///< up to this one
+    std::string otherwise;        ///< what the failure says
+  };
   struct Environment {
     LogFunction log;             ///< any thread
     std::function<void()> wake;  ///< the slot: `status()` has changed
@@ -66,6 +74,8 @@ class Publisher {
   /// Stops.
   ~Publisher();
 
+  /// Before Start.
+  void Require(Requirement required) { required_ = std::move(required); }
   void Start();
   /// Returns when the thread has ended. A transaction that is open then stays open until the next
   /// attempt fences it.
@@ -107,6 +117,7 @@ class Publisher {
   const PublicationOptions options_;
   std::vector<LaneStart> starts_;
   const std::optional<int32_t> expected_marker_partitions_;
+  Requirement required_;  // const after Start
   const Environment environment_;
 
   // Publisher's thread.

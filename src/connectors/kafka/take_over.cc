@@ -27,6 +27,17 @@ uint32_t LanesOf(const std::vector<Marker>& markers, const std::string& sink) {
   return lanes;
 }
 
+std::optional<uint32_t> LaneBehind(const std::vector<Marker>& markers, const std::string& sink,
+                                   const std::vector<uint32_t>& lanes, CheckpointId published) {
+  const auto behind = std::ranges::find_if(lanes, [&](uint32_t lane) {
+    return std::ranges::none_of(markers, [&](const Marker& marker) {
+      return marker.lane.sink == sink && marker.lane.subtask == lane &&
+             marker.published >= published;
+    });
+  });
+  return behind == lanes.end() ? std::nullopt : std::optional(*behind);
+}
+
 std::optional<Marker> ClaimedByAnother(const std::vector<Marker>& markers, const std::string& sink,
                                        const std::string& run) {
   const auto found = std::ranges::find_if(markers, [&](const Marker& marker) {

@@ -21,6 +21,10 @@ std::string AlreadyPublished(const Marker& marker, CheckpointId base);
 /// How many lanes of the sink may hold something.
 uint32_t LanesOf(const std::vector<Marker>& markers, const std::string& sink);
 
+/// One of these lanes of the sink whose marker does not say that it is published up to there.
+std::optional<uint32_t> LaneBehind(const std::vector<Marker>& markers, const std::string& sink,
+                                   const std::vector<uint32_t>& lanes, CheckpointId published);
+
 /// A lane of the sink that another run has claimed last.
 std::optional<Marker> ClaimedByAnother(const std::vector<Marker>& markers, const std::string& sink,
                                        const std::string& run);

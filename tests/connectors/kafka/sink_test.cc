@@ -463,6 +463,47 @@ TEST_F(SinkTest, AtLeastOnceRefusesAnOlderCheckpointThanWasPublishedExactlyOnce)
   EXPECT_THAT(refused.AwaitEnd(), HasSubstr("already published up to checkpoint 2"));
 }
 
+// Keys go by ranges, former subtasks by their numbers: their newer rows may come to a subtask that
+// inherits nothing.
+TEST_F(SinkTest, AtLeastOnceAtAnotherParallelismIsRefusedWhileOutputOfOneFormerSubtaskWaits) {
+  States two;
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> subtask(options_, {.index = i, .parallelism = 2});
+    if (i == 1) subtask.Write({"older"});
+    two.push_back(subtask.Store(storage_, 1));
+    ASSERT_TRUE(subtask.AwaitAcknowledge(1));
+  }
+  options_.delivery = AtLeastOnce;
+  const Place third{.index = 2, .parallelism = 3, .attempt = 2, .job = "next"};
+  for (const uint32_t index : {2u, 1u, 0u}) {
+    Place place = third;
+    place.index = index;
+    Subtask<std::string> refused(options_, place, two);
+    EXPECT_FALSE(refused.writer().HasRoom());
+    EXPECT_THAT(refused.AwaitEnd(),
+                AllOf(HasSubstr("operator uid"), HasSubstr("has parallelism 3"),
+                      HasSubstr("Start once with parallelism 2"), HasSubstr("subtask 1")));
+  }
+  EXPECT_THAT(Committed(), IsEmpty());
+  {
+    Place place = third;
+    place.lineage = "new-" + options_.topic;
+    Subtask<std::string> anew(options_, place, two);
+    EXPECT_THAT(anew.AwaitEnd(), HasSubstr("parallelism 2")) << "then all is published again";
+  }
+  for (uint32_t i = 0; i < 2; ++i) {
+    Subtask<std::string> same(options_, {.index = i, .parallelism = 2, .attempt = 2, .job = "same"},
+                              two);
+    ASSERT_TRUE(same.AwaitAcknowledge(2)) << same.AwaitFailure();
+  }
+  EXPECT_THAT(Committed(), ElementsAre("older"));
+  Subtask<std::string> wider(options_, third, two);
+  wider.Write({"newer"});
+  wider.Snapshot(2);
+  ASSERT_TRUE(wider.AwaitAcknowledge(2)) << "all is published by now: " << wider.AwaitFailure();
+  EXPECT_THAT(Committed(), ElementsAre("older", "newer"));
+}
+
 // For some checkpoints it is at-least-once, and they hold nothing of it.
 TEST_F(SinkTest, ExactlyOnceAgainItGoesOnFromTheCheckpointWhateverWasPublishedBefore) {
   {

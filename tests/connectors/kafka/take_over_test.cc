@@ -36,6 +36,16 @@ TEST(TakeOverTest, AllLanesThatEverWereAreTaken) {
       << "as former versions wrote them after a change of parallelism";
 }
 
+TEST(TakeOverTest, ALaneThatIsNotPublishedSoFarIsFound) {
+  const std::vector<Marker> markers = {MarkerOf("a", 0, 5), MarkerOf("a", 1, 4),
+                                       MarkerOf("b", 2, 9)};
+  EXPECT_EQ(LaneBehind(markers, "a", {0}, CheckpointId{5}), std::nullopt);
+  EXPECT_EQ(LaneBehind(markers, "a", {0, 1}, CheckpointId{5}), 1u);
+  EXPECT_EQ(LaneBehind(markers, "a", {0, 2}, CheckpointId{5}), 2u)
+      << "that marker is another sink's";
+  EXPECT_EQ(LaneBehind({}, "a", {}, CheckpointId{5}), std::nullopt);
+}
+
 TEST(TakeOverTest, ALaneOfTheSinkThatAnotherRunHasClaimedIsFound) {
   EXPECT_FALSE(ClaimedByAnother({MarkerOf("a", 0, 1), MarkerOf("b", 0, 1, "other")}, "a", "job"));
   const auto other =
