@@ -227,13 +227,13 @@ double RunEdge(const std::vector<Record48>& records, uint64_t total) {
     at = (at + Batch::kCapacity) % records.size();
     edge.Emit(batch);
     drain(local, seen, sum);
-    while (!remote.HasRoom()) producer.Park(std::chrono::milliseconds(100));
+    while (!remote.HasRoom(false)) producer.Park(std::chrono::milliseconds(100));
   }
   edge.EmitControl({.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
   edge.Kick();
   while (!drain(local, seen, sum)) {
   }
-  while (!remote.HasRoom()) producer.Park(std::chrono::milliseconds(100));
+  while (!remote.HasRoom(false)) producer.Park(std::chrono::milliseconds(100));
   other.join();
   asm volatile("" : : "r"(sum));
   return static_cast<double>(total) / (Seconds() - start) / 1e6;

@@ -75,7 +75,7 @@ class RemoteWriter final : public ChannelWriter {
 
   // None, either, once the stream has ended: the attempt hears of that from the exchange, once, and
   // this subtask is no more to blame for it than any other.
-  bool HasRoom() override { return sender_->HasRoom(); }
+  bool HasRoom(bool for_barrier) override { return sender_->HasRoom(for_barrier); }
 
  private:
   // The row that did not fit into what was left of the buffer.
@@ -128,6 +128,8 @@ class RemoteInput final : public InputChannel {
       receiver_->Pop();
     }
   }
+
+  void Hold(bool held) override { receiver_->Hold(held); }
 
   uint32_t queued() const override { return decoded_ ? 1 : 0; }
 

@@ -33,8 +33,10 @@ class ChannelWriter {
   /// The producer's time slice ends: a consumer that was not woken for a few elements alone is now.
   virtual void Kick() {}
 
-  /// False while the consumer lags: the producer gets a wake when it turns true.
-  virtual bool HasRoom() = 0;
+  /// False while the consumer lags, or holds the channel (InputChannel::Hold): the producer gets a
+  /// wake when it turns true. `for_barrier`: what has to be written before a barrier can be, which
+  /// a hold does not keep back.
+  virtual bool HasRoom(bool for_barrier) = 0;
 };
 
 }  // namespace weir

@@ -126,9 +126,9 @@ void EdgeOutput::Kick() {
   for (ChannelWriter* channel : channels_) channel->Kick();
 }
 
-bool EdgeOutput::HasRoom() {
+bool EdgeOutput::HasRoom(bool for_barrier) {
   bool room = true;
-  for (ChannelWriter* channel : channels_) room = channel->HasRoom() && room;
+  for (ChannelWriter* channel : channels_) room = channel->HasRoom(for_barrier) && room;
   return room;
 }
 

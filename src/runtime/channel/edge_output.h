@@ -32,7 +32,7 @@ class EdgeOutput final : public Output {
   /// See ChannelWriter::Kick.
   void Kick();
   /// True when every channel has room.
-  bool HasRoom();
+  bool HasRoom(bool for_barrier);
 
   uint64_t records_out() const { return records_out_; }
 

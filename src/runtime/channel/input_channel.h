@@ -21,6 +21,10 @@ class InputChannel {
   /// Lets go of the element that Peek showed; its batch or credit goes back to the producer.
   virtual void Pop() = 0;
 
+  /// From now on the producer has no room, although elements are popped: the consumer keeps them.
+  /// What is on its way still comes, and barriers do. Until Hold(false).
+  virtual void Hold(bool held) = 0;
+
   /// Elements waiting, for metrics.
   virtual uint32_t queued() const = 0;
 };

@@ -11,6 +11,9 @@ namespace {
 // singly. Beyond, all before them count as given up, too.
 constexpr size_t kMostGivenUp = 1024;
 
+// What is left of pulled elements when the producer may go on, so that it has before they are read.
+constexpr size_t kPulledBesideAFullChannel = 1;
+
 }  // namespace
 
 InputGate::InputGate(std::vector<Channel> channels, InFlightLimits limits, uint32_t max_concurrent)
@@ -134,9 +137,16 @@ void InputGate::Pop(uint32_t c) {
   State& state = states_[c];
   if (state.pulled != nullptr && !state.pulled->empty()) [[unlikely]] {
     state.pulled->Pop();
+    HoldOrLetGo(c);
   } else {
     channels_[c].channel->Pop();
   }
+}
+
+void InputGate::HoldOrLetGo(uint32_t c) {
+  State& state = states_[c];
+  const bool hold = state.pulled->size() > kPulledBesideAFullChannel;
+  if (std::exchange(state.held, hold) != hold) channels_[c].channel->Hold(hold);
 }
 
 InFlightQueue& InputGate::PulledOf(uint32_t c) {
@@ -322,6 +332,7 @@ bool InputGate::PullOne(uint32_t c) {
       }
       GiveUpWhatOverran();
       state.pulled->Add(std::move(rows));
+      HoldOrLetGo(c);
       return true;
     }
     case InputChannel::Next::kControl:

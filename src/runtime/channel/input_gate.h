@@ -135,6 +135,7 @@ class InputGate {
     bool at_end = false;
     bool blocked = false;  // delivered the barrier that is being aligned
     bool detour = false;   // recorded, or pulled may hold something
+    bool held = false;     // the channel; its producer has no room
     CheckpointId passed;   // the last barrier taken out of it
     std::unique_ptr<InFlightQueue> pulled;
   };
@@ -171,6 +172,9 @@ class InputGate {
   static void Record(Recording& recording, const InFlightRows& rows);
   void GiveUpWhatOverran();
   InFlightQueue& PulledOf(uint32_t c);
+  /// Holds the channel while more than a little is pulled out of it, so that its producer does not
+  /// fill it again, to be pulled by the next checkpoint, and the next.
+  void HoldOrLetGo(uint32_t c);
 
   const std::vector<Channel> channels_;
   const InFlightLimits limits_;

@@ -104,12 +104,12 @@ void LocalChannel::Kick() {
   if (std::exchange(kick_, false)) consumer_->Wake();
 }
 
-bool LocalChannel::HasRoom() {
-  if (RoomInside()) return true;
+bool LocalChannel::HasRoom(bool for_barrier) {
+  if (RoomInside(for_barrier)) return true;
   // Say that we wait, then look again: the consumer pops, then looks whether somebody waits.
   producer_waits_.store(true, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return RoomInside();
+  return RoomInside(for_barrier);
 }
 
 InputChannel::Next LocalChannel::Peek(Batch*& batch, ControlElement& control) {
@@ -132,6 +132,15 @@ void LocalChannel::Pop() {
   front->batch.reset();
   if (front->bytes > 0) bytes_.fetch_sub(front->bytes, std::memory_order_relaxed);
   ring_.Pop();
+  WakeProducer();
+}
+
+void LocalChannel::Hold(bool held) {
+  held_.store(held, std::memory_order_relaxed);
+  if (!held) WakeProducer();
+}
+
+void LocalChannel::WakeProducer() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (producer_waits_.load(std::memory_order_relaxed) &&
       producer_waits_.exchange(false, std::memory_order_acq_rel)) {

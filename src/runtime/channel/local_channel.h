@@ -41,10 +41,11 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   void EmitMarker(const LatencyMarker& marker) override;
   bool Flush() override;
   void Kick() override;
-  bool HasRoom() override;
+  bool HasRoom(bool for_barrier) override;
 
   Next Peek(Batch*& batch, ControlElement& control) override;
   void Pop() override;
+  void Hold(bool held) override;
   uint32_t queued() const override { return static_cast<uint32_t>(ring_.size()); }
 
  private:
@@ -58,10 +59,12 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   void Push(Element element);
   bool DrainOverdraft();
   void Pushed();
-  bool RoomInside() {
+  bool RoomInside(bool for_barrier) {
     return DrainOverdraft() && ring_.HasRoom() &&
-           bytes_.load(std::memory_order_relaxed) < kRoomBytes;
+           bytes_.load(std::memory_order_relaxed) < kRoomBytes &&
+           (for_barrier || !held_.load(std::memory_order_relaxed));
   }
+  void WakeProducer();
 
   const RecordType& type_;
   const bool measures_;
@@ -70,6 +73,7 @@ class LocalChannel final : public ChannelWriter, public InputChannel {
   SpscRing<Element> ring_;
   SpscRing<std::unique_ptr<Batch>> returned_;
   std::atomic<bool> producer_waits_{false};
+  std::atomic<bool> held_{false};
   std::atomic<size_t> bytes_{0};  // pushed and not popped
 
   // Producer's thread.

@@ -61,7 +61,7 @@ absl::StatusOr<FrameHeader> ReadFrameHeader(std::string_view data, size_t left) 
   }
   const auto kind = GetAt<uint16_t>(in, 4);
   if (kind < static_cast<uint16_t>(FrameKind::kHello) ||
-      kind > static_cast<uint16_t>(FrameKind::kGoodbye)) {
+      kind > static_cast<uint16_t>(FrameKind::kHold)) {
     return absl::InvalidArgumentError(absl::StrCat("unknown kind of frame ", kind));
   }
   FrameHeader header{

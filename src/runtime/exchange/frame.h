@@ -21,6 +21,7 @@ namespace weir {
 //              kHello      see handshake.h     kWelcome   see handshake.h
 //              kOpen       nothing             kGoodbye   nothing
 //              kCredit     (edge:u32 producer:u32 consumer:u32 credits:u32)*
+//              kHold       (edge:u32 producer:u32 consumer:u32 held:u32)*
 //
 // Little-endian. Checksums are XXH3 (64 bits); the header's covers its first 48 bytes.
 //
@@ -30,6 +31,7 @@ namespace weir {
 //     open(channel) ...                  ->
 //                                         <- credit(channel, n), once its consumer is there
 //     data(channel, sequence) ...        ->     a frame takes one credit, unless kFree
+//                                         <- hold(channel): no room for rows until it is let go
 //     goodbye, half-close                ->
 //                                         <- status OK
 enum class FrameKind : uint16_t {
@@ -39,6 +41,7 @@ enum class FrameKind : uint16_t {
   kData = 4,
   kCredit = 5,
   kGoodbye = 6,
+  kHold = 7,
 };
 
 /// Bits of FrameHeader::flags.

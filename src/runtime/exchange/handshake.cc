@@ -7,7 +7,7 @@ namespace weir {
 namespace {
 
 constexpr std::string_view kMagic = "WEIRXCHG";
-constexpr uint16_t kVersion = 2;
+constexpr uint16_t kVersion = 3;
 constexpr uint64_t kRequiredFeatures = 0xffffffff;
 constexpr uint64_t kKnownFeatures = 0;
 

@@ -32,7 +32,10 @@ struct InboundChannel : std::enable_shared_from_this<InboundChannel> {
   std::atomic<uint64_t> credits_given{0};
   std::atomic<bool> closed{false};  // the consumer has gone: frames are dropped
 
-  uint32_t unsent_credits = 0;  // the stream's mutex_
+  // The stream's mutex_.
+  uint32_t unsent_credits = 0;
+  bool held = false;         // by the consumer
+  bool hold_unsent = false;  // listed among those whose sender does not know yet
 
   /// Set once, by the registry, before the first credit is sent; so the slot may read it as soon
   /// as it has seen a frame.

@@ -14,6 +14,25 @@ namespace {
 
 constexpr std::chrono::milliseconds kBreakGrace{1000};
 
+/// A frame with one number for each of the last channels, as many as fit; these leave the list.
+template <class NumberOf>
+OutFrame FrameOf(FrameKind kind, std::vector<std::shared_ptr<InboundChannel>>& channels,
+                 NumberOf&& number_of) {
+  ByteWriter payload;
+  const size_t count = std::min(channels.size(), kMaxCreditEntries);
+  for (size_t i = channels.size() - count; i < channels.size(); ++i) {
+    InboundChannel& channel = *channels[i];
+    payload.Put(channel.id.edge);
+    payload.Put(channel.id.producer);
+    payload.Put(channel.id.consumer);
+    payload.Put(number_of(channel));
+  }
+  channels.resize(channels.size() - count);
+  OutFrame frame;
+  frame.small = SmallFrame({.kind = kind}, payload.bytes());
+  return frame;
+}
+
 }  // namespace
 
 InboundStream::InboundStream(std::string name, AttemptRegistry* registry, NetworkQueue* queue,
@@ -55,19 +74,27 @@ void InboundStream::GiveCredit(InboundChannel& channel, uint32_t credits) {
   Pump(std::move(lock));
 }
 
+void InboundStream::Hold(InboundChannel& channel, bool held) {
+  std::unique_lock lock(mutex_);
+  if (phase_ != Phase::kOpen) return;
+  channel.held = held;
+  if (!std::exchange(channel.hold_unsent, true)) unsaid_.push_back(channel.shared_from_this());
+  Pump(std::move(lock));
+}
+
 bool InboundStream::NextFrame(OutFrame* frame) {
-  if (owed_.empty() || finish_wanted_) return false;
-  ByteWriter payload;
-  const size_t count = std::min(owed_.size(), kMaxCreditEntries);
-  for (size_t i = owed_.size() - count; i < owed_.size(); ++i) {
-    InboundChannel& channel = *owed_[i];
-    payload.Put(channel.id.edge);
-    payload.Put(channel.id.producer);
-    payload.Put(channel.id.consumer);
-    payload.Put(std::exchange(channel.unsent_credits, 0));
+  if (finish_wanted_) return false;
+  if (!unsaid_.empty()) {
+    *frame = FrameOf(FrameKind::kHold, unsaid_, [](InboundChannel& channel) {
+      channel.hold_unsent = false;
+      return uint32_t{channel.held};
+    });
+    return true;
   }
-  owed_.resize(owed_.size() - count);
-  frame->small = SmallFrame({.kind = FrameKind::kCredit}, payload.bytes());
+  if (owed_.empty()) return false;
+  *frame = FrameOf(FrameKind::kCredit, owed_, [](InboundChannel& channel) {
+    return std::exchange(channel.unsent_credits, 0);
+  });
   return true;
 }
 
@@ -270,6 +297,7 @@ void InboundStream::OnDrained() {
   channels_.clear();
   const std::lock_guard lock(mutex_);
   owed_.clear();
+  unsaid_.clear();
 }
 
 void InboundStream::OnHandshakeAlarm(bool ok) {

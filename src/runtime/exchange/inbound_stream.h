@@ -32,6 +32,8 @@ class InboundStream final : public Stream {
 
   /// Slot thread (the first credits: whoever binds the channel).
   void GiveCredit(InboundChannel& channel, uint32_t credits);
+  /// Slot thread. Tells the sender that its rows have no room, or have some again.
+  void Hold(InboundChannel& channel, bool held);
 
   /// Ends the stream in order: the attempt is closed here. Any thread.
   void Close(std::chrono::milliseconds timeout);
@@ -73,7 +75,8 @@ class InboundStream final : public Stream {
   std::vector<ChannelId> opened_;
 
   // mutex_
-  std::vector<std::shared_ptr<InboundChannel>> owed_;  // channels with unsent credits
+  std::vector<std::shared_ptr<InboundChannel>> owed_;    // channels with unsent credits
+  std::vector<std::shared_ptr<InboundChannel>> unsaid_;  // channels with an unsent hold
   bool greeted_ = false;
   bool peer_left_ = false;
   bool closing_ = false;  // closed on this side

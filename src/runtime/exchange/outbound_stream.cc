@@ -189,6 +189,8 @@ absl::Status OutboundStream::OnFrame(InFrame frame) {
     }
     case FrameKind::kCredit:
       return TakeCredits(frame);
+    case FrameKind::kHold:
+      return TakeHolds(frame);
     case FrameKind::kGoodbye: {
       const std::lock_guard lock(mutex_);
       peer_left_ = true;
@@ -200,24 +202,50 @@ absl::Status OutboundStream::OnFrame(InFrame frame) {
   }
 }
 
+absl::StatusOr<OutboundChannel*> OutboundStream::ChannelIn(ByteReader& in) {
+  ChannelId id;
+  id.edge = in.Get<uint32_t>();
+  id.producer = in.Get<uint32_t>();
+  id.consumer = in.Get<uint32_t>();
+  const auto found = channels_.find(id);
+  if (!in.ok() || found == channels_.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("word of channel ", ToString(id), ", which this process did not open"));
+  }
+  return found->second.get();
+}
+
+absl::Status OutboundStream::TakeHolds(const InFrame& frame) {
+  ByteReader in(frame.Contiguous(&scratch_));
+  std::vector<std::shared_ptr<Waker>> wake;
+  {
+    const std::lock_guard lock(mutex_);
+    while (in.remaining() > 0) {
+      absl::StatusOr<OutboundChannel*> channel = ChannelIn(in);
+      if (!channel.ok()) return channel.status();
+      const auto held = in.Get<uint32_t>();
+      if (!in.ok()) return absl::InvalidArgumentError("a frame of holds ends too early");
+      (*channel)->held.store(held != 0, std::memory_order_release);
+      if (held == 0) wake.push_back((*channel)->waker);
+    }
+  }
+  for (const auto& waker : wake) waker->Wake();
+  return absl::OkStatus();
+}
+
 absl::Status OutboundStream::TakeCredits(const InFrame& frame) {
   ByteReader in(frame.Contiguous(&scratch_));
   std::unique_lock lock(mutex_);
   while (in.remaining() > 0) {
-    ChannelId id;
-    id.edge = in.Get<uint32_t>();
-    id.producer = in.Get<uint32_t>();
-    id.consumer = in.Get<uint32_t>();
+    absl::StatusOr<OutboundChannel*> found = ChannelIn(in);
+    if (!found.ok()) return found.status();
+    OutboundChannel& channel = **found;
     const auto credits = in.Get<uint32_t>();
-    const auto found = channels_.find(id);
-    if (!in.ok() || found == channels_.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("credit for channel ", ToString(id), ", which this process did not open"));
-    }
-    OutboundChannel& channel = *found->second;
+    if (!in.ok()) return absl::InvalidArgumentError("a frame of credits ends too early");
     if (credits > kMaxCreditsPerChannel - channel.credits) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "channel ", ToString(id), " was given more than ", kMaxCreditsPerChannel, " credits"));
+      return absl::InvalidArgumentError(absl::StrCat("channel ", ToString(channel.id),
+                                                     " was given more than ", kMaxCreditsPerChannel,
+                                                     " credits"));
     }
     channel.credits += credits;
     channel.metrics.credits.Set(channel.credits);

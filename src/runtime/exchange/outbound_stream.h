@@ -25,7 +25,8 @@ struct OutboundChannel {
   const std::shared_ptr<Waker> waker;
   std::deque<OutFrame> queue;  // bounded by the sender: its buffers and its overdraft
   uint32_t credits = 0;
-  bool ready = false;  // listed among the channels that have something to send
+  std::atomic<bool> held{false};  // by the receiver: rows have no room
+  bool ready = false;             // listed among the channels that have something to send
   SenderMetrics metrics;
 };
 
@@ -75,7 +76,9 @@ class OutboundStream final : public Stream {
   void OnHandshakeAlarm(bool ok);
   void OnCloseAlarm(bool ok);
   absl::Status TakeCredits(const InFrame& frame);
-  bool HasQueuedFrames() const;  // mutex_ held
+  absl::Status TakeHolds(const InFrame& frame);
+  absl::StatusOr<OutboundChannel*> ChannelIn(ByteReader& in);  // mutex_ held
+  bool HasQueuedFrames() const;                                // mutex_ held
 
   const Peer peer_;
   const Handshake handshake_;

@@ -116,6 +116,8 @@ void RemoteReceiver::Pop() {
   }
 }
 
+void RemoteReceiver::Hold(bool held) { channel_->stream->Hold(*channel_, held); }
+
 void RemoteReceiver::ReleaseFrame() {
   InFrame* frame = channel_->frames.Front();
   const bool free = (frame->header.flags & kFree) != 0;

@@ -29,6 +29,8 @@ class RemoteReceiver {
   /// channel has failed, and then the attempt's owner was told. Stays valid until Pop().
   const Element* Front();
   void Pop();
+  /// The sender's rows have no room from now on; or have it again. Credit flows as ever.
+  void Hold(bool held);
 
   const ChannelId& id() const { return channel_->id; }
   std::shared_ptr<const ReceiverMetrics> metrics() const { return {channel_, &channel_->metrics}; }

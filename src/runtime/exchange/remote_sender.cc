@@ -30,7 +30,7 @@ RemoteSender::RemoteSender(const ExchangeOptions& options, std::shared_ptr<Outbo
 
 RemoteSender::~RemoteSender() { channel_->waker->Detach(); }
 
-bool RemoteSender::HasRoom() {
+bool RemoteSender::HasRoom(bool for_barrier) {
   if (stream_->failed()) return false;
   if (account_->overdraft_bytes() > 0) {
     // There is no room until the overdraft has left, so it does not wait to be full or flushed.
@@ -38,6 +38,7 @@ bool RemoteSender::HasRoom() {
     account_->WakeOnReturn();
     if (account_->overdraft_bytes() > 0) return false;
   }
+  if (!for_barrier && channel_->held.load(std::memory_order_acquire)) return false;
   if (open_) {
     if (payload_capacity_ - used_ >= kLeastRoom) return true;
     Seal();

@@ -39,7 +39,9 @@ class RemoteSender {
   RemoteSender(const RemoteSender&) = delete;
   RemoteSender& operator=(const RemoteSender&) = delete;
 
-  bool HasRoom();
+  /// False, too, while the receiver holds the channel; not if it is `for_barrier`, for what has to
+  /// leave before a barrier can.
+  bool HasRoom(bool for_barrier = false);
 
   /// The rest of the open buffer, at least `at_least` bytes; takes a fresh buffer if need be.
   /// Precondition: at_least <= max_row_bytes(). Rows of one `tag` run on in one element.

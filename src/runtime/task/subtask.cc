@@ -120,7 +120,9 @@ bool Subtask::HasRoom() {
   bool room = chain_.HasRoom();
   state_blocked_ = false;
   for (const Backend& b : backends_) state_blocked_ = b.backend->Blocked() || state_blocked_;
-  for (auto& edge : edges_) room = edge->HasRoom() && room;
+  // A source's barrier waits for the end of the batch that it is in.
+  const bool for_barrier = source_ != nullptr && batch_ != nullptr && !triggered_.empty();
+  for (auto& edge : edges_) room = edge->HasRoom(for_barrier) && room;
   return room && !state_blocked_;
 }
 

@@ -25,7 +25,7 @@ class RecordingWriter final : public ChannelWriter {
   void EmitControl(const ControlElement&) override { ++controls; }
   void EmitMarker(const LatencyMarker&) override { ++markers; }
   bool Flush() override { return true; }
-  bool HasRoom() override { return room; }
+  bool HasRoom(bool) override { return room; }
 
   std::vector<std::string> received;
   int controls = 0;
@@ -121,9 +121,9 @@ TEST_F(EdgeOutputTest, ACustomChannelOutOfRangeIsRefusedByNumber) {
 TEST_F(EdgeOutputTest, HasRoomOnlyWhenEveryChannelHas) {
   EdgeOutput edge =
       Edge(Partitioning::kHash, std::make_unique<HashRouter<std::string, Self>>(Self{}, 128));
-  EXPECT_TRUE(edge.HasRoom());
+  EXPECT_TRUE(edge.HasRoom(false));
   writers_[1].room = false;
-  EXPECT_FALSE(edge.HasRoom());
+  EXPECT_FALSE(edge.HasRoom(false));
 }
 
 }  // namespace

@@ -80,15 +80,31 @@ TEST_F(LocalChannelTest, KeepsOrderAcrossBatchesAndControl) {
 
 TEST_F(LocalChannelTest, SaysWhenItIsFullAndWakesTheProducerWhenNot) {
   int sent = 0;
-  while (channel_.HasRoom()) {
+  while (channel_.HasRoom(false)) {
     Send(sent, Batch::kCapacity);
     sent += Batch::kCapacity;
   }
   EXPECT_EQ(channel_.queued(), LocalChannel::kRingElements);
-  EXPECT_FALSE(channel_.HasRoom());
+  EXPECT_FALSE(channel_.HasRoom(false));
   Receive();
   producer_.Park(std::chrono::seconds(60));  // returns at once: it was woken
-  EXPECT_TRUE(channel_.HasRoom());
+  EXPECT_TRUE(channel_.HasRoom(false));
+}
+
+TEST_F(LocalChannelTest, WhileItIsHeldThereIsRoomOnlyForWhatABarrierWaitsFor) {
+  channel_.Hold(true);
+  EXPECT_FALSE(channel_.HasRoom(false));
+  EXPECT_TRUE(channel_.HasRoom(true));
+  Send(0, 10);
+  channel_.Flush();
+  EXPECT_EQ(Receive().size(), 10u) << "what is on its way comes";
+  EXPECT_FALSE(channel_.HasRoom(false));
+  producer_.Park(std::chrono::nanoseconds(0));  // takes the wakes so far
+  channel_.Hold(false);
+  const auto began = std::chrono::steady_clock::now();
+  producer_.Park(std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(30)) << "it was woken";
+  EXPECT_TRUE(channel_.HasRoom(false));
 }
 
 TEST_F(LocalChannelTest, WhatDoesNotFitIsKeptInOrder) {
@@ -101,7 +117,7 @@ TEST_F(LocalChannelTest, WhatDoesNotFitIsKeptInOrder) {
     const auto more = Receive();
     ASSERT_FALSE(more.empty());
     received.insert(received.end(), more.begin(), more.end());
-    channel_.HasRoom();  // moves the overdraft on
+    channel_.HasRoom(false);  // moves the overdraft on
   }
   for (int i = 0; i < kRows; ++i) ASSERT_EQ(received[i], i);
 }
@@ -124,12 +140,12 @@ TEST_F(LocalChannelTest, WhatWaitedForRoomWakesTheConsumerWhenItGetsIn) {
   };
   for (uint32_t i = 0; i <= LocalChannel::kRingElements; ++i) channel_.EmitControl(end());
   channel_.Kick();
-  EXPECT_FALSE(channel_.HasRoom()) << "one element waits for room";
+  EXPECT_FALSE(channel_.HasRoom(false)) << "one element waits for room";
   Batch* batch = nullptr;
   ControlElement control;
   while (channel_.Peek(batch, control) != InputChannel::Next::kNothing) channel_.Pop();
   consumer_.Park(std::chrono::nanoseconds(0));  // takes the wakes so far
-  EXPECT_TRUE(channel_.HasRoom());
+  EXPECT_TRUE(channel_.HasRoom(false));
   const auto began = std::chrono::steady_clock::now();
   consumer_.Park(std::chrono::seconds(30));
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(15));
@@ -145,13 +161,13 @@ TEST_F(LocalChannelTest, TwoThreadsExchangeEveryRowOnce) {
       while (!batch.full() && i < kRows) batch.Append(i++, Timestamp{0});
       const auto rows = AllRows(batch);
       channel_.Append(batch, rows.data(), static_cast<uint32_t>(rows.size()), true);
-      while (!channel_.HasRoom()) producer_.Park(std::chrono::seconds(60));
+      while (!channel_.HasRoom(false)) producer_.Park(std::chrono::seconds(60));
     }
     channel_.Flush();
     channel_.EmitControl(
         {.kind = ControlElement::Kind::kEndOfInput, .watermark = {}, .barrier = {}});
     channel_.Kick();
-    while (!channel_.HasRoom()) producer_.Park(std::chrono::seconds(60));
+    while (!channel_.HasRoom(false)) producer_.Park(std::chrono::seconds(60));
   });
   int expected = 0;
   for (bool end = false; !end;) {
@@ -199,11 +215,11 @@ TEST_F(LargeRowsTest, FewFillABatchAndTakeTheRoom) {
   Send(kFullBatchBytes / 2);
   EXPECT_FALSE(Pop()) << "half a batch waits for more";
   Send(kFullBatchBytes / 2);
-  EXPECT_TRUE(channel_.HasRoom());
+  EXPECT_TRUE(channel_.HasRoom(false));
   for (int i = 0; i < 3; ++i) Send(kFullBatchBytes);
-  EXPECT_FALSE(channel_.HasRoom());
+  EXPECT_FALSE(channel_.HasRoom(false));
   EXPECT_TRUE(Pop());
-  EXPECT_TRUE(channel_.HasRoom());
+  EXPECT_TRUE(channel_.HasRoom(false));
 }
 
 TEST_F(LargeRowsTest, AStepThatEmitsTooManyBytesFailsByNumber) {

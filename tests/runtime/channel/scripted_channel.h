@@ -54,7 +54,10 @@ class ScriptedChannel final : public InputChannel {
     return Next::kControl;
   }
   void Pop() override { elements_.pop_front(); }
+  void Hold(bool on) override { held = on; }
   uint32_t queued() const override { return static_cast<uint32_t>(elements_.size()); }
+
+  bool held = false;
 
  private:
   struct Element {

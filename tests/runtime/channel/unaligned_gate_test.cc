@@ -15,8 +15,10 @@ namespace {
 
 using Event = InputGate::Event;
 using test::ScriptedChannel;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::Not;
 using testing::Optional;
 using Values = std::vector<int>;
 
@@ -311,6 +313,26 @@ TEST_F(UnalignedGateTest, OnlySoMuchIsPulledAheadAndTheRestIsReadAtTheConsumersP
   EXPECT_THAT(read, ElementsAre(1, 2, 3));
   EXPECT_FALSE(gate.recording());
   EXPECT_THAT(ValuesOf(*gate.TakeRecorded(kFirst)), ElementsAre(1, 2, 3));
+}
+
+TEST_F(UnalignedGateTest, AChannelIsHeldUntilWhatWasPulledOutOfItIsRead) {
+  for (const int value : {1, 2, 3}) a_.Values({value});
+  b_.Values({4});
+  gate_.TurnUnaligned(kFirst);
+  BarriersOf(1);
+  Pull();
+  EXPECT_TRUE(a_.held)
+      << "else its producer fills it again, and the next checkpoint pulls that, too";
+  EXPECT_FALSE(b_.held);
+  Values read;
+  while (a_.held) {
+    const InputGate::Input in = gate_.Next();
+    ASSERT_EQ(in.event, Event::kBatch);
+    for (const int value : ValuesOf(*in.batch)) read.push_back(value);
+    gate_.Release();
+  }
+  EXPECT_THAT(read, Not(Contains(3))) << "its producer goes on before the last of them is read";
+  EXPECT_THAT(Read(), Contains(3));
 }
 
 TEST_F(UnalignedGateTest, ACheckpointThatWouldHoldTooMuchOverruns) {

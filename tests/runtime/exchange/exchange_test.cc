@@ -186,6 +186,33 @@ TEST(Exchange, ASlowChannelDoesNotBlockAnotherOfTheSameConnection) {
   EXPECT_LE(slow_rows, buffers * 4) << "nobody read its channel; four rows fit a segment";
 }
 
+TEST(Exchange, WhileAChannelIsHeldItsSenderHasRoomOnlyForWhatABarrierWaitsFor) {
+  OneChannel edge;
+  const std::string row(1000, 'x');
+  EXPECT_TRUE(SendRow(*edge.sender, row).ok());
+  edge.to.Flush(*edge.sender);
+  edge.NextElement();
+  edge.receiver().Hold(true);
+  edge.to.FlushUntil([&] { return !edge.sender->HasRoom(); });  // of that nobody is woken
+  EXPECT_TRUE(edge.sender->HasRoom(true));
+  EXPECT_TRUE(SendRow(*edge.sender, row).ok());
+  EXPECT_TRUE(edge.sender->SendBarrier("barrier").ok());
+  uint32_t rows = 0;
+  bool barrier = false;
+  edge.to.RunUntil([&] {
+    while (const Element* element = edge.receiver().Front()) {
+      rows += element->rows;
+      barrier = barrier || element->kind == ElementKind::kBarrier;
+      edge.receiver().Pop();
+    }
+    return barrier;
+  });
+  EXPECT_EQ(rows, 2u) << "they come all the same";
+  EXPECT_FALSE(edge.sender->HasRoom());
+  edge.receiver().Hold(false);
+  edge.to.RunUntil([&] { return edge.sender->HasRoom(); });
+}
+
 TEST(Exchange, FloatingCreditFollowsTheBacklogAndIsCharged) {
   ExchangeOptions options;
   options.credit.floating_per_gate = 8;

@@ -95,8 +95,8 @@ TEST(Handshake, RefusesByReason) {
   magic[0] = 'X';
   EXPECT_EQ(DecodeHandshake(magic).status().code(), absl::StatusCode::kInvalidArgument);
   std::string version = good;
-  version[8] = 3;
-  EXPECT_NE(DecodeHandshake(version).status().message().find("speaks version 3"),
+  version[8] = 4;
+  EXPECT_NE(DecodeHandshake(version).status().message().find("speaks version 4"),
             absl::string_view::npos);
   std::string feature = good;
   feature[10] = 1;

@@ -26,7 +26,7 @@ class MarkerChannel final : public ChannelWriter {
   void EmitControl(const ControlElement&) override {}
   void EmitMarker(const LatencyMarker& marker) override { markers.push_back(marker); }
   bool Flush() override { return true; }
-  bool HasRoom() override { return room; }
+  bool HasRoom(bool) override { return room; }
 
   std::vector<LatencyMarker> Take() { return std::exchange(markers, {}); }
 

@@ -36,7 +36,7 @@ class CapturingChannel final : public ChannelWriter {
   }
   void EmitMarker(const LatencyMarker&) override {}
   bool Flush() override { return true; }
-  bool HasRoom() override { return sent.size() < room; }
+  bool HasRoom(bool) override { return sent.size() < room; }
 
   Values sent;
   size_t room = SIZE_MAX;
