@@ -530,6 +530,24 @@ TEST(Deployment, ACheckpointThatTurnsUnalignedPassesFullChannelsAndHasEveryRowOn
   EXPECT_EQ(all, Numbers(200'000));
 }
 
+TEST(Deployment, UnalignedCheckpointsBehindOneAnotherHoldNoMoreAndMore) {
+  auto stuck = std::make_shared<Throttled>(1'500);
+  Environment env;
+  AcrossTwoEdges(env, stuck);
+  LocalJob job(env, /*slots=*/3);
+  job.WaitUntilFull();
+  std::vector<size_t> in_flight;
+  for (uint64_t id = 1; id <= 20; ++id) {
+    size_t& rows = in_flight.emplace_back();
+    for (const auto& [subtask, snapshot] : job.UnalignedCheckpoint(id)) {
+      for (const InFlightRows& some : snapshot.in_flight) rows += some.rows;
+    }
+  }
+  ASSERT_EQ(job.failure(), "");
+  EXPECT_GT(in_flight.front(), 10'000u);
+  EXPECT_LT(in_flight.back(), 2 * in_flight.front()) << "of 200,000";
+}
+
 TEST(Deployment, WhatIsRestoredInFlightPassesThroughFurtherUnalignedCheckpoints) {
   Snapshots cut;
   std::vector<int> all;
