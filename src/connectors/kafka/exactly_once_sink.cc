@@ -26,6 +26,7 @@ void ExactlyOnceSink::Open(const RuntimeContext& context) {
   InheritedOutput inherited = InheritOutput(context, settings_, ReadFormerOutput(context));
   const Publisher::LaneStart& own = inherited.lanes.front();
   marker_offset_ = own.marker_offset;
+  ancestors_ = AncestorsOf(own.lane);
   if (own.lane.restored) {
     marker_ = own.lane.restored->published;
     completed_ = own.lane.restored->checkpoint;
@@ -176,6 +177,7 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
         .pieces = epoch.file.pieces};
   }
   state.values[kPublicationStateName] = EncodeState(id);
+  if (ancestors_) state.values[kAncestorsName] = EncodeAncestors(*ancestors_);
   if (state.files.empty()) state.values[kNothingWaitsName];
   if (context_->set_gauge) {
     context_->set_gauge("kafka_unpublished_bytes", settings_.topic,

@@ -84,6 +84,7 @@ class ExactlyOnceSink final : public SinkBackend {
   CheckpointId completed_;
   // What the restored checkpoint knew of the own lane, until the publisher knows better.
   std::optional<CheckpointId> marker_;
+  std::optional<TransactionPublisher::Ancestors> ancestors_;  // nothing: not known
   int64_t marker_offset_ = 0;
   int32_t marker_partitions_ = 0;
   Publisher::Status status_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
@@ -28,6 +29,15 @@ PublicationState Decode(const std::string& bytes, const RuntimeContext& context)
   return state;
 }
 
+Ancestors DecodeAncestors(const std::string& bytes) {
+  Ancestors ancestors;
+  const nlohmann::json json = nlohmann::json::parse(bytes);  // its checksum was right
+  for (const auto& [run, checkpoint] : json.items()) {
+    ancestors[run] = CheckpointId{checkpoint.get<uint64_t>()};
+  }
+  return ancestors;
+}
+
 Publisher::LaneStart LaneOf(const RuntimeContext& context, const SinkSettings& settings,
                             uint32_t subtask, const std::vector<FormerOutput>& former) {
   Publisher::LaneStart start;
@@ -46,6 +56,7 @@ Publisher::LaneStart LaneOf(const RuntimeContext& context, const SinkSettings& s
   if (former.empty()) return start;
   start.lane.restored->checkpoint = CheckpointId{former.front().state.checkpoint};
   start.lane.restored->run = former.front().state.run;
+  start.lane.restored->ancestors = former.front().ancestors;
   const auto own = std::ranges::find(former, subtask, &FormerOutput::subtask);
   if (own == former.end()) return start;
   start.epochs = own->epochs;
@@ -74,6 +85,21 @@ std::string EncodePublicationState(const PublicationState& state) {
   return std::move(writer.bytes());
 }
 
+std::string EncodeAncestors(const Ancestors& ancestors) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const auto& [run, checkpoint] : ancestors) json[run] = checkpoint.value;
+  return json.dump();
+}
+
+std::optional<Ancestors> AncestorsOf(const TransactionPublisher::Lane& lane) {
+  if (!lane.restored) return Ancestors{};
+  const auto& [checkpoint, run, published, former] = *lane.restored;
+  if (!former || run.empty()) return std::nullopt;
+  Ancestors ancestors = *former;
+  if (run != lane.writer.run) ancestors[run] = checkpoint;
+  return ancestors;
+}
+
 std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context) {
   std::vector<FormerOutput> all;
   for (const RestoredOperatorState& restored : context.restored_state) {
@@ -82,8 +108,12 @@ std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context) {
     FormerOutput former{.subtask = restored.former_subtask,
                         .parallelism = restored.former_parallelism,
                         .state = Decode(value->second, context),
+                        .ancestors = std::nullopt,
                         .carries_output = !restored.values.contains(kNothingWaitsName),
                         .epochs = {}};
+    if (const auto of = restored.values.find(kAncestorsName); of != restored.values.end()) {
+      former.ancestors = DecodeAncestors(of->second);
+    }
     for (const auto& [name, file] : restored.files) {
       const std::string_view prefix = kEpochFilePrefix;
       if (!name.starts_with(prefix)) continue;

@@ -15,6 +15,7 @@ namespace weir::kafka {
 // of the files each is given its own alone.
 inline constexpr char kPublicationStateName[] = "kafka.publication";
 inline constexpr char kNothingWaitsName[] = "kafka.nothing_waits";
+inline constexpr char kAncestorsName[] = "kafka.ancestors";
 inline constexpr char kEpochFilePrefix[] = "kafka.epoch.";
 
 struct PublicationState {
@@ -30,11 +31,17 @@ struct PublicationState {
 
 std::string EncodePublicationState(const PublicationState& state);
 
+using Ancestors = TransactionPublisher::Ancestors;
+std::string EncodeAncestors(const Ancestors& ancestors);
+/// Those of a job that begins with this; nothing: not known.
+std::optional<Ancestors> AncestorsOf(const TransactionPublisher::Lane& lane);
+
 /// Of one former subtask. The epochs are there only if they are ours to publish.
 struct FormerOutput {
   uint32_t subtask = 0;
   uint32_t parallelism = 0;
   PublicationState state;
+  std::optional<Ancestors> ancestors;
   bool carries_output = true;  // false: the checkpoint says that it holds none; whosever it is now
   std::vector<Publisher::Epoch> epochs;  // oldest first
 };

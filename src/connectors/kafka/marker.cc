@@ -34,7 +34,8 @@ std::string EncodeMarker(const Marker& marker) {
                                {"run", marker.writer.run},
                                {"leader_epoch", marker.writer.leader_epoch.value},
                                {"attempt", marker.writer.attempt.value},
-                               {"checkpoint", marker.published.value}};
+                               {"checkpoint", marker.published.value},
+                               {"checkpoint_of", marker.published_by}};
   return json.dump();
 }
 
@@ -54,6 +55,7 @@ std::optional<Marker> DecodeMarker(std::string_view bytes) {
     json.at("leader_epoch").get_to(marker.writer.leader_epoch.value);
     json.at("attempt").get_to(marker.writer.attempt.value);
     json.at("checkpoint").get_to(marker.published.value);
+    marker.published_by = json.value("checkpoint_of", std::string());
     return marker;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;

@@ -38,6 +38,9 @@ struct Marker {
   uint32_t lanes = 1;
   WriterId writer;
   CheckpointId published;
+  /// The job whose checkpoint `published` is: jobs that begin from one checkpoint number theirs
+  /// apart. "" while nothing is published, and in markers of former versions.
+  std::string published_by;
   friend bool operator==(const Marker&, const Marker&) = default;
 };
 

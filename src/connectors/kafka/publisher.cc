@@ -194,8 +194,8 @@ bool Publisher::CheckLineage() {
   const P::Lane& own = starts_.front().lane;
   const std::optional<std::vector<Marker>> markers = LineageMarkers();
   if (!markers) return false;
-  if (const auto past = FurthestPast(*markers, own.restored->checkpoint)) {
-    Fail(Error(ErrorKind::kFatal, AlreadyPublished(*past, own.restored->checkpoint)));
+  if (const auto past = FurthestPast(*markers, *own.restored, own.writer.run)) {
+    Fail(Error(ErrorKind::kFatal, AlreadyPublished(*past, *own.restored)));
     return false;
   }
   // Whoever looks first of all subtasks has published nothing yet: all find the same.

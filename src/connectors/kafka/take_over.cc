@@ -4,19 +4,40 @@
 
 namespace weir::kafka {
 
-std::optional<Marker> FurthestPast(const std::vector<Marker>& markers, CheckpointId base) {
-  const auto furthest = std::ranges::max_element(markers, {}, &Marker::published);
-  if (furthest == markers.end() || furthest->published <= base) return std::nullopt;
-  return *furthest;
+bool HoldsInItsPast(const Restored& base, const std::string& run, const Marker& marker) {
+  if (marker.published == CheckpointId{0}) return true;
+  const bool by_number = base.run.empty() || base.run == run || !base.ancestors ||
+                         marker.published_by.empty() || marker.published_by == base.run;
+  if (by_number) return marker.published <= base.checkpoint;
+  const auto ancestor = base.ancestors->find(marker.published_by);
+  return ancestor != base.ancestors->end() && marker.published <= ancestor->second;
 }
 
-std::string AlreadyPublished(const Marker& marker, CheckpointId base) {
+std::optional<Marker> FurthestPast(const std::vector<Marker>& markers, const Restored& base,
+                                   const std::string& run) {
+  std::optional<Marker> furthest;
+  for (const Marker& marker : markers) {
+    if (HoldsInItsPast(base, run, marker)) continue;
+    if (!furthest || furthest->published < marker.published) furthest = marker;
+  }
+  return furthest;
+}
+
+std::string AlreadyPublished(const Marker& marker, const Restored& base) {
   const std::string published = std::to_string(marker.published.value);
-  return "output lane " + MarkerKey(marker.lane) +
-         ": output is already published up to checkpoint " + published +
-         ", later than checkpoint " + std::to_string(base.value) +
-         " from which this attempt starts. Start from checkpoint " + published +
-         " or later, or with --new-lineage; then results will be repeated";
+  const std::string start = std::to_string(base.checkpoint.value);
+  const std::string lane =
+      "output lane " + MarkerKey(marker.lane) + ": output is already published up to checkpoint ";
+  const std::string or_repeat = " or later, or with --new-lineage; then results will be repeated";
+  if (marker.published > base.checkpoint) {
+    return lane + published + ", later than checkpoint " + start +
+           " from which this attempt starts. Start from checkpoint " + published + or_repeat;
+  }
+  return lane + published + " of job " + marker.published_by + ", which is not in the past of " +
+         "checkpoint " + start + " of job " + base.run +
+         " from which this attempt starts: both jobs went on from an earlier one. Start from "
+         "checkpoint " +
+         published + " of job " + marker.published_by + or_repeat;
 }
 
 uint32_t LanesOf(const std::vector<Marker>& markers, const std::string& sink) {

@@ -6,17 +6,26 @@
 #include <vector>
 
 #include "connectors/kafka/marker.h"
+#include "connectors/kafka/transaction_publisher.h"
 
 /// What a job that begins from another job's checkpoint asks of the lineage's markers, all of them:
 /// its own lanes may be idle ones, or fewer than there were. Pure.
 namespace weir::kafka {
 
-/// The marker that says most, if that is more than what `base` holds: no start from there may
-/// publish.
-std::optional<Marker> FurthestPast(const std::vector<Marker>& markers, CheckpointId base);
+using Restored = TransactionPublisher::Restored;
+
+/// Whether what the marker says to be published lies in the past of the checkpoint that the job
+/// `run` is restored from. A number alone does not say: jobs that begin from one checkpoint each go
+/// on from its number. Of a former version's markers and states it is all that there is.
+bool HoldsInItsPast(const Restored& base, const std::string& run, const Marker& marker);
+
+/// Of the markers that do not lie in the past of `base` the one that says most: no start from there
+/// may publish.
+std::optional<Marker> FurthestPast(const std::vector<Marker>& markers, const Restored& base,
+                                   const std::string& run);
 
 /// Why it may not, and from where it may.
-std::string AlreadyPublished(const Marker& marker, CheckpointId base);
+std::string AlreadyPublished(const Marker& marker, const Restored& base);
 
 /// How many lanes of the sink may hold something.
 uint32_t LanesOf(const std::vector<Marker>& markers, const std::string& sink);

@@ -111,8 +111,9 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
                         "or with --new-lineage");
   }
 
-  const CheckpointId base = restored ? restored->checkpoint : CheckpointId{0};
-  if (marker->published > base) {
+  const Restored none{.checkpoint = CheckpointId{0}, .run = lane_.writer.run, .published = {}};
+  const Restored& base = restored ? *restored : none;
+  if (!HoldsInItsPast(base, lane_.writer.run, *marker)) {
     return StopWith(ErrorKind::kFatal, AlreadyPublished(*marker, base));
   }
   if (restored && restored->published && marker->published < *restored->published) {
@@ -124,7 +125,8 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
                         " to be published; the marker topic lost data. Start with --new-lineage "
                         "to go on; results will be repeated");
   }
-  published_ = marker->published;
+  published_ = found_ = marker->published;
+  found_job_ = marker->published_by;
   if (other == lane_.writer) {  // our own claim, whose outcome was unknown
     claimed_ = true;
     in_flight_.reset();
@@ -229,7 +231,16 @@ Marker TransactionPublisher::MarkerSaying(CheckpointId published) const {
           .parallelism = lane_.parallelism,
           .lanes = lanes_,
           .writer = lane_.writer,
-          .published = published};
+          .published = published,
+          .published_by = JobOf(published)};
+}
+
+// What a checkpoint carries is of the job that took it, as far as it tells.
+std::string TransactionPublisher::JobOf(CheckpointId published) const {
+  if (published == found_) return found_job_;
+  const auto& restored = lane_.restored;
+  if (restored && published <= restored->checkpoint) return restored->run;
+  return lane_.writer.run;
 }
 
 }  // namespace weir::kafka

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -43,6 +44,8 @@ namespace weir::kafka {
 ///    be aborted and sent again for ever.
 class TransactionPublisher {
  public:
+  /// From which checkpoints of other jobs a job descends: the newest of each that lies in its past.
+  using Ancestors = std::map<std::string, CheckpointId>;
   /// What the checkpoint we were restored from says of this lane.
   struct Restored {
     CheckpointId checkpoint;  ///< the checkpoint itself
@@ -50,6 +53,8 @@ class TransactionPublisher {
     std::string run;
     /// The lane's newest marker known then; nothing if this lane had none in that checkpoint.
     std::optional<CheckpointId> published;
+    /// Nothing: not known, the state is a former version's.
+    std::optional<Ancestors> ancestors = std::nullopt;
   };
   struct Lane {
     LaneId id;
@@ -154,6 +159,7 @@ class TransactionPublisher {
   Actions StopWith(ErrorKind kind, const std::string& reason);
   void DropUpTo(CheckpointId id);
   Marker MarkerSaying(CheckpointId published) const;
+  std::string JobOf(CheckpointId published) const;
   std::string Name() const;
 
   const Lane lane_;
@@ -162,6 +168,8 @@ class TransactionPublisher {
   bool claimed_ = false;
   uint32_t failures_ = 0;
   CheckpointId published_;
+  CheckpointId found_;     // what the first marker said was published,
+  std::string found_job_;  // and of which job
   CheckpointId completed_;
   std::deque<Epoch> epochs_;         // closed, not published, oldest first
   std::optional<Marker> in_flight_;  // of the transaction whose end we wait for

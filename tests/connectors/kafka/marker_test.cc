@@ -10,18 +10,20 @@ const Marker kMarker{
     .parallelism = 4,
     .lanes = 6,
     .writer = {.run = "job", .leader_epoch = LeaderEpoch{7}, .attempt = AttemptId{2}},
-    .published = CheckpointId{41}};
+    .published = CheckpointId{41},
+    .published_by = "earlier job"};
 
 TEST(MarkerTest, ComesBackAsItWasWritten) {
   EXPECT_EQ(DecodeMarker(EncodeMarker(kMarker)), kMarker);
 }
 
-TEST(MarkerTest, ThoseOfFormerVersionsDoNotSayHowManyLanesThereWere) {
+TEST(MarkerTest, ThoseOfFormerVersionsDoNotSayHowManyLanesThereWereNorWhoseTheNumberIs) {
   const auto marker = DecodeMarker(
       R"({"weir_marker":1,"lineage":"l","sink":"s","subtask":0,"parallelism":4,"run":"job",)"
       R"("leader_epoch":1,"attempt":1,"checkpoint":7})");
   ASSERT_TRUE(marker);
   EXPECT_EQ(marker->lanes, 4u);
+  EXPECT_EQ(marker->published_by, "");
 }
 
 TEST(MarkerTest, AnythingElseIsNotAMarker) {

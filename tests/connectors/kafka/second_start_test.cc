@@ -115,6 +115,64 @@ TEST_F(SecondStartTest, AtALowerParallelismItIsRefusedThoughItsOwnLanesAreIdle) 
   EXPECT_THAT(Committed(), ElementsAre("once"));
 }
 
+TEST_F(SecondStartTest, FromAJobThatDidNotPublishItIsRefusedThoughItsNumberIsHigher) {
+  const States from = Job(options_, "first", 1).Checkpoint(storage_, 1);
+  const States idle = Job(options_, "idle", 2, from).Checkpoint(storage_, 22);
+  States published;
+  {
+    Job busy(options_, "busy", 2, from);
+    busy[1].Write({"once"});
+    published = busy.Checkpoint(storage_, 7);
+  }
+  Job again(options_, "again", 1, idle);
+  again[0].Write({"once"});
+  EXPECT_THAT(again[0].AwaitEnd(), HasSubstr("already published up to checkpoint 7 of job busy"));
+  EXPECT_THAT(Committed(), ElementsAre("once"));
+
+  Job next(options_, "next", 2, published);
+  next[0].Write({"next"});
+  next.Checkpoint(storage_, 8);
+  EXPECT_THAT(Committed(), ElementsAre("once", "next")) << "the branch that was published goes on";
+}
+
+TEST_F(SecondStartTest, AnEpochWithTheNumberThatAnotherJobHasPublishedIsNotTakenForIt) {
+  const States from = Job(options_, "first", 1).Checkpoint(storage_, 1);
+  States unpublished;
+  {
+    Job one(options_, "one", 1, from);
+    one[0].Write({"a", "b"});
+    unpublished.push_back(one[0].Store(storage_, 14));
+    ASSERT_TRUE(one[0].AwaitAcknowledge(14));
+  }
+  {
+    Job other(options_, "other", 1, from);
+    other[0].Write({"a"});
+    other.Checkpoint(storage_, 14);
+  }
+  Job again(options_, "again", 1, unpublished);
+  EXPECT_THAT(again[0].AwaitEnd(), HasSubstr("already published up to checkpoint 14 of job other"));
+}
+
+TEST_F(SecondStartTest, AJobThatTookOverAndPublishedNothingIsNoObstacle) {
+  const States from = Job(options_, "first", 2).Checkpoint(storage_, 1);
+  States second;
+  {
+    Job one(options_, "one", 2, from);
+    one[0].Write({"once"});
+    second = one.Checkpoint(storage_, 2);
+  }
+  { EXPECT_TRUE(Job(options_, "idle", 2, second).Checkpoint(storage_, 3).size() == 2); }
+  Job again(options_, "again", 2, second);
+  again[1].Write({"more"});
+  const States third = again.Checkpoint(storage_, 3);
+  EXPECT_THAT(Committed(), ElementsAre("once", "more"));
+  Job wide(options_, "wide", 3, third);
+  wide[2].Write({"last"});
+  wide.Checkpoint(storage_, 4);
+  EXPECT_THAT(Committed(), ElementsAre("once", "more", "last"))
+      << "lane 0 was published last by the first of these jobs";
+}
+
 TEST_F(SecondStartTest, ItIsRefusedThroughAChainOfParallelisms) {
   const States from = Job(options_, "first", 1).Checkpoint(storage_, 1);
   States second, third;

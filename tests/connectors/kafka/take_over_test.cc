@@ -17,13 +17,44 @@ Marker MarkerOf(const std::string& sink, uint32_t subtask, uint64_t published,
           .published = CheckpointId{published}};
 }
 
-TEST(TakeOverTest, WhatIsPublishedPastTheBaseInAnyLaneOfAnySinkForbidsIt) {
-  EXPECT_FALSE(FurthestPast({}, CheckpointId{5}));
-  EXPECT_FALSE(FurthestPast({MarkerOf("a", 0, 5), MarkerOf("b", 9, 3)}, CheckpointId{5}));
-  const auto past = FurthestPast({MarkerOf("a", 0, 6), MarkerOf("b", 9, 8), MarkerOf("a", 1, 2)},
-                                 CheckpointId{5});
+/// Of a former version, which knew no ancestors.
+const Restored kFive{.checkpoint = CheckpointId{5}, .run = "job", .published = {}};
+
+Marker PublishedBy(const std::string& run, uint64_t published) {
+  Marker marker = MarkerOf("a", 0, published, run);
+  marker.published_by = run;
+  return marker;
+}
+
+TEST(TakeOverTest, ANumberCountsForTheJobThatGaveIt) {
+  // first@4 <- b@22; a began from first@4, too.
+  const Restored b{.checkpoint = CheckpointId{22},
+                   .run = "b",
+                   .published = {},
+                   .ancestors = TransactionPublisher::Ancestors{{"first", CheckpointId{4}}}};
+  EXPECT_TRUE(HoldsInItsPast(b, "new", PublishedBy("b", 22)));
+  EXPECT_FALSE(HoldsInItsPast(b, "new", PublishedBy("b", 23)));
+  EXPECT_TRUE(HoldsInItsPast(b, "new", PublishedBy("first", 4)));
+  EXPECT_FALSE(HoldsInItsPast(b, "new", PublishedBy("first", 5)));
+  EXPECT_FALSE(HoldsInItsPast(b, "new", PublishedBy("a", 15))) << "another branch";
+  EXPECT_TRUE(HoldsInItsPast(b, "new", PublishedBy("a", 0)));
+  EXPECT_TRUE(HoldsInItsPast(b, "new", MarkerOf("a", 0, 15, "a"))) << "of a former version";
+  EXPECT_TRUE(HoldsInItsPast(kFive, "new", PublishedBy("a", 5))) << "of a former version";
+  const auto past = FurthestPast({PublishedBy("b", 20), PublishedBy("a", 15)}, b, "new");
   ASSERT_TRUE(past);
-  EXPECT_THAT(AlreadyPublished(*past, CheckpointId{5}),
+  EXPECT_THAT(AlreadyPublished(*past, b),
+              AllOf(HasSubstr("already published up to checkpoint 15 of job a"),
+                    HasSubstr("not in the past of checkpoint 22 of job b"),
+                    HasSubstr("Start from checkpoint 15 of job a")));
+}
+
+TEST(TakeOverTest, WhatIsPublishedPastTheBaseInAnyLaneOfAnySinkForbidsIt) {
+  EXPECT_FALSE(FurthestPast({}, kFive, "new"));
+  EXPECT_FALSE(FurthestPast({MarkerOf("a", 0, 5), MarkerOf("b", 9, 3)}, kFive, "new"));
+  const auto past =
+      FurthestPast({MarkerOf("a", 0, 6), MarkerOf("b", 9, 8), MarkerOf("a", 1, 2)}, kFive, "new");
+  ASSERT_TRUE(past);
+  EXPECT_THAT(AlreadyPublished(*past, kFive),
               AllOf(HasSubstr("lane l/b/9"), HasSubstr("already published up to checkpoint 8"),
                     HasSubstr("later than checkpoint 5")));
 }
