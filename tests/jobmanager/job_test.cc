@@ -43,6 +43,16 @@ class JobTest : public JobMachineTest {
     Send(AttemptReleased{SessionId(1), attempt});
     Send(AttemptReleased{SessionId(2), attempt});
   }
+  /// Its checkpoint, 1, is durable.
+  void StopThatCannotBeExported(CheckpointKind kind) {
+    Run();
+    Checkpoint(SavepointWanted{RequestId(1), kind, "/sp"});
+    Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
+    Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
+    Checkpoint(ManifestCommitted{CheckpointId(1), "/ck/log/1"});
+    Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
+    ReleaseAll();
+  }
 };
 
 TEST_F(JobTest, RunsOnceEverySubtaskDoes) {
@@ -464,13 +474,7 @@ TEST_F(JobTest, AStopWhoseTaskManagerIsLostIsCompletedByAnAttemptThatStandsStill
 }
 
 TEST_F(JobTest, ADrainThatCannotBeExportedEndsInFailed) {
-  Run();
-  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStopAndDrain, "/sp"});
-  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
-  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
-  Checkpoint(ManifestCommitted{CheckpointId(1), "/ck/log/1"});
-  Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
-  ReleaseAll();
+  StopThatCannotBeExported(CheckpointKind::kStopAndDrain);
   ASSERT_EQ(Count<PersistEnd>(), 1u);
   EXPECT_FALSE(All<PersistEnd>().front().discard_checkpoints);
   Send(EndPersisted{});
@@ -479,13 +483,7 @@ TEST_F(JobTest, ADrainThatCannotBeExportedEndsInFailed) {
 }
 
 TEST_F(JobTest, AStopThatIsGivenUpIsForgottenBeforeTheJobGoesOn) {
-  Run();
-  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
-  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
-  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
-  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
-  Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
-  ReleaseAll();
+  StopThatCannotBeExported(CheckpointKind::kStop);
   Grant();
   EXPECT_EQ(All<PrepareAttempt>().back().given_up_stop, CheckpointId(1));
 }
@@ -496,13 +494,7 @@ class GivenUpStopTest : public JobTest {
 };
 
 TEST_F(GivenUpStopTest, IsNoFailureForTheRestartPolicy) {
-  Run();
-  Checkpoint(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
-  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSource, {}});
-  Checkpoint(SubtaskAcknowledged{CheckpointId(1), kSink, {}});
-  Checkpoint(ManifestCommitted{CheckpointId(1), "log/1"});
-  Checkpoint(SavepointExportFailed{CheckpointId(1), "disk full"});
-  ReleaseAll();
+  StopThatCannotBeExported(CheckpointKind::kStop);
   Grant();
   EXPECT_EQ(job_.last_attempt(), AttemptId(2)) << "the answer says that the job goes on";
   EXPECT_EQ(Count<PersistEnd>(), 0u);
