@@ -495,9 +495,9 @@ class GivenUpStopTest : public JobTest {
 
 TEST_F(GivenUpStopTest, IsNoFailureForTheRestartPolicy) {
   StopThatCannotBeExported(CheckpointKind::kStop);
+  ASSERT_EQ(job_.state(), JobState::kWaitingForSlots) << "the answer says that the job goes on";
   Grant();
-  EXPECT_EQ(job_.last_attempt(), AttemptId(2)) << "the answer says that the job goes on";
-  EXPECT_EQ(Count<PersistEnd>(), 0u);
+  EXPECT_EQ(job_.last_attempt(), AttemptId(2));
   Prepared();
   Task(kSource, TaskState::kFailed, {.message = "boom"});
   ReleaseAll();
