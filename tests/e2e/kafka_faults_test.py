@@ -123,6 +123,20 @@ class Faults(unittest.TestCase):
         self.assertEqual(len({row["payload"] for row in rows}), 27 * 10)
         self.assertEqual(rows[0]["headers"], ["from", self.names["in"]])
 
+    def test_to_at_least_once_and_back_every_row_is_there_once(self):
+        savepoint = None
+        for turn, delivery in enumerate(((), ("--at-least-once",), ())):
+            begin = ("--from-savepoint", savepoint) if savepoint else ()
+            job = self.cluster.run("run", JOB, "-p", "2", "--detached", *begin, *self.arguments(),
+                                   *delivery).strip()
+            self.produce(*(f'{{"key":"k","seq":{turn * 100 + i}}}' for i in range(100)))
+            eventually(lambda until=(turn + 1) * 100: len(self.read("out")) >= until,
+                       "its rows are published", 60)
+            savepoint = self.cluster.json("stop", job)["savepoint_path"]
+            self.assertEqual(self.describe(job)["status"].get("restarts", 0), 0)
+        self.assertEqual(sorted(json.loads(row["payload"])["seq"] for row in self.read("out")),
+                         list(range(300)))
+
     def test_a_start_at_the_end_stays_where_it_was_through_a_kill(self):
         self.produce('{"key":"k","seq":1}')
         job = self.cluster.run("run", JOB, "-p", "2", "--detached", "--checkpoint-interval", "1h",

@@ -10,8 +10,9 @@ namespace weir {
 /// A fresh directory, removed with everything in it at the end of the test.
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-test-XXXXXX").string();
+  explicit TemporaryDirectory(
+      const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string name = (parent / "weir-test-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) abort();
     path_ = name;
   }

@@ -22,6 +22,8 @@ WEIR_JOB(env, args) {
   const std::string brokers = args["brokers"];
   const std::string markers = args.Get("markers", "weir-output-markers");
   const bool from_now = args.GetBool("from-now", false);
+  const weir::kafka::Delivery delivery =
+      args.GetBool("at-least-once", false) ? weir::kafka::AtLeastOnce : weir::kafka::ExactlyOnce;
   auto rows = env.From(weir::kafka::Source<In_>(
                            {.brokers = brokers,
                             .topic = args.Get("in", "in"),
@@ -39,7 +41,9 @@ WEIR_JOB(env, args) {
         out.timestamp.ms += row.value.ahead_ms.value_or(0);
         return out;
       })
-      .To(weir::kafka::Sink<In_>(
-          {.brokers = brokers, .topic = args.Get("out", "out"), .marker_topic = markers}))
+      .To(weir::kafka::Sink<In_>({.brokers = brokers,
+                                  .topic = args.Get("out", "out"),
+                                  .delivery = delivery,
+                                  .marker_topic = markers}))
       .Uid("out");
 }

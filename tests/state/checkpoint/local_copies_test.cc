@@ -217,6 +217,22 @@ TEST_F(LocalCopiesTest, AFileTakenInByLinkIsGivenOutByLink) {
   EXPECT_TRUE(std::filesystem::equivalent(directory_ / "epoch", directory_ / "restored"));
 }
 
+// A link to the original would not be one to the copy that was verified.
+TEST_F(LocalCopiesTest, WhereTheCopyCannotBeLinkedToNothingElseIs) {
+  const char* const elsewhere = "/dev/shm";
+  if (InOneFileSystem(copies_, elsewhere)) GTEST_SKIP() << "one file system";
+  auto below = DirectoryStorage::Open(directory_ / "storage");
+  ASSERT_TRUE(below.ok());
+  LocalCopies storage(*std::move(below), copies_, &report_, 0);
+  const proto::StateHandle handle = Written(storage, "e");
+  const TemporaryDirectory other(elsewhere);
+  const absl::Status status = storage.GetFile("data/e", other / "restored", Transfer::kLink);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot link " + Copy("e")));
+  ASSERT_TRUE(DownloadFile(storage, handle, other / "restored", Transfer::kLinkOrCopy).ok());
+  std::ifstream file(other / "restored");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), kContent);
+}
+
 /// A file of two extents, and of each where it lies.
 class LinkedCopyTest : public LocalCopiesTest {
  protected:
