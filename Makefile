@@ -15,15 +15,15 @@ deps:
 	@tools/install-deps.sh
 
 build-faults-figures: deps-dev
-	@cmake --preset release > /dev/null
+	@cmake --preset release -DWEIR_BENCH=ON > /dev/null
 	@cmake --build --preset release -j $(JOBS) --target weir faults_echo_job faults_generate \
-		faults_follow faults_verify
+		faults_follow faults_verify recovery_job
 
 deps-dev:
 	@tools/install-deps.sh --dev
 
 build: deps ## Build the release binaries (build/release/bin/weir)
-	@cmake --preset release > /dev/null
+	@cmake --preset release -DWEIR_BENCH=OFF > /dev/null
 	@cmake --build --preset release -j $(JOBS)
 
 build-dev: deps-dev

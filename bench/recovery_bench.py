@@ -9,6 +9,7 @@ the time from the kill to the first row of the subtask that gives its first one 
 is checked. Both backends.
 """
 
+import json
 import pathlib
 import random
 import sys
@@ -95,18 +96,26 @@ def main():
     parser.add_argument("--backends", default="memory,rocksdb")
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--value-bytes", type=int, default=1000)
+    parser.add_argument("--seed", type=int, help="of whom the kills hit, and when")
+    parser.add_argument("--figures", type=pathlib.Path, metavar="FILE",
+                        help="write there the seconds of every kill")
     parser.add_argument("--keep-logs", metavar="DIR", help="keep the cluster's files there")
     options = parser.parse_args()
+    random.seed(options.seed)
+    figures = {}
     for backend in options.backends.split(","):
         directory = options.keep_logs and f"{options.keep_logs}/{backend}"
         with Daemons(options.build / "bin" / "weir", PARALLELISM + 1, 1,
                      directory=directory) as cluster:
             bench = Bench(options, backend, cluster)
             outages = [bench.round(number + 1) for number in range(options.kills)]
+        figures[f"restored_{backend}_s"] = [round(outage, 3) for outage in outages]
         name = (f"{backend}, {options.keys * options.value_bytes / 1e9:.2g} GB in "
                 f"{options.value_bytes} byte values: kill to first rows")
         report.show(report.measured(f"{name}, median", "s", outages, must=1.5), options.json)
         report.show(report.measured(f"{name}, worst", "s", [max(outages)], must=4), options.json)
+    if options.figures:
+        options.figures.write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 the newest run of each scenario and seed, from which the tables above it are made."""
 
 import collections
+import datetime
 import pathlib
 
 PAGE = pathlib.Path(__file__).parent / "RESULTS.md"
@@ -26,6 +27,15 @@ FIGURE_COLUMNS = ("what is measured", "scenario", "must be", "seeds", "times", "
 FIGURE = "figure."  # how the fields of figures begin
 TYPICAL_S = 60
 WHY = 200  # characters of it
+
+
+def result_of(schedule, verdict, why, faults=(), **more):
+    """What result.json says of a run; of one that came to no result, that much."""
+    return {"scenario": schedule["scenario"], "seed": schedule["seed"], "row": schedule["row"],
+            "planted": schedule["planted"], "verdict": verdict, "why": why,
+            "faults": list(faults), "landed": sum(fault["landed"] for fault in faults),
+            "first_result_s": [], "figures": {}, "judge": None, "took_s": 0,
+            "date": datetime.date.today().isoformat()} | more
 
 
 def table(columns, rows):

@@ -18,7 +18,6 @@ schedule.json, result.json and, unless it passed, the logs. Exit code 0: all pas
 import argparse
 import concurrent.futures
 import copy
-import datetime
 import fcntl
 import hashlib
 import json
@@ -38,7 +37,8 @@ import cycles  # noqa: E402
 import scenario as scenarios  # noqa: E402
 from cluster import eventually  # noqa: E402
 from daemons import spawn  # noqa: E402
-from results import Results  # noqa: E402
+from figures_of import FiguresOf  # noqa: E402
+from results import Results, result_of  # noqa: E402
 from soak import KINDS  # noqa: E402
 from verdict import of_planted, verdict  # noqa: E402
 from world import JobEnded, World  # noqa: E402
@@ -85,13 +85,9 @@ class Run:
                     ended, why = "fail", str(error)
         except (AssertionError, OSError, subprocess.SubprocessError) as error:
             ended, why = "inconclusive", f"it could not begin or end: {error}; {why}"
-        schedule = self.schedule
-        return {"scenario": schedule["scenario"], "seed": schedule["seed"], "row": schedule["row"],
-                "planted": schedule["planted"], "verdict": ended, "why": why,
-                "faults": self.faults, "landed": sum(f["landed"] for f in self.faults),
-                "first_result_s": self.first_results, "figures": self.figures, "judge": self.judge,
-                "took_s": round(time.monotonic() - self.begun, 1),
-                "date": datetime.date.today().isoformat()}
+        return result_of(self.schedule, ended, why, self.faults, first_result_s=self.first_results,
+                         figures=self.figures, judge=self.judge,
+                         took_s=round(time.monotonic() - self.begun, 1))
 
     def on_ended(self, reason):
         words = self.schedule["expect"].get("failed")
@@ -178,7 +174,8 @@ def run_here(build, directory):
         os.environ.setdefault("WEIR_KAFKA_JVM", "-XX:TieredStopAtLevel=1")
     temp = pathlib.Path(tempfile.mkdtemp(prefix="weir_faults_"))
     try:
-        result = Run(build, schedule, temp).execute()
+        run = FiguresOf if schedule.get("program") else Run
+        result = run(build, schedule, temp).execute()
         if result["verdict"] != "pass":
             for source in (temp / "weir" / "logs", temp / "broker" / "server.log"):
                 if source.is_dir():
@@ -222,8 +219,12 @@ class Runner:
             runs.sort(key=lambda run: (run[0]["seed"],
                                        -self.results.took_s(run[0]["scenario"])))
         self.beside = max(1, min(self.options.beside, len(runs)))
+        for run in runs:
+            if run[0].get("alone"):
+                self.one(*run)
         with concurrent.futures.ThreadPoolExecutor(self.beside) as pool:
-            for _ in pool.map(lambda run: self.one(*run), runs):
+            for _ in pool.map(lambda run: self.one(*run),
+                              (run for run in runs if not run[0].get("alone"))):
                 pass
         for line in self.failed:
             print(f"NOT PASSED: {line}")
@@ -249,7 +250,9 @@ class Runner:
         with self.lock:
             print(said, end="", flush=True)
             passed = self.take(json.loads(path.read_text()) if path.exists() else
-                               broken(schedule, child.returncode), schedule, wanted_fail)
+                               result_of(schedule, "inconclusive",
+                                         f"run.py ended with {child.returncode}"),
+                               schedule, wanted_fail)
         if not passed:
             keep_failed(directory)
 
@@ -289,14 +292,6 @@ def keep_failed(directory):
     kept = directory.with_name(directory.name + ".failed")
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(directory, kept)
-
-
-def broken(schedule, code):
-    """The result of a run that did not come to one."""
-    return {"scenario": schedule["scenario"], "seed": schedule["seed"], "row": schedule["row"],
-            "planted": schedule["planted"], "verdict": "inconclusive",
-            "why": f"run.py ended with {code}", "faults": [], "landed": 0, "first_result_s": [],
-            "figures": {}, "judge": None, "took_s": 0, "date": datetime.date.today().isoformat()}
 
 
 def commit():

@@ -144,6 +144,10 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.of(wanted=wanted), "inconclusive")
         self.assertEqual(self.of(wanted=wanted, figures={"replaced_s": [9.0, 10.1]}), "fail")
         self.assertEqual(self.of(wanted=wanted, figures={"replaced_s": [9.0, 10.0]}), "pass")
+        wanted = {"restored_s": "<= 4, median <= 1.5"}
+        self.assertEqual(self.of(wanted=wanted, figures={"restored_s": [1, 1.4, 4.0]}), "pass")
+        self.assertEqual(self.of(wanted=wanted, figures={"restored_s": [1, 1.6, 1.6]}), "fail")
+        self.assertEqual(self.of(wanted=wanted, figures={"restored_s": [1, 1.4, 4.1]}), "fail")
 
     def test_a_planted_bug_is_caught_by_the_count_that_it_spoils(self):
         def result(verdict_is, **judge):

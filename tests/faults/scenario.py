@@ -4,6 +4,8 @@
     pace = "healthy"                          # a fault waits for results and checkpoints since the
                                               # last one; "clock": it does not
     build = "release"                         # beside the one that is tested; for figures
+    alone = false                             # nothing runs beside it: it measures short times
+    program = ["bench/x.py", "--kills", "20"] # in place of all below but [figures]: figures_of.py
     seeds = 3                                 # how many of them are wanted, from 1 on
     rounds = 5                                # how many times the faults below are gone through
     quick = [1, 2]                            # the seeds of `make test`, with one fault each
@@ -22,6 +24,7 @@
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
     [figures]  replaced_s = "<= 10"           # what faults measure, and what that must reach
+               restored_s = "<= 4, median <= 1.5"
     [expect]   restart = true                 # each fault restarts the job; false: none does
                aborted = true                 # transactions that held records were aborted
                progress = true                # results and checkpoints come during each fault, too
@@ -46,7 +49,8 @@ from cycles import drawn_cycles
 
 DIRECTORY = pathlib.Path(__file__).parent / "scenarios"
 DEFAULTS = {
-    "pace": "healthy", "build": "", "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written",
+    "pace": "healthy", "build": "", "alone": False, "program": [],
+    "seeds": 3, "rounds": 1, "phase_s": 0, "order": "as written",
     "fault": [], "expect": {}, "figures": {}, "planted": [], "quick": [],
     "job": {"name": "totals", "parallelism": 2, "backend": "memory", "interval_ms": 500,
             "timeout_ms": 10000, "aligned_timeout": "30s", "args": {}},
@@ -140,6 +144,7 @@ def schedule(scenario, seed):
     steps = [] if cycles else [step for _ in range(scenario["rounds"]) for step in draw_round()]
     drawn = {"scenario": scenario["name"], "seed": seed, "row": scenario["row"],
              "pace": scenario["pace"], "build": scenario["build"], "planted": scenario["planted"],
+             "program": scenario["program"], "alone": scenario["alone"],
              "job": {key: draw(value) for key, value in scenario["job"].items()} |
                     {"args": {key: draw(value) for key, value in scenario["job"]["args"].items()}},
              "cluster": scenario["cluster"], "workload": scenario["workload"],
