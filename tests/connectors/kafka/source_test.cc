@@ -255,7 +255,7 @@ TEST_F(SourceTest, AStartThatDependsOnNowIsDurableBeforeItsRowsAreRead) {
     options_.group = "group-" + topic_ + std::to_string(group);
     Subtask<std::string> subtask(options_);
     ASSERT_TRUE(subtask.AwaitPartitions());
-    EXPECT_EQ(subtask.harness().checkpoints_requested, 1);
+    EXPECT_GE(subtask.harness().checkpoints_requested, 1) << "again, if it takes long";
     EXPECT_THAT(subtask.open_splits, ElementsAre(topic_ + "-0")) << "it holds the watermark back";
     EXPECT_LT(subtask.reader().NextPoll(), Timestamp::Max()) << "the request may be lost";
     Produce(0, {"first", "second"});
