@@ -186,7 +186,7 @@ struct CheckpointWriter::Running {
 };
 
 CheckpointWriter::CheckpointWriter(Options options, Events events)
-    : options_(std::move(options)), events_(std::move(events)) {
+    : options_(std::move(options)), events_(std::move(events)), stored_files_(*options_.storage) {
   std::error_code ignored;
   std::filesystem::create_directories(options_.spill_directory, ignored);
   sort_thread_ = std::thread([this] { SortLoop(); });
@@ -359,27 +359,6 @@ void CheckpointWriter::WriteDelivered(std::unique_lock<std::mutex>& lock) {
   if (running->missing.empty() && !std::exchange(running->sealed, true)) running->file.Seal();
 }
 
-namespace {
-
-/// A sink's file goes into the storage; it is read only if its checksums are not known yet.
-absl::StatusOr<proto::StateHandle> TakeFile(CheckpointStorage& storage, const StateFile& file,
-                                            const std::string& path) {
-  if (file.pieces.empty()) return UploadFile(storage, file.path, path, Transfer::kLinkOrCopy);
-  proto::StateHandle handle;
-  handle.set_file(path);
-  for (const FilePiece& piece : file.pieces) {
-    proto::Extent* extent = handle.add_extents();
-    extent->set_offset(handle.length());
-    extent->set_length(piece.length);
-    extent->set_checksum(piece.checksum);
-    handle.set_length(handle.length() + piece.length);
-  }
-  if (absl::Status s = storage.PutFile(file.path, path, Transfer::kLinkOrCopy); !s.ok()) return s;
-  return handle;
-}
-
-}  // namespace
-
 absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
                                             const SubtaskSnapshot& snapshot) {
   proto::SubtaskSnapshot result;
@@ -418,7 +397,12 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
         }
       }
     }
-    if (absl::Status s = StoreFiles(running.id, subtask, op, &result); !s.ok()) return s;
+    const DataFileName name{
+        .checkpoint = running.id, .epoch = options_.epoch, .attempt = options_.attempt};
+    if (absl::Status s = stored_files_.Take(subtask, op.uid, op.state.files, name, &result);
+        !s.ok()) {
+      return s;
+    }
     if (!op.keyed) continue;
     Operator* sink = nullptr;
     {
@@ -429,31 +413,6 @@ absl::Status CheckpointWriter::WriteSubtask(Running& running, SubtaskId subtask,
   }
   std::lock_guard lock(mutex_);
   running.snapshots[subtask] = std::move(result);
-  return absl::OkStatus();
-}
-
-absl::Status CheckpointWriter::StoreFiles(CheckpointId id, SubtaskId subtask,
-                                          const OperatorSnapshot& op,
-                                          proto::SubtaskSnapshot* result) {
-  const DataFileName path{.checkpoint = id, .epoch = options_.epoch, .attempt = options_.attempt};
-  StoredFiles& stored = stored_files_[{subtask, op.uid}];
-  std::erase_if(stored, [&](const auto& file) { return !op.state.files.contains(file.first); });
-  for (const auto& [name, file] : op.state.files) {
-    auto known = stored.find(name);
-    if (known == stored.end() || known->second.given != file) {
-      absl::StatusOr<proto::StateHandle> handle =
-          TakeFile(*options_.storage, file, path.NewPath("epoch"));
-      if (!handle.ok()) return handle.status();
-      handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
-      handle->set_subtask(subtask.index);
-      handle->set_operator_uid(op.uid);
-      handle->set_checkpoint_id(id.value);
-      handle->set_store_file(name);
-      known = stored.insert_or_assign(name, StoredFile{.given = file, .handle = *std::move(handle)})
-                  .first;
-    }
-    *result->add_epoch_output() = known->second.handle;
-  }
   return absl::OkStatus();
 }
 

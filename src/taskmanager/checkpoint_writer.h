@@ -24,6 +24,7 @@
 #include "state/segment/segment_builder.h"
 #include "state/store.h"
 #include "taskmanager/keyed_chain.h"
+#include "taskmanager/stored_files.h"
 
 namespace weir {
 
@@ -106,12 +107,6 @@ class CheckpointWriter {
   class Operator;
   struct Running;
   using OperatorKey = std::pair<SubtaskId, std::string>;
-  /// What an operator gave to a checkpoint, and what became of it.
-  struct StoredFile {
-    StateFile given;
-    proto::StateHandle handle;
-  };
-  using StoredFiles = std::map<std::string, StoredFile>;  // by the operator's own names
 
   void SortLoop();
   void WriteLoop();
@@ -122,13 +117,6 @@ class CheckpointWriter {
   CheckpointId OldestWanted() const;
   void WriteDelivered(std::unique_lock<std::mutex>& lock);
   absl::Status WriteSubtask(Running& running, SubtaskId subtask, const SubtaskSnapshot& snapshot);
-  /// An operator's file that an earlier checkpoint took is named again and not stored again: output
-  /// that cannot be published for hours would be copied by each checkpoint. It is that file if the
-  /// operator gives the same path, not only the same name (OperatorStateSnapshot::files). Until a
-  /// manifest names it, it is safe as a file of a checkpoint under way; afterwards by that
-  /// manifest.
-  absl::Status StoreFiles(CheckpointId id, SubtaskId subtask, const OperatorSnapshot& op,
-                          proto::SubtaskSnapshot* result);
   absl::Status WriteSegment(Running& running, Operator& op, const OperatorSnapshot& snapshot,
                             CheckpointId id);
   absl::Status WriteOperatorState(Running& running, SubtaskId subtask, const OperatorSnapshot& op,
@@ -158,8 +146,7 @@ class CheckpointWriter {
   CheckpointId begun_;  // the newest
   /// What a merge under way looks at; shared because StoppableStorage keeps what it looks at.
   const std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);
-  /// Of the last snapshot of each operator. The sorting thread's alone.
-  std::map<OperatorKey, StoredFiles> stored_files_;
+  StoredFiles stored_files_;  // the sorting thread's alone
   std::thread sort_thread_;
   std::thread write_thread_;
   std::thread merge_thread_;

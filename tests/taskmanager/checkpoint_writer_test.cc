@@ -104,6 +104,29 @@ TEST_P(CheckpointWriterTest, AnotherFileUnderTheSameNameIsStoredThoughItIsAsLong
   EXPECT_EQ(checkpoint(++id, file("of_2", "2nd", true)), "2nd");
 }
 
+// Half of it would be taken for all of it by whoever restores.
+TEST_P(CheckpointWriterTest, AnOperatorsFileThatIsNotAsLongAsItSaysFailsTheCheckpoint) {
+  const std::string path = directory_ / "pending";
+  std::ofstream(path) << "one two";
+  for (const bool with_pieces : {false, true}) {
+    const uint64_t id = with_pieces ? 2 : 1;
+    StateFile file{.path = path, .length = 3};
+    if (with_pieces) file.pieces.push_back({.length = 7, .checksum = StableHash("one two")});
+    BeginAndWrite(id);
+    DeliverKeyed(id);
+    SubtaskSnapshot snapshot;
+    snapshot.id = CheckpointId(id);
+    OperatorSnapshot& op = snapshot.operators.emplace_back();
+    op.uid = "sink";
+    op.state.files["pending"] = file;
+    writer_->Deliver(kOther, std::move(snapshot));
+    const auto result = Outcome(id);
+    ASSERT_FALSE(result.ok());
+    EXPECT_THAT(std::string(result.status().message()),
+                testing::HasSubstr("operator sink gave " + path + " to checkpoint"));
+  }
+}
+
 // Erased keys stay erased: a delta of deltas still says so to the base.
 TEST_P(CheckpointWriterTest, ManySmallDeltasAreMergedWithoutTheBase) {
   Change(3000);
