@@ -51,7 +51,7 @@ Publisher::LaneStart LaneOf(const RuntimeContext& context, const SinkSettings& s
   // Of a sink that is new in a restored job, or was at-least-once, the state holds nothing; what
   // was published up to that checkpoint, perhaps by a sink that was exactly-once before, is behind
   // it.
-  start.lane.restored.emplace();
+  start.lane.restored = TransactionPublisher::Restored();
   start.lane.restored->checkpoint = context.restored_checkpoint;
   if (former.empty()) return start;
   start.lane.restored->checkpoint = CheckpointId{former.front().state.checkpoint};

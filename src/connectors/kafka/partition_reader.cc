@@ -105,7 +105,7 @@ void PartitionReader::TakeFound() {
   if (found.failure) throw *found.failure;
   for (const PartitionFinder::FoundPartition& partition : found.partitions) {
     AddPartition(partition.position);
-    if (partition.held && !held_) held_.emplace();
+    if (partition.held && !held_) held_ = Held();
   }
   all_partitions_ = found.all_partitions;
   if (found.first_round_done && !resolved_) {
