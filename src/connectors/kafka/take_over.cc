@@ -30,8 +30,11 @@ std::string AlreadyPublished(const Marker& marker, const Restored& base) {
       "output lane " + MarkerKey(marker.lane) + ": output is already published up to checkpoint ";
   const std::string or_repeat = " or later, or with --new-lineage; then results will be repeated";
   if (marker.published > base.checkpoint) {
-    return lane + published + ", later than checkpoint " + start +
-           " from which this attempt starts. Start from checkpoint " + published + or_repeat;
+    // Markers of former versions do not say whose.
+    const std::string whose =
+        published + (marker.published_by.empty() ? "" : " of job " + marker.published_by);
+    return lane + whose + ", later than checkpoint " + start +
+           " from which this attempt starts. Start from checkpoint " + whose + or_repeat;
   }
   return lane + published + " of job " + marker.published_by + ", which is not in the past of " +
          "checkpoint " + start + " of job " + base.run +

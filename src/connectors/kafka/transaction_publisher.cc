@@ -107,8 +107,10 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
     // recovering from our own while another job holds the lineage is not.
     return StopWith(ErrorKind::kFatal,
                     Name() + ": another job (" + Describe(other) +
-                        ") has taken over this output lineage; start from that job's savepoint, "
-                        "or with --new-lineage");
+                        ") has taken over this output lineage. If that one has ended, start again "
+                        "from the newest checkpoint of job " +
+                        lane_.writer.run +
+                        "; if it has published by then, that start says from where else");
   }
 
   const Restored none{.checkpoint = CheckpointId{0}, .run = lane_.writer.run, .published = {}};

@@ -59,6 +59,12 @@ TEST(TakeOverTest, WhatIsPublishedPastTheBaseInAnyLaneOfAnySinkForbidsIt) {
                     HasSubstr("later than checkpoint 5")));
 }
 
+TEST(TakeOverTest, TheJobThatHasPublishedIsNamed) {
+  EXPECT_THAT(AlreadyPublished(PublishedBy("other", 8), kFive),
+              AllOf(HasSubstr("already published up to checkpoint 8 of job other, later than"),
+                    HasSubstr("from checkpoint 8 of job other")));
+}
+
 TEST(TakeOverTest, AllLanesThatEverWereAreTaken) {
   EXPECT_EQ(LanesOf({}, "a"), 0u);
   EXPECT_EQ(LanesOf({MarkerOf("a", 0, 1, "job", 4), MarkerOf("b", 0, 1, "job", 9)}, "a"), 4u)

@@ -238,7 +238,7 @@ TEST(TransactionPublisherTest, RefusesWhatItCannotContinueExactlyOnce) {
       {"later attempt", RestoredFrom(5, 5), MarkerOf(kLater, 5), ErrorKind::kExternal,
        "superseded"},
       {"another job took over", RestoredFrom(5, 5), MarkerOf(kOtherJob, 5), ErrorKind::kFatal,
-       "another job"},
+       "start again from the newest checkpoint of job " + kSelf.run},
       {"another job on a first start",
        {},
        MarkerOf(kOtherJob, 0),
