@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "connectors/kafka/deleted_topic.h"
 #include "connectors/kafka/epoch_file.h"
 #include "connectors/kafka/inherited_output.h"
 #include "connectors/kafka/produce.h"
@@ -122,6 +123,7 @@ void AtLeastOnceSink::TakeAnswer(uint64_t max_batch_bytes) {
 void AtLeastOnceSink::Append(const OutputRecord& record) {
   Epoch& epoch = *epochs_.back();
   ++epoch.undelivered;
+  if (record.partition >= 0) names_partitions_ = true;
   SendOrWait(record, epoch.tries.front().get());
 }
 
@@ -134,7 +136,7 @@ void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
     const auto code = Send(record, attempt);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return;
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-      throw SendFailure(code, record);
+      throw Refusal(code, DescribeRecord(record));
     }
   }
   const auto own = [](const std::optional<std::string_view>& view) {
@@ -148,14 +150,18 @@ void AtLeastOnceSink::SendOrWait(const OutputRecord& record, Try* attempt) {
                       .attempt = attempt});
 }
 
-std::string AtLeastOnceSink::Refusal(rd_kafka_resp_err_t code) const {
+Error AtLeastOnceSink::Refusal(rd_kafka_resp_err_t code, const std::string& record) const {
+  const ErrorKind kind = KindOf(producer_.get(), code);
+  const bool missing = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                       code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+                       (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && !names_partitions_);
+  if (missing && delivered_) {
+    return {kind, "sending to Kafka: " +
+                      ExplainDeleted(settings_.client.brokers, settings_.topic, /*partitions=*/0)};
+  }
   const std::string mend = RowMend(code);
-  return "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic) +
-         (mend.empty() ? "" : "; or " + mend);
-}
-
-Error AtLeastOnceSink::SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const {
-  return {KindOf(producer_.get(), code), Refusal(code) + ". It is " + DescribeRecord(record)};
+  return {kind, "sending to Kafka: " + Explain(code, settings_.client.brokers, settings_.topic) +
+                    (mend.empty() ? "" : "; or " + mend) + ". It is " + record};
 }
 
 void AtLeastOnceSink::NoteRefusal() {
@@ -166,8 +172,7 @@ void AtLeastOnceSink::NoteRefusal() {
     AskTopic();
   }
   if (question_ != nullptr) return;
-  failure_ = Error(KindOf(producer_.get(), refused_.code()),
-                   Refusal(refused_.code()) + ". It is " + refused_.Describe());
+  failure_ = Refusal(refused_.code(), refused_.Describe());
 }
 
 void AtLeastOnceSink::Serve() {
@@ -187,7 +192,7 @@ void AtLeastOnceSink::Serve() {
     const auto code = Send(record, next.attempt);
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) break;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      failure_ = SendFailure(code, record);
+      failure_ = Refusal(code, DescribeRecord(record));
       break;
     }
     waiting_.pop_front();
@@ -212,6 +217,7 @@ void AtLeastOnceSink::OnDelivery(const rd_kafka_message_t& message) {
   Try* attempt = static_cast<Try*>(message._private);
   if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     --attempt->epoch->undelivered;
+    delivered_ = true;
     return;
   }
   if (failure_) return;

@@ -78,8 +78,8 @@ class AtLeastOnceSink final : public SinkBackend {
   };
 
   rd_kafka_resp_err_t Send(const OutputRecord& record, Try* attempt);
-  std::string Refusal(rd_kafka_resp_err_t code) const;
-  Error SendFailure(rd_kafka_resp_err_t code, const OutputRecord& record) const;
+  /// `record` in words.
+  Error Refusal(rd_kafka_resp_err_t code, const std::string& record) const;
   void SendOrWait(const OutputRecord& record, Try* attempt);
   void PublishInherited();
   void TakeInherited();
@@ -101,6 +101,8 @@ class AtLeastOnceSink final : public SinkBackend {
   uint64_t max_batch_bytes_ = 0;  // of the topic; 0: not known
   bool asked_topic_ = false;      // and had an answer, or none in time
   bool asked_again_ = false;
+  bool names_partitions_ = false;  // a row did
+  bool delivered_ = false;         // a record at least: the topic was there
   RefusedRecord refused_;
   std::optional<Error> failure_;
   uint64_t retries_ = 0;

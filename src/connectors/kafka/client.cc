@@ -256,22 +256,27 @@ void RequireRoomForARecord(rd_kafka_t* producer) {
                  std::to_string((2 * record + 1023) / 1024) + ", or leave it out");
 }
 
-int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,
-                       std::chrono::milliseconds limit) {
-  const auto fail = [&](rd_kafka_resp_err_t error) {
-    ThrowError(KindOf(client, error), Explain(error, brokers, topic));
-  };
+TopicAnswer AskForTopic(rd_kafka_t* client, const std::string& topic,
+                        std::chrono::milliseconds limit) {
   const Owned<rd_kafka_topic_t> handle(rd_kafka_topic_new(client, topic.c_str(), nullptr));
-  if (handle == nullptr) fail(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
+  if (handle == nullptr) return {.error = RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION};
   const rd_kafka_metadata_t* raw = nullptr;
   const auto error =
       rd_kafka_metadata(client, 0, handle.get(), &raw, static_cast<int>(limit.count()));
   const Owned<const rd_kafka_metadata_t> metadata(raw);
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) fail(error);
-  if (metadata->topic_cnt != 1) fail(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return {.error = error};
+  if (metadata->topic_cnt != 1) return {.error = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC};
   const rd_kafka_metadata_topic_t& found = metadata->topics[0];
-  if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR) fail(found.err);
-  return found.partition_cnt;
+  return {.error = found.err, .partitions = found.partition_cnt};
+}
+
+int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,
+                       std::chrono::milliseconds limit) {
+  const auto [error, partitions] = AskForTopic(client, topic, limit);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    ThrowError(KindOf(client, error), Explain(error, brokers, topic));
+  }
+  return partitions;
 }
 
 }  // namespace weir::kafka

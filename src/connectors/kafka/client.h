@@ -78,8 +78,17 @@ Settings QueueDefaults(const ClientOptions& options);
 /// Throws weir::Error (kFatal) when the user's own properties leave no such room.
 void RequireRoomForARecord(rd_kafka_t* producer);
 
+/// What Kafka says of a topic.
+struct TopicAnswer {
+  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;  ///< Kafka's, or that none answers
+  int32_t partitions = 0;
+};
+/// With a consumer the broker never creates the topic.
+TopicAnswer AskForTopic(rd_kafka_t* client, const std::string& topic,
+                        std::chrono::milliseconds limit);
+
 /// Number of partitions. Throws weir::Error: kExternal when no broker answers in time, else
-/// as KindOf says. With a consumer the broker never creates the topic.
+/// as KindOf says.
 int32_t PartitionCount(rd_kafka_t* client, const std::string& brokers, const std::string& topic,
                        std::chrono::milliseconds limit);
 

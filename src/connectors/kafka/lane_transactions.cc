@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "connectors/kafka/batch_limit.h"
+#include "connectors/kafka/deleted_topic.h"
 #include "connectors/kafka/produce.h"
 
 namespace weir::kafka {
@@ -21,6 +22,7 @@ constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open whe
 constexpr milliseconds kMetadataPause{50};
 constexpr milliseconds kInitPause{100};
 constexpr int kQueueFullMs = 20;
+constexpr int kQueueFullTries = 25;  // a slice
 
 /// Brokers have lost sight of transactions that ended while they were started again; no time-out
 /// ends such a one.
@@ -222,7 +224,7 @@ LaneTransactions::LaneTransactions(const PublicationOptions& options, Setup setu
       marker_partition_(MarkerPartition(setup_.lane, setup_.marker_partitions)),
       stop_(stop),
       log_(std::move(log)),
-      max_batch_bytes_(setup_.max_batch_bytes) {}
+      max_batch_bytes_(setup_.output.max_batch_bytes) {}
 
 LaneTransactions::~LaneTransactions() {
   // An open transaction holds up every reader of its partitions, other lanes' readers of the
@@ -241,7 +243,26 @@ void LaneTransactions::OnFailedDelivery(rd_kafka_t*, const rd_kafka_message_t* m
   static_cast<LaneTransactions*>(self)->failed_delivery_.Add(*message);
 }
 
+std::optional<P::Refused> LaneTransactions::TopicDeleted() {
+  if (asking_ == nullptr) {
+    asking_ = MakeClient(ForConsumer(options_.client), {.type = RD_KAFKA_CONSUMER}, log_);
+  }
+  const auto topic = DeletedTopic(asking_.get(), {options_.topic, options_.marker_topic},
+                                  options_.deleted_after, stop_);
+  if (!topic) return std::nullopt;
+  const std::string& brokers = options_.client.brokers;
+  return P::Refused{*topic == options_.topic
+                        ? ExplainDeleted(brokers, *topic, setup_.output.partitions)
+                        : ExplainDeletedMarkers(brokers, *topic),
+                    ErrorKind::kUser};
+}
+
 P::Event LaneTransactions::Outcome(rd_kafka_resp_err_t code, const std::string& doing) {
+  if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+      code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+    // It does not say which topic, or that there was one.
+    if (std::optional<P::Refused> deleted = TopicDeleted()) return *std::move(deleted);
+  }
   if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && code == failed_delivery_.code() &&
       TakeLowerLimit()) {
     return P::OutcomeUnknown{doing + ": topic " + options_.topic + " takes batches of up to " +
@@ -443,7 +464,7 @@ bool LaneTransactions::TakeLowerLimit() {
 
 bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {
   epoch.ForEach([&](const OutputRecord& record) {
-    for (;;) {
+    for (int tries = 1;; ++tries) {
       // The value stays where it is, in the mapped file, until the transaction has ended.
       failed_produce_ = Produce(producer_.get(), output_.get(), record, false, nullptr);
       if (failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
@@ -453,6 +474,7 @@ bool LaneTransactions::ProduceEpoch(const EpochReader& epoch) {
         return false;
       }
       rd_kafka_poll(producer_.get(), kQueueFullMs);
+      if (tries % kQueueFullTries == 0 && (deleted_ = TopicDeleted())) return false;
     }
   });
   return failed_produce_ == RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -505,6 +527,7 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
     mapped_.push_back(std::make_unique<EpochReader>(file_of(id)));
     if (WEIR_PLANTED_BUG("publish_twice")) (void)ProduceEpoch(*mapped_.back());
     if (!ProduceEpoch(*mapped_.back())) {
+      if (deleted_) return *deleted_;
       const auto code = failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR
                             ? failed_delivery_.code()
                             : failed_produce_;
@@ -519,7 +542,9 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   auto deadline = SteadyClock::now() + options_.send_limit;
   int left = rd_kafka_outq_len(producer_.get());
   while (rd_kafka_flush(producer_.get(), static_cast<int>(kSlice.count())) != 0) {
-    if (const int now_left = rd_kafka_outq_len(producer_.get()); now_left < left) {
+    const int now_left = rd_kafka_outq_len(producer_.get());
+    const bool progress = now_left < left;
+    if (progress) {
       left = now_left;
       deadline = SteadyClock::now() + options_.send_limit;
     }
@@ -530,6 +555,9 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
                                ": Kafka has acknowledged nothing for " +
                                std::to_string(options_.send_limit.count()) + " ms"};
     }
+    if (!progress) {
+      if (std::optional<P::Refused> deleted = TopicDeleted()) return *std::move(deleted);
+    }
   }
   if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return Outcome(failed_delivery_.code(), "publishing to topic " + options_.topic);
@@ -539,6 +567,7 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
   (void)WEIR_FAILPOINT("kafka.publish.committed");
   if (WEIR_FAILPOINT("kafka.publish.answer_lost")) return P::OutcomeUnknown{"failpoint"};
   mapped_.clear();
+  asking_.reset();
   // The marker stands at or behind the end of the log that was seen before it was written.
   setup_.marker_offset = next_marker_offset_;
   return P::Committed{

@@ -31,6 +31,8 @@ struct PublicationOptions {
   std::optional<std::chrono::milliseconds> start_limit = {};
   /// For so long Kafka may acknowledge no record of a transaction that is being sent.
   std::chrono::milliseconds send_limit{60'000};
+  /// For so long Kafka must say that a topic is not there.
+  std::chrono::milliseconds deleted_after{3'000};
   /// Until it answers the request to commit; past it the outcome counts as unknown. A stop waits
   /// for it, too (docs/decisions/kafka-commit.md).
   std::chrono::milliseconds commit_limit{10'000};
@@ -78,8 +80,7 @@ class LaneTransactions {
     int32_t marker_partitions = 0;
     /// Where to begin to look for the marker; an offset known not to be behind it.
     int64_t marker_offset = 0;
-    /// Of the output topic; 0: not known.
-    uint64_t max_batch_bytes = 0;
+    OutputTopic output = {};  ///< as far as known
   };
 
   /// `stop`: set by another thread; calls then return soon, with OutcomeUnknown. Only one that
@@ -98,6 +99,8 @@ class LaneTransactions {
   int64_t marker_offset() const { return setup_.marker_offset; }
 
  private:
+  /// When Kafka takes nothing: that a topic of ours is gone, if it is.
+  std::optional<TransactionPublisher::Refused> TopicDeleted();
   TransactionPublisher::Event InitOne(const std::string& transactional_id);
   TransactionPublisher::Event Outcome(rd_kafka_resp_err_t code, const std::string& doing);
   TransactionPublisher::Event Outcome(const rd_kafka_error_t* error, const std::string& doing);
@@ -132,6 +135,9 @@ class LaneTransactions {
   RefusedRecord failed_delivery_;
   rd_kafka_resp_err_t failed_produce_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   std::string failed_record_;  // the one that librdkafka itself did not take
+  // Why no further one was handed to it, if its topic is gone.
+  std::optional<TransactionPublisher::Refused> deleted_;
+  Owned<rd_kafka_t> asking_;  // made when first needed: asks whether the topics are there
 };
 
 }  // namespace weir::kafka

@@ -25,14 +25,15 @@ constexpr milliseconds kLongestBackOff{5'000};
 /// One lane on the publisher's thread: the machine, and what performs its actions.
 struct Publisher::Lane {
   Lane(const PublicationOptions& options, const LaneStart& start, int32_t marker_partitions,
-       uint64_t max_batch_bytes, const std::atomic<bool>& stop, const LogFunction& log, bool is_own)
+       const OutputTopic& output, const std::atomic<bool>& stop, const LogFunction& log,
+       bool is_own)
       : own(is_own),
         machine(start.lane),
         io(options,
            {.lane = start.lane.id,
             .marker_partitions = marker_partitions,
             .marker_offset = start.marker_offset,
-            .max_batch_bytes = max_batch_bytes},
+            .output = output},
            stop, log) {}
 
   const bool own;
@@ -143,11 +144,10 @@ bool Publisher::PrepareTopics() {
   const auto started = std::chrono::steady_clock::now();
   for (uint32_t failures = 0;; ++failures) {
     try {
-      const OutputTopic topic = RequireOutputTopic(options_, environment_.log);
+      output_ = RequireOutputTopic(options_, environment_.log);
       {
         std::lock_guard lock(mutex_);
-        status_.topic = topic;
-        max_batch_bytes_ = topic.max_batch_bytes;
+        status_.topic = output_;
       }
       environment_.wake();
       marker_partitions_ = EnsureMarkerTopic(options_, environment_.log);
@@ -243,7 +243,7 @@ void Publisher::TakeLanes(uint32_t lanes) {
 }
 
 std::unique_ptr<Publisher::Lane> Publisher::Begin(const LaneStart& start, bool own) {
-  auto lane = std::make_unique<Lane>(options_, start, marker_partitions_, max_batch_bytes_, stop_,
+  auto lane = std::make_unique<Lane>(options_, start, marker_partitions_, output_, stop_,
                                      environment_.log, own);
   for (const Epoch& epoch : start.epochs) {
     lane->files[epoch.checkpoint] = epoch.file;
@@ -257,8 +257,7 @@ std::unique_ptr<Publisher::Lane> Publisher::Begin(const LaneStart& start, bool o
 /// lane's perhaps: all are ended before any marker is read.
 void Publisher::EndInheritedTransactions(size_t first) {
   for (size_t i = first; i < starts_.size() && !stop_; ++i) {
-    Lane lane(options_, starts_[i], marker_partitions_, max_batch_bytes_, stop_, environment_.log,
-              false);
+    Lane lane(options_, starts_[i], marker_partitions_, output_, stop_, environment_.log, false);
     // What fails here fails again when it is the lane's turn, and is told then.
     (void)lane.io.InitProducer();
   }

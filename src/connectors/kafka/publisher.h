@@ -124,7 +124,7 @@ class Publisher {
   std::unique_ptr<Lane> own_;
   bool confirmed_ = false;  // that no other job has taken the lineage over since we did
   int32_t marker_partitions_ = 0;
-  uint64_t max_batch_bytes_ = 0;  // of the output topic
+  OutputTopic output_;
 
   std::atomic<bool> stop_{false};
   mutable std::mutex mutex_;

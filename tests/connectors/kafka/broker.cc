@@ -52,6 +52,7 @@ struct Destroy {
   }
   void operator()(const rd_kafka_metadata_t* p) const { rd_kafka_metadata_destroy(p); }
   void operator()(rd_kafka_NewTopic_t* p) const { rd_kafka_NewTopic_destroy(p); }
+  void operator()(rd_kafka_DeleteTopic_t* p) const { rd_kafka_DeleteTopic_destroy(p); }
   void operator()(rd_kafka_NewPartitions_t* p) const { rd_kafka_NewPartitions_destroy(p); }
   void operator()(rd_kafka_ConfigResource_t* p) const { rd_kafka_ConfigResource_destroy(p); }
 };
@@ -247,6 +248,12 @@ std::string Broker::CreateTopic(const std::string& prefix, int partitions,
                                 const Properties& properties) {
   const std::string name =
       prefix + "-" + std::to_string(getpid()) + "-" + std::to_string(++topics_);
+  CreateTopicAgain(name, partitions, properties);
+  return name;
+}
+
+void Broker::CreateTopicAgain(const std::string& name, int partitions,
+                              const Properties& properties) {
   char error[256];
   const Owned<rd_kafka_NewTopic_t> topic(
       rd_kafka_NewTopic_new(name.c_str(), partitions, 1, error, sizeof error));
@@ -272,7 +279,26 @@ std::string Broker::CreateTopic(const std::string& prefix, int partitions,
         return true;
       });
   PartitionCount(MakeClient(RD_KAFKA_PRODUCER, address_).get(), name);
-  return name;
+}
+
+void Broker::DeleteTopic(const std::string& topic) {
+  const Owned<rd_kafka_DeleteTopic_t> wish(rd_kafka_DeleteTopic_new(topic.c_str()));
+  rd_kafka_DeleteTopic_t* list[] = {wish.get()};
+  AdminCall(
+      address_,
+      [&](rd_kafka_t* client, rd_kafka_queue_t* queue) {
+        rd_kafka_DeleteTopics(client, list, 1, nullptr, queue);
+      },
+      [&](const rd_kafka_event_t* event, int) {
+        size_t count = 0;
+        const auto* results = rd_kafka_DeleteTopics_result_topics(
+            rd_kafka_event_DeleteTopics_result(const_cast<rd_kafka_event_t*>(event)), &count);
+        const rd_kafka_resp_err_t outcome = rd_kafka_topic_result_error(results[0]);
+        // Asked for until the broker knows it no more: its metadata follow a moment later.
+        if (outcome == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return true;
+        Check(outcome, "deleting topic " + topic);
+        return false;
+      });
 }
 
 void Broker::AddPartitions(const std::string& topic, int new_total) {

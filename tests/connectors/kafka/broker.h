@@ -54,6 +54,11 @@ class Broker {
   /// A new topic; its name begins with `prefix` and is used nowhere else.
   std::string CreateTopic(const std::string& prefix, int partitions,
                           const Properties& properties = {});
+  /// Returns when no metadata of the broker has it any more.
+  void DeleteTopic(const std::string& topic);
+  /// One that was deleted, by its name.
+  void CreateTopicAgain(const std::string& topic, int partitions,
+                        const Properties& properties = {});
   /// More partitions for a topic that exists.
   void AddPartitions(const std::string& topic, int new_total);
 

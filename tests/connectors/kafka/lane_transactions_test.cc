@@ -1,17 +1,21 @@
 #include "connectors/kafka/lane_transactions.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <variant>
 
 namespace weir::kafka {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::HasSubstr;
 using P = TransactionPublisher;
 
 constexpr int16_t kInitProducerId = 22;  // by Kafka's protocol
@@ -38,6 +42,23 @@ class LaneTransactionsTest : public ::testing::Test {
     LaneTransactions lane(options_, {.lane = {"lineage", "sink", 0}, .marker_partitions = 1}, stop_,
                           [](const std::string&) {});
     return lane.InitProducer();
+  }
+
+  /// One transaction of two records.
+  P::Event Publish() {
+    rd_kafka_mock_topic_create(cluster_, options_.marker_topic.c_str(), 1, 1);
+    const LaneId id{"lineage", "sink", 0};
+    LaneTransactions lane(options_,
+                          {.lane = id, .marker_partitions = 1, .output = {.partitions = 4}}, stop_,
+                          [](const std::string&) {});
+    EXPECT_TRUE(std::holds_alternative<P::ProducerReady>(lane.InitProducer()));
+    EpochWriter writer(::testing::TempDir() + "lane-transactions-" + std::to_string(getpid()));
+    for (const char* value : {"a", "b"}) writer.Append({.value = value});
+    const EpochFile file = writer.Close();
+    const P::Event event = lane.Transact({.epochs = {CheckpointId{1}}, .marker = {.lane = id}},
+                                         [&](CheckpointId) { return file; });
+    unlink(file.path.c_str());
+    return event;
   }
 
   const Owned<rd_kafka_t> client_;
@@ -68,6 +89,30 @@ TEST_F(LaneTransactionsTest, AStopIsNotKeptWaiting) {
   CoordinatorAnswers<100>(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
   stop_ = true;
   EXPECT_TRUE(std::holds_alternative<P::OutcomeUnknown>(Init()));
+}
+
+TEST_F(LaneTransactionsTest, ATopicThatIsGoneIsNamedThoughTheClientStillWaitsForIt) {
+  options_.deleted_after = milliseconds(300);
+  options_.send_limit = milliseconds(5'000);  // the client's own patience is 30 s
+  rd_kafka_mock_topic_create(cluster_, "output", 4, 1);
+  rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  for (const char* room_for : {"1000", "1"}) {
+    options_.client.properties["queue.buffering.max.messages"] = room_for;
+    const P::Event event = Publish();
+    ASSERT_TRUE(std::holds_alternative<P::Refused>(event)) << "room for " << room_for;
+    EXPECT_EQ(std::get<P::Refused>(event).kind, ErrorKind::kUser);
+    EXPECT_THAT(std::get<P::Refused>(event).reason,
+                AllOf(HasSubstr("topic output no longer exists"), HasSubstr("with 4 partitions")));
+  }
+}
+
+TEST_F(LaneTransactionsTest, ATopicThatKafkaDoesNotKnowForAMomentIsWaitedFor) {
+  rd_kafka_mock_topic_create(cluster_, "output", 4, 1);
+  rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  std::future<P::Event> event = std::async(std::launch::async, [&] { return Publish(); });
+  EXPECT_EQ(event.wait_for(milliseconds(1'500)), std::future_status::timeout);
+  rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_NO_ERROR);
+  EXPECT_TRUE(std::holds_alternative<P::Committed>(event.get()));
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ using testing::Broker;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::Isolation;
+using ::testing::Not;
 using P = TransactionPublisher;
 
 constexpr milliseconds kLimit{60'000};
@@ -143,6 +144,9 @@ class Attempt {
   std::unique_ptr<Publisher> publisher_;
 };
 
+const std::vector<std::string> kFirst = {"a1", "a2"};
+const std::vector<std::string> kSecond = {"b1"};
+
 class PublisherTest : public ::testing::Test {
  protected:
   PublisherTest() {
@@ -153,7 +157,7 @@ class PublisherTest : public ::testing::Test {
     NewTopic();
   }
   ~PublisherTest() override {
-    for (const char* name : {"commit", "answer_lost"}) {
+    for (const char* name : {"produced", "commit", "answer_lost"}) {
       SetFailpoint(std::string("kafka.publish.") + name, "");
     }
     std::filesystem::remove_all(root_);
@@ -169,13 +173,20 @@ class PublisherTest : public ::testing::Test {
     return broker_.ReadValues(options_.topic, Isolation::kReadCommitted);
   }
 
+  /// Of one transaction: the first epoch is in the topic, and the second is about to be sent.
+  void BeginOverTwoEpochs(Attempt& attempt) {
+    SetFailpoint("kafka.publish.produced", "hold");
+    attempt.Write(1, kFirst);
+    attempt.Write(2, kSecond);
+    attempt.Complete(2);
+    while (broker_.ReadValues(options_.topic, Isolation::kReadUncommitted).size() < 2) {
+    }
+  }
+
   Broker& broker_ = Broker::Instance();
   std::string root_;
   AttemptOptions options_;
 };
-
-const std::vector<std::string> kFirst = {"a1", "a2"};
-const std::vector<std::string> kSecond = {"b1"};
 
 /// What the child process of the kill test does: an attempt that publishes two epochs.
 int PublishTwoEpochs(const AttemptOptions& options) {
@@ -458,6 +469,51 @@ TEST_F(PublisherTest, AMissingTopicIsNamed) {
   Attempt attempt(options_);
   EXPECT_THAT(attempt.AwaitFailure(), HasSubstr("topic no-such-topic"));
   EXPECT_EQ(attempt.publisher().status().failure->kind(), ErrorKind::kUser);
+}
+
+TEST_F(PublisherTest, AnOutputTopicThatIsDeletedMeanwhileIsNamed) {
+  Attempt attempt(options_);
+  ASSERT_TRUE(attempt.AwaitReady());
+  attempt.Write(1, kFirst);
+  attempt.Complete(1);
+  ASSERT_TRUE(attempt.AwaitPublished(1));
+  broker_.DeleteTopic(options_.topic);
+  attempt.Write(2, kSecond);
+  attempt.Complete(2);
+  EXPECT_THAT(attempt.AwaitFailure(),
+              AllOf(HasSubstr("topic " + options_.topic + " no longer exists"),
+                    HasSubstr("create it again")));
+  EXPECT_EQ(attempt.publisher().status().failure->kind(), ErrorKind::kUser);
+}
+
+// Kafka numbers its topics, but tells the producers of this protocol only their names.
+TEST_F(PublisherTest, OfATransactionWhoseTopicIsDeletedAndCreatedAgainTheRestIsPublished) {
+  Attempt attempt(options_);
+  ASSERT_TRUE(attempt.AwaitReady());
+  BeginOverTwoEpochs(attempt);
+  broker_.DeleteTopic(options_.topic);
+  broker_.CreateTopicAgain(options_.topic, 1);
+  SetFailpoint("kafka.publish.produced", "");
+  ASSERT_TRUE(attempt.AwaitPublished(2)) << attempt.AwaitFailure();
+  attempt.Write(3, {"c1"});
+  attempt.Complete(3);
+  ASSERT_TRUE(attempt.AwaitPublished(3)) << attempt.AwaitFailure();
+  EXPECT_THAT(Committed(), ElementsAre("b1", "c1"));
+}
+
+TEST_F(PublisherTest, AMarkerTopicThatIsDeletedMeanwhileIsNamed) {
+  options_.marker_topic = broker_.CreateTopic("markers", 1, {{"cleanup.policy", "compact"}});
+  Attempt attempt(options_);
+  ASSERT_TRUE(attempt.AwaitReady());
+  attempt.Write(1, kFirst);
+  attempt.Complete(1);
+  ASSERT_TRUE(attempt.AwaitPublished(1));
+  broker_.DeleteTopic(options_.marker_topic);
+  attempt.Write(2, kSecond);
+  attempt.Complete(2);
+  EXPECT_THAT(attempt.AwaitFailure(),
+              AllOf(HasSubstr("marker topic " + options_.marker_topic + " no longer exists"),
+                    HasSubstr("--new-lineage"), Not(HasSubstr("topic " + options_.topic + " "))));
 }
 
 TEST_F(PublisherTest, ARecordThatTheClientDoesNotTakeIsNamed) {

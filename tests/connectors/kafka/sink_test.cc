@@ -557,6 +557,20 @@ TEST_F(SinkTest, AtLeastOnceGivesUpWithTheReason) {
               HasSubstr("message.max.bytes"));
 }
 
+TEST_F(SinkTest, AtLeastOnceNamesATopicThatIsDeletedMeanwhile) {
+  options_.delivery = AtLeastOnce;
+  Subtask<std::string> subtask(options_, {});
+  subtask.Write({"a"});
+  ASSERT_TRUE(subtask.Checkpoint(1));
+  broker_.DeleteTopic(options_.topic);
+  EXPECT_THAT(ErrorOf([&] {
+                subtask.Write({"b"});
+                subtask.Await([] { return false; });
+              }),
+              AllOf(HasSubstr("topic " + options_.topic + " no longer exists"),
+                    HasSubstr("create it again")));
+}
+
 TEST_F(SinkTest, AtLeastOnceHasRoomAgainWhenTheQueueHas) {
   options_.delivery = AtLeastOnce;
   options_.memory_bytes = 1 << 20;
