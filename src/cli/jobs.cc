@@ -217,6 +217,19 @@ ExitCode PrintSavepoint(const Context& context, const std::string& job,
   return kDone;
 }
 
+/// Of a job that is being stopped, or was.
+void PrintStop(std::ostream& out, const proto::Stop& stop) {
+  const char* kind = stop.drain() ? "stop --drain" : "stop";
+  if (stop.savepoint_path().empty()) {
+    out << "Stopping     by `weir " << kind << "`, with a savepoint in " << stop.directory()
+        << '\n';
+    return;
+  }
+  out << "Savepoint    " << stop.savepoint_path() << '\n'
+      << "             of `weir " << kind << "`; go on with `weir run LIB --from-savepoint "
+      << stop.savepoint_path() << "`\n";
+}
+
 }  // namespace
 
 ExitCode ListJobs(const Context& context, bool running_only) {
@@ -285,6 +298,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
         << (details->settings().state_backend() == proto::STATE_BACKEND_MEMORY ? "memory"
                                                                                : "RocksDB")
         << " backend\n";
+    if (status.has_stop()) PrintStop(out, status.stop());
     if (!details->began_from().empty()) out << "Began from   " << details->began_from() << '\n';
     // Before its first checkpoint that is where it began.
     if (!details->restored_from().empty() && details->restored_from() != details->began_from()) {

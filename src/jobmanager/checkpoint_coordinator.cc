@@ -38,7 +38,7 @@ void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* 
   any_ended_ = false;
   early_ = at_end_ = stop_durable_ = done_ = paused_ = false;
   final_id_.reset();
-  stop_id_.reset();
+  stop_.reset();
   failures_in_a_row_ = 0;
   published_by_.clear();
   for (const SubtaskId& subtask : transactional_) published_by_[subtask] = CheckpointId(0);
@@ -48,7 +48,7 @@ void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* 
 }
 
 void CheckpointCoordinator::CompleteStop(const StopPoint& stop, Instant now, Out* out) {
-  stop_id_ = stop.id;
+  stop_ = StopUnderWay{.id = stop.id, .kind = stop.kind, .directory = stop.directory};
   stop_durable_ = true;
   // They report what they have published of it since they were restored.
   out->push_back(SendCompleted{stop.id});
@@ -66,6 +66,8 @@ void CheckpointCoordinator::CompleteStop(const StopPoint& stop, Instant now, Out
     Export again = std::move(known->second);
     again.error.reset();
     BeginExport(stop.id, std::move(again), out);
+  } else if (known->second.path) {
+    stop_->savepoint = *known->second.path;  // whole since before this attempt
   }
   SettleExports(out);
   MaybeDone(out);
@@ -142,6 +144,14 @@ void CheckpointCoordinator::On(const RegionsBack& e, Instant now, Out* out) {
   MaybeTrigger(now, out);
 }
 
+std::optional<StopUnderWay> CheckpointCoordinator::stop() const {
+  if (stop_) return stop_;
+  const auto wanted = std::ranges::find_if(
+      waiting_, [](const SavepointWanted& waits) { return IsStop(waits.kind); });
+  if (wanted == waiting_.end()) return std::nullopt;
+  return StopUnderWay{.kind = wanted->kind, .directory = wanted->directory};
+}
+
 CheckpointCoordinator::Phase CheckpointCoordinator::phase() const {
   if (!on_) return committing_ ? Phase::kDraining : Phase::kOff;
   if (committing_) return Phase::kCommitting;
@@ -190,7 +200,7 @@ void CheckpointCoordinator::MaybeTrigger(Instant now, Out* out) {
 void CheckpointCoordinator::Trigger(CheckpointKind kind, std::optional<SavepointWanted> savepoint,
                                     Instant now, Out* out) {
   const CheckpointId id(next_id_++);
-  if (IsStop(kind)) stop_id_ = id;
+  if (IsStop(kind)) stop_ = StopUnderWay{id, kind, savepoint->directory, {}};
   early_ = false;
   pending_.push_back({.id = id, .kind = kind, .started = now, .savepoint = std::move(savepoint)});
   next_periodic_ = now + policy_.interval;
@@ -496,7 +506,7 @@ void CheckpointCoordinator::On(const SubtaskPublished& e, Instant now, Out* out)
 
 void CheckpointCoordinator::MarkPublished(Instant now) {
   for (CheckpointRecord& record : history_) {
-    const bool of_this_run = record.attempt == attempt_ || record.id == stop_id_;
+    const bool of_this_run = record.attempt == attempt_ || (stop_ && record.id == stop_->id);
     if (!of_this_run || !Published(record.id)) continue;
     if (record.status != CheckpointRecord::Status::kCompleted) continue;
     record.status = CheckpointRecord::Status::kPublished;
@@ -508,6 +518,7 @@ void CheckpointCoordinator::On(const SavepointExported& e, Instant, Out* out) {
   auto it = exports_.find(e.id);
   if (it == exports_.end()) return;
   it->second.path = e.path;
+  if (stop_ && stop_->id == e.id) stop_->savepoint = e.path;
   if (CheckpointRecord* record = Record(e.id)) record->path = e.path;
   SettleExports(out);
   MaybeDone(out);
@@ -629,7 +640,7 @@ void CheckpointCoordinator::TellUnpublished(Instant now, Out* out) {
 
 void CheckpointCoordinator::MaybeDone(Out* out) {
   if (done_ || phase() != Phase::kIdle || !exports_.empty()) return;
-  if (stop_durable_ && Published(*stop_id_)) {
+  if (stop_durable_ && Published(stop_->id)) {
     done_ = true;
     out->push_back(JobDone{.stopped = true});
   } else if (!stopping() && at_end_ && final_id_ && Published(*final_id_) && waiting_.empty()) {

@@ -184,6 +184,14 @@ struct CheckpointRecord {
   std::string failure;
 };
 
+/// A stop that was asked for. It may fail yet unless the job is done.
+struct StopUnderWay {
+  CheckpointId id;  ///< 0: not triggered yet
+  CheckpointKind kind = CheckpointKind::kStop;
+  std::string directory;
+  std::string savepoint;  ///< once that is whole
+};
+
 /// Takes the checkpoints of one job, across its attempts. Lives and dies with the job's machine.
 ///
 ///              CheckpointingStarted            trigger               last ack
@@ -250,6 +258,10 @@ class CheckpointCoordinator {
   /// Started and not stopped: RegionsLost may come, and after it RegionsBack.
   bool on() const { return on_; }
   bool paused() const { return paused_; }
+  /// Under this leader.
+  bool ever_on() const { return attempt_.value != 0; }
+  /// Of the newest attempt, failed or not.
+  std::optional<StopUnderWay> stop() const;
   CheckpointId last_completed() const { return last_completed_; }
   /// Under former leaders, whose history is gone.
   void AddFormer(uint64_t completed, uint64_t failed) {
@@ -335,7 +347,7 @@ class CheckpointCoordinator {
   /// Every transactional subtask has published the output up to this checkpoint.
   bool Published(CheckpointId id) const { return transactional_.empty() || id <= published_; }
   void MarkPublished(Instant now);
-  bool stopping() const { return stop_id_.has_value(); }
+  bool stopping() const { return stop_.has_value(); }
   std::optional<Instant> EarliestTrigger() const;
   CheckpointRecord* Record(CheckpointId id);
   void RecordFailure(CheckpointId id, const std::string& reason);
@@ -366,7 +378,7 @@ class CheckpointCoordinator {
   bool at_end_ = false;
   Instant retry_final_at_{0};
   std::optional<CheckpointId> final_id_;  // durable, every subtask at end of data
-  std::optional<CheckpointId> stop_id_;   // a stop's barrier has left
+  std::optional<StopUnderWay> stop_;      // a stop's barrier has left
   bool stop_durable_ = false;
   bool done_ = false;
   bool paused_ = false;  // some region does not run

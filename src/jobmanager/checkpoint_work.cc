@@ -174,7 +174,7 @@ void ControlLoop::Do(const JobId& job, AttemptId, DiscardSavepoint& action) {
                         [this, path = action.path] { Dispose(leadership_, path); });
 }
 
-void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
+void ControlLoop::Do(const JobId& job, AttemptId, ReplySavepoint& action) {
   const auto found = calls_.find(action.request);
   if (found == calls_.end()) return;
   const Call call = std::move(found->second);
@@ -182,6 +182,11 @@ void ControlLoop::Do(const JobId&, AttemptId, ReplySavepoint& action) {
   if (action.code == ReplyCode::kOk) {
     call.savepoint->set_savepoint_path(action.path);
     call.savepoint->set_checkpoint_id(action.id.value);
+  }
+  // The next JobManager goes on, and can be asked.
+  const Job* machine = control_.FindJob(job);
+  if (machine != nullptr && machine->state() == JobState::kSuspended) {
+    return call.done({grpc::StatusCode::UNAVAILABLE, action.message});
   }
   call.done(ToGrpc(action.code, action.message));
 }

@@ -78,6 +78,7 @@ void ControlLoop::Recover(std::vector<StoredJob> stored, PastLineages lineages) 
                              .restarts = r.restarts(),
                              .last_checkpoint_id = r.last_checkpoint_id(),
                              .counts = FromProto(r.counts())};
+      if (!r.stop().savepoint_path().empty()) entry.ended->stop = r.stop();
       // Records of before they had one.
       if (entry.ended->reason.empty()) entry.ended->reason = r.failure().message();
       jobs_[id] = std::move(entry);

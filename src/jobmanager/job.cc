@@ -375,6 +375,9 @@ void Job::PersistEndOf(JobState end, Out* out) {
       persisting_end_->failure = cause_.value_or(Failure{});
       if (!reason_.empty()) persisting_end_->failure.message = reason_;
     }
+    if (const auto stop = checkpoints_.stop(); stop && end == S::kFinished) {
+      persisting_end_->savepoint = stop->savepoint;
+    }
     // A finished job has nothing to resume from, a stopped one has its savepoint; a failed one's
     // checkpoints are what the user repairs it with.
     persisting_end_->discard_checkpoints =

@@ -175,6 +175,7 @@ struct PersistEnd {
   Failure failure;     ///< of kFailed
   std::string reason;  ///< for people
   bool discard_checkpoints = false;
+  std::string savepoint;  ///< that the job was stopped with; empty: it was not
 };
 struct Reply {
   RequestId request;

@@ -357,6 +357,7 @@ JobEvent JobStorage::StoreEnd(const PersistEnd& end, uint32_t restarts, int64_t 
     r.set_restarts(restarts);
     r.set_end_reason(end.reason);
     r.set_discards_checkpoints(end.discard_checkpoints);
+    if (!end.savepoint.empty()) r.mutable_stop()->set_savepoint_path(end.savepoint);
     if (log_ != nullptr && !log_->checkpoints().empty()) {
       r.set_last_checkpoint_id(log_->checkpoints().back().entry.manifest().checkpoint_id());
     }

@@ -76,6 +76,22 @@ void DescribeVertices(const JobEntry& entry, const Job* machine, proto::JobDetai
   }
 }
 
+void DescribeStop(const JobEntry& entry, const Job& machine, proto::JobStatus* status) {
+  const bool finished = machine.state() == JobState::kFinished;
+  if (IsTerminal(machine.state()) && !finished) return;
+  // Until an attempt is prepared nobody knows whether the one that the leader before has noted was
+  // decided.
+  if (!machine.checkpoints().ever_on() && entry.record->has_stop()) {
+    *status->mutable_stop() = entry.record->stop();
+  }
+  const std::optional<StopUnderWay> stop = machine.checkpoints().stop();
+  if (!stop) return;
+  status->mutable_stop()->set_checkpoint_id(stop->id.value);
+  status->mutable_stop()->set_drain(stop->kind == CheckpointKind::kStopAndDrain);
+  status->mutable_stop()->set_directory(stop->directory);
+  if (finished) status->mutable_stop()->set_savepoint_path(stop->savepoint);
+}
+
 }  // namespace
 
 std::vector<proto::PrintEndpoint> PrintEndpointsOf(const proto::JobGraph& graph, AttemptId attempt,
@@ -124,6 +140,7 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
     if (entry.ended->state == proto::JOB_STATE_FAILED) {
       *status->mutable_failure() = entry.ended->failure;
     }
+    if (entry.ended->stop) *status->mutable_stop() = *entry.ended->stop;
     return;
   }
   status->set_state(machine->failing() ? proto::JOB_STATE_FAILING : ToProto(machine->state()));
@@ -137,6 +154,7 @@ void DescribeStatus(const std::string& id, const JobEntry& entry, const Job* mac
   if (const FailureRecord* last = machine->last_failure()) {
     *status->mutable_failure() = ToProto(last->failure);
   }
+  DescribeStop(entry, *machine, status);
   for (const auto& [region, attempt] : machine->attempts()) {
     for (const auto& [subtask, state] : attempt.tasks) {
       if (state == TaskState::kRunning)

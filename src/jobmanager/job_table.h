@@ -27,6 +27,8 @@ struct EndedJob {
   uint32_t restarts = 0;
   uint64_t last_checkpoint_id = 0;
   JobCounts counts;
+  /// That it was stopped by.
+  std::optional<proto::Stop> stop;
 };
 
 /// For how long the loop has found the same piece of work at the head of a strand: in its own time,

@@ -51,6 +51,7 @@ class FakeJobManager final : public proto::JobService::Service {
   std::string canceled;
   proto::StopJobRequest stopped;
   std::optional<double> rate;
+  std::string savepoint;  // that the job which is described was stopped with
 
  private:
   static proto::JobStatus Job(const std::string& id, const std::string& name,
@@ -85,6 +86,10 @@ class FakeJobManager final : public proto::JobService::Service {
     proto::FailureDetails* failure = reply->add_failures();
     failure->mutable_failure()->set_operator_name("map");
     failure->mutable_failure()->set_message("bad record");
+    if (!savepoint.empty()) {
+      reply->mutable_status()->set_state(proto::JOB_STATE_FINISHED);
+      reply->mutable_status()->mutable_stop()->set_savepoint_path(savepoint);
+    }
     return grpc::Status::OK;
   }
   grpc::Status CancelJob(grpc::ServerContext*, const proto::CancelJobRequest* request,
@@ -401,6 +406,18 @@ TEST(Cli, ActingOnJobs) {
   EXPECT_THAT(stop.out, HasSubstr("/savepoints/sp-1"));
   EXPECT_TRUE(jm.stopped.drain());
   EXPECT_EQ(jm.stopped.savepoint_directory(), "/sp");
+}
+
+TEST(Cli, AStoppedJobNamesItsSavepointAndHowToGoOn) {
+  FakeJobManager jm;
+  EXPECT_THAT(Weir({"describe", "orders", "-m", jm.address()}).out, Not(HasSubstr("Savepoint")));
+  jm.savepoint = "/savepoints/sp-7";
+  EXPECT_THAT(Weir({"describe", "orders", "-m", jm.address()}).out,
+              HasSubstr("\nSavepoint    /savepoints/sp-7\n             of `weir stop`; go on with "
+                        "`weir run LIB --from-savepoint /savepoints/sp-7`\n"));
+  const auto json =
+      nlohmann::json::parse(Weir({"describe", "orders", "--json", "-m", jm.address()}).out);
+  EXPECT_EQ(json["status"]["stop"]["savepoint_path"], "/savepoints/sp-7");
 }
 
 TEST(Cli, OnlyRunGivesWhatFollowsTwoDashesToAJob) {

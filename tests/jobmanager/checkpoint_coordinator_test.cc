@@ -371,6 +371,26 @@ TEST_F(CheckpointCoordinatorTest, AStopWhoseAttemptFailsIsCompletedByTheNextAndA
   Send(SubtaskPublished{CheckpointId(1), kSink});
   EXPECT_EQ(Count<JobDone>(), 1u);
   EXPECT_EQ(Take<ReplySavepoint>().path, "/sp/1");
+  EXPECT_EQ(coordinator_->stop()->savepoint, "/sp/1");
+  EXPECT_EQ(coordinator_->stop()->kind, CheckpointKind::kStopAndDrain);
+}
+
+TEST_F(CheckpointCoordinatorTest, WhatStopWasAskedForIsKnownFromThenOnUntilAnotherAttemptRuns) {
+  Start(Every(100));
+  EXPECT_FALSE(coordinator_->stop());
+  Send(SavepointWanted{RequestId(1), CheckpointKind::kSavepoint, "/sp"});
+  Send(SavepointWanted{RequestId(2), CheckpointKind::kStop, "/stops"});
+  ASSERT_TRUE(coordinator_->stop());
+  EXPECT_EQ(coordinator_->stop()->id, CheckpointId(0)) << "it waits for the savepoint";
+  EXPECT_EQ(coordinator_->stop()->directory, "/stops");
+  Complete();
+  EXPECT_EQ(coordinator_->stop()->id, CheckpointId(2));
+  EXPECT_EQ(coordinator_->stop()->directory, "/stops");
+  Send(SavepointExported{CheckpointId(1), "/sp/1"});
+  EXPECT_EQ(coordinator_->stop()->savepoint, "") << "that is another";
+  Send(CheckpointingStopped{"TaskManager lost"});
+  Send(CheckpointingStarted{.attempt = AttemptId(2), .id_limit = CheckpointId(1'000)});
+  EXPECT_FALSE(coordinator_->stop());
 }
 
 TEST_F(CheckpointCoordinatorTest, AStopThatIsCommittedWhenItsAttemptHasEndedIsDecided) {
@@ -402,6 +422,7 @@ TEST_F(CheckpointCoordinatorTest, AStopOfAFormerLeaderIsExportedAgainAndNobodyIs
   Send(SavepointExported{CheckpointId(1), "/sp/1"});
   EXPECT_EQ(Count<ReplySavepoint>(), 0u);
   EXPECT_TRUE(Take<JobDone>().stopped);
+  EXPECT_EQ(coordinator_->stop()->savepoint, "/sp/1");
 }
 
 TEST_F(CheckpointCoordinatorTest, AStopThatCannotBeExportedIsGivenUpAndTheJobGoesOn) {

@@ -46,6 +46,7 @@ class JobManagerStopTest : public JobManagerTest {
     manager_.reset();
     client.join();
     EXPECT_FALSE(status.ok());
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << "the next one can be asked";
     EXPECT_NE(status.error_message().find("completes the stop"), std::string::npos)
         << status.error_message();
     tm->BreakStream();
@@ -63,6 +64,8 @@ TEST_F(JobManagerStopTest, TheNextJobManagerCompletesIt) {
     const proto::Stop stop = Record(job).stop();
     EXPECT_EQ(stop.drain(), drain);
     StartJobManager();
+    EXPECT_EQ(StatusOf(job).stop().checkpoint_id(), stop.checkpoint_id())
+        << "whoever asks knows that it is recorded";
     {
       auto again = TaskManager({.incarnation = 2});
       const proto::DeployJob deploy = again->AwaitDeploy(2);
@@ -72,8 +75,10 @@ TEST_F(JobManagerStopTest, TheNextJobManagerCompletesIt) {
       EXPECT_EQ(ended.reason(), "stopped with a savepoint");
       for (const auto& m : again->messages()) EXPECT_FALSE(m.has_trigger_checkpoint());
     }
-    EXPECT_TRUE(std::filesystem::is_directory(stop.directory() + "/savepoint-" + job.substr(0, 8) +
-                                              "-" + std::to_string(stop.checkpoint_id())));
+    const std::string savepoint = stop.directory() + "/savepoint-" + job.substr(0, 8) + "-" +
+                                  std::to_string(stop.checkpoint_id());
+    EXPECT_TRUE(std::filesystem::is_directory(savepoint));
+    EXPECT_EQ(StatusOf(job).stop().savepoint_path(), savepoint);
   }
 }
 
@@ -105,10 +110,46 @@ TEST_F(JobManagerStopTest, APlainStopThatCannotBeExportedIsToldAndForgottenAndTh
   EXPECT_FALSE(tm->AwaitDeploy(2).stands_still());
   WaitForState(job, proto::JOB_STATE_RUNNING);
   EXPECT_FALSE(Record(job).has_stop());
+  EXPECT_FALSE(StatusOf(job).has_stop());
   SetFailpoint("jobmanager.before_export", "");
   const grpc::Status again = Stop(job, false, &reply);
   EXPECT_TRUE(again.ok()) << again.error_message();
   WaitForState(job, proto::JOB_STATE_FINISHED);
+}
+
+TEST_F(JobManagerStopTest, ItsSavepointIsNamedForGood) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  EXPECT_FALSE(StatusOf(job).has_stop());
+  proto::SavepointReply reply;
+  ASSERT_TRUE(Stop(job, true, &reply).ok());
+  const proto::JobStatus ended = WaitForState(job, proto::JOB_STATE_FINISHED);
+  EXPECT_EQ(ended.stop().savepoint_path(), reply.savepoint_path());
+  manager_->Stop();
+  manager_.reset();
+  StartJobManager();
+  const proto::Stop later = StatusOf(job).stop();
+  EXPECT_EQ(later.savepoint_path(), reply.savepoint_path());
+  EXPECT_EQ(later.checkpoint_id(), reply.checkpoint_id());
+  EXPECT_TRUE(later.drain());
+}
+
+TEST_F(JobManagerStopTest, OneThatIsUnderWaySaysWhatItIs) {
+  auto tm = TaskManager({.publish = false});
+  const std::string job = MustSubmit();
+  WaitForCheckpoint(job);
+  std::thread client([&] {
+    proto::SavepointReply reply;
+    (void)Stop(job, true, &reply);
+  });
+  const proto::JobStatus stopping = WaitForState(job, proto::JOB_STATE_STOPPING);
+  EXPECT_TRUE(stopping.stop().drain());
+  EXPECT_EQ(stopping.stop().directory(), directory_ + "/checkpoints/savepoints");
+  EXPECT_EQ(stopping.stop().savepoint_path(), "") << "it may fail yet";
+  Cancel(job);
+  client.join();
+  EXPECT_FALSE(WaitForState(job, proto::JOB_STATE_CANCELED).has_stop());
 }
 
 TEST_F(JobManagerStopTest, OneThatWasAnsweredEndsTheJobThoughItsEndWasNotStored) {
