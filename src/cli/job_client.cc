@@ -1,8 +1,8 @@
 #include "cli/job_client.h"
 
-#include <atomic>
 #include <condition_variable>
 #include <fstream>
+#include <future>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -170,8 +170,8 @@ bool JobClient::Answers() {
 }
 
 template <class Reply, class Request, class Method>
-absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
-                                      milliseconds deadline) {
+absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request, milliseconds deadline,
+                                      WhenLost when_lost) {
   const auto began = steady_clock::now();
   milliseconds patience = kUnavailablePatience;
   for (;;) {
@@ -183,7 +183,7 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
     {
       std::optional<SilenceWatch> watch;
       if (deadline >= kSavepointDeadline) {
-        watch.emplace(SilenceWatch::Options(),
+        watch.emplace(silence_,
                       SilenceWatch::Events{.answers = [this] { return Answers(); },
                                            .tell = [this](auto since) { TellSilence(since); },
                                            .give_up =
@@ -197,12 +197,13 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
     if (status.ok()) return reply;
     if (silent) {
       return absl::DeadlineExceededError(absl::StrCat(
-          "the JobManager at ", address_, " has not answered for ",
-          SilenceWatch::Options().limit.count() / 1000,
+          "the JobManager at ", address_, " has not answered for ", silence_.limit.count() / 1000,
           " s; whether what was asked for is done is not known: look with `weir describe` once it "
           "answers again"));
     }
     if (!absl::IsUnavailable(status)) return Explain(status, began);
+    if (when_lost == WhenLost::kTell) return status;
+    absent_ = true;
     if (steady_clock::now() + kRetryPause > began + patience) {
       if (patience == kUnavailablePatience && channel_->GetState(false) != GRPC_CHANNEL_READY &&
           Listens(address_, kQuickDeadline)) {
@@ -218,10 +219,29 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request,
   }
 }
 
+absl::Status JobClient::AwaitAnswer() {
+  std::promise<bool> outcome;
+  std::atomic<bool> settled{false};
+  const auto settle = [&](bool answers) {
+    if (!settled.exchange(true)) outcome.set_value(answers);
+    return answers;
+  };
+  SilenceWatch::Options options = silence_;
+  options.interval = kRetryPause;
+  const SilenceWatch watch(
+      options, SilenceWatch::Events{.answers = [&] { return Answers() && settle(true); },
+                                    .tell = [this](auto since) { TellSilence(since); },
+                                    .give_up = [&] { settle(false); }});
+  if (outcome.get_future().get()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("no JobManager has answered at ", address_, " for ",
+                                             silence_.limit.count() / 1000, " s"));
+}
+
 void JobClient::TellSilence(std::optional<milliseconds> silent) {
   if (!tell_) return;
   tell_(silent ? absl::StrCat("The JobManager at ", address_, " has not answered for ",
-                              silent->count() / 1000, " s; waiting for it")
+                              silent->count() / 1000, " s; waiting for it, ",
+                              silence_.limit.count() / 1000, " s at most")
                : absl::StrCat("The JobManager at ", address_, " answers again"));
 }
 
@@ -260,14 +280,14 @@ absl::Status JobClient::Cancel(const std::string& job_id) {
 }
 
 absl::StatusOr<proto::SavepointReply> JobClient::Stop(const proto::StopJobRequest& request) {
-  return Call<proto::SavepointReply>(&proto::JobService::Stub::StopJob, request,
-                                     kSavepointDeadline);
+  return Call<proto::SavepointReply>(&proto::JobService::Stub::StopJob, request, kSavepointDeadline,
+                                     WhenLost::kTell);
 }
 
 absl::StatusOr<proto::SavepointReply> JobClient::Savepoint(
     const proto::TriggerSavepointRequest& request) {
   return Call<proto::SavepointReply>(&proto::JobService::Stub::TriggerSavepoint, request,
-                                     kSavepointDeadline);
+                                     kSavepointDeadline, WhenLost::kTell);
 }
 
 absl::Status JobClient::SetSourceRate(const proto::SetSourceRateRequest& request) {

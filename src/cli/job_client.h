@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/channel.h"
+#include "cli/silence_watch.h"
 #include "proto/client.grpc.pb.h"
 
 namespace weir::cli {
@@ -22,9 +24,19 @@ class JobClient {
   const std::string& address() const { return address_; }
 
   /// Calls that may take long (savepoints) tell here, as a sentence, that the JobManager does not
-  /// answer, and that it does again. Past two minutes of silence they fail. Called on another
-  /// thread. Before the first call.
-  void OnSilence(std::function<void(const std::string&)> tell) { tell_ = std::move(tell); }
+  /// answer, and that it does again. Past two minutes of silence, or the limit given, they fail.
+  /// Called on another thread. Before the first call.
+  void OnSilence(std::function<void(const std::string&)> tell, SilenceWatch::Options options = {}) {
+    tell_ = std::move(tell);
+    silence_ = options;
+  }
+
+  /// Whether a JobManager was not there for a call since this was asked last: the one that has
+  /// answered then may have come just now, and its jobs be on their way.
+  bool TakeAbsence() { return absent_.exchange(false); }
+
+  /// Returns when the JobManager answers, or Unavailable when it has been silent for too long.
+  absl::Status AwaitAnswer();
 
   absl::StatusOr<proto::ListJobsReply> List(bool running_only);
   absl::StatusOr<proto::JobDetails> Describe(const std::string& job_id);
@@ -32,6 +44,8 @@ class JobClient {
   /// As Status, but an answer that is not there at once is a failure.
   absl::StatusOr<proto::ClusterStatusReply> StatusNow();
   absl::Status Cancel(const std::string& job_id);
+  /// Of these two Unavailable says that the JobManager was lost, perhaps behind the beginning of
+  /// what was asked for: they are asked once.
   absl::StatusOr<proto::SavepointReply> Stop(const proto::StopJobRequest& request);
   absl::StatusOr<proto::SavepointReply> Savepoint(const proto::TriggerSavepointRequest& request);
   absl::Status SetSourceRate(const proto::SetSourceRateRequest& request);
@@ -56,9 +70,11 @@ class JobClient {
   absl::StatusOr<std::string> Resolve(const std::string& text, Which which);
 
  private:
+  enum class WhenLost { kAskAgain, kTell };
   template <class Reply, class Request, class Method>
   absl::StatusOr<Reply> Call(Method method, const Request& request,
-                             std::chrono::milliseconds deadline);
+                             std::chrono::milliseconds deadline,
+                             WhenLost when_lost = WhenLost::kAskAgain);
   /// `began`: when the first answer was waited for.
   absl::Status Explain(const absl::Status& status, std::chrono::steady_clock::time_point began);
   bool Answers();
@@ -68,6 +84,8 @@ class JobClient {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<proto::JobService::Stub> stub_;
   std::function<void(const std::string&)> tell_;
+  SilenceWatch::Options silence_;
+  std::atomic<bool> absent_{false};
 };
 
 }  // namespace weir::cli

@@ -9,9 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
+#include "cli/follow_job.h"
 #include "cli/job_client.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/savepoint_calls.h"
 #include "cli/storage_wait.h"
 #include "runtime/graph/operator_name.h"
 
@@ -188,33 +190,15 @@ ExitCode WithJob(const Context& context, const std::string& text, Which which, C
   return call(client, *id);
 }
 
-absl::StatusOr<proto::JobStatus> WaitForEnd(JobClient& client, const std::string& id,
-                                            Progress& progress) {
-  uint64_t version = 0;
-  bool told = false;
-  for (;;) {
-    auto status = client.Wait(id, version, milliseconds(10'000));
-    if (!status.ok() || status->ended_ms() != 0) return status;
-    version = status->version();
-    if (told || status->storage_wait_ms() == 0) continue;
-    const auto details = client.Describe(id);
-    if (!details.ok()) continue;
-    progress.Remark(StorageHoldsUpEnd(*status, details->checkpoint_directory()));
-    told = true;
-  }
-}
-
-ExitCode PrintSavepoint(const Context& context, const std::string& job,
-                        const absl::StatusOr<proto::SavepointReply>& reply, const char* sentence) {
-  if (!reply.ok()) return context.Fail(reply.status());
+void PrintSavepoint(const Context& context, const std::string& job,
+                    const proto::SavepointReply& reply, const char* sentence) {
   if (context.json) {
-    Json json = ToJson(*reply);
+    Json json = ToJson(reply);
     json["job_id"] = job;
     context.Print(json);
   } else {
-    *context.out << sentence << ' ' << reply->savepoint_path() << '\n';
+    *context.out << sentence << ' ' << reply.savepoint_path() << '\n';
   }
-  return kDone;
 }
 
 /// Of a job that is being stopped, or was.
@@ -377,9 +361,16 @@ ExitCode CancelJob(const Context& context, const std::string& job) {
     absl::StatusOr<proto::JobStatus> end;
     {
       Progress progress(context, "cancelling job " + id);
-      end = WaitForEnd(client, id, progress);
+      const auto remark = [&](const std::string& line) { progress.Remark(line); };
+      client.OnSilence(remark);
+      end = FollowJob(client, id, remark, Ended);
     }
-    if (!end.ok()) return context.Fail(end.status());
+    if (!end.ok()) {
+      return context.Fail(absl::Status(
+          end.status().code(),
+          absl::StrCat(end.status().message(), "; the cancellation of job ", id,
+                       " is recorded and goes on by itself: `weir list` shows its end")));
+    }
     if (context.json) {
       context.Print(ToJson(*end));
     } else {
@@ -398,10 +389,13 @@ ExitCode TakeSavepoint(const Context& context, const std::string& job,
     absl::StatusOr<proto::SavepointReply> reply;
     {
       Progress progress(context, "taking a savepoint of job " + id);
-      client.OnSilence([&](const std::string& line) { progress.Remark(line); });
-      reply = client.Savepoint(request);
+      const auto remark = [&](const std::string& line) { progress.Remark(line); };
+      client.OnSilence(remark);
+      reply = SavepointCalls{client, remark}.Take(request);
     }
-    return PrintSavepoint(context, id, reply, "Savepoint:");
+    if (!reply.ok()) return context.Fail(reply.status());
+    PrintSavepoint(context, id, *reply, "Savepoint:");
+    return kDone;
   });
 }
 
@@ -412,25 +406,24 @@ ExitCode StopJob(const Context& context, const std::string& job, const std::stri
     request.set_job_id(id);
     request.set_savepoint_directory(Absolute(directory));
     request.set_drain(drain);
-    absl::StatusOr<proto::SavepointReply> reply;
-    absl::StatusOr<proto::JobStatus> end;
+    absl::StatusOr<SavepointCalls::Stopped> stopped;
     {
       Progress progress(context, "stopping job " + id + " with a savepoint");
-      client.OnSilence([&](const std::string& line) { progress.Remark(line); });
-      reply = client.Stop(request);
-      if (reply.ok()) end = WaitForEnd(client, id, progress);
+      const auto remark = [&](const std::string& line) { progress.Remark(line); };
+      client.OnSilence(remark);
+      stopped = SavepointCalls{client, remark}.Stop(request);
     }
-    const ExitCode told = PrintSavepoint(
-        context, id, reply,
+    if (!stopped.ok()) return context.Fail(stopped.status());
+    PrintSavepoint(
+        context, id, stopped->savepoint,
         drain ? "Drained and stopped; what follows the end of its data is no part of it. Savepoint:"
               : "Stopped. Go on with `weir run --from-savepoint`");
-    if (told != kDone) return told;
-    if (!end.ok()) return context.Fail(end.status());
-    if (end->state() == proto::JOB_STATE_FINISHED) return kDone;
+    const proto::JobStatus& end = stopped->end;
+    if (end.state() == proto::JOB_STATE_FINISHED) return kDone;
     return context.Fail(absl::AbortedError(
-        absl::StrCat("the savepoint is complete, but the job did not finish: it is ", StateOf(*end),
-                     end->reason().empty() ? "" : ": ",
-                     context.json ? end->reason() : ShownBehind(2, end->reason()))));
+        absl::StrCat("the savepoint is complete, but the job did not finish: it is ", StateOf(end),
+                     end.reason().empty() ? "" : ": ",
+                     context.json ? end.reason() : ShownBehind(2, end.reason()))));
   });
 }
 
