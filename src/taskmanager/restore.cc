@@ -208,7 +208,7 @@ absl::StatusOr<OperatorRestore> RestorePlan::For(const std::string& uid, uint32_
         if (absl::Status s = DownloadFile(storage_, handle, path, Transfer::kLinkOrCopy); !s.ok()) {
           return s;
         }
-        state.files[handle.store_file()] = {.path = path, .offset = 0, .length = handle.length()};
+        state.files[handle.store_file()] = {.path = path, .length = handle.length()};
       }
       if (any) result.operator_state.push_back(std::move(state));
 

@@ -362,7 +362,7 @@ void WriteEpoch() {
 TEST(GoldenTest, AnEpochFileIsRead) {
   const std::string path = Golden("epoch");
   std::vector<std::string> records;
-  kafka::EpochReader({.path = path, .offset = 0, .length = fs::file_size(path)})
+  kafka::EpochReader({.path = path, .length = fs::file_size(path)})
       .ForEach([&](const kafka::OutputRecord& r) {
         std::ostringstream text;
         text << r.key.value_or("null") << "=" << r.value.value_or("null");

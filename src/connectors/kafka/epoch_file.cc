@@ -157,7 +157,7 @@ EpochFile EpochWriter::Close() {
     close(fd_);
     fd_ = -1;
   }
-  return {.path = path_, .offset = 0, .length = file_bytes_, .pieces = std::move(pieces_)};
+  return {.path = path_, .length = file_bytes_, .pieces = std::move(pieces_)};
 }
 
 EpochReader::EpochReader(const EpochFile& file) : file_(file) {
@@ -168,26 +168,23 @@ EpochReader::EpochReader(const EpochFile& file) : file_(file) {
                "cannot open epoch file " + file.path + ": " + std::strerror(errno));
   }
   const off_t end = lseek(fd, 0, SEEK_END);
-  const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const uint64_t begin = file.offset / page * page;
-  if (end < 0 || file.offset + file.length > static_cast<uint64_t>(end)) {
+  if (end < 0 || file.length > static_cast<uint64_t>(end)) {
     close(fd);
     Damaged(static_cast<uint64_t>(std::max<off_t>(end, 0)), "it ends too early");
   }
-  mapping_length_ = file.offset - begin + file.length;
-  mapping_ = mmap(nullptr, mapping_length_, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(begin));
+  mapping_ = mmap(nullptr, file.length, PROT_READ, MAP_SHARED, fd, 0);
   close(fd);
   if (mapping_ == MAP_FAILED) {
     mapping_ = nullptr;
     ThrowError(ErrorKind::kExternal,
                "cannot map epoch file " + file.path + ": " + std::strerror(errno));
   }
-  madvise(mapping_, mapping_length_, MADV_SEQUENTIAL);
-  bytes_ = {static_cast<const char*>(mapping_) + (file.offset - begin), file.length};
+  madvise(mapping_, file.length, MADV_SEQUENTIAL);
+  bytes_ = {static_cast<const char*>(mapping_), file.length};
 }
 
 EpochReader::~EpochReader() {
-  if (mapping_ != nullptr) munmap(mapping_, mapping_length_);
+  if (mapping_ != nullptr) munmap(mapping_, file_.length);
 }
 
 void EpochReader::Damaged(uint64_t position, const std::string& what) const {
@@ -198,13 +195,13 @@ void EpochReader::Damaged(uint64_t position, const std::string& what) const {
 void EpochReader::ForEach(const std::function<bool(const OutputRecord&)>& each) const {
   if (file_.length == 0) return;
   ByteReader reader(bytes_);
-  const auto position = [&] { return file_.offset + bytes_.size() - reader.remaining(); };
-  if (reader.GetBytes(kMagic.size()) != kMagic) Damaged(file_.offset, "it is no epoch file");
+  const auto position = [&] { return bytes_.size() - reader.remaining(); };
+  if (reader.GetBytes(kMagic.size()) != kMagic) Damaged(0, "it is no epoch file");
   const uint32_t version = reader.Get<uint32_t>();
   const uint32_t features = reader.Get<uint32_t>();
   if (!reader.ok() || version != kVersion || features != 0) {
-    Damaged(file_.offset, "format version " + std::to_string(version) + ", feature bits " +
-                              std::to_string(features) + " are not known to this version of Weir");
+    Damaged(0, "format version " + std::to_string(version) + ", feature bits " +
+                   std::to_string(features) + " are not known to this version of Weir");
   }
   while (reader.remaining() > 0) {
     const uint64_t at = position();

@@ -19,7 +19,6 @@ bool NextHeader(std::string_view& headers, std::string_view& name,
 /// A finished epoch on the local disk.
 struct EpochFile {
   std::string path;
-  uint64_t offset = 0;
   uint64_t length = 0;  ///< 0: no output, and no file
   /// See StateFile: known of files that were written here.
   std::vector<FilePiece> pieces = {};
@@ -92,7 +91,6 @@ class EpochReader {
 
   const EpochFile file_;
   void* mapping_ = nullptr;
-  size_t mapping_length_ = 0;
   std::string_view bytes_;
 };
 

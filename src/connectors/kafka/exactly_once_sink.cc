@@ -171,10 +171,7 @@ void ExactlyOnceSink::Snapshot(CheckpointId id, OperatorStateSnapshot& state) {
     if (epoch.published || epoch.file.length == 0) continue;
     epoch.last_reference = id;
     state.files[kEpochFilePrefix + std::to_string(epoch.checkpoint.value)] = {
-        .path = epoch.file.path,
-        .offset = epoch.file.offset,
-        .length = epoch.file.length,
-        .pieces = epoch.file.pieces};
+        .path = epoch.file.path, .length = epoch.file.length, .pieces = epoch.file.pieces};
   }
   state.values[kPublicationStateName] = EncodeState(id);
   if (ancestors_) state.values[kAncestorsName] = EncodeAncestors(*ancestors_);

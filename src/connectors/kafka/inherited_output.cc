@@ -120,8 +120,7 @@ std::vector<FormerOutput> ReadFormerOutput(const RuntimeContext& context) {
       uint64_t id = 0;
       std::from_chars(name.data() + prefix.size(), name.data() + name.size(), id);
       former.epochs.push_back(
-          {CheckpointId{id},
-           {.path = file.path, .offset = file.offset, .length = file.length, .pieces = {}}});
+          {CheckpointId{id}, {.path = file.path, .length = file.length, .pieces = {}}});
     }
     std::ranges::sort(former.epochs, {}, &Publisher::Epoch::checkpoint);
     all.push_back(std::move(former));

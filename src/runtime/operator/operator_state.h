@@ -20,21 +20,20 @@ struct FilePiece {
   bool operator==(const FilePiece&) const = default;
 };
 
-/// A part of a local file that belongs to a checkpoint: the snapshot thread copies it into the
+/// A local file that belongs, whole, to a checkpoint: the snapshot thread takes it into the
 /// checkpoint; the operator keeps the file until it is told that the checkpoint is durable or gone.
 struct StateFile {
   std::string path;
-  uint64_t offset = 0;
-  uint64_t length = 0;
-  /// If all of the file belongs to the checkpoint: what it consists of, from its beginning on. Who
-  /// wrote the file knows, and spares others to read it again. Empty: not known.
+  uint64_t length = 0;  ///< a file that has another one fails the checkpoint
+  /// What it consists of, from its beginning on. Who wrote the file knows, and spares others to
+  /// read it again. Empty: not known.
   std::vector<FilePiece> pieces = {};
 
   bool operator==(const StateFile&) const = default;
 };
 
 /// What one subtask's operator puts into a checkpoint besides its keyed state: named byte strings,
-/// and parts of files. Filled on the slot thread at the barrier. The strings are in memory until
+/// and files. Filled on the slot thread at the barrier. The strings are in memory until
 /// they are written, and after a restore those of all former subtasks are with each new one: what
 /// grows belongs into files.
 struct OperatorStateSnapshot {
@@ -42,8 +41,8 @@ struct OperatorStateSnapshot {
   /// By names that are the operator's own, and may be used again for another file. What lies behind
   /// a path that was given to a checkpoint never changes afterwards, for as long as the attempt
   /// lives: a later checkpoint that is given the same path under the same name (and the same
-  /// offset, length and pieces) refers to what an earlier one has stored, without reading it again.
-  /// Other bytes get another path.
+  /// length and pieces) refers to what an earlier one has stored, without reading it again. Other
+  /// bytes get another path.
   std::map<std::string, StateFile> files;
 };
 

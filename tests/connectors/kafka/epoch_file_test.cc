@@ -115,17 +115,6 @@ TEST_F(EpochFileTest, ManyBlocksAndARecordLargerThanABlock) {
   EXPECT_EQ(Values(writer.Close()), expected);
 }
 
-TEST_F(EpochFileTest, APartOfAFileIsReadAtItsOffset) {
-  EpochWriter writer(Path("e"));
-  writer.Append({.value = "inside"});
-  const EpochFile file = writer.Close();
-  std::ifstream in(file.path, std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
-  std::ofstream(Path("big"), std::ios::binary) << std::string(10'000, '-') << bytes << "tail";
-  EXPECT_EQ(Values({.path = Path("big"), .offset = 10'000, .length = bytes.size()}),
-            std::vector<std::string>{"inside"});
-}
-
 TEST_F(EpochFileTest, EveryFlippedBitAndEveryTruncationIsNoticedAndNamed) {
   EpochWriter writer(Path("e"));
   for (int i = 0; i < 3; ++i) writer.Append({.key = "key", .value = "value"});
@@ -135,7 +124,7 @@ TEST_F(EpochFileTest, EveryFlippedBitAndEveryTruncationIsNoticedAndNamed) {
   const auto error_of = [&](const std::string& bytes) -> std::string {
     std::ofstream(Path("bad"), std::ios::binary | std::ios::trunc) << bytes;
     try {
-      Values({.path = Path("bad"), .offset = 0, .length = good.size()});
+      Values({.path = Path("bad"), .length = good.size()});
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kFatal);
       return error.what();

@@ -246,8 +246,7 @@ TEST_F(PublisherTest, KilledAnywhereTheNextAttemptCompletesWhatIsMissing) {
     for (const uint64_t id : {1, 2}) {
       const std::string path = options_.directory + "/1-" + std::to_string(id);
       second.epochs.push_back(
-          {CheckpointId{id},
-           {.path = path, .offset = 0, .length = std::filesystem::file_size(path)}});
+          {CheckpointId{id}, {.path = path, .length = std::filesystem::file_size(path)}});
     }
     Attempt attempt(second);
     ASSERT_TRUE(attempt.AwaitReady()) << attempt.AwaitFailure();
@@ -395,7 +394,7 @@ TEST_F(PublisherTest, ANeighboursOpenTransactionDelaysTheStartAndThePartitionIsN
   options_.marker_notice = milliseconds(200);
   options_.restored = P::Restored{.checkpoint = CheckpointId{1}, .run = "job", .published = {}};
   const std::string path = options_.directory + "/1-1";
-  options_.epochs = {{CheckpointId{1}, {path, 0, std::filesystem::file_size(path)}}};
+  options_.epochs = {{CheckpointId{1}, {path, std::filesystem::file_size(path)}}};
   Attempt second(options_);
   EXPECT_TRUE(second.AwaitLogLine("partition " + std::to_string(partition) + " takes long"));
   EXPECT_TRUE(second.AwaitLogLine("(attempt 1): reading marker topic")) << "it is tried again";

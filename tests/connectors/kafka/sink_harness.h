@@ -34,7 +34,7 @@ class Storage {
     for (const auto& [name, file] : snapshot.files) {
       const std::string copy = directory_ + "/" + std::to_string(++files_);
       std::filesystem::copy_file(file.path, copy);
-      state.files[name] = {.path = copy, .offset = file.offset, .length = file.length};
+      state.files[name] = {.path = copy, .length = file.length};
     }
     return state;
   }
