@@ -80,7 +80,11 @@ void Job::On(const SlotsGranted& e, Instant now, Out* out) {
   reason_.clear();
   Enter(S::kDeploying, now);
   unnoted_ = false;
-  out->emplace_back(PrepareAttempt{last_attempt_, restarts(), policy_.memory(), given_up_stop_});
+  out->emplace_back(PrepareAttempt{.attempt = last_attempt_,
+                                   .restarts = restarts(),
+                                   .memory = policy_.memory(),
+                                   .given_up_stop = given_up_stop_,
+                                   .nothing_runs = attempts_.NoneDeployed()});
 }
 
 void Job::On(const AttemptPrepared& e, Instant now, Out* out) {

@@ -126,6 +126,13 @@ JobEvent JobStorage::Prepare(const PrepareAttempt& action,
       return failed(s, "cannot settle a commit in doubt");
     }
   }
+  if (action.nothing_runs) {
+    const absl::Status swept = Note(garbage_->SweepBetweenAttempts().status());
+    if (!swept.ok()) {  // the attempt can do without the room
+      log::Warn("what former attempts left behind was not deleted",
+                {{"job", submitted_->job_id()}, {"reason", std::string(swept.message())}});
+    }
+  }
   AttemptPrepared prepared{.attempt = attempt};
   prepared.id_floor = CheckpointId(log_->first_checkpoint_id().value - 1);
   if (!log_->checkpoints().empty()) {

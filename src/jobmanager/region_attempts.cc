@@ -71,6 +71,11 @@ bool RegionAttempts::AllDeployed() const {
                      [](const auto& a) { return a.second.deployed; });
 }
 
+bool RegionAttempts::NoneDeployed() const {
+  return std::none_of(attempts_.begin(), attempts_.end(),
+                      [](const auto& a) { return a.second.deployed; });
+}
+
 bool RegionAttempts::AllTasks(bool (*is)(TaskState)) const {
   return attempts_.size() == regions_ &&
          std::all_of(attempts_.begin(), attempts_.end(), [&](const auto& a) {

@@ -65,6 +65,8 @@ class RegionAttempts {
   bool AnyToEnd(const Regions& regions) const;
   /// Deploy has been sent for all that were granted.
   bool AllDeployed() const;
+  /// Deploy has been sent for none.
+  bool NoneDeployed() const;
   /// Every region has an attempt, and the state of each of its subtasks satisfies `is`.
   bool AllTasks(bool (*is)(TaskState)) const;
   /// What runs, or is to, and stays: slots of it are not placed anew.

@@ -8,6 +8,7 @@
 #include "state/checkpoint/checkpoint_log.h"
 #include "state/checkpoint/directory_storage.h"
 #include "tests/jobmanager/job_manager_fixture.h"
+#include "tests/state/checkpoint/manifests.h"
 
 // TaskManagers, JobManagers and storages that fail, and how jobs go on.
 
@@ -34,6 +35,19 @@ TEST_F(JobManagerTest, ALostTaskManagerRestartsTheJobFromItsNewestCheckpoint) {
                                       deploy.restore().manifest_path()));
   WaitForState(job, proto::JOB_STATE_RUNNING);
   EXPECT_EQ(StatusOf(job).restarts(), 1u);
+}
+
+// A disk that has no room for a checkpoint beside those that failed would never have any.
+TEST_F(JobManagerTest, WhatAFailedCheckpointLeftGoesBeforeTheNextAttempt) {
+  auto tm = TaskManager();
+  const std::string job = MustSubmit();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
+  auto storage = DirectoryStorage::Open(Details(job).checkpoint_directory());
+  ASSERT_TRUE(storage.ok()) << storage.status();
+  const proto::StateHandle left = WriteData(**storage, 1'000'000, 1, "half a checkpoint");
+  tm->FailSubtask(0, 0, "boom");
+  tm->AwaitDeploy(2);
+  EXPECT_TRUE(absl::IsNotFound((*storage)->Stat(left.file()).status()));
 }
 
 TEST_F(JobManagerTest, ASilentTaskManagerIsLostByTimeOut) {

@@ -117,6 +117,7 @@ TEST_F(JobTest, ARestartWithoutAPauseIsStoredOnceWithItsAttemptsNumber) {
   EXPECT_EQ(Count<NoteRestarts>(), 0u);
   ASSERT_EQ(Count<PrepareAttempt>(), 1u);
   EXPECT_EQ(All<PrepareAttempt>()[0].memory.restarts, 1u);
+  EXPECT_TRUE(All<PrepareAttempt>()[0].nothing_runs);
 }
 
 TEST_F(JobTest, ARestartIsNotedWhereItHasToWaitForItsSlotsOrItsPause) {

@@ -103,6 +103,8 @@ TEST_F(RegionRestartTest, OnlyTheRegionThatFailedIsEndedAndDeployedAgain) {
   EXPECT_EQ(All<Deploy>()[0].placement, Orders());
   EXPECT_EQ(job_.AttemptOf(kClicks)->id, kSecond);
   EXPECT_EQ(job_.restarts(), 1u);
+  ASSERT_EQ(Count<PrepareAttempt>(), 1u);
+  EXPECT_FALSE(All<PrepareAttempt>()[0].nothing_runs) << "what the clicks have written is theirs";
 }
 
 TEST_F(RegionRestartTest, ASlotThatAnotherRegionSharesStaysTheJobs) {

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "state/checkpoint/manifest.h"
-#include "state/checkpoint/state_file.h"
 
 namespace weir {
 
@@ -63,7 +62,7 @@ absl::StatusOr<GarbageReport> GarbageCollector::AfterCommit() {
   return report;
 }
 
-absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds now) {
+absl::StatusOr<GarbageCollector::Orphans> GarbageCollector::FindOrphans() const {
   // Mark from what the storage says, not from what this leader remembers.
   const absl::StatusOr<CheckpointLogContents> contents = ReadCheckpointLog(log_.storage());
   if (!contents.ok()) return contents.status();
@@ -73,7 +72,7 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
                                            ", deletes nothing"));
   }
   std::set<std::string> marked = Marked();
-  uint64_t newest = 0;
+  Orphans found;
   for (const CheckpointLogEntry& e : contents->entries) {
     if (!e.status.ok()) {
       return absl::FailedPreconditionError(absl::StrCat(
@@ -81,19 +80,30 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
     }
     if (!e.is_checkpoint()) continue;
     marked.merge(FilesOf(e.entry.manifest()));
-    newest = std::max(newest, e.entry.manifest().checkpoint_id());
+    found.newest = std::max(found.newest, e.entry.manifest().checkpoint_id());
   }
-  const absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
+  absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
   if (!files.ok()) return files.status();
-  GarbageReport report;
-  const auto seen_before = std::exchange(orphans_, {});
-  for (const StoredFile& file : *files) {
+  for (StoredFile& file : *files) {
     if (marked.contains(file.path) || released_.contains(file.path) || IsExported(file.path)) {
       continue;
     }
     const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
-    const bool in_flight = !name.ok() || name->epoch > log_.epoch() ||
-                           (name->epoch == log_.epoch() && name->checkpoint.value > newest);
+    const bool ours = name.ok() && name->epoch <= log_.epoch();
+    found.orphans.push_back(
+        {.file = std::move(file), .name = ours ? std::optional(*name) : std::nullopt});
+  }
+  return found;
+}
+
+absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds now) {
+  const absl::StatusOr<Orphans> found = FindOrphans();
+  if (!found.ok()) return found.status();
+  GarbageReport report;
+  const auto seen_before = std::exchange(orphans_, {});
+  for (const auto& [file, name] : found->orphans) {
+    const bool in_flight =
+        !name || (name->epoch == log_.epoch() && name->checkpoint.value > found->newest);
     if (in_flight) {
       ++report.kept_in_doubt;
       continue;
@@ -109,6 +119,26 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
     report.deleted_bytes += file.size;
   }
   const absl::StatusOr<uint64_t> abandoned = log_.storage().RemoveAbandoned(options_.grace);
+  if (!abandoned.ok()) return abandoned.status();
+  report.deleted_files += *abandoned;
+  return report;
+}
+
+absl::StatusOr<GarbageReport> GarbageCollector::SweepBetweenAttempts() {
+  const absl::StatusOr<Orphans> found = FindOrphans();
+  if (!found.ok()) return found.status();
+  GarbageReport report;
+  for (const auto& [file, name] : found->orphans) {
+    if (!name || !log_.storage().Delete(file.path).ok()) {
+      ++report.kept_in_doubt;
+      continue;
+    }
+    orphans_.erase(file.path);
+    ++report.deleted_files;
+    report.deleted_bytes += file.size;
+  }
+  const absl::StatusOr<uint64_t> abandoned =
+      log_.storage().RemoveAbandoned(std::chrono::milliseconds(0));
   if (!abandoned.ok()) return abandoned.status();
   report.deleted_files += *abandoned;
   return report;

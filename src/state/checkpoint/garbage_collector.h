@@ -3,11 +3,14 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "state/checkpoint/checkpoint_log.h"
+#include "state/checkpoint/state_file.h"
 
 namespace weir {
 
@@ -34,7 +37,10 @@ struct GarbageReport {
 /// - no manifest names it, its name says that it was written by this leader or an earlier one and
 ///   not for a checkpoint still to come, and it was so already at a sweep that is longer ago than
 ///   the grace. Times of day, ours or the storage's, have no say: a clock that jumps would make
-///   orphans of what writers have just finished.
+///   orphans of what writers have just finished; or
+/// - no manifest names it, its name says that it was written under this leader or an earlier one,
+///   and no attempt of the job runs: what former ones wrote nobody will ever name. Where the disk
+///   is small, that is what the next checkpoint has room in.
 /// In any doubt (an unreadable entry, an unknown name) it stays.
 ///
 /// A writer may refer to its own files of the last completed checkpoint that it knows of, and to
@@ -58,6 +64,10 @@ class GarbageCollector {
   /// and about once an hour. `now`: Clock::Monotonic.
   absl::StatusOr<GarbageReport> Sweep(std::chrono::nanoseconds now);
 
+  /// No attempt of the job runs, and none will before this returns: takes what former ones left,
+  /// whatever checkpoint it was for.
+  absl::StatusOr<GarbageReport> SweepBetweenAttempts();
+
   /// The job is over and nothing of it is to stay: deletes all manifests, then all files, then the
   /// storage's own folder. Where there were several leaders their entries remain, so that an
   /// earlier one still finds its slot taken.
@@ -72,6 +82,17 @@ class GarbageCollector {
  private:
   /// By the log.
   std::set<std::string> Marked() const;
+  /// A file of `data/` that no manifest names, in the log or in doubt, and no export reads.
+  /// Nothing: its name is none of ours, or is of a leader that this one has not heard of.
+  struct Orphan {
+    StoredFile file;
+    std::optional<DataFileName> name;
+  };
+  struct Orphans {
+    std::vector<Orphan> orphans;
+    uint64_t newest = 0;  ///< checkpoint
+  };
+  absl::StatusOr<Orphans> FindOrphans() const;
   bool IsExported(const std::string& path) const;
 
   CheckpointLog& log_;

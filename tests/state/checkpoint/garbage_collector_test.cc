@@ -199,6 +199,30 @@ TEST_F(GarbageCollectorTest, TheSweepTakesOldOrphansAndNothingElse) {
   EXPECT_TRUE(storage_->Stat("data/notes.txt").ok());
 }
 
+// On a small disk they are what the next checkpoint has no room for.
+TEST_F(GarbageCollectorTest, BetweenAttemptsWhatNoManifestNamesGoesAtOnce) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto kept = Data(5), aborted = Data(4), of_the_next = Data(6), predecessor = Data(900, 1);
+  const auto successor = Data(1, 3), exported = Data(3);
+  ASSERT_TRUE(storage_->CreateIfAbsent("data/notes.txt", "mine").ok());
+  Commit(5, {kept});
+  gc.BeginExport(MakeManifest(3, 2, {exported}));
+  auto torn = storage_->Create("data/torn");
+  ASSERT_TRUE(torn.ok() && (*torn)->Append("half").ok());
+
+  const auto report = gc.SweepBetweenAttempts();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->deleted_files, 4u) << "and the torn one";
+  EXPECT_FALSE(Exists(aborted));
+  EXPECT_FALSE(Exists(of_the_next));
+  EXPECT_FALSE(Exists(predecessor));
+  EXPECT_TRUE(Exists(kept));
+  EXPECT_TRUE(Exists(exported));
+  EXPECT_TRUE(Exists(successor)) << "written under a leader that this one has not heard of";
+  EXPECT_TRUE(storage_->Stat("data/notes.txt").ok());
+  EXPECT_FALSE((*torn)->Finish().ok()) << "a writer that is still there finds its file gone";
+}
+
 // A writer merges segments into a file that is called after the newest checkpoint, and that the
 // next one names: nobody's until then, but no orphan, whatever time of day it is called by its
 // clock.
