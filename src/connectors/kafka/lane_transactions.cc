@@ -29,7 +29,8 @@ constexpr int kQueueFullTries = 25;  // a slice
 constexpr char kOpenTransaction[] =
     "another producer's transaction is open there. One whose producer has died the broker ends "
     "when its transaction.timeout.ms is over (60 s for Weir's); one that stays is lost to the "
-    "broker: end it with Kafka's kafka-transactions.sh (find-hanging, abort)";
+    "broker. Kafka's kafka-transactions.sh finds it (find-hanging) and can abort it, which loses "
+    "what the broker has acknowledged of it: docs/decisions/kafka-failures.md";
 
 Settings ProducerDefaults(const PublicationOptions& options, uint64_t max_batch_bytes = 0) {
   Settings defaults = QueueDefaults(options.client);
@@ -395,6 +396,7 @@ P::Event LaneTransactions::ReadMarker() {
     const auto started = SteadyClock::now();
     bool reached = false;
     bool told = false;
+    bool hidden = false;  // the broker answers, and what is hidden stays so
     int64_t at = begin;
     std::string failure;
     while (!reached && failure.empty()) {
@@ -408,6 +410,12 @@ P::Event LaneTransactions::ReadMarker() {
         failure = "stopped";
       } else if (waited > options_.marker_limit) {
         failure = stuck();
+        int64_t first = 0;
+        int64_t stable = 0;
+        hidden = rd_kafka_query_watermark_offsets(
+                     client.get(), topic.c_str(), marker_partition_, &first, &stable,
+                     static_cast<int>(kRequest.count())) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                 stable < high;
       } else if (!told && waited > options_.marker_notice) {
         told = true;
         log_("reading " + where + " takes long, and checkpoints wait for it: " + stuck());
@@ -439,6 +447,7 @@ P::Event LaneTransactions::ReadMarker() {
       }
     }
     rd_kafka_consume_stop(handle.get(), marker_partition_);
+    if (hidden) return P::Refused{"reading " + where + ": " + failure, ErrorKind::kExternal};
     if (!reached) return P::OutcomeUnknown{"reading " + where + ": " + failure};
   }
   // If a marker was found it must be found again; our next one will stand behind `high`.

@@ -36,7 +36,8 @@ struct PublicationOptions {
   /// Until it answers the request to commit; past it the outcome counts as unknown. A stop waits
   /// for it, too (docs/decisions/kafka-commit.md).
   std::chrono::milliseconds commit_limit{10'000};
-  /// A neighbour's open transaction hides markers until its own time-out at the broker.
+  /// A neighbour's open transaction hides markers until its own time-out at the broker; one that
+  /// stays longer ends the attempt, so that the job says what it waits for.
   std::chrono::milliseconds marker_limit{90'000};
   /// Such a wait is told after this long.
   std::chrono::milliseconds marker_notice{5'000};

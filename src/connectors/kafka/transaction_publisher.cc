@@ -119,13 +119,18 @@ TransactionPublisher::Actions TransactionPublisher::OnFirstMarker(
     return StopWith(ErrorKind::kFatal, AlreadyPublished(*marker, base));
   }
   if (restored && restored->published && marker->published < *restored->published) {
-    return StopWith(ErrorKind::kFatal,
-                    Name() + ": the marker speaks of checkpoint " +
-                        std::to_string(marker->published.value) +
-                        ", but the state knows output of checkpoint " +
-                        std::to_string(restored->published->value) +
-                        " to be published; the marker topic lost data. Start with --new-lineage "
-                        "to go on; results will be repeated");
+    return StopWith(
+        ErrorKind::kFatal,
+        Name() + ": the marker speaks of checkpoint " + std::to_string(marker->published.value) +
+            ", but the state knows output of checkpoint " +
+            std::to_string(restored->published->value) +
+            " to be published: Kafka has lost what it had acknowledged. With "
+            "--new-lineage the job goes on and results will be repeated; what was lost "
+            "is among them if it starts from " +
+            (marker->published.value == 0
+                 ? "the beginning"
+                 : "checkpoint " + std::to_string(marker->published.value) + " or an earlier one") +
+            ", and stays lost otherwise");
   }
   published_ = found_ = marker->published;
   found_job_ = marker->published_by;

@@ -397,11 +397,18 @@ TEST_F(PublisherTest, ANeighboursOpenTransactionDelaysTheStartAndThePartitionIsN
   options_.epochs = {{CheckpointId{1}, {path, std::filesystem::file_size(path)}}};
   Attempt second(options_);
   EXPECT_TRUE(second.AwaitLogLine("partition " + std::to_string(partition) + " takes long"));
-  EXPECT_TRUE(second.AwaitLogLine("(attempt 1): reading marker topic")) << "it is tried again";
   EXPECT_TRUE(second.AwaitLogLine("kafka-transactions.sh")) << "the mend is told";
   EXPECT_FALSE(second.publisher().status().ready);
+  EXPECT_THAT(second.AwaitFailure(), HasSubstr("partition " + std::to_string(partition)))
+      << "whoever looks at the job sees it, too";
+  EXPECT_EQ(second.publisher().status().failure->kind(), ErrorKind::kExternal);
+
+  options_.attempt = 3;
+  options_.marker_limit = AttemptOptions().marker_limit;
+  Attempt third(options_);
+  EXPECT_TRUE(third.AwaitLogLine("takes long"));
   ASSERT_EQ(rd_kafka_abort_transaction(neighbour.get(), 30'000), nullptr);
-  ASSERT_TRUE(second.AwaitReady()) << second.AwaitFailure();
+  ASSERT_TRUE(third.AwaitReady()) << third.AwaitFailure();
   EXPECT_THAT(Committed(), ElementsAre("a1", "a2")) << "the old marker was found, nothing repeated";
 }
 

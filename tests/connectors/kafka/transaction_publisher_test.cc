@@ -234,7 +234,7 @@ TEST(TransactionPublisherTest, RefusesWhatItCannotContinueExactlyOnce) {
        ErrorKind::kFatal,
        "no marker is found"},
       {"marker went back", RestoredFrom(5, 5), MarkerOf(kEarlier, 4), ErrorKind::kFatal,
-       "lost data"},
+       "lost what it had acknowledged"},
       {"later attempt", RestoredFrom(5, 5), MarkerOf(kLater, 5), ErrorKind::kExternal,
        "superseded"},
       {"another job took over", RestoredFrom(5, 5), MarkerOf(kOtherJob, 5), ErrorKind::kFatal,
