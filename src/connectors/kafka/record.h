@@ -34,9 +34,10 @@ struct Record {
   int64_t offset = -1;
 };
 
-/// A record that the source's format cannot decode, as it came, and why.
+/// A record that the source's format cannot decode, as it came (a tombstone: without value), and
+/// why.
 struct DeadLetter {
-  Record<std::string> record;
+  Record<std::optional<std::string>> record;
   std::string reason;
 };
 

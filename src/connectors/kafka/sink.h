@@ -112,7 +112,7 @@ class KafkaSinkWriter final : public SinkWriter<T> {
         TakeParts(row.record, record);
         AppendOrigin(row, headers_);
         record.headers = headers_;
-        EncodeValue(row.record.value, record);
+        if (row.record.value) EncodeValue(*row.record.value, record);
       } else {
         EncodeValue(row, record);
       }
@@ -204,8 +204,8 @@ weir::Sink<T> Sink(SinkOptions<T> options) {
   return sink;
 }
 
-/// A sink for what a source could not decode: value, key, headers and time as they came, and the
-/// headers weir.reason, weir.topic, weir.partition and weir.offset.
+/// A sink for what a source could not decode: value (or none), key, headers and time as they came,
+/// and the headers weir.reason, weir.topic, weir.partition and weir.offset.
 inline weir::Sink<DeadLetter> DeadLetterSink(SinkOptions<DeadLetter> options) {
   options.format = Bytes();
   return Sink(std::move(options));

@@ -97,7 +97,7 @@ class KafkaSourceReader final : public SourceReader<T> {
       backend_->BadRecord(i, reason);
       if (!side_output_) continue;
       DeadLetter letter;
-      letter.record.value = message.value;
+      if (message.value.data() != nullptr) letter.record.value = message.value;
       TakeDetails(i, letter.record);
       letter.reason = std::move(reason);
       letter_bytes += SizeOf(letter);
@@ -122,7 +122,8 @@ class KafkaSourceReader final : public SourceReader<T> {
 
  private:
   static size_t SizeOf(const DeadLetter& letter) {
-    size_t size = letter.record.value.size() + letter.reason.size();
+    size_t size = letter.reason.size();
+    if (letter.record.value) size += letter.record.value->size();
     if (letter.record.key) size += letter.record.key->size();
     for (const Header& header : letter.record.headers) {
       size += header.name.size() + (header.value ? header.value->size() : 0);

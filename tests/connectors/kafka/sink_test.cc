@@ -742,6 +742,9 @@ TEST_F(SinkTest, DeadLettersAreWrittenAsTheyCameAndSayWhereFromAndWhy) {
                            .offset = 42},
                 .reason = "not json"},
                Timestamp{1234});
+  batch.Append({.record = {.value = std::nullopt, .key = "gone"}, .reason = "not json"},
+               kNoTimestamp);
+  batch.Append({.record = {.value = "", .key = "empty"}, .reason = "not json"}, kNoTimestamp);
   writer->Write(batch);
   OperatorStateSnapshot state;
   writer->Snapshot(CheckpointId{1}, state);
@@ -749,7 +752,9 @@ TEST_F(SinkTest, DeadLettersAreWrittenAsTheyCameAndSayWhereFromAndWhy) {
   writer->NotifyCheckpointComplete(CheckpointId{1});
   ASSERT_TRUE(harness.RunUntil([&] { return writer->PublishedUpTo(CheckpointId{1}); }));
   const auto records = broker_.Read(options_.topic, Isolation::kReadCommitted);
-  ASSERT_EQ(records.size(), 1u);
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_EQ(records[1].value, std::nullopt) << "a tombstone";
+  EXPECT_EQ(records[2].value, "");
   EXPECT_EQ(records[0].value, "no \xff json");
   EXPECT_EQ(records[0].key, "k");
   EXPECT_EQ(records[0].timestamp_ms, 1234);

@@ -565,6 +565,22 @@ TEST_F(SourceTest, BadRecordsMayGoToASideOutputAsTheyCame) {
   EXPECT_EQ(subtask.harness().counters["kafka_bad_records"], 1);
 }
 
+TEST_F(SourceTest, ABadRecordWithoutValueIsALetterWithoutOne) {
+  NewTopic(1);
+  broker_.Produce(topic_, {{.key = "gone", .value = std::nullopt},
+                           {.key = "empty", .value = ""},
+                           {.value = R"({"customer":"bob","cents":8})"}});
+  const SourceOptions<Order> options{
+      .brokers = broker_.address(), .topic = topic_, .on_bad_record = SideOutput};
+  Letters letters;
+  Subtask<Order> subtask(options, {{BadRecords.name, {&letters, &RecordTypeOf<DeadLetter>()}}});
+  ASSERT_TRUE(subtask.Read(1));
+  ASSERT_EQ(letters.all.size(), 2u);
+  EXPECT_EQ(letters.all[0].record.value, std::nullopt) << "a tombstone";
+  EXPECT_EQ(letters.all[0].record.key, "gone");
+  EXPECT_EQ(letters.all[1].record.value, "");
+}
+
 TEST_F(SourceTest, LargeBadRecordsGoOutInManySteps) {
   NewTopic(1);
   const std::string large(300'000, 'x');
