@@ -125,6 +125,35 @@ InFlightFaults FindInFlightFaults(const proto::Manifest& savepoint, const proto:
   return faults;
 }
 
+/// Of these uids, those with output that nothing outside may have yet. Of a savepoint all is
+/// published before it is written.
+std::set<std::string> WithUnpublishedOutput(const proto::Manifest& checkpoint,
+                                            const std::vector<std::string>& uids) {
+  std::set<std::string> found;
+  if (checkpoint.kind() == proto::Manifest::SAVEPOINT) return found;
+  for (const proto::VertexSnapshot& vertex : checkpoint.vertices()) {
+    for (const proto::SubtaskSnapshot& subtask : vertex.subtasks()) {
+      for (const proto::StateHandle& output : subtask.epoch_output()) {
+        if (std::binary_search(uids.begin(), uids.end(), output.operator_uid())) {
+          found.insert(output.operator_uid());
+        }
+      }
+    }
+  }
+  return found;
+}
+
+/// For the warning that state of these uids (sorted) is dropped.
+std::string DroppedOutput(const proto::Manifest& checkpoint, const std::vector<std::string>& uids) {
+  const std::set<std::string> sinks = WithUnpublishedOutput(checkpoint, uids);
+  if (sinks.empty()) return "";
+  const std::string list = absl::StrJoin(sinks, ", ");
+  return absl::StrCat("; among it output of ", list, " in checkpoint ", checkpoint.checkpoint_id(),
+                      " that may not be published yet, and then never is: to keep it, start once "
+                      "with ",
+                      list, " first, or end the job by weir stop, which publishes all");
+}
+
 constexpr char kInFlightMend[] =
     "; start the job with the parallelism and the edges with which it was written, let it take a "
     "savepoint (weir stop, weir savepoint), which holds no rows in flight, and go on from that";
@@ -187,7 +216,8 @@ absl::Status CheckSavepointFits(const proto::Manifest& savepoint, const proto::J
                        "; give the operators these uids, or drop the state with "
                        "--allow-non-restored-state"));
     }
-    warnings->push_back(absl::StrCat("state of these uids in the savepoint is dropped: ", list));
+    warnings->push_back(absl::StrCat("state of these uids in the savepoint is dropped: ", list,
+                                     DroppedOutput(savepoint, orphans)));
   }
   return CheckInFlight(FindInFlightFaults(savepoint, graph, known), allow_non_restored_state,
                        warnings);

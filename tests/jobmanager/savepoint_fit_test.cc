@@ -109,6 +109,40 @@ TEST_F(SavepointFitTest, RowsOnAnEdgeThatHasGoneAreRefusedOrDropped) {
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("dropped: from operator 'former'")));
 }
 
+/// Checkpoint 7 with state of "sink" and of "other", and output of "sink".
+proto::Manifest WithOutput(proto::Manifest::Kind kind) {
+  proto::Manifest manifest;
+  manifest.set_kind(kind);
+  manifest.set_checkpoint_id(7);
+  proto::VertexSnapshot* vertex = manifest.add_vertices();
+  vertex->set_parallelism(2);
+  vertex->set_max_parallelism(128);
+  for (uint32_t i = 0; i < 2; ++i) {
+    proto::SubtaskSnapshot* subtask = vertex->add_subtasks();
+    subtask->set_subtask(i);
+    for (const char* uid : {"other", "sink"}) subtask->add_operator_state()->set_operator_uid(uid);
+    proto::StateHandle* output = subtask->add_epoch_output();
+    output->set_kind(proto::StateHandle::EPOCH_OUTPUT);
+    output->set_operator_uid("sink");
+    output->set_checkpoint_id(6);
+  }
+  return manifest;
+}
+
+TEST_F(SavepointFitTest, OutputThatIsDroppedWithItsSinkIsToldApart) {
+  proto::JobGraph graph = Graph(proto::PARTITIONING_FORWARD, 2);
+  graph.mutable_vertices(1)->mutable_operators(0)->set_uid("renamed");
+  EXPECT_EQ(Refusal(WithOutput(proto::Manifest::CHECKPOINT), graph, /*allow=*/true), "");
+  EXPECT_THAT(warnings_,
+              ElementsAre(AllOf(HasSubstr("dropped: other, sink; among it output of sink in "
+                                          "checkpoint 7 that may not be published yet"),
+                                HasSubstr("start once with sink"), HasSubstr("weir stop"))));
+  // A savepoint is written once its output is published.
+  EXPECT_EQ(Refusal(WithOutput(proto::Manifest::SAVEPOINT), graph, /*allow=*/true), "");
+  EXPECT_THAT(warnings_,
+              ElementsAre(AllOf(HasSubstr("dropped: other, sink"), Not(HasSubstr("published")))));
+}
+
 TEST_F(SavepointFitTest, AReaderThatHasGoneIsToldOnce) {
   proto::JobGraph graph = Graph(proto::PARTITIONING_FORWARD, 3);
   graph.mutable_vertices(1)->mutable_operators(0)->set_uid("renamed");
