@@ -173,8 +173,7 @@ class LocalCluster {
 absl::Status LocalCluster::CheckCheckpointDirectory() const {
   const std::string& directory = context_.config.options().checkpoint.dir;
   if (directory.empty()) return absl::OkStatus();
-  absl::Status usable = absl::InvalidArgumentError("it is no absolute path");
-  if (directory.starts_with("/")) usable = CheckWritable(directory, "storage");
+  const absl::Status usable = CheckWritable(directory, "storage");
   if (usable.ok()) return usable;
   return absl::InvalidArgumentError(absl::StrCat("checkpoint.dir '", directory,
                                                  "' cannot be used: ", usable.message(),

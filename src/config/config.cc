@@ -252,6 +252,14 @@ void Loader::Relations() {
             "'jobmanager.heartbeat-timeout' must be at least twice "
             "'jobmanager.heartbeat-interval', or one late greeting ends a healthy process");
   }
+  const std::pair<const char*, const std::string&> shared[] = {
+      {"checkpoint.dir", o.checkpoint.dir}, {"savepoint.dir", o.checkpoint.savepoint_dir}};
+  for (const auto& [key, directory] : shared) {
+    if (directory.empty() || directory.starts_with('/')) continue;
+    Problem("", absl::StrCat("'", key, "' is '", directory,
+                             "': it must be an absolute path, for every process reaches it, each "
+                             "from a working directory of its own"));
+  }
   const std::pair<const char*, const std::string&> hosts[] = {
       {"jobmanager.bind-host", o.jobmanager.bind_host},
       {"taskmanager.bind-host", o.taskmanager.bind_host}};

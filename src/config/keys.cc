@@ -229,9 +229,10 @@ std::vector<Key> MakeKeys() {
 
   t.Section("Checkpoints");
   t.Text("checkpoint.dir", WEIR_FIELD(checkpoint.dir),
-         "Directory of checkpoints; every process must reach it. Empty: below jobmanager.dir.");
+         "Directory of checkpoints, an absolute path; every process must reach it. Empty: below "
+         "jobmanager.dir.");
   t.Text("savepoint.dir", WEIR_FIELD(checkpoint.savepoint_dir),
-         "Directory of savepoints. Empty: below checkpoint.dir.");
+         "Directory of savepoints, an absolute path. Empty: below checkpoint.dir.");
   t.Bool("state.local-recovery", WEIR_FIELD(checkpoint.local_recovery),
          "TaskManagers keep copies in taskmanager.dir of the checkpoint files that they write, and "
          "restore from those. Where checkpoint.dir is on the same file system there are no copies: "

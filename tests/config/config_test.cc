@@ -216,6 +216,16 @@ TEST_F(ConfigTest, ValuesThatContradictOneAnotherAreRefused) {
       "");
 }
 
+TEST_F(ConfigTest, DirectoriesThatProcessesShareAreTheSameForEachOfThem) {
+  for (const char* key : {"checkpoint.dir", "savepoint.dir"}) {
+    EXPECT_THAT(
+        ErrorOf({.overrides = {{std::string(key), "kept/here"}}}),
+        HasSubstr(std::string("'") + key + "' is 'kept/here': it must be an absolute path"));
+    EXPECT_EQ(ErrorOf({.overrides = {{key, "/kept/here"}}}), "");
+    EXPECT_EQ(ErrorOf({.overrides = {{key, ""}}}), "");
+  }
+}
+
 TEST(Keys, EachIsDefinedOnceAndItsDefaultIsValid) {
   std::set<std::string> names;
   for (const Key& key : Keys()) {

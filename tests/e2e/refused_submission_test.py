@@ -111,12 +111,20 @@ class Checkpoints(Refusals):
         file.write_text("")
         read_only = pathlib.Path(self.cluster.dir, "logs", "read-only")
         read_only.mkdir(mode=0o555)
-        refused = {f"{file}/checkpoints", "/proc/checkpoints", "here"}
+        refused = {f"{file}/checkpoints", "/proc/checkpoints"}
         if os.getuid() != 0:  # who may write everywhere
             refused.add(str(read_only))
         for directory in refused:
             other = Cluster(OneCluster.WEIR, "--set", f"checkpoint.dir={directory}")
             with self.assertRaisesRegex(AssertionError, f"checkpoint.dir '{directory}' cannot"):
+                other.__enter__()
+            self.assertEqual(other.stop(), 2)
+            other.temp.cleanup()
+
+    def test_no_cluster_comes_up_with_one_that_depends_on_where_it_was_started(self):
+        for key in ("checkpoint.dir", "savepoint.dir"):
+            other = Cluster(OneCluster.WEIR, "--set", f"{key}=here")
+            with self.assertRaisesRegex(AssertionError, f"'{key}' is 'here': it must be an absolute"):
                 other.__enter__()
             self.assertEqual(other.stop(), 2)
             other.temp.cleanup()
