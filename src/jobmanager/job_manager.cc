@@ -90,11 +90,16 @@ class FirstElection final : public LeaderElectionListener {
     trouble_ = why;
   }
 
-  absl::StatusOr<LeaderEpoch> Wait(milliseconds patience) {
+  /// None: not within this time.
+  std::optional<LeaderEpoch> Wait(milliseconds patience) {
     std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, patience, [this] { return epoch_.has_value(); })) return *epoch_;
-    if (!trouble_.ok()) return trouble_;
-    return absl::UnavailableError("another one leads");
+    changed_.wait_for(lock, patience, [this] { return epoch_.has_value(); });
+    return epoch_;
+  }
+  /// What kept this one from standing for election; ok where another one holds the lock.
+  absl::Status trouble() {
+    std::lock_guard lock(mutex_);
+    return trouble_;
   }
 
  private:
@@ -253,15 +258,23 @@ absl::Status Assembly::Lead() {
         FileLockElection::Options{.directory = options_.directory + "/leader", .holder = holder_});
   }
   if (absl::Status s = election_->Start(Address(), &election_listener_); !s.ok()) return s;
-  const absl::StatusOr<LeaderEpoch> epoch = election_listener_.Wait(options_.leadership_wait);
-  if (!epoch.ok()) {
+  const std::optional<LeaderEpoch> epoch = election_listener_.Wait(options_.leadership_wait);
+  if (!epoch) {
+    const absl::Status trouble = election_listener_.trouble();
+    if (!trouble.ok()) {
+      return absl::UnavailableError(absl::StrCat(
+          "this JobManager could not stand for election in ", options_.directory, " within ",
+          options_.leadership_wait.count(), " ms: ", trouble.message(),
+          "; make room there, let this user write there, or choose another directory by "
+          "jobmanager.dir"));
+    }
     const auto leader = election_->CurrentLeader();
     const std::string who = leader.ok() && *leader
                                 ? absl::StrCat((*leader)->holder, " at ", (*leader)->address)
                                 : std::string("unknown");
     return absl::UnavailableError(absl::StrCat(
         "this JobManager was not elected in ", options_.directory, " within ",
-        options_.leadership_wait.count(), " ms (", epoch.status().message(), "; leader: ", who,
+        options_.leadership_wait.count(), " ms (another one leads: ", who,
         "); stop the other one, or give this one a directory of its own by jobmanager.dir"));
   }
   if (absl::Status s = metadata_->Fence(*epoch); !s.ok()) return s;

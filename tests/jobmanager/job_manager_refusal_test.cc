@@ -259,6 +259,20 @@ TEST_F(JobManagerTest, ATakenPortOrDirectoryIsAClearError) {
   EXPECT_NE(third.status().message().find("jobmanager.dir"), std::string::npos) << third.status();
 }
 
+TEST_F(JobManagerTest, ADirectoryThatCannotBeWrittenIsNotHeldAgainstAnotherOne) {
+  JobManagerOptions options = Options();
+  options.directory = directory_ + "/other";
+  options.leadership_wait = milliseconds(300);
+  std::filesystem::create_directories(options.directory + "/leader");
+  std::ofstream(options.directory + "/leader/epochs") << "no directory";
+  const auto manager = JobManager::Start(options);
+  ASSERT_FALSE(manager.ok());
+  const std::string message(manager.status().message());
+  EXPECT_NE(message.find(options.directory + "/leader/epochs"), std::string::npos) << message;
+  EXPECT_NE(message.find("make room"), std::string::npos) << message;
+  EXPECT_EQ(message.find("stop the other one"), std::string::npos) << message;
+}
+
 TEST_F(JobManagerTest, ListensToOthersOnlyWhenTold) {
   JobManagerOptions options = Options();
   options.bind_host = "0.0.0.0";
