@@ -37,10 +37,10 @@ uint64_t EndOfBlockAfter(uint64_t id) {
 absl::StatusOr<proto::LogEntry> ReadEntry(CheckpointStorage& storage, const std::string& path) {
   const absl::StatusOr<std::string> bytes = ReadWhole(storage, path, kMaxManifestBytes);
   if (!bytes.ok()) return bytes.status();
-  absl::StatusOr<proto::LogEntry> entry = DecodeLogEntry(*bytes, path);
+  absl::StatusOr<proto::LogEntry> entry = DecodeLogEntry(*bytes, path, storage.Describe());
   if (entry.ok() && entry->has_manifest()) {
     if (absl::Status s = CheckManifest(entry->manifest()); !s.ok()) {
-      return absl::DataLossError(absl::StrCat(path, ": ", s.message()));
+      return absl::DataLossError(absl::StrCat(path, " in ", storage.Describe(), ": ", s.message()));
     }
   }
   return entry;

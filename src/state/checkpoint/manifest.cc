@@ -71,49 +71,54 @@ std::string EncodeLogEntry(const proto::LogEntry& entry) {
   return std::move(out.bytes());
 }
 
-absl::StatusOr<proto::LogEntry> DecodeLogEntry(std::string_view bytes, std::string_view name) {
+absl::StatusOr<proto::LogEntry> DecodeLogEntry(std::string_view bytes, std::string_view name,
+                                               std::string_view where) {
+  const std::string called = where.empty()
+                                 ? std::string(name)
+                                 : absl::StrCat(std::string(name), " in ", std::string(where));
   if (bytes.size() < kHeaderBytes + kChecksumBytes) {
-    return Damaged(name, absl::StrCat("is truncated: ", bytes.size(), " bytes, at least ",
-                                      kHeaderBytes + kChecksumBytes, " expected"));
+    return Damaged(called, absl::StrCat("is truncated: ", bytes.size(), " bytes, at least ",
+                                        kHeaderBytes + kChecksumBytes, " expected"));
   }
   ByteReader in(bytes);
   if (in.GetBytes(kMagic.size()) != kMagic) {
-    return Damaged(name, "does not begin with the magic WEIRCKPT: it is damaged or not a manifest");
+    return Damaged(called,
+                   "does not begin with the magic WEIRCKPT: it is damaged or not a manifest");
   }
   const auto version = in.Get<uint32_t>();
   const auto features = in.Get<uint32_t>();
   const auto length = in.Get<uint64_t>();
   if (version != kManifestVersion) {
     return absl::FailedPreconditionError(
-        absl::StrCat("checkpoint manifest ", std::string(name), " has format version ", version,
+        absl::StrCat("checkpoint manifest ", called, " has format version ", version,
                      ", this Weir reads version ", kManifestVersion,
                      ": it is damaged or was written by another version"));
   }
   if (length != bytes.size() - kHeaderBytes - kChecksumBytes) {
-    return Damaged(
-        name, absl::StrCat("has ", bytes.size(), " bytes, its header says ",
-                           length + kHeaderBytes + kChecksumBytes, ": it is truncated or damaged"));
+    return Damaged(called, absl::StrCat("has ", bytes.size(), " bytes, its header says ",
+                                        length + kHeaderBytes + kChecksumBytes,
+                                        ": it is truncated or damaged"));
   }
   const std::string_view body = in.GetBytes(length);
   if (in.Get<uint64_t>() != StableHash(bytes.substr(0, bytes.size() - kChecksumBytes))) {
-    return Damaged(name, "does not match its checksum: it is damaged");
+    return Damaged(called, "does not match its checksum: it is damaged");
   }
   if ((features & ~kKnownManifestFeatures) != 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat("checkpoint manifest ", std::string(name), " uses the features ", features,
+        absl::StrCat("checkpoint manifest ", called, " uses the features ", features,
                      ", this Weir knows ", kKnownManifestFeatures, ": use the Weir that wrote it"));
   }
   proto::LogEntry entry;
   if (!entry.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
-    return Damaged(name, "cannot be parsed");
+    return Damaged(called, "cannot be parsed");
   }
   if (entry.entry_case() == proto::LogEntry::ENTRY_NOT_SET) {
-    return Damaged(name, "holds neither a checkpoint nor a leader");
+    return Damaged(called, "holds neither a checkpoint nor a leader");
   }
   if (const std::string slot = absl::StrFormat("%020d", entry.slot());
       entry.slot() != 0 && name != slot && !name.ends_with("/" + slot)) {
     return Damaged(
-        name, absl::StrCat("was written as log/", slot, ": it is in the place of another entry"));
+        called, absl::StrCat("was written as log/", slot, ": it is in the place of another entry"));
   }
   return entry;
 }
@@ -121,14 +126,14 @@ absl::StatusOr<proto::LogEntry> DecodeLogEntry(std::string_view bytes, std::stri
 absl::StatusOr<proto::Manifest> ReadManifest(CheckpointStorage& storage, const std::string& path) {
   const absl::StatusOr<std::string> bytes = ReadWhole(storage, path, kMaxManifestBytes);
   if (!bytes.ok()) return bytes.status();
-  absl::StatusOr<proto::LogEntry> entry = DecodeLogEntry(*bytes, path);
+  absl::StatusOr<proto::LogEntry> entry = DecodeLogEntry(*bytes, path, storage.Describe());
   if (!entry.ok()) return entry.status();
   if (!entry->has_manifest()) {
     return absl::NotFoundError(absl::StrCat(path, " in ", storage.Describe(),
                                             " is an entry of a leader, not a checkpoint"));
   }
   if (absl::Status s = CheckManifest(entry->manifest()); !s.ok()) {
-    return Damaged(path, std::string(s.message()));
+    return Damaged(absl::StrCat(path, " in ", storage.Describe()), std::string(s.message()));
   }
   return std::move(*entry->mutable_manifest());
 }

@@ -34,9 +34,10 @@ inline constexpr uint64_t kMaxManifestBytes = uint64_t{256} << 20;
 std::string EncodeLogEntry(const proto::LogEntry& entry);
 
 /// DataLoss for damage, FailedPrecondition for a version or feature that this build cannot read.
-/// `name` is its path in the storage: it goes into the message, and an entry that was written for
-/// another slot of the log is damage.
-absl::StatusOr<proto::LogEntry> DecodeLogEntry(std::string_view bytes, std::string_view name);
+/// `name` is its path in the storage: it goes into the message, with the storage (`where`) if
+/// that is told, and an entry that was written for another slot of the log is damage.
+absl::StatusOr<proto::LogEntry> DecodeLogEntry(std::string_view bytes, std::string_view name,
+                                               std::string_view where = {});
 
 /// Reads one entry that must be a manifest; for the TaskManager, which is given its path.
 absl::StatusOr<proto::Manifest> ReadManifest(CheckpointStorage& storage, const std::string& path);

@@ -82,6 +82,22 @@ TEST_F(CheckpointLogTest, AnEntryInThePlaceOfAnotherIsDamage) {
   EXPECT_THAT(std::string(taken.message()), HasSubstr(newest));
 }
 
+TEST_F(CheckpointLogTest, ATruncatedEntryIsToldWithItsDirectory) {
+  {
+    const auto log = *TakeOver(1);
+    ASSERT_TRUE(log->Commit(MakeManifest(1, 1, {})).ok());
+  }
+  const std::string newest = CheckpointLogPath(2);
+  const std::string job = directory_ / "job";
+  const std::filesystem::path file = job + "/" + newest;
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
+  const std::string named = newest + " in directory " + job + " has " +
+                            std::to_string(std::filesystem::file_size(file)) +
+                            " bytes, its header says";
+  EXPECT_THAT(std::string(ReadManifest(*storage_, newest).status().message()), HasSubstr(named));
+  EXPECT_THAT(std::string(TakeOver(2).status().message()), HasSubstr(named));
+}
+
 TEST_F(CheckpointLogTest, IdsAreNeverUsedAgainNotEvenAbortedOnes) {
   CheckpointId limit;
   {
