@@ -7,8 +7,9 @@ namespace weir {
 void ThrowNoTimestamp(const std::string& operator_uid) {
   ThrowError(ErrorKind::kUser,
              "operator " + operator_uid +
-                 ": a row without event time came to an event-time window; give the source a "
-                 "watermark strategy that assigns timestamps, or use ProcessingTime() windows");
+                 ": a row without event time came to an event-time window (a time of INT64_MIN "
+                 "counts as none); give the source a watermark strategy that assigns timestamps, "
+                 "or use ProcessingTime() windows");
 }
 
 }  // namespace weir

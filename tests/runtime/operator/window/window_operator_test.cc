@@ -102,6 +102,18 @@ TEST_P(WindowTest, OneWatermarkMayFireSeveralWindowsInOrder) {
   EXPECT_THAT(harness->TakeRows(), ElementsAre("a [0,10) 5", "a [10,20) 15", "a [20,30) 25"));
 }
 
+TEST_P(WindowTest, ARowWithoutEventTimeIsToldWithWhatCountsAsNone) {
+  auto harness = Make(Tumbling(10ms));
+  try {
+    harness->Push({"a", 1}, Timestamp{INT64_MIN});
+    FAIL() << "taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kUser);
+    EXPECT_THAT(e.what(), HasSubstr("a time of INT64_MIN counts as none"));
+    EXPECT_THAT(e.what(), HasSubstr("watermark strategy"));
+  }
+}
+
 TEST_P(WindowTest, NegativeTimestamps) {
   auto harness = Make(Tumbling(10ms));
   for (int64_t t : {-11, -10, -1, 0}) harness->Push({"a", 1}, Timestamp{t});
