@@ -290,6 +290,13 @@ absl::Status LocalCluster::MeetJobManager() {
 }
 
 absl::Status LocalCluster::Launch(Daemon& daemon) {
+  // Whoever tidies up may have deleted it under the running cluster.
+  std::error_code error;
+  fs::create_directories(files_.Logs(), error);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("directory '", files_.Logs(), "' cannot be made: ", error.message()));
+  }
   daemon.output = absl::StrCat(files_.Logs(), "/", daemon.name, ".out");
   daemon.output_begins = SizeOf(daemon.output);
   daemon.log_begins = SizeOf(Log(daemon));

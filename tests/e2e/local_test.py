@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,6 +128,15 @@ class Local(unittest.TestCase):
                 lambda: {tm["pid"] for tm in cluster.task_managers().values()} - {before},
                 "tm-1 is back")
             self.assertEqual(len(after), 1)
+
+    def test_one_is_started_again_although_the_folder_of_logs_was_deleted(self):
+        with Cluster(WEIR, "-t", "1") as cluster:
+            before = cluster.task_managers()["tm-1"]["pid"]
+            shutil.rmtree(pathlib.Path(cluster.dir, "logs"))
+            os.kill(before, signal.SIGKILL)
+            eventually(lambda: {tm["pid"] for tm in cluster.task_managers().values()} - {before},
+                       "tm-1 is back")
+            self.assertTrue(pathlib.Path(cluster.dir, "logs", "tm-1.out").exists())
 
     def test_a_dead_job_manager_is_started_again_at_the_same_place(self):
         with Cluster(WEIR, "-t", "1") as cluster:
