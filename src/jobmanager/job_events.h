@@ -136,8 +136,9 @@ struct PrepareAttempt {
   /// A stop at a checkpoint up to this one is to be forgotten, though it was decided: the job goes
   /// on from there.
   CheckpointId given_up_stop;
-  /// No region runs: what former attempts have written for checkpoints that came to nothing is
-  /// nobody's.
+  /// No region runs that this leader has deployed: what former attempts have written for
+  /// checkpoints that came to nothing is nobody's. (Those of a former leader may still write; no
+  /// leader takes them over.)
   bool nothing_runs = false;
 };
 /// Send each TaskManager of the placement its part of one region. `stands_still`: it begins from

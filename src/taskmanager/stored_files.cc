@@ -1,5 +1,8 @@
 #include "taskmanager/stored_files.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 
@@ -35,11 +38,14 @@ absl::Status StoredFiles::Take(SubtaskId subtask, const std::string& operator_ui
     if (known == stored.end() || known->second.given != file) {
       absl::StatusOr<proto::StateHandle> handle = Store(storage_, file, name.NewPath("epoch"));
       if (!handle.ok()) return handle.status();
-      if (handle->length() != file.length) {
+      std::error_code unknown;
+      const uint64_t length = std::filesystem::file_size(file.path, unknown);
+      if (unknown || length != file.length || handle->length() != length) {
         return absl::FailedPreconditionError(absl::StrCat(
             "operator ", operator_uid, " gave ", file.path, " to checkpoint ",
             name.checkpoint.value, " as a file of ", file.length, " bytes, and it has ",
-            handle->length(), "; a file must be whole, and never change, once it is given"));
+            unknown ? handle->length() : length, ", its pieces have ", handle->length(),
+            "; a file must be whole, and never change, once it is given"));
       }
       handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
       handle->set_subtask(subtask.index);

@@ -4,6 +4,7 @@ the newest run of each scenario and seed, from which the tables above it are mad
 import collections
 import datetime
 import pathlib
+import statistics
 
 PAGE = pathlib.Path(__file__).parent / "RESULTS.md"
 HEAD = """# What the fault harness found
@@ -44,7 +45,7 @@ def table(columns, rows):
 
 
 def median(values):
-    return sorted(values)[len(values) // 2]
+    return round(statistics.median(values), 3)
 
 
 class Results:

@@ -283,6 +283,9 @@ def digest(build):
     for path in sorted(path for path in HERE.rglob("*")
                        if path.suffix in (".py", ".toml", ".cc", ".h")):
         whole.update(path.read_bytes())
+    for program in (scenarios.load(name)["program"] for name in scenarios.names()):
+        if program:
+            whole.update((HERE.parents[1] / program[0]).read_bytes())
     return whole.hexdigest()[:10]
 
 

@@ -108,10 +108,10 @@ TEST_P(CheckpointWriterTest, AnotherFileUnderTheSameNameIsStoredThoughItIsAsLong
 TEST_P(CheckpointWriterTest, AnOperatorsFileThatIsNotAsLongAsItSaysFailsTheCheckpoint) {
   const std::string path = directory_ / "pending";
   std::ofstream(path) << "one two";
-  for (const bool with_pieces : {false, true}) {
-    const uint64_t id = with_pieces ? 2 : 1;
+  for (const uint64_t id : {1, 2, 3}) {
     StateFile file{.path = path, .length = 3};
-    if (with_pieces) file.pieces.push_back({.length = 7, .checksum = StableHash("one two")});
+    if (id == 2) file.pieces.push_back({.length = 7, .checksum = StableHash("one two")});
+    if (id == 3) file.pieces.push_back({.length = 3, .checksum = StableHash("one")});
     BeginAndWrite(id);
     DeliverKeyed(id);
     SubtaskSnapshot snapshot;

@@ -34,6 +34,7 @@ std::optional<std::string> DeletedTopic(rd_kafka_t* consumer,
 std::string ExplainDeleted(const std::string& brokers, const std::string& topic,
                            int32_t partitions) {
   return "topic " + topic + " no longer exists at " + brokers +
+         (partitions > 0 ? "" : ", or has fewer partitions than it had") +
          ": it was deleted while the job ran, and what was published into it is gone; create it "
          "again" +
          (partitions > 0 ? " with " + std::to_string(partitions) +

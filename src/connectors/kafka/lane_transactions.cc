@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/failpoint.h"
@@ -21,8 +22,9 @@ constexpr milliseconds kRequest{10'000};    // metadata, offsets, admin
 constexpr milliseconds kAbortAtEnd{5'000};  // of a transaction that is open when we leave
 constexpr milliseconds kMetadataPause{50};
 constexpr milliseconds kInitPause{100};
+constexpr milliseconds kAskAfter{2'000};  // whether a topic that takes nothing is gone
 constexpr int kQueueFullMs = 20;
-constexpr int kQueueFullTries = 25;  // a slice
+constexpr int kQueueFullTries = kAskAfter.count() / kQueueFullMs;
 
 /// Brokers have lost sight of transactions that ended while they were started again; no time-out
 /// ends such a one.
@@ -396,7 +398,7 @@ P::Event LaneTransactions::ReadMarker() {
     const auto started = SteadyClock::now();
     bool reached = false;
     bool told = false;
-    bool hidden = false;  // the broker answers, and what is hidden stays so
+    bool lasts = false;
     int64_t at = begin;
     std::string failure;
     while (!reached && failure.empty()) {
@@ -410,12 +412,7 @@ P::Event LaneTransactions::ReadMarker() {
         failure = "stopped";
       } else if (waited > options_.marker_limit) {
         failure = stuck();
-        int64_t first = 0;
-        int64_t stable = 0;
-        hidden = rd_kafka_query_watermark_offsets(
-                     client.get(), topic.c_str(), marker_partition_, &first, &stable,
-                     static_cast<int>(kRequest.count())) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-                 stable < high;
+        lasts = HiddenAsBefore(client.get(), high);
       } else if (!told && waited > options_.marker_notice) {
         told = true;
         log_("reading " + where + " takes long, and checkpoints wait for it: " + stuck());
@@ -447,7 +444,9 @@ P::Event LaneTransactions::ReadMarker() {
       }
     }
     rd_kafka_consume_stop(handle.get(), marker_partition_);
-    if (hidden) return P::Refused{"reading " + where + ": " + failure, ErrorKind::kExternal};
+    if (!reached && lasts) {
+      return P::Refused{"reading " + where + ": " + failure, ErrorKind::kExternal};
+    }
     if (!reached) return P::OutcomeUnknown{"reading " + where + ": " + failure};
   }
   // If a marker was found it must be found again; our next one will stand behind `high`.
@@ -455,6 +454,19 @@ P::Event LaneTransactions::ReadMarker() {
   (void)WEIR_FAILPOINT("kafka.publish.marker_read");
   next_marker_offset_ = high;
   return P::MarkerFound{newest};
+}
+
+bool LaneTransactions::HiddenAsBefore(rd_kafka_t* committed_reader, int64_t high) {
+  int64_t first = 0;
+  int64_t stable = 0;
+  const auto error = rd_kafka_query_watermark_offsets(
+      committed_reader, options_.marker_topic.c_str(), marker_partition_, &first, &stable,
+      static_cast<int>(kSlice.count()));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR || stable >= high) {
+    hidden_from_.reset();
+    return false;
+  }
+  return std::exchange(hidden_from_, stable) == stable;
 }
 
 bool LaneTransactions::TakeLowerLimit() {
@@ -548,23 +560,24 @@ P::Event LaneTransactions::Transact(const P::Transact& work,
     return Outcome(code, "publishing to marker topic " + options_.marker_topic);
   }
   // The commit would flush as well; doing it first tells a failed delivery from a failed commit.
-  auto deadline = SteadyClock::now() + options_.send_limit;
+  auto acknowledged = SteadyClock::now();
   int left = rd_kafka_outq_len(producer_.get());
   while (rd_kafka_flush(producer_.get(), static_cast<int>(kSlice.count())) != 0) {
     const int now_left = rd_kafka_outq_len(producer_.get());
-    const bool progress = now_left < left;
-    if (progress) {
+    if (now_left < left) {
       left = now_left;
-      deadline = SteadyClock::now() + options_.send_limit;
+      acknowledged = SteadyClock::now();
     }
     // The rest of a transaction that has failed stays in the queue.
     if (failed_delivery_.code() != RD_KAFKA_RESP_ERR_NO_ERROR) break;
-    if (stop_ || SteadyClock::now() > deadline) {
+    const auto silent = SteadyClock::now() - acknowledged;
+    if (stop_ || silent > options_.send_limit) {
       return P::OutcomeUnknown{"publishing to topic " + options_.topic +
                                ": Kafka has acknowledged nothing for " +
                                std::to_string(options_.send_limit.count()) + " ms"};
     }
-    if (!progress) {
+    // Not at once: a broker that is slow now is not to be asked for more.
+    if (silent > kAskAfter) {
       if (std::optional<P::Refused> deleted = TopicDeleted()) return *std::move(deleted);
     }
   }

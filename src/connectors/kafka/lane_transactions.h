@@ -36,8 +36,8 @@ struct PublicationOptions {
   /// Until it answers the request to commit; past it the outcome counts as unknown. A stop waits
   /// for it, too (docs/decisions/kafka-commit.md).
   std::chrono::milliseconds commit_limit{10'000};
-  /// A neighbour's open transaction hides markers until its own time-out at the broker; one that
-  /// stays longer ends the attempt, so that the job says what it waits for.
+  /// A neighbour's open transaction hides markers until its own time-out at the broker. One that
+  /// does after twice this time ends the attempt, so that the job says what it waits for.
   std::chrono::milliseconds marker_limit{90'000};
   /// Such a wait is told after this long.
   std::chrono::milliseconds marker_notice{5'000};
@@ -100,6 +100,9 @@ class LaneTransactions {
   int64_t marker_offset() const { return setup_.marker_offset; }
 
  private:
+  /// The end of the markers was not reached in time: whether the same transaction hides it that did
+  /// when that happened last. Then it was no broker that was away, and is none of ours.
+  bool HiddenAsBefore(rd_kafka_t* committed_reader, int64_t high);
   /// When Kafka takes nothing: that a topic of ours is gone, if it is.
   std::optional<TransactionPublisher::Refused> TopicDeleted();
   TransactionPublisher::Event InitOne(const std::string& transactional_id);
@@ -138,7 +141,8 @@ class LaneTransactions {
   std::string failed_record_;  // the one that librdkafka itself did not take
   // Why no further one was handed to it, if its topic is gone.
   std::optional<TransactionPublisher::Refused> deleted_;
-  Owned<rd_kafka_t> asking_;  // made when first needed: asks whether the topics are there
+  std::optional<int64_t> hidden_from_;  // see HiddenAsBefore
+  Owned<rd_kafka_t> asking_;            // made when first needed: asks whether the topics are there
 };
 
 }  // namespace weir::kafka

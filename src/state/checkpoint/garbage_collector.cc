@@ -85,9 +85,7 @@ absl::StatusOr<GarbageCollector::Orphans> GarbageCollector::FindOrphans() const 
   absl::StatusOr<std::vector<StoredFile>> files = log_.storage().List("data");
   if (!files.ok()) return files.status();
   for (StoredFile& file : *files) {
-    if (marked.contains(file.path) || released_.contains(file.path) || IsExported(file.path)) {
-      continue;
-    }
+    if (marked.contains(file.path) || IsExported(file.path)) continue;
     const absl::StatusOr<DataFileName> name = DataFileName::Parse(file.path);
     const bool ours = name.ok() && name->epoch <= log_.epoch();
     found.orphans.push_back(
@@ -102,6 +100,7 @@ absl::StatusOr<GarbageReport> GarbageCollector::Sweep(std::chrono::nanoseconds n
   GarbageReport report;
   const auto seen_before = std::exchange(orphans_, {});
   for (const auto& [file, name] : found->orphans) {
+    if (released_.contains(file.path)) continue;  // it goes with the next commit
     const bool in_flight =
         !name || (name->epoch == log_.epoch() && name->checkpoint.value > found->newest);
     if (in_flight) {
@@ -129,11 +128,13 @@ absl::StatusOr<GarbageReport> GarbageCollector::SweepBetweenAttempts() {
   if (!found.ok()) return found.status();
   GarbageReport report;
   for (const auto& [file, name] : found->orphans) {
-    if (!name || !log_.storage().Delete(file.path).ok()) {
+    const bool ours = name || released_.contains(file.path);
+    if (!ours || !log_.storage().Delete(file.path).ok()) {
       ++report.kept_in_doubt;
       continue;
     }
     orphans_.erase(file.path);
+    released_.erase(file.path);
     ++report.deleted_files;
     report.deleted_bytes += file.size;
   }

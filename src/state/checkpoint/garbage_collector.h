@@ -64,8 +64,8 @@ class GarbageCollector {
   /// and about once an hour. `now`: Clock::Monotonic.
   absl::StatusOr<GarbageReport> Sweep(std::chrono::nanoseconds now);
 
-  /// No attempt of the job runs, and none will before this returns: takes what former ones left,
-  /// whatever checkpoint it was for.
+  /// No attempt runs that could still be part of a checkpoint, and none will before this returns:
+  /// takes what former ones left, whatever checkpoint it was for.
   absl::StatusOr<GarbageReport> SweepBetweenAttempts();
 
   /// The job is over and nothing of it is to stay: deletes all manifests, then all files, then the
@@ -83,9 +83,9 @@ class GarbageCollector {
   /// By the log.
   std::set<std::string> Marked() const;
   /// A file of `data/` that no manifest names, in the log or in doubt, and no export reads.
-  /// Nothing: its name is none of ours, or is of a leader that this one has not heard of.
   struct Orphan {
     StoredFile file;
+    /// Nothing: it is none of ours, or of a leader that this one has not heard of.
     std::optional<DataFileName> name;
   };
   struct Orphans {

@@ -109,6 +109,7 @@ TEST_F(LaneTransactionsTest, ATopicThatIsGoneIsNamedThoughTheClientStillWaitsFor
 TEST_F(LaneTransactionsTest, ATopicThatKafkaDoesNotKnowForAMomentIsWaitedFor) {
   rd_kafka_mock_topic_create(cluster_, "output", 4, 1);
   rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  options_.deleted_after = std::chrono::minutes(1);
   std::future<P::Event> event = std::async(std::launch::async, [&] { return Publish(); });
   EXPECT_EQ(event.wait_for(milliseconds(1'500)), std::future_status::timeout);
   rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_NO_ERROR);

@@ -179,7 +179,9 @@ class PublisherTest : public ::testing::Test {
     attempt.Write(1, kFirst);
     attempt.Write(2, kSecond);
     attempt.Complete(2);
+    const auto limit = std::chrono::steady_clock::now() + kLimit;
     while (broker_.ReadValues(options_.topic, Isolation::kReadUncommitted).size() < 2) {
+      ASSERT_LT(std::chrono::steady_clock::now(), limit) << "the first epoch is not in the topic";
     }
   }
 
@@ -397,6 +399,7 @@ TEST_F(PublisherTest, ANeighboursOpenTransactionDelaysTheStartAndThePartitionIsN
   options_.epochs = {{CheckpointId{1}, {path, std::filesystem::file_size(path)}}};
   Attempt second(options_);
   EXPECT_TRUE(second.AwaitLogLine("partition " + std::to_string(partition) + " takes long"));
+  EXPECT_TRUE(second.AwaitLogLine("(attempt 1): reading marker topic")) << "it is tried again";
   EXPECT_TRUE(second.AwaitLogLine("kafka-transactions.sh")) << "the mend is told";
   EXPECT_FALSE(second.publisher().status().ready);
   EXPECT_THAT(second.AwaitFailure(), HasSubstr("partition " + std::to_string(partition)))

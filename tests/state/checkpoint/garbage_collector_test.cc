@@ -223,6 +223,20 @@ TEST_F(GarbageCollectorTest, BetweenAttemptsWhatNoManifestNamesGoesAtOnce) {
   EXPECT_FALSE((*torn)->Finish().ok()) << "a writer that is still there finds its file gone";
 }
 
+TEST_F(GarbageCollectorTest, BetweenAttemptsNothingWaitsForTheNextCommit) {
+  GarbageCollector gc(*log_, {.retained = 1});
+  const auto former = Data(1), newest = Data(2);
+  Commit(1, {former});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  Commit(2, {newest});
+  ASSERT_TRUE(gc.AfterCommit().ok());
+  ASSERT_TRUE(gc.SweepBetweenAttempts().ok());
+  EXPECT_FALSE(Exists(former)) << "else the next checkpoint has room beside two of them only";
+  EXPECT_TRUE(Exists(newest));
+  Commit(3, {Data(3)});
+  EXPECT_EQ(gc.AfterCommit()->deleted_files, 0u);
+}
+
 // A writer merges segments into a file that is called after the newest checkpoint, and that the
 // next one names: nobody's until then, but no orphan, whatever time of day it is called by its
 // clock.
