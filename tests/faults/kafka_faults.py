@@ -174,6 +174,8 @@ class RestoreTwice(Publication):
             world.schedule["job"]["parallelism"] = self.step["wide"]
         world.job = world.submit("--from-savepoint", first)
         world.await_healthy(world.mark(), "the first restore")
+        # The results seen so far may be those that the checkpoint brought along.
+        eventually(self.publishes, "it publishes a checkpoint of its own", 60)
         self.attempt = world.attempt()
         newest = self.cancel() if how in ("after", "narrower") else None
         world.schedule["job"]["parallelism"] = narrow
@@ -221,6 +223,10 @@ class RestoreTwice(Publication):
         job = re.search(r"(?:Start from checkpoint \d+|newest checkpoint) of job ([0-9a-f]{16})", reason)
         found = os.path.join(os.path.dirname(directory), job[1]) if job else directory
         return found if os.path.isdir(os.path.join(found, "log")) else directory
+
+    def publishes(self):
+        details = self.world.check() or {}
+        return any(c["status"] == "PUBLISHED" for c in details.get("checkpoints", []))
 
     def over(self, job):
         """Why it has ended, or nothing."""
