@@ -36,7 +36,7 @@ void CheckpointCoordinator::On(const CheckpointingStarted& e, Instant now, Out* 
   last_completed_ = std::max(last_completed_, e.last_completed);
   next_periodic_ = now + policy_.interval;
   any_ended_ = false;
-  early_ = at_end_ = stop_durable_ = done_ = paused_ = false;
+  early_ = at_end_ = stop_durable_ = stop_failed_ = done_ = paused_ = false;
   final_id_.reset();
   stop_.reset();
   failures_in_a_row_ = 0;
@@ -108,6 +108,7 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   });
   on_ = false;
   for (const Pending& pending : std::exchange(pending_, {})) {
+    if (IsStop(pending.kind)) stop_failed_ = true;
     ReplyAborted(pending, reason, out);
     RecordFailure(pending.id, reason);
   }
@@ -145,6 +146,7 @@ void CheckpointCoordinator::On(const RegionsBack& e, Instant now, Out* out) {
 }
 
 std::optional<StopUnderWay> CheckpointCoordinator::stop() const {
+  if (stop_failed_) return std::nullopt;
   if (stop_) return stop_;
   const auto wanted = std::ranges::find_if(
       waiting_, [](const SavepointWanted& waits) { return IsStop(waits.kind); });
@@ -395,7 +397,8 @@ void CheckpointCoordinator::FailPending(const Pending& failed, const std::string
   Abort(failed, reason, now, out);
   const std::string what = Name(failed.kind, failed.id) + " failed: " + reason;
   if (IsStop(failed.kind)) {
-    done_ = true;  // nothing more is triggered in this attempt
+    stop_failed_ = !failed.complete;  // if it is, its manifest may be there all the same
+    done_ = true;                     // nothing more is triggered in this attempt
     out->push_back(FailAttempt{{.kind = ErrorKind::kExternal, .message = what}});
     return;
   }
@@ -543,6 +546,7 @@ void CheckpointCoordinator::FailStop(CheckpointId id, const Export& entry, std::
                                      Out* out) {
   const bool drained = entry.wanted.kind == CheckpointKind::kStopAndDrain;
   const bool ends = drained || entry.told;
+  stop_failed_ = true;
   done_ = true;
   if (!ends) {
     what += ". The job goes on";

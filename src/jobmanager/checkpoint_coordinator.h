@@ -260,7 +260,7 @@ class CheckpointCoordinator {
   bool paused() const { return paused_; }
   /// Under this leader.
   bool ever_on() const { return attempt_.value != 0; }
-  /// Of the newest attempt, failed or not.
+  /// Of the newest attempt, and not known to have failed.
   std::optional<StopUnderWay> stop() const;
   CheckpointId last_completed() const { return last_completed_; }
   /// Under former leaders, whose history is gone.
@@ -380,6 +380,7 @@ class CheckpointCoordinator {
   std::optional<CheckpointId> final_id_;  // durable, every subtask at end of data
   std::optional<StopUnderWay> stop_;      // a stop's barrier has left
   bool stop_durable_ = false;
+  bool stop_failed_ = false;  // known to have; stop_ stays until another attempt runs
   bool done_ = false;
   bool paused_ = false;  // some region does not run
   CheckpointingStopped::Then then_ = CheckpointingStopped::Then::kAnotherAttempt;  // while off

@@ -393,6 +393,40 @@ TEST_F(CheckpointCoordinatorTest, WhatStopWasAskedForIsKnownFromThenOnUntilAnoth
   EXPECT_FALSE(coordinator_->stop());
 }
 
+TEST_F(CheckpointCoordinatorTest, AStopThatIsKnownToHaveFailedIsNotUnderWayAnyMore) {
+  const auto ask = [&](CheckpointKind kind = CheckpointKind::kStop) {
+    coordinator_.reset();
+    actions_.clear();
+    Start(Every(100));
+    Send(SavepointWanted{RequestId(1), kind, "/full"});
+  };
+  ask();
+  Send(SubtaskDeclined{CheckpointId(1), kSource, "disk full"});
+  EXPECT_FALSE(coordinator_->stop()) << "a subtask declined it";
+  ask();
+  Send(CheckpointingStopped{"TaskManager lost"});
+  EXPECT_FALSE(coordinator_->stop()) << "its attempt ended before its manifest was written";
+  ask();
+  Complete();
+  Send(SavepointExportFailed{CheckpointId(1), "disk full"});
+  EXPECT_FALSE(coordinator_->stop()) << "whoever asked for it was told that the job goes on";
+
+  ask();
+  AckAll(CheckpointId(1));
+  Send(ManifestFailed{CheckpointId(1), "time-out"});
+  EXPECT_TRUE(coordinator_->stop()) << "the manifest may be there";
+  ask();
+  AckAll(CheckpointId(1));
+  Send(CheckpointingStopped{"TaskManager lost"});
+  EXPECT_TRUE(coordinator_->stop()) << "its manifest is being written";
+  ask();
+  Complete();
+  Send(CheckpointingStopped{"TaskManager lost"});
+  EXPECT_TRUE(coordinator_->stop()) << "it is decided";
+  Send(Stopping(CheckpointKind::kStop));
+  EXPECT_TRUE(coordinator_->stop());
+}
+
 TEST_F(CheckpointCoordinatorTest, AStopThatIsCommittedWhenItsAttemptHasEndedIsDecided) {
   Start(Every(100));
   Send(SavepointWanted{RequestId(1), CheckpointKind::kStop, "/sp"});
