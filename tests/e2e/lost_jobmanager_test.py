@@ -25,14 +25,21 @@ class Lost(unittest.TestCase):
         self.addCleanup(cluster.__exit__, None)
         self.cluster = cluster
         self.savepoints = pathlib.Path(cluster.dir, "of-its-own")
+        self.points = pathlib.Path(cluster.dir, "failpoints")
 
-    def daemons(self, failpoint):
-        """A JobManager that meets that, and one TaskManager with a job."""
+    def held_at(self, point):
+        """From now on; "": nothing is held."""
+        self.points.with_suffix(".new").write_text(f"{point}=hold" if point else "")
+        self.points.with_suffix(".new").rename(self.points)
+
+    def daemons(self, held_at):
+        """A JobManager that is held there, and one TaskManager with a job."""
         self.enter(Daemons(WEIR, task_managers=1, slots=2))
         self.cluster.kill("jobmanager")
-        self.cluster.start("jobmanager", env={"WEIR_FAILPOINTS": failpoint})
+        self.cluster.start("jobmanager", env={"WEIR_FAILPOINTS": f"@{self.points}"})
         eventually(self.cluster.ready_now, "the JobManager is back")
         self.start()
+        self.held_at(held_at)
 
     def start(self):
         self.job = self.cluster.run("run", JOB, "--detached", "-p", 2, "--", "--rate", 500,
@@ -81,7 +88,7 @@ class Lost(unittest.TestCase):
     def test_a_stop_that_is_decided_is_followed_to_its_end(self):
         for drain in ((), ("--drain",)):
             with self.subTest(drain=drain):
-                self.daemons("savepoint.before_commit=sleep:5000")
+                self.daemons(held_at="savepoint.before_commit")
                 stop = self.stopping(*drain)
                 self.exporting()
                 self.kill_and_start_again()
@@ -94,22 +101,23 @@ class Lost(unittest.TestCase):
 
     def test_under_weir_local(self):
         cluster = Cluster(WEIR, "-t", "1", "-s", "2")
-        cluster.env["WEIR_FAILPOINTS"] = "savepoint.before_commit=sleep:1500"
+        cluster.env["WEIR_FAILPOINTS"] = f"@{cluster.dir}/failpoints"
         self.enter(cluster)
         self.start()
+        self.held_at("savepoint.before_commit")
         stop = self.stopping()
         self.exporting()
         victim, = (pid for pid in cluster.pids()
                    if b"jobmanager" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
         os.kill(victim, signal.SIGKILL)
+        eventually(lambda: victim not in cluster.pids(), "the JobManager is dead")
+        self.held_at("")
         self.is_named(self.gave(stop))
 
     def test_a_stop_that_was_not_recorded_is_asked_for_again(self):
-        self.daemons("jobmanager.before_commit=sleep:1500")
-        eventually(lambda: self.describe()["checkpoints"][0]["status"] == "COMMITTING",
-                   "checkpoints take a while to commit")
+        self.daemons(held_at="jobmanager.before_commit")
         stop = self.begin("stop", self.job)
-        eventually(lambda: self.describe()["status"]["state"] == "STOPPING", "it is being stopped")
+        eventually(lambda: "stop" in self.describe()["status"], "the stop was asked for")
         self.kill_and_start_again()
         out, said = stop.communicate(timeout=120)
         self.assertEqual(stop.returncode, 0, said)
@@ -117,7 +125,7 @@ class Lost(unittest.TestCase):
         self.is_named(out.split()[-1])
 
     def test_a_savepoint_is_asked_for_again(self):
-        self.daemons("savepoint.before_commit=sleep:5000")
+        self.daemons(held_at="savepoint.before_commit")
         savepoint = self.begin("savepoint", "--json", self.job, "--directory", self.savepoints)
         self.exporting()
         self.kill_and_start_again()
@@ -125,7 +133,7 @@ class Lost(unittest.TestCase):
         self.assertEqual(self.describe()["status"]["state"], "RUNNING")
 
     def test_a_second_stop_joins_the_first_if_it_asks_for_the_same(self):
-        self.daemons("savepoint.before_commit=sleep:3000")
+        self.daemons(held_at="savepoint.before_commit")
         first = self.stopping()
         self.exporting()
         second = self.stopping()
@@ -133,6 +141,8 @@ class Lost(unittest.TestCase):
         _, said = another.communicate(timeout=60)
         self.assertEqual(another.returncode, 1, said)
         self.assertIn("is being stopped already, without --drain", json.loads(said)["error"])
+        self.assertEqual((first.poll(), second.poll()), (None, None))
+        self.held_at("")
         self.assertEqual(self.gave(first), self.gave(second))
 
 

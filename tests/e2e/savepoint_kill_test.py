@@ -48,8 +48,10 @@ class KilledInAnExport(unittest.TestCase):
         # It would wait for the next JobManager, and ask that one.
         with subprocess.Popen([WEIR, "savepoint", self.job, "--directory", place],
                               env=self.cluster.env, stderr=subprocess.DEVNULL) as asked:
-            self.assertEqual(self.cluster.processes["jobmanager"].wait(60), -9)
-            asked.kill()
+            try:
+                self.assertEqual(self.cluster.processes["jobmanager"].wait(60), -9)
+            finally:
+                asked.kill()
         savepoint, = place.iterdir()
         self.assertTrue((savepoint / "exporting").exists())
         return savepoint
