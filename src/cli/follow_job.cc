@@ -15,7 +15,7 @@ absl::StatusOr<proto::JobStatus> FollowJob(
     JobClient& client, const std::string& id, const std::function<void(const std::string&)>& remark,
     const std::function<bool(const proto::JobStatus&)>& enough, std::optional<milliseconds> limit) {
   constexpr milliseconds kPoll{10'000};
-  const auto began = steady_clock::now();
+  auto began = steady_clock::now();
   uint64_t version = 0;
   bool told = false;
   for (;;) {
@@ -25,9 +25,11 @@ absl::StatusOr<proto::JobStatus> FollowJob(
       poll = std::clamp(*limit - past, milliseconds(0), kPoll);
     }
     auto job = client.Wait(id, version, poll);
-    if (absl::IsUnavailable(job.status()) || absl::IsDeadlineExceeded(job.status())) {
-      if (poll.count() == 0) return job;
+    const bool lost = absl::IsUnavailable(job.status());
+    if (lost || absl::IsDeadlineExceeded(job.status())) {
+      if (!lost && poll.count() == 0) return job;
       if (absl::Status s = client.AwaitAnswer(); !s.ok()) return s;
+      if (lost) began = steady_clock::now();
       continue;
     }
     if (!job.ok() || enough(*job) || poll.count() == 0) return job;

@@ -14,8 +14,8 @@ namespace weir::cli {
 bool Ended(const proto::JobStatus& job);
 
 /// The last that was heard of the job: `enough` said so, or `limit` has passed. A JobManager that
-/// is lost meanwhile is waited for (JobClient::AwaitAnswer). `remark`, unless null, is told
-/// once when storage holds up the job's end.
+/// is lost meanwhile is waited for (JobClient::AwaitAnswer), and `limit` counts anew when it
+/// answers. `remark`, unless null, is told once when storage holds up the job's end.
 absl::StatusOr<proto::JobStatus> FollowJob(
     JobClient& client, const std::string& id, const std::function<void(const std::string&)>& remark,
     const std::function<bool(const proto::JobStatus&)>& enough,

@@ -44,8 +44,8 @@ class JobClient {
   /// As Status, but an answer that is not there at once is a failure.
   absl::StatusOr<proto::ClusterStatusReply> StatusNow();
   absl::Status Cancel(const std::string& job_id);
-  /// Of these two Unavailable says that the JobManager was lost, perhaps behind the beginning of
-  /// what was asked for: they are asked once.
+  /// Of these two Unavailable says that the JobManager, or the connection to it, was lost, perhaps
+  /// behind the beginning of what was asked for: they are asked once.
   absl::StatusOr<proto::SavepointReply> Stop(const proto::StopJobRequest& request);
   absl::StatusOr<proto::SavepointReply> Savepoint(const proto::TriggerSavepointRequest& request);
   absl::Status SetSourceRate(const proto::SetSourceRateRequest& request);

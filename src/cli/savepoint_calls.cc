@@ -1,6 +1,7 @@
 #include "cli/savepoint_calls.h"
 
 #include <filesystem>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "cli/follow_job.h"
@@ -45,8 +46,62 @@ bool Lost(JobClient& client, const absl::Status& outcome) {
          (absl::IsFailedPrecondition(outcome) && client.TakeAbsence());
 }
 
+/// What each JobManager dies of is not asked of every one.
+constexpr int kAskedAtMost = 3;
+
+/// Whom a call is made to, and whether it is there no more when the call is lost. Only then is it
+/// certain that what was asked for is not under way still.
+class Leader {
+ public:
+  explicit Leader(JobClient& client) : client_(client), epoch_(Epoch()) {}
+  /// Cut off from it, by whatever lies between, for instance.
+  bool LeadsOn(const absl::Status& outcome) const {
+    return absl::IsUnavailable(outcome) && epoch_ && epoch_ == Epoch();
+  }
+
+ private:
+  std::optional<uint64_t> Epoch() const {
+    const absl::StatusOr<proto::ClusterStatusReply> status = client_.Status();
+    return status.ok() ? std::optional(status->leader_epoch()) : std::nullopt;
+  }
+
+  JobClient& client_;
+  const std::optional<uint64_t> epoch_;
+};
+
+absl::Status CutOff(const absl::Status& outcome, const std::string& known) {
+  return absl::UnavailableError(absl::StrCat("the connection was lost, and not the JobManager (",
+                                             outcome.message(), "): ", known));
+}
+
+absl::Status AskedOften(const absl::Status& outcome, const std::string& what) {
+  return absl::Status(outcome.code(),
+                      absl::StrCat(what, " was asked for ", kAskedAtMost,
+                                   " times, and came to nothing (", outcome.message(),
+                                   "); if JobManagers die of it their log tells why: a file in "
+                                   "log.dir, of `weir local` `weir logs jobmanager`"));
+}
+
 absl::Status With(const absl::Status& status, const std::string& more) {
   return absl::Status(status.code(), absl::StrCat(status.message(), "; ", more));
+}
+
+/// Of a job that has ended meanwhile, or had before. `outcome`: of the call, unless that was lost
+/// or has joined another.
+absl::StatusOr<SavepointCalls::Stopped> Found(const proto::JobStatus& job,
+                                              const proto::StopJobRequest& request,
+                                              const absl::Status& outcome) {
+  if (job.stop().savepoint_path().empty()) {
+    if (!outcome.ok()) return outcome;
+    return absl::AbortedError(absl::StrCat("job ", job.job_id(),
+                                           " has ended without the savepoint of a stop: it is ",
+                                           StateAndReason(job)));
+  }
+  if (!IsWhatIsAskedFor(job.stop(), request)) return Another(job);
+  SavepointCalls::Stopped stopped{.end = job};
+  stopped.savepoint.set_savepoint_path(job.stop().savepoint_path());
+  stopped.savepoint.set_checkpoint_id(job.stop().checkpoint_id());
+  return stopped;
 }
 
 }  // namespace
@@ -54,11 +109,20 @@ absl::Status With(const absl::Status& status, const std::string& more) {
 absl::StatusOr<SavepointCalls::Stopped> SavepointCalls::Stop(
     const proto::StopJobRequest& request) const {
   const std::string& id = request.job_id();
+  const std::string what = absl::StrCat("the stop of job ", id);
   const std::string see = absl::StrCat("`weir describe ", id, "` shows what came of it");
-  for (;;) {
+  for (int asked = 1;; ++asked) {
+    const Leader leader(client);
     const absl::StatusOr<proto::SavepointReply> reply = client.Stop(request);
+    if (reply.ok()) {
+      const auto end = FollowJob(client, id, remark, Ended);
+      if (end.ok()) return Stopped{*reply, *end};
+      return With(end.status(),
+                  absl::StrCat(what, " is decided, with the savepoint ", reply->savepoint_path(),
+                               ", and goes on by itself; when a JobManager is there ", see));
+    }
     const bool lost = Lost(client, reply.status());
-    if (!reply.ok() && !lost && !absl::IsFailedPrecondition(reply.status())) return reply.status();
+    if (!lost && !absl::IsFailedPrecondition(reply.status())) return reply.status();
 
     enum { kNothing, kRecorded, kAnother, kNone, kEnded } found = kNothing;
     bool joined = false;
@@ -68,52 +132,44 @@ absl::StatusOr<SavepointCalls::Stopped> SavepointCalls::Stop(
         found = kEnded;
       } else if (job.has_stop()) {
         found = IsWhatIsAskedFor(job.stop(), request) ? kRecorded : kAnother;
-      } else if (!lost || Runs(job)) {
+      } else if ((!lost && !joined) || Runs(job)) {
         found = kNone;
       } else {
         found = kNothing;
       }
-      return found == kEnded || (!reply.ok() && (found == kAnother || found == kNone));
+      return found;
     };
-    const auto job =
-        FollowJob(client, id, remark, look, reply.ok() ? std::nullopt : std::optional(patience));
+    // A stop that is found takes as long as it takes.
+    const auto known = [&](const proto::JobStatus& job) { return look(job) != kNothing; };
+    const auto over = [&](const proto::JobStatus& job) { return look(job) != kRecorded; };
+    absl::StatusOr<proto::JobStatus> job;
+    do {
+      job = FollowJob(client, id, remark, known, patience);
+      if (!job.ok() || found != kRecorded) break;
+      job = FollowJob(client, id, remark, over);
+    } while (job.ok() && found == kNothing);
     if (!job.ok()) {
-      const std::string stop = absl::StrCat("the stop of job ", id);
-      const std::string known =
-          reply.ok()       ? absl::StrCat(stop, " is decided, with the savepoint ",
-                                          reply->savepoint_path(), ", and goes on by itself")
-          : lost && joined ? stop + " is recorded, and goes on by itself"
-                           : absl::StrCat("whether ", stop,
-                                          " was recorded is not known: if it was "
-                                          "it goes on by itself, if not the job goes on");
-      return With(job.status(), known + "; when a JobManager is there " + see);
+      return With(job.status(),
+                  absl::StrCat(what,
+                               " may be recorded: if so it goes on by itself, if not the job "
+                               "goes on; when a JobManager is there ",
+                               see));
     }
     if (found == kEnded) {
-      if (reply.ok()) return Stopped{*reply, *job};
-      if (job->stop().savepoint_path().empty()) {
-        if (!lost && !joined) return reply.status();
-        return absl::AbortedError(absl::StrCat("job ", id,
-                                               " has ended without the savepoint of a stop: it is ",
-                                               StateAndReason(*job)));
-      }
-      if (!IsWhatIsAskedFor(job->stop(), request)) return Another(*job);
-      Stopped stopped{.end = *job};
-      stopped.savepoint.set_savepoint_path(job->stop().savepoint_path());
-      stopped.savepoint.set_checkpoint_id(job->stop().checkpoint_id());
-      return stopped;
+      return Found(*job, request, lost || joined ? absl::OkStatus() : reply.status());
     }
     if (found == kAnother) return Another(*job);
-    if (found == kRecorded || found == kNothing) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "the stop of job ", id,
-          found == kRecorded ? (lost ? " is recorded and goes on by itself" : " is under way")
-                             : " was not recorded",
-          ", but within ", FormatDuration(patience), " the job ",
-          found == kRecorded ? "has not ended" : "did not run again", ": it is ",
-          StateAndReason(*job), "; ",
-          found == kRecorded ? see : "ask again when `weir list` shows it as RUNNING"));
+    if (found == kNothing) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("no stop of job ", id, " is under way, but within ",
+                       FormatDuration(patience), " the job did not run again: it is ",
+                       StateAndReason(*job), "; ask again when `weir list` shows it as RUNNING"));
     }
     if (!lost && !joined) return reply.status();
+    if (leader.LeadsOn(reply.status())) {
+      return CutOff(reply.status(), absl::StrCat("no stop of job ", id, " is under way; ", see));
+    }
+    if (asked == kAskedAtMost) return AskedOften(reply.status(), what);
     remark(absl::StrCat(lost ? "The JobManager was lost before the stop was recorded"
                              : "The stop that was under way has failed",
                         ", and job ", id, " runs; asking for it again"));
@@ -123,27 +179,38 @@ absl::StatusOr<SavepointCalls::Stopped> SavepointCalls::Stop(
 absl::StatusOr<proto::SavepointReply> SavepointCalls::Take(
     const proto::TriggerSavepointRequest& request) const {
   const std::string& id = request.job_id();
-  for (;;) {
+  const std::string what = absl::StrCat("the savepoint of job ", id);
+  for (int asked = 1;; ++asked) {
+    const Leader leader(client);
     absl::StatusOr<proto::SavepointReply> reply = client.Savepoint(request);
     if (!Lost(client, reply.status())) return reply;
-    const auto settled = [](const proto::JobStatus& job) { return Ended(job) || Runs(job); };
+    bool cut_off = false;
+    const auto settled = [&](const proto::JobStatus& job) {
+      // One that is being shut down answers a while yet.
+      cut_off = job.state() != proto::JOB_STATE_SUSPENDED && leader.LeadsOn(reply.status());
+      return cut_off || Ended(job) || Runs(job);
+    };
     const auto job = FollowJob(client, id, nullptr, settled, patience);
     if (!job.ok()) {
-      return With(job.status(), absl::StrCat("the savepoint of job ", id,
-                                             " is lost unless it was complete; ask again when a "
-                                             "JobManager is there"));
+      return With(job.status(), absl::StrCat(what,
+                                             " is lost unless it was complete; ask again "
+                                             "when a JobManager is there"));
     }
-    if (!settled(*job)) {
-      return absl::DeadlineExceededError(
-          absl::StrCat("the savepoint of job ", id, " was lost with the JobManager, and within ",
-                       FormatDuration(patience), " the job did not run again: it is ",
-                       StateAndReason(*job), "; ask again when `weir list` shows it as RUNNING"));
+    if (cut_off) {
+      return CutOff(reply.status(), absl::StrCat(what, " may still be under way; `weir describe ",
+                                                 id, "` shows it among the checkpoints"));
     }
     if (Ended(*job)) {
-      return absl::AbortedError(absl::StrCat("the savepoint of job ", id,
-                                             " was lost with the JobManager, and the job is ",
+      return absl::AbortedError(absl::StrCat(what, " was lost with the JobManager, and the job is ",
                                              StateAndReason(*job)));
     }
+    if (!Runs(*job)) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(what, " was lost with the JobManager, and within ", FormatDuration(patience),
+                       " the job did not run again: it is ", StateAndReason(*job),
+                       "; ask again when `weir list` shows it as RUNNING"));
+    }
+    if (asked == kAskedAtMost) return AskedOften(reply.status(), what);
     remark(absl::StrCat("The JobManager was lost before the savepoint was complete; job ", id,
                         " runs; asking for another"));
   }

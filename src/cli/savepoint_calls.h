@@ -11,10 +11,11 @@
 namespace weir::cli {
 
 /// `weir stop` and `weir savepoint`, whichever JobManager comes to carry them out. One that is lost
-/// meanwhile is waited for, and the next one is asked what has become of it.
+/// meanwhile is waited for, and the next one is asked what has become of it. What is lost is asked
+/// for again of another JobManager only, and three times at most.
 struct SavepointCalls {
-  /// For the job to run again or to end, once the JobManager was lost: what a checkpoint may take
-  /// unless the job says otherwise.
+  /// For the job to run again or to end, once a JobManager is back: what a checkpoint may take
+  /// unless the job says otherwise. A stop that is found is followed however long it takes.
   static constexpr std::chrono::milliseconds kPatience{600'000};
 
   JobClient& client;

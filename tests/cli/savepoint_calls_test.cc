@@ -40,7 +40,8 @@ proto::JobStatus Stopping(proto::JobState state, bool drain = false) {
 }
 
 /// A JobManager that answers by a script: what is asked for by `answers`, one after another (OK
-/// once they are used up), and how the job is by `states`, of which the last one stays.
+/// once they are used up), and how the job is by `states`, of which the last one stays. Behind each
+/// call that is lost another one leads.
 class ScriptedJobManager final : public proto::JobService::Service {
  public:
   ScriptedJobManager(std::deque<grpc::Status> answers, std::vector<proto::JobStatus> states)
@@ -67,7 +68,24 @@ class ScriptedJobManager final : public proto::JobService::Service {
 
   std::unique_ptr<JobClient> client;
   std::unique_ptr<SavepointCalls> calls;
+  absl::StatusOr<proto::SavepointReply> Take() const {
+    proto::TriggerSavepointRequest request;
+    request.set_job_id("aa11");
+    return calls->Take(request);
+  }
+  void GiveUpSoon() {
+    client->OnSilence([this](const std::string& line) { said += line; },
+                      {.interval = milliseconds(10),
+                       .patience = milliseconds(100),
+                       .limit = milliseconds(1'000)});
+  }
+
+  size_t looks() const { return at_; }  // at the job
+
   std::atomic<int> asked = 0;
+  std::atomic<bool> leads_on = false;  // whatever call is lost
+  std::atomic<size_t> leaves_at = -1;  // after so many looks at the job
+  std::atomic<bool> comes_back = false;
   std::atomic<bool> absent = false;  // at the next look at the jobs
   std::string said;
 
@@ -80,6 +98,7 @@ class ScriptedJobManager final : public proto::JobService::Service {
     }
     const grpc::Status answer = answers_.front();
     answers_.pop_front();
+    if (answer.error_code() == grpc::StatusCode::UNAVAILABLE && !leads_on) ++epoch_;
     return answer;
   }
   grpc::Status StopJob(grpc::ServerContext*, const proto::StopJobRequest*,
@@ -94,9 +113,21 @@ class ScriptedJobManager final : public proto::JobService::Service {
                         proto::ListJobsReply*) override {
     return absent.exchange(false) ? kLost : grpc::Status::OK;
   }
+  grpc::Status ClusterStatus(grpc::ServerContext*, const proto::ClusterStatusRequest*,
+                             proto::ClusterStatusReply* reply) override {
+    if (away_ && !comes_back) return kLost;
+    if (away_.exchange(false)) leaves_at = -1;
+    reply->set_leader_epoch(epoch_);
+    return grpc::Status::OK;
+  }
   grpc::Status WaitJob(grpc::ServerContext*, const proto::WaitJobRequest*,
                        proto::JobStatus* reply) override {
-    *reply = states_[std::min(at_, states_.size() - 1)];
+    if (at_ == leaves_at) {
+      away_ = true;
+      return kLost;
+    }
+    if (told_.state() == proto::JOB_STATE_SUSPENDED) ++epoch_;
+    *reply = told_ = states_[std::min(at_, states_.size() - 1)];
     reply->set_version(++at_);
     return grpc::Status::OK;
   }
@@ -104,6 +135,9 @@ class ScriptedJobManager final : public proto::JobService::Service {
   std::deque<grpc::Status> answers_;
   const std::vector<proto::JobStatus> states_;
   size_t at_ = 0;
+  proto::JobStatus told_;
+  std::atomic<uint64_t> epoch_ = 4;
+  std::atomic<bool> away_ = false;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -158,8 +192,33 @@ TEST(SavepointCalls, OneThatAsksForSomethingElseIsToldWhatIsUnderWay) {
 
 TEST(SavepointCalls, WhenAJoinedStopFailsTheOneThatJoinedIsAskedFor) {
   ScriptedJobManager jm({kRefused, {grpc::StatusCode::ABORTED, "the disk is full"}},
-                        {Stopping(proto::JOB_STATE_STOPPING), In(proto::JOB_STATE_RUNNING)});
+                        {Stopping(proto::JOB_STATE_STOPPING), In(proto::JOB_STATE_RESTARTING),
+                         In(proto::JOB_STATE_RUNNING)});
   EXPECT_THAT(jm.Stop().status().ToString(), HasSubstr("the disk is full"));
+  EXPECT_EQ(jm.asked, 2);
+  EXPECT_EQ(jm.looks(), 3) << "not before the job runs";
+}
+
+TEST(SavepointCalls, AStopThatIsFoundTakesAsLongAsItTakes) {
+  for (const grpc::Status& answer : {kLost, kRefused}) {
+    ScriptedJobManager jm(
+        {answer}, {Stopping(proto::JOB_STATE_WAITING_FOR_SLOTS),
+                   Stopping(proto::JOB_STATE_STOPPING), Stopping(proto::JOB_STATE_FINISHED)});
+    jm.calls->patience = milliseconds(0);
+    const auto stopped = jm.Stop();
+    ASSERT_TRUE(stopped.ok()) << stopped.status();
+    EXPECT_EQ(stopped->savepoint.savepoint_path(), "/sp/savepoint-7");
+  }
+}
+
+TEST(SavepointCalls, PatienceCountsFromWhenTheJobManagerAnswers) {
+  ScriptedJobManager jm({kLost},
+                        {In(proto::JOB_STATE_WAITING_FOR_SLOTS), In(proto::JOB_STATE_RUNNING),
+                         Stopping(proto::JOB_STATE_FINISHED)});
+  jm.leaves_at = 0;
+  jm.comes_back = true;
+  const auto stopped = jm.Stop();
+  EXPECT_TRUE(stopped.ok()) << stopped.status();
   EXPECT_EQ(jm.asked, 2);
 }
 
@@ -182,14 +241,24 @@ TEST(SavepointCalls, AJobManagerThatHasJustComeIsGivenTimeForItsJobs) {
   EXPECT_EQ(jm.asked, 2);
 }
 
-TEST(SavepointCalls, WhoGivesUpSaysWhetherTheStopWasRecorded) {
-  ScriptedJobManager recorded({kLost}, {Stopping(proto::JOB_STATE_WAITING_FOR_SLOTS)});
-  EXPECT_THAT(recorded.Stop().status().ToString(),
-              AllOf(HasSubstr("the stop of job aa11 is recorded and goes on by itself"),
-                    HasSubstr("WAITING_FOR_SLOTS"), HasSubstr("`weir describe aa11`")));
-  ScriptedJobManager not_recorded({kLost}, {In(proto::JOB_STATE_WAITING_FOR_SLOTS)});
-  EXPECT_THAT(not_recorded.Stop().status().ToString(),
-              AllOf(HasSubstr("the stop of job aa11 was not recorded"), HasSubstr("ask again")));
+TEST(SavepointCalls, WhoGivesUpSaysWhatIsKnownOfTheStop) {
+  // The job's next attempt tells whether it was decided.
+  ScriptedJobManager noted({kLost}, {Stopping(proto::JOB_STATE_WAITING_FOR_SLOTS)});
+  noted.GiveUpSoon();
+  noted.leaves_at = 1;
+  EXPECT_THAT(noted.Stop().status().ToString(),
+              AllOf(HasSubstr("the stop of job aa11 may be recorded: if so it goes on by itself"),
+                    HasSubstr("`weir describe aa11`")));
+  ScriptedJobManager decided({}, {Stopping(proto::JOB_STATE_STOPPING)});
+  decided.GiveUpSoon();
+  decided.leaves_at = 1;
+  EXPECT_THAT(decided.Stop().status().ToString(),
+              HasSubstr("is decided, with the savepoint /sp/savepoint-9, and goes on by itself"));
+  ScriptedJobManager none({kLost}, {In(proto::JOB_STATE_WAITING_FOR_SLOTS)});
+  EXPECT_THAT(
+      none.Stop().status().ToString(),
+      AllOf(HasSubstr("no stop of job aa11 is under way"),
+            HasSubstr("did not run again: it is WAITING_FOR_SLOTS"), HasSubstr("ask again")));
   ScriptedJobManager failed({kLost}, {In(proto::JOB_STATE_FAILED)});
   EXPECT_THAT(failed.Stop().status().ToString(),
               HasSubstr("without the savepoint of a stop: it is FAILED"));
@@ -197,33 +266,76 @@ TEST(SavepointCalls, WhoGivesUpSaysWhetherTheStopWasRecorded) {
 
 TEST(SavepointCalls, AJobManagerThatStaysAwayIsWaitedForInBoundedTime) {
   ScriptedJobManager jm({}, {});
-  jm.client->OnSilence(
-      [&](const std::string& line) { jm.said += line; },
-      {.interval = milliseconds(10), .patience = milliseconds(100), .limit = milliseconds(1'000)});
+  jm.GiveUpSoon();
   jm.Shutdown();
   const absl::Status away = jm.Stop().status();
   EXPECT_TRUE(absl::IsUnavailable(away)) << away;
   EXPECT_THAT(away.ToString(),
               AllOf(HasSubstr("no JobManager has answered at 127.0.0.1:"),
-                    HasSubstr("whether the stop of job aa11 was recorded"),
+                    HasSubstr("the stop of job aa11 may be recorded"),
                     HasSubstr("`weir describe aa11`"), Not(HasSubstr("Start a cluster"))));
   EXPECT_THAT(jm.said, HasSubstr("waiting for it, 1 s at most"));
-  proto::TriggerSavepointRequest request;
-  request.set_job_id("aa11");
-  EXPECT_THAT(jm.calls->Take(request).status().ToString(), HasSubstr("ask again"));
+  EXPECT_THAT(jm.Take().status().ToString(), HasSubstr("ask again"));
 }
 
 TEST(SavepointCalls, ASavepointThatWasLostIsTakenAnew) {
   ScriptedJobManager jm({kLost},
                         {In(proto::JOB_STATE_WAITING_FOR_SLOTS), In(proto::JOB_STATE_RUNNING)});
-  proto::TriggerSavepointRequest request;
-  request.set_job_id("aa11");
-  const auto taken = jm.calls->Take(request);
+  const auto taken = jm.Take();
   ASSERT_TRUE(taken.ok()) << taken.status();
   EXPECT_EQ(taken->savepoint_path(), "/sp/savepoint-9");
   EXPECT_EQ(jm.asked, 2);
   ScriptedJobManager ended({kLost}, {In(proto::JOB_STATE_FAILED)});
-  EXPECT_THAT(ended.calls->Take(request).status().ToString(), HasSubstr("the job is FAILED"));
+  EXPECT_THAT(ended.Take().status().ToString(), HasSubstr("the job is FAILED"));
+}
+
+TEST(SavepointCalls, OfAJobManagerThatLeadsOnASavepointIsAskedForOnce) {
+  for (const proto::JobState state : {proto::JOB_STATE_RUNNING, proto::JOB_STATE_RESTARTING}) {
+    ScriptedJobManager jm({kLost}, {In(state)});
+    jm.leads_on = true;
+    EXPECT_THAT(jm.Take().status().ToString(),
+                AllOf(HasSubstr("Socket closed"),
+                      HasSubstr("the savepoint of job aa11 may still be under way"),
+                      HasSubstr("`weir describe aa11`")));
+    EXPECT_EQ(jm.asked, 1);
+  }
+}
+
+TEST(SavepointCalls, AJobManagerThatIsBeingShutDownDoesNotLeadOn) {
+  ScriptedJobManager jm({kLost}, {In(proto::JOB_STATE_SUSPENDED), In(proto::JOB_STATE_RUNNING)});
+  jm.leads_on = true;  // until it has told how the job is
+  const auto taken = jm.Take();
+  EXPECT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(jm.asked, 2);
+}
+
+TEST(SavepointCalls, OfAJobManagerThatLeadsOnAStopIsAskedForOnce) {
+  ScriptedJobManager found(
+      {kLost}, {Stopping(proto::JOB_STATE_STOPPING), Stopping(proto::JOB_STATE_FINISHED)});
+  found.leads_on = true;
+  EXPECT_TRUE(found.Stop().ok()) << "it goes on without the connection";
+  EXPECT_EQ(found.asked, 1);
+  for (const bool seen : {false, true}) {
+    ScriptedJobManager jm(
+        {kLost}, {seen ? Stopping(proto::JOB_STATE_STOPPING) : In(proto::JOB_STATE_RUNNING),
+                  In(proto::JOB_STATE_RUNNING)});
+    jm.leads_on = true;
+    EXPECT_THAT(jm.Stop().status().ToString(),
+                AllOf(HasSubstr("Socket closed"), HasSubstr("no stop of job aa11 is under way"),
+                      HasSubstr("`weir describe aa11`")));
+    EXPECT_EQ(jm.asked, 1);
+  }
+}
+
+TEST(SavepointCalls, WhatEachJobManagerDiesOfIsAskedForThreeTimes) {
+  for (const bool stop : {false, true}) {
+    ScriptedJobManager jm({kLost, kLost, kLost}, {In(proto::JOB_STATE_RUNNING)});
+    const absl::Status outcome = stop ? jm.Stop().status() : jm.Take().status();
+    EXPECT_THAT(outcome.ToString(),
+                AllOf(HasSubstr(stop ? "the stop of job aa11" : "the savepoint of job aa11"),
+                      HasSubstr("3 times"), HasSubstr("log")));
+    EXPECT_EQ(jm.asked, 3);
+  }
 }
 
 }  // namespace
