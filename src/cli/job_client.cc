@@ -201,6 +201,8 @@ absl::StatusOr<Reply> JobClient::Call(Method method, const Request& request, mil
           " s; whether what was asked for is done is not known: look with `weir describe` once it "
           "answers again"));
     }
+    // By the server: what comes to one that shuts down, and what that does not end in time.
+    if (absl::IsCancelled(status)) status = absl::UnavailableError(status.message());
     if (!absl::IsUnavailable(status)) return Explain(status, began);
     if (when_lost == WhenLost::kTell) return status;
     absent_ = true;

@@ -153,6 +153,14 @@ TEST(SavepointCalls, AStopThatWasRecordedIsFollowedToItsSavepoint) {
   EXPECT_EQ(jm.asked, 1);
 }
 
+TEST(SavepointCalls, WhatAServerCancelsAsItShutsDownIsLost) {
+  ScriptedJobManager jm({{grpc::StatusCode::CANCELLED, "CANCELLED"}},
+                        {Stopping(proto::JOB_STATE_STOPPING), Stopping(proto::JOB_STATE_FINISHED)});
+  const auto stopped = jm.Stop();
+  ASSERT_TRUE(stopped.ok()) << stopped.status();
+  EXPECT_EQ(stopped->savepoint.savepoint_path(), "/sp/savepoint-7");
+}
+
 TEST(SavepointCalls, OneThatWasNotRecordedIsAskedForAgainWhenTheJobRuns) {
   ScriptedJobManager jm({kLost},
                         {In(proto::JOB_STATE_WAITING_FOR_SLOTS), In(proto::JOB_STATE_RUNNING),
