@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import run  # noqa: E402
 import scenario as scenarios  # noqa: E402
+from kafka_faults import RestoreTwice  # noqa: E402
 from results import Results  # noqa: E402
 from verdict import of_planted, verdict  # noqa: E402
 from world import World  # noqa: E402
@@ -156,6 +157,28 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(of_planted(expect, result("fail", duplicate=3)), "pass")
         self.assertEqual(of_planted(expect, result("fail", lost=3)), "inconclusive")
         self.assertEqual(of_planted(expect, result("pass")), "fail")
+
+
+class StartsWhereTheReasonSays(unittest.TestCase):
+    def setUp(self):
+        self.jobs = tempfile.TemporaryDirectory()
+        self.addCleanup(self.jobs.cleanup)
+        self.first = self.job("0123456789abcdef")
+
+    def job(self, name):
+        pathlib.Path(self.jobs.name, name, "log").mkdir(parents=True)
+        return str(pathlib.Path(self.jobs.name, name))
+
+    def test_from_the_job_that_has_published(self):
+        other = self.job("fedcba9876543210")
+        for reason in ("Start from checkpoint 33 of job fedcba9876543210 or later, or with",
+                       "start again from the newest checkpoint of job fedcba9876543210; if it"):
+            self.assertEqual(RestoreTwice.named(reason, self.first), other)
+
+    def test_from_the_same_where_none_has_a_checkpoint(self):
+        self.assertEqual(RestoreTwice.named("it ended", self.first), self.first)
+        self.assertEqual(RestoreTwice.named("newest checkpoint of job fedcba9876543210", self.first),
+                         self.first)
 
 
 class RemembersFailures(unittest.TestCase):
