@@ -141,6 +141,19 @@ class CheckpointWriterTest : public ::testing::TestWithParam<bool> {
     }
     return std::move(done_.extract(id).mapped());
   }
+  /// A checkpoint of the keyed operator and of a sink that gives it these files.
+  absl::StatusOr<CheckpointWriter::Result> CheckpointOfSink(
+      uint64_t id, std::map<std::string, StateFile> files) {
+    BeginAndWrite(id);
+    DeliverKeyed(id);
+    SubtaskSnapshot snapshot;
+    snapshot.id = CheckpointId(id);
+    OperatorSnapshot& op = snapshot.operators.emplace_back();
+    op.uid = "sink";
+    op.state.files = std::move(files);
+    writer_->Deliver(kOther, std::move(snapshot));
+    return Outcome(id);
+  }
   absl::StatusOr<CheckpointWriter::Result> Checkpoint(uint64_t id, bool may_be_full = true) {
     BeginAndWrite(id, may_be_full);
     DeliverKeyed(id);

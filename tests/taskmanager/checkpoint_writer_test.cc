@@ -42,15 +42,7 @@ TEST_P(CheckpointWriterTest, AnOperatorsFileIsStoredOnceForAllCheckpointsThatNam
     return StateFile{.path = path, .length = content.size()};
   };
   const auto checkpoint = [&](uint64_t id, std::map<std::string, StateFile> files) {
-    BeginAndWrite(id);
-    DeliverKeyed(id);
-    SubtaskSnapshot snapshot;
-    snapshot.id = CheckpointId(id);
-    OperatorSnapshot& op = snapshot.operators.emplace_back();
-    op.uid = "sink";
-    op.state.files = std::move(files);
-    writer_->Deliver(kOther, std::move(snapshot));
-    const auto result = Outcome(id);
+    const auto result = CheckpointOfSink(id, std::move(files));
     EXPECT_TRUE(result.ok()) << result.status();
     std::map<std::string, std::string> stored;
     for (const proto::StateHandle& handle : result->at(kOther).epoch_output()) {
@@ -73,15 +65,7 @@ TEST_P(CheckpointWriterTest, AnOperatorsFileIsStoredOnceForAllCheckpointsThatNam
 // A user's writer may put each epoch's file under the same name, and epochs may be equally long.
 TEST_P(CheckpointWriterTest, AnotherFileUnderTheSameNameIsStoredThoughItIsAsLong) {
   const auto checkpoint = [&](uint64_t id, StateFile file) -> std::string {
-    BeginAndWrite(id);
-    DeliverKeyed(id);
-    SubtaskSnapshot snapshot;
-    snapshot.id = CheckpointId(id);
-    OperatorSnapshot& op = snapshot.operators.emplace_back();
-    op.uid = "sink";
-    op.state.files["pending"] = std::move(file);
-    writer_->Deliver(kOther, std::move(snapshot));
-    const auto result = Outcome(id);
+    const auto result = CheckpointOfSink(id, {{"pending", std::move(file)}});
     EXPECT_TRUE(result.ok()) << result.status();
     if (!result.ok() || result->at(kOther).epoch_output_size() != 1) return "";
     return ReadState(*storage_, result->at(kOther).epoch_output(0), 100).value_or("unreadable");
@@ -112,15 +96,7 @@ TEST_P(CheckpointWriterTest, AnOperatorsFileThatIsNotAsLongAsItSaysFailsTheCheck
     StateFile file{.path = path, .length = 3};
     if (id == 2) file.pieces.push_back({.length = 7, .checksum = StableHash("one two")});
     if (id == 3) file.pieces.push_back({.length = 3, .checksum = StableHash("one")});
-    BeginAndWrite(id);
-    DeliverKeyed(id);
-    SubtaskSnapshot snapshot;
-    snapshot.id = CheckpointId(id);
-    OperatorSnapshot& op = snapshot.operators.emplace_back();
-    op.uid = "sink";
-    op.state.files["pending"] = file;
-    writer_->Deliver(kOther, std::move(snapshot));
-    const auto result = Outcome(id);
+    const auto result = CheckpointOfSink(id, {{"pending", file}});
     ASSERT_FALSE(result.ok());
     EXPECT_THAT(std::string(result.status().message()),
                 testing::HasSubstr("operator sink gave " + path + " to checkpoint"));
