@@ -331,7 +331,9 @@ ExitCode Attach(const Context& context, JobClient& client, const std::string& jo
         screen.Remark("Cancelling job " + job_id + "; Ctrl-C again " +
                       (let_go == LetGo::kEnds ? "ends it at once" : "to let go of it"));
         const absl::Status status = client.Cancel(job_id);
-        if (!status.ok()) screen.Remark(std::string(status.message()));
+        if (!status.ok()) {
+          screen.Remark(absl::StrCat("Job ", job_id, " was not cancelled: ", status.message()));
+        }
       } else {
         detached_by = signal;
         view.stop = true;

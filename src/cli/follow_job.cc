@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+
 #include "cli/storage_wait.h"
 
 namespace weir::cli {
@@ -18,6 +20,7 @@ absl::StatusOr<proto::JobStatus> FollowJob(
   auto began = steady_clock::now();
   uint64_t version = 0;
   bool told = false;
+  int losses = 0;
   for (;;) {
     milliseconds poll = kPoll;
     if (limit) {
@@ -28,6 +31,12 @@ absl::StatusOr<proto::JobStatus> FollowJob(
     const bool lost = absl::IsUnavailable(job.status());
     if (lost || absl::IsDeadlineExceeded(job.status())) {
       if (!lost && poll.count() == 0) return job;
+      if (lost && ++losses > kLostAtMost) {
+        return absl::AbortedError(
+            absl::StrCat("the JobManager was lost ", losses,
+                         " times meanwhile; its log tells why: a file in log.dir, of `weir local` "
+                         "`weir logs jobmanager`"));
+      }
       if (absl::Status s = client.AwaitAnswer(); !s.ok()) return s;
       if (lost) began = steady_clock::now();
       continue;

@@ -13,9 +13,12 @@ namespace weir::cli {
 
 bool Ended(const proto::JobStatus& job);
 
+/// One after another, while one job is followed. What kills each JobManager is left to people.
+inline constexpr int kLostAtMost = 5;
+
 /// The last that was heard of the job: `enough` said so, or `limit` has passed. A JobManager that
-/// is lost meanwhile is waited for (JobClient::AwaitAnswer), and `limit` counts anew when it
-/// answers. `remark`, unless null, is told once when storage holds up the job's end.
+/// is lost meanwhile is waited for (JobClient::AwaitAnswer), kLostAtMost times, and `limit` counts
+/// anew when it answers. `remark`, unless null, is told once when storage holds up the job's end.
 absl::StatusOr<proto::JobStatus> FollowJob(
     JobClient& client, const std::string& id, const std::function<void(const std::string&)>& remark,
     const std::function<bool(const proto::JobStatus&)>& enough,

@@ -60,6 +60,8 @@ class SubmissionWatch {
   /// The call's, or why it was ended before.
   absl::Status Outcome(absl::Status status) {
     End();
+    // Not by us: by a server that shuts down.
+    if (why_.ok() && absl::IsCancelled(status)) return absl::UnavailableError(status.message());
     if (status.ok() || why_.ok()) return status;
     return why_;
   }

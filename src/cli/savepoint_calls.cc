@@ -69,17 +69,17 @@ class Leader {
   const std::optional<uint64_t> epoch_;
 };
 
+// A JobManager answers: not the code by which scripts know that none does, and ask again.
 absl::Status CutOff(const absl::Status& outcome, const std::string& known) {
-  return absl::UnavailableError(absl::StrCat("the connection was lost, and not the JobManager (",
-                                             outcome.message(), "): ", known));
+  return absl::AbortedError(absl::StrCat("the connection was lost, and not the JobManager (",
+                                         outcome.message(), "): ", known));
 }
 
 absl::Status AskedOften(const absl::Status& outcome, const std::string& what) {
-  return absl::Status(outcome.code(),
-                      absl::StrCat(what, " was asked for ", kAskedAtMost,
-                                   " times, and came to nothing (", outcome.message(),
-                                   "); if JobManagers die of it their log tells why: a file in "
-                                   "log.dir, of `weir local` `weir logs jobmanager`"));
+  return absl::AbortedError(absl::StrCat(what, " was asked for ", kAskedAtMost,
+                                         " times, and came to nothing (", outcome.message(),
+                                         "); if JobManagers die of it their log tells why: a file "
+                                         "in log.dir, of `weir local` `weir logs jobmanager`"));
 }
 
 absl::Status With(const absl::Status& status, const std::string& more) {
@@ -146,6 +146,8 @@ absl::StatusOr<SavepointCalls::Stopped> SavepointCalls::Stop(
     do {
       job = FollowJob(client, id, remark, known, patience);
       if (!job.ok() || found != kRecorded) break;
+      remark(absl::StrCat("The stop of job ", id, " is under way (", StateAndReason(*job),
+                          "); waiting for its end"));
       job = FollowJob(client, id, remark, over);
     } while (job.ok() && found == kNothing);
     if (!job.ok()) {
@@ -167,11 +169,16 @@ absl::StatusOr<SavepointCalls::Stopped> SavepointCalls::Stop(
     }
     if (!lost && !joined) return reply.status();
     if (leader.LeadsOn(reply.status())) {
-      return CutOff(reply.status(), absl::StrCat("no stop of job ", id, " is under way; ", see));
+      return CutOff(
+          reply.status(),
+          joined ? absl::StrCat("the stop of job ", id, " that was under way has failed")
+                 : absl::StrCat("no stop of job ", id, " has begun; one may begin yet: ", see));
     }
     if (asked == kAskedAtMost) return AskedOften(reply.status(), what);
-    remark(absl::StrCat(lost ? "The JobManager was lost before the stop was recorded"
-                             : "The stop that was under way has failed",
+    remark(absl::StrCat(joined ? "The stop that was under way has failed"
+                        : absl::IsUnavailable(reply.status())
+                            ? "The JobManager was lost before the stop was recorded"
+                            : "The JobManager has just come, and refused the stop at first",
                         ", and job ", id, " runs; asking for it again"));
   }
 }
@@ -186,8 +193,7 @@ absl::StatusOr<proto::SavepointReply> SavepointCalls::Take(
     if (!Lost(client, reply.status())) return reply;
     bool cut_off = false;
     const auto settled = [&](const proto::JobStatus& job) {
-      // One that is being shut down answers a while yet.
-      cut_off = job.state() != proto::JOB_STATE_SUSPENDED && leader.LeadsOn(reply.status());
+      cut_off = leader.LeadsOn(reply.status());
       return cut_off || Ended(job) || Runs(job);
     };
     const auto job = FollowJob(client, id, nullptr, settled, patience);
