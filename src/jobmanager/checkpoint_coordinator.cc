@@ -397,8 +397,8 @@ void CheckpointCoordinator::FailPending(const Pending& failed, const std::string
   Abort(failed, reason, now, out);
   const std::string what = Name(failed.kind, failed.id) + " failed: " + reason;
   if (IsStop(failed.kind)) {
-    stop_failed_ = !failed.complete;  // if it is, its manifest may be there all the same
-    done_ = true;                     // nothing more is triggered in this attempt
+    stop_failed_ = true;
+    done_ = true;  // nothing more is triggered in this attempt
     out->push_back(FailAttempt{{.kind = ErrorKind::kExternal, .message = what}});
     return;
   }
@@ -482,8 +482,10 @@ void CheckpointCoordinator::On(const ManifestFailed& e, Instant now, Out* out) {
   const Pending failed = *std::exchange(committing_, std::nullopt);
   const std::string reason =
       "the manifest was not committed: " + e.reason +
-      (IsStop(failed.kind) ? "; if it is there all the same, the job ends at it" : "");
+      (IsStop(failed.kind) && e.in_doubt ? "; if it is there all the same, the job ends at it"
+                                         : "");
   if (!on_) {
+    if (IsStop(failed.kind)) stop_failed_ = !e.in_doubt;
     ReplyAborted(failed, reason, out);
     RecordFailure(failed.id, reason);
     return;
@@ -491,6 +493,7 @@ void CheckpointCoordinator::On(const ManifestFailed& e, Instant now, Out* out) {
   // The manifest may exist all the same, and ids of manifests only grow.
   AbortBefore(e.id, Name(failed.kind, e.id) + " may be durable before it", now, out);
   FailPending(failed, reason, now, out);
+  if (IsStop(failed.kind)) stop_failed_ = !e.in_doubt;
   if (!done_) MaybeCommit(out);
 }
 

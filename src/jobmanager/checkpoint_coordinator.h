@@ -69,6 +69,7 @@ struct ManifestCommitted {
 struct ManifestFailed {
   CheckpointId id;
   std::string reason;
+  bool in_doubt = true;  ///< it may be there all the same
 };
 struct SubtaskPublished {
   CheckpointId id;

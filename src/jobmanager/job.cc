@@ -155,6 +155,13 @@ void Job::OnAllRunning(Instant now, Out* out) {
                   now, out);
 }
 
+std::optional<StopUnderWay> Job::stop() const {
+  if (checkpoints_.ever_on() || !prepared_.stop) return checkpoints_.stop();
+  return StopUnderWay{.id = prepared_.stop->id,
+                      .kind = prepared_.stop->kind,
+                      .directory = prepared_.stop->directory};
+}
+
 // ---------------------------------------------------------------- failure
 
 bool Job::FailsAlone(const Regions& failed) const {

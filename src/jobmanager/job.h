@@ -62,6 +62,10 @@ class Job {
   CheckpointId last_checkpoint() const {
     return std::max(checkpoints_.last_completed(), prepared_.last_completed);
   }
+  /// This leader has read what the job's storage holds: before, only the record tells of a stop.
+  bool ever_prepared() const { return prepared_.attempt.value != 0; }
+  /// As far as this leader knows (ever_prepared()).
+  std::optional<StopUnderWay> stop() const;
   bool takes_savepoints() const {
     return state_ == JobState::kRunning || state_ == JobState::kFinishing;
   }

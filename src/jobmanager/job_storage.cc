@@ -243,14 +243,16 @@ CheckpointEvent JobStorage::Commit(const CommitManifest& commit, AttemptId attem
   // Before the commit that decides it: whoever finds the manifest knows what it is.
   if (status.ok() && IsStop(commit.kind)) status = NoteStop(commit);
   if (status.ok()) status = Note(log_->Commit(manifest));
-  if (!status.ok()) return ManifestFailed{commit.id, std::string(status.message())};
+  if (!status.ok()) {
+    return ManifestFailed{commit.id, std::string(status.message()), OutcomeUnknown(status)};
+  }
   (void)WEIR_FAILPOINT("jobmanager.after_commit");  // crash or wait: committed is committed
   if (HasUnguardedSinks(submitted_->graph())) {
     // Nothing is published before the record tells of it: after the job's end nobody may be able to
     // ask the log. If this fails, the manifest exists all the same, as after a commit in doubt.
     const absl::Status noted =
         stored_->Store([&](proto::JobRecord& r) { r.set_last_checkpoint_id(commit.id.value); });
-    if (!noted.ok()) return ManifestFailed{commit.id, std::string(noted.message())};
+    if (!noted.ok()) return ManifestFailed{commit.id, std::string(noted.message()), true};
   }
   *path = absl::StrCat(submitted_->checkpoint_directory(), "/", log_->checkpoints().back().path);
   return ManifestCommitted{commit.id, *path};

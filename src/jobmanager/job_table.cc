@@ -79,12 +79,11 @@ void DescribeVertices(const JobEntry& entry, const Job* machine, proto::JobDetai
 void DescribeStop(const JobEntry& entry, const Job& machine, proto::JobStatus* status) {
   const bool finished = machine.state() == JobState::kFinished;
   if (IsTerminal(machine.state()) && !finished) return;
-  // Until an attempt is prepared nobody knows whether the one that the leader before has noted was
-  // decided.
-  if (!machine.checkpoints().ever_on() && entry.record->has_stop()) {
+  // Until then nobody knows whether the one that the leader before has noted was decided.
+  if (!machine.ever_prepared() && entry.record->has_stop()) {
     *status->mutable_stop() = entry.record->stop();
   }
-  const std::optional<StopUnderWay> stop = machine.checkpoints().stop();
+  const std::optional<StopUnderWay> stop = machine.stop();
   if (!stop) return;
   status->mutable_stop()->set_checkpoint_id(stop->id.value);
   status->mutable_stop()->set_drain(stop->kind == CheckpointKind::kStopAndDrain);

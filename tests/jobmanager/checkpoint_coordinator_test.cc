@@ -417,8 +417,14 @@ TEST_F(CheckpointCoordinatorTest, AStopThatIsKnownToHaveFailedIsNotUnderWayAnyMo
   EXPECT_TRUE(coordinator_->stop()) << "the manifest may be there";
   ask();
   AckAll(CheckpointId(1));
+  Send(ManifestFailed{CheckpointId(1), "disk full", false});
+  EXPECT_FALSE(coordinator_->stop()) << "it will never be";
+  ask();
+  AckAll(CheckpointId(1));
   Send(CheckpointingStopped{"TaskManager lost"});
   EXPECT_TRUE(coordinator_->stop()) << "its manifest is being written";
+  Send(ManifestFailed{CheckpointId(1), "disk full", false});
+  EXPECT_FALSE(coordinator_->stop()) << "and was not";
   ask();
   Complete();
   Send(CheckpointingStopped{"TaskManager lost"});

@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -80,6 +81,34 @@ TEST_F(JobManagerStopTest, TheNextJobManagerCompletesIt) {
     EXPECT_TRUE(std::filesystem::is_directory(savepoint));
     EXPECT_EQ(StatusOf(job).stop().savepoint_path(), savepoint);
   }
+}
+
+TEST_F(JobManagerStopTest, OneThatWasNotedAndNotDecidedIsForgottenWhenTheNextAttemptIsPrepared) {
+  const std::string job = MustSubmit();
+  manager_->Stop();
+  manager_.reset();
+  const auto store = DirectoryMetadataStore::Open(directory_ + "/jobmanager/metadata");
+  ASSERT_TRUE(store.ok()) << store.status();
+  const std::string key = StoredRecord::KeyOf(job);
+  const auto entry = (*store)->Get(key);
+  ASSERT_TRUE(entry.ok()) << entry.status();
+  proto::JobRecord record = Record(job);
+  record.mutable_stop()->set_checkpoint_id(7);
+  record.mutable_stop()->set_directory("/stops");
+  const auto put = (*store)->Put(key, entry->version, record.SerializeAsString(), LeaderEpoch(1));
+  ASSERT_TRUE(put.ok()) << put.status();
+  StartJobManager();
+  EXPECT_EQ(StatusOf(job).stop().checkpoint_id(), 7u) << "nobody has looked for its manifest";
+  std::promise<void> looked;
+  auto tm = TaskManager(
+      {.before = [over = looked.get_future().share()](const proto::ToTaskManager& message) {
+        if (message.has_deploy_job()) over.wait();
+      }});
+  WaitForState(job, proto::JOB_STATE_DEPLOYING);
+  tm->AwaitDeploy(1);
+  EXPECT_FALSE(StatusOf(job).has_stop()) << "however long it takes until the job runs";
+  looked.set_value();
+  WaitForState(job, proto::JOB_STATE_RUNNING);
 }
 
 TEST_F(JobManagerStopTest, ADrainThatCannotBeExportedEndsTheJobAndItsCheckpointStays) {
