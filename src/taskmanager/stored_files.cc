@@ -43,9 +43,9 @@ absl::Status StoredFiles::Take(SubtaskId subtask, const std::string& operator_ui
       if (unknown || length != file.length || handle->length() != length) {
         return absl::FailedPreconditionError(absl::StrCat(
             "operator ", operator_uid, " gave ", file.path, " to checkpoint ",
-            name.checkpoint.value, " as a file of ", file.length, " bytes, and it has ",
-            unknown ? handle->length() : length, ", its pieces have ", handle->length(),
-            "; a file must be whole, and never change, once it is given"));
+            name.checkpoint.value, " as a file of ", file.length, " bytes, and ",
+            unknown ? "it is gone" : absl::StrCat("it has ", length), "; its pieces have ",
+            handle->length(), "; a file must be whole, and never change, once it is given"));
       }
       handle->set_kind(proto::StateHandle::EPOCH_OUTPUT);
       handle->set_subtask(subtask.index);

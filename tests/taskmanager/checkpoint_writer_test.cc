@@ -1,6 +1,7 @@
 // What becomes of keyed state when the checkpoints that carry it fail: on both backends nothing but
 // a larger next checkpoint.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -445,7 +445,8 @@ P::Event LaneTransactions::ReadMarker() {
     }
     rd_kafka_consume_stop(handle.get(), marker_partition_);
     if (!reached && lasts) {
-      return P::Refused{"reading " + where + ": " + failure, ErrorKind::kExternal};
+      return P::Refused{"reading " + where + ", for the second time: " + failure,
+                        ErrorKind::kExternal};
     }
     if (!reached) return P::OutcomeUnknown{"reading " + where + ": " + failure};
   }

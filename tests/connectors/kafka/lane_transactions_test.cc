@@ -111,7 +111,8 @@ TEST_F(LaneTransactionsTest, ATopicThatKafkaDoesNotKnowForAMomentIsWaitedFor) {
   rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
   options_.deleted_after = std::chrono::minutes(1);
   std::future<P::Event> event = std::async(std::launch::async, [&] { return Publish(); });
-  EXPECT_EQ(event.wait_for(milliseconds(1'500)), std::future_status::timeout);
+  // Longer than it takes until anybody asks whether the topic is gone.
+  EXPECT_EQ(event.wait_for(milliseconds(3'500)), std::future_status::timeout);
   rd_kafka_mock_topic_set_error(cluster_, "output", RD_KAFKA_RESP_ERR_NO_ERROR);
   EXPECT_TRUE(std::holds_alternative<P::Committed>(event.get()));
 }
