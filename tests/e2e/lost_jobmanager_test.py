@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""A JobManager that is killed (kill -9) under `weir stop` and `weir savepoint`: the command waits for
-the next one and tells what came of it, and `describe` names the savepoint of a stop for good.
+"""A JobManager that is killed (kill -9), or shut down, under `weir stop` and `weir savepoint`: the
+command waits for the next one and tells what came of it, and `describe` names the savepoint of a
+stop for good.
 
     lost_jobmanager_test.py WEIR TOTALS_JOB
 """
@@ -123,6 +124,18 @@ class Lost(unittest.TestCase):
         self.assertEqual(stop.returncode, 0, said)
         self.assertIn("lost before the stop was recorded", said)
         self.is_named(out.split()[-1])
+
+    def test_a_jobmanager_may_be_shut_down_under_a_stop(self):
+        for point in ("jobmanager.before_commit", "savepoint.before_commit"):
+            with self.subTest(point=point):
+                self.daemons(held_at=point)
+                stop = self.stopping()
+                eventually(lambda: "stop" in self.describe()["status"], "the stop was asked for")
+                self.cluster.processes["jobmanager"].terminate()
+                self.held_at("")  # it waits for what it writes
+                self.assertEqual(self.cluster.processes["jobmanager"].wait(60), 0)
+                self.cluster.start("jobmanager")
+                self.is_named(self.gave(stop))
 
     def test_a_savepoint_is_asked_for_again(self):
         self.daemons(held_at="savepoint.before_commit")
