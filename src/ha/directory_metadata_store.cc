@@ -80,7 +80,10 @@ std::string Frame(const ByteWriter& payload) {
 absl::StatusOr<std::string_view> Unframe(std::string_view bytes, const std::string& path) {
   constexpr size_t kHeader = 16, kChecksum = 8;
   const auto damaged = [&](const char* what) {
-    return absl::DataLossError(absl::StrCat("metadata file ", path, " is damaged: ", what));
+    return absl::DataLossError(absl::StrCat(
+        "metadata file ", path, " is damaged: ", what,
+        "; put it back as it was. Without the record of a job the cluster forgets that job, which "
+        "can be begun again from its last checkpoint"));
   };
   if (bytes.size() < kHeader + kChecksum) return damaged("it is truncated");
   ByteReader in(bytes);

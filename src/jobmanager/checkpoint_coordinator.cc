@@ -81,9 +81,13 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   const auto goes_on = [&](const Export& entry) {
     return IsStop(entry.wanted.kind) && !entry.orphaned && e.then != Then::kEnd;
   };
+  const auto failed = [&](CheckpointKind kind) {
+    const bool on = IsStop(kind) && e.then != Then::kEnd;
+    return on ? reason + "; the stop was not decided, and the job goes on" : reason;
+  };
   for (const SavepointWanted& wanted : waiting_) {
-    out->push_back(
-        ReplySavepoint{.request = wanted.request, .code = ReplyCode::kAborted, .message = reason});
+    out->push_back(ReplySavepoint{
+        .request = wanted.request, .code = ReplyCode::kAborted, .message = failed(wanted.kind)});
   }
   waiting_.clear();
   for (auto& [id, entry] : exports_) {
@@ -109,7 +113,7 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   on_ = false;
   for (const Pending& pending : std::exchange(pending_, {})) {
     if (IsStop(pending.kind)) stop_failed_ = true;
-    ReplyAborted(pending, reason, out);
+    ReplyAborted(pending, failed(pending.kind), out);
     RecordFailure(pending.id, reason);
   }
   (void)now;

@@ -165,7 +165,10 @@ absl::Status SubmissionUpload::PrepareRestore(const proto::SubmitJobHeader& head
     const auto newest = contents->FindRestorable(RestorePolicy::kNewest);
     if (!newest.ok()) return newest.status();
     if (*newest == nullptr) {
-      return absl::NotFoundError(absl::StrCat("there is no savepoint or checkpoint in ", path));
+      return absl::NotFoundError(absl::StrCat(
+          "there is no savepoint or checkpoint in ", path,
+          "; a job that completed none has processed nothing, and is begun again from what it "
+          "began from: `weir describe` of it says so"));
     }
     manifest_path = (*newest)->path;
   }

@@ -28,11 +28,16 @@ constexpr int kQueueFullTries = kAskAfter.count() / kQueueFullMs;
 
 /// Brokers have lost sight of transactions that ended while they were started again; no time-out
 /// ends such a one.
-constexpr char kOpenTransaction[] =
-    "another producer's transaction is open there. One whose producer has died the broker ends "
-    "when its transaction.timeout.ms is over (60 s for Weir's); one that stays is lost to the "
-    "broker. Kafka's kafka-transactions.sh finds it (find-hanging) and can abort it, which loses "
-    "what the broker has acknowledged of it: docs/decisions/kafka-failures.md";
+std::string OpenTransaction(const std::string& topic, int32_t partition, int64_t first) {
+  return "another producer's transaction is open there, of this job or of another one. One whose "
+         "producer has died the broker ends when its transaction.timeout.ms is over (60 s for "
+         "Weir's); one that stays is lost to the broker. Kafka's kafka-transactions.sh shows whose "
+         "it is (describe-producers --topic " +
+         topic + " --partition " + std::to_string(partition) +
+         ") and can abort it (abort with --start-offset " + std::to_string(first) +
+         " besides), which loses what the broker has acknowledged of it: "
+         "docs/decisions/kafka-failures.md";
+}
 
 Settings ProducerDefaults(const PublicationOptions& options, uint64_t max_batch_bytes = 0) {
   Settings defaults = QueueDefaults(options.client);
@@ -406,7 +411,8 @@ P::Event LaneTransactions::ReadMarker() {
       const auto stuck = [&] {
         return "offset " + std::to_string(high) + " is not reached after " +
                std::to_string(std::chrono::duration_cast<milliseconds>(waited).count()) +
-               " ms, only offset " + std::to_string(at) + "; " + kOpenTransaction;
+               " ms, only offset " + std::to_string(at) + "; " +
+               OpenTransaction(topic, marker_partition_, at);
       };
       if (stop_) {
         failure = "stopped";

@@ -126,13 +126,20 @@ absl::StatusOr<const CheckpointLogEntry*> CheckpointLogContents::FindRestorable(
                            found->path)));
   }
   if (found != nullptr || unreadable == nullptr) return found;
-  return absl::Status(
-      unreadable->status.code(),
-      absl::StrCat(unreadable->status.message(), policy == RestorePolicy::kNewest
-                                                     ? "; an older checkpoint is used only if "
-                                                       "asked for, by naming its manifest: "
-                                                       "--from-savepoint .../log/SLOT"
-                                                     : "; nor can any older checkpoint be read"));
+  const CheckpointLogEntry* older = nullptr;
+  for (const CheckpointLogEntry& entry : entries) {
+    if (entry.is_checkpoint()) older = &entry;
+  }
+  std::string mend = "; put it back as it was";
+  if (older != nullptr) {
+    absl::StrAppend(&mend,
+                    ": an older checkpoint is used only if asked for, by naming its manifest: "
+                    "--from-savepoint .../",
+                    older->path);
+  } else {
+    absl::StrAppend(&mend, ": no older checkpoint can be read");
+  }
+  return absl::Status(unreadable->status.code(), absl::StrCat(unreadable->status.message(), mend));
 }
 
 absl::StatusOr<std::unique_ptr<CheckpointLog>> CheckpointLog::TakeOver(
