@@ -12,7 +12,8 @@ namespace weir::cli {
 
 /// `weir stop` and `weir savepoint`, whichever JobManager comes to carry them out. One that is lost
 /// meanwhile is waited for, and the next one is asked what has become of it. What may be under way
-/// still, with a JobManager that leads on, is not asked for again, and nothing more than three times.
+/// still, with a JobManager that leads on, is not asked for again, and nothing more than three
+/// times.
 struct SavepointCalls {
   /// For the job to run again or to end, once a JobManager is back: what a checkpoint may take
   /// unless the job says otherwise. A stop that is found is followed however long it takes.

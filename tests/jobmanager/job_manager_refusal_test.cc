@@ -10,6 +10,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -119,7 +120,8 @@ TEST_F(JobManagerTest, ThousandsOfBadGraphsLeaveTheJobsAndItsMemoryAlone) {
   EXPECT_EQ(burst(400), 400);  // what gRPC and the allocator keep
   const int64_t before = resident();
   EXPECT_EQ(burst(4'000), 4'000);
-  EXPECT_LT(resident() - before, 16 << 20);
+  // Sanitizers keep what is freed.
+  if (std::string_view(WEIR_ABI_SANITIZER).empty()) EXPECT_LT(resident() - before, 16 << 20);
   EXPECT_EQ(Cluster().jobs_total(), 1u);
   EXPECT_EQ(StatusOf(job).restarts(), 0u);
 }
