@@ -21,6 +21,7 @@ absl::StatusOr<proto::JobStatus> FollowJob(
   uint64_t version = 0;
   bool told = false;
   int losses = 0;
+  std::optional<uint64_t> leader;  // behind the last loss
   for (;;) {
     milliseconds poll = kPoll;
     if (limit) {
@@ -31,15 +32,17 @@ absl::StatusOr<proto::JobStatus> FollowJob(
     const bool lost = absl::IsUnavailable(job.status());
     if (lost || absl::IsDeadlineExceeded(job.status())) {
       if (!lost && poll.count() == 0) return job;
-      if (lost && ++losses > kLostAtMost) {
-        return absl::AbortedError(
-            absl::StrCat("the JobManager was lost ", losses,
-                         " times meanwhile; its log tells why: a file in log.dir, of `weir local` "
-                         "`weir logs jobmanager`"));
-      }
       if (absl::Status s = client.AwaitAnswer(); !s.ok()) return s;
-      if (lost) began = steady_clock::now();
-      continue;
+      if (!lost) continue;
+      const auto status = client.Status();
+      if (!status.ok() || leader == status->leader_epoch()) continue;
+      leader = status->leader_epoch();
+      began = steady_clock::now();
+      if (++losses <= kLostAtMost) continue;
+      return absl::AbortedError(
+          absl::StrCat("the JobManager was lost ", losses,
+                       " times meanwhile; its log tells why: a file in log.dir, of `weir local` "
+                       "`weir logs jobmanager`"));
     }
     if (!job.ok() || enough(*job) || poll.count() == 0) return job;
     version = job->version();

@@ -13,12 +13,13 @@ namespace weir::cli {
 
 bool Ended(const proto::JobStatus& job);
 
-/// One after another, while one job is followed. What kills each JobManager is left to people.
-inline constexpr int kLostAtMost = 5;
+/// JobManagers, one after another, while one job is followed. What kills each is left to people.
+inline constexpr int kLostAtMost = 3;
 
 /// The last that was heard of the job: `enough` said so, or `limit` has passed. A JobManager that
-/// is lost meanwhile is waited for (JobClient::AwaitAnswer), kLostAtMost times, and `limit` counts
-/// anew when it answers. `remark`, unless null, is told once when storage holds up the job's end.
+/// is lost meanwhile is waited for (JobClient::AwaitAnswer), kLostAtMost of them, and `limit`
+/// counts anew when another one answers. A connection that is lost alone is made again, however
+/// often. `remark`, unless null, is told once when storage holds up the job's end.
 absl::StatusOr<proto::JobStatus> FollowJob(
     JobClient& client, const std::string& id, const std::function<void(const std::string&)>& remark,
     const std::function<bool(const proto::JobStatus&)>& enough,

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/follow_job.h"
+
 namespace weir::cli {
 namespace {
 
@@ -86,7 +88,7 @@ class ScriptedJobManager final : public proto::JobService::Service {
   std::atomic<bool> leads_on = false;  // whatever call is lost
   std::atomic<size_t> leaves_at = -1;  // after so many looks at the job
   std::atomic<bool> comes_back = false;
-  std::atomic<bool> leaves_again = false;
+  std::atomic<int> leaves = 0;       // again, when it has come back
   std::atomic<bool> absent = false;  // at the next look at the jobs
   std::string said;
 
@@ -117,7 +119,10 @@ class ScriptedJobManager final : public proto::JobService::Service {
   grpc::Status ClusterStatus(grpc::ServerContext*, const proto::ClusterStatusRequest*,
                              proto::ClusterStatusReply* reply) override {
     if (away_ && !comes_back) return kLost;
-    if (away_.exchange(false) && !leaves_again) leaves_at = -1;
+    if (away_.exchange(false)) {
+      if (leaves-- == 0) leaves_at = -1;
+      if (!leads_on) ++epoch_;
+    }
     reply->set_leader_epoch(epoch_);
     return grpc::Status::OK;
   }
@@ -251,11 +256,23 @@ TEST(SavepointCalls, AJobManagerThatHasJustComeIsGivenTimeForItsJobs) {
 TEST(SavepointCalls, OneJobManagerAfterAnotherIsWaitedForInBoundedTime) {
   ScriptedJobManager jm({kLost}, {Stopping(proto::JOB_STATE_WAITING_FOR_SLOTS)});
   jm.comes_back = true;
-  jm.leaves_again = true;
+  jm.leaves = 10;
   jm.leaves_at = 1;
   const absl::Status outcome = jm.Stop().status();
   EXPECT_TRUE(absl::IsAborted(outcome)) << outcome;
-  EXPECT_THAT(outcome.ToString(), AllOf(HasSubstr("lost 6 times"), HasSubstr("may be recorded")));
+  EXPECT_THAT(outcome.ToString(), AllOf(HasSubstr("lost 4 times"), HasSubstr("may be recorded")));
+}
+
+TEST(SavepointCalls, OneThatLeadsOnIsFollowedHoweverOftenTheConnectionIsLost) {
+  ScriptedJobManager jm({kLost},
+                        {Stopping(proto::JOB_STATE_STOPPING), Stopping(proto::JOB_STATE_FINISHED)});
+  jm.leads_on = true;
+  jm.comes_back = true;
+  jm.leaves = kLostAtMost + 1;
+  jm.leaves_at = 1;
+  const auto stopped = jm.Stop();
+  ASSERT_TRUE(stopped.ok()) << stopped.status();
+  EXPECT_EQ(stopped->savepoint.savepoint_path(), "/sp/savepoint-7");
 }
 
 TEST(SavepointCalls, WhoGivesUpSaysWhatIsKnownOfTheStop) {

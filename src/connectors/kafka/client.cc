@@ -16,7 +16,6 @@ struct ClientContext {
   LogFunction log;
   void (*on_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*) = nullptr;
   void* opaque = nullptr;
-  std::function<void(std::string_view)> on_statistics;
 };
 
 void OnLog(const rd_kafka_t* client, int level, const char* facility, const char* text) {
@@ -29,11 +28,6 @@ void OnLog(const rd_kafka_t* client, int level, const char* facility, const char
 void OnDelivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque) {
   const auto* context = static_cast<const ClientContext*>(opaque);
   context->on_delivery(client, message, context->opaque);
-}
-
-int OnStatistics(rd_kafka_t*, char* json, size_t length, void* opaque) {
-  static_cast<const ClientContext*>(opaque)->on_statistics({json, length});
-  return 0;  // the text stays librdkafka's
 }
 
 void Set(rd_kafka_conf_t* conf, const std::string& name, const std::string& value) {
@@ -80,14 +74,10 @@ Owned<rd_kafka_t> MakeClient(const ClientOptions& options, const ClientSetup& se
   std::unique_ptr<rd_kafka_conf_t, decltype(destroy_conf)> conf(rd_kafka_conf_new(), destroy_conf);
   for (const auto& [name, value] : settings) Set(conf.get(), name, value);
 
-  auto context =
-      std::make_unique<ClientContext>(ClientContext{.log = log,
-                                                    .on_delivery = setup.on_delivery,
-                                                    .opaque = setup.opaque,
-                                                    .on_statistics = setup.on_statistics});
+  auto context = std::make_unique<ClientContext>(
+      ClientContext{.log = log, .on_delivery = setup.on_delivery, .opaque = setup.opaque});
   rd_kafka_conf_set_opaque(conf.get(), context.get());
   rd_kafka_conf_set_log_cb(conf.get(), OnLog);
-  if (setup.on_statistics) rd_kafka_conf_set_stats_cb(conf.get(), OnStatistics);
   if (setup.on_delivery != nullptr) rd_kafka_conf_set_dr_msg_cb(conf.get(), OnDelivery);
 
   char reason[512];

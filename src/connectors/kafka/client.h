@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -43,9 +42,6 @@ struct ClientSetup {
   /// Called for every delivery report (or only failed ones, by delivery.report.only.error).
   void (*on_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*) = nullptr;
   void* opaque = nullptr;  ///< given to on_delivery
-  /// Gets librdkafka's statistics, as JSON, on the thread that takes messages, whenever the
-  /// property statistics.interval.ms says so.
-  std::function<void(std::string_view)> on_statistics = nullptr;
 };
 
 /// A librdkafka client. Its log lines of level warning and worse go to `log`, from its threads.

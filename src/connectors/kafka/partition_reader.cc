@@ -1,56 +1,38 @@
 #include "connectors/kafka/partition_reader.h"
 
 #include <algorithm>
-#include <functional>
-#include <set>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
-#include "connectors/kafka/reached_partitions.h"
 
 namespace weir::kafka {
 namespace {
 
 constexpr char kStateName[] = "kafka.partitions";
 constexpr std::chrono::milliseconds kLongestPause{10'000};
-constexpr std::chrono::milliseconds kStatisticsInterval{1'000};
-constexpr std::chrono::milliseconds kAnswerDelay{
-    1'000};                                 // of a broker, beside what it is asked for
 constexpr uint64_t kMessageOverhead = 512;  // of a message in librdkafka's queue, roughly
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
 
-Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction& log,
-                               std::function<void(std::string_view)> on_statistics = nullptr) {
+Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction& log) {
   const uint64_t budget = settings.client.memory_bytes;
-  ClientSetup setup{
-      .type = RD_KAFKA_CONSUMER,
-      .defaults = {{"isolation.level", "read_committed"},
-                   {"auto.offset.reset", "error"},
-                   {"queued.max.messages.kbytes",
-                    std::to_string(std::max<uint64_t>(1024, budget / 1024))},
-                   {"queued.min.messages", std::to_string(std::clamp<uint64_t>(
-                                               budget / kMessageOverhead, 1'000, 1'000'000))},
-                   {"fetch.message.max.bytes",
-                    std::to_string(std::clamp<uint64_t>(budget / 16, 64 << 10, 4 << 20))},
-                   {"fetch.wait.max.ms", "100"}},
-      .fixed = {{"group.id", settings.group.empty() ? "weir" : settings.group},
-                {"enable.auto.commit", "false"},
-                {"enable.auto.offset.store", "false"},
-                {"enable.partition.eof", settings.stop ? "true" : "false"}},
-      .on_statistics = std::move(on_statistics)};
-  if (setup.on_statistics) {
-    setup.fixed["statistics.interval.ms"] = std::to_string(kStatisticsInterval.count());
-  }
-  return MakeClient(settings.client, setup, log);
-}
-
-std::chrono::milliseconds FetchWait(rd_kafka_t* consumer) {
-  char text[32];
-  size_t size = sizeof text;
-  rd_kafka_conf_get(rd_kafka_conf(consumer), "fetch.wait.max.ms", text, &size);
-  return std::chrono::milliseconds(std::stoll(text));
+  return MakeClient(
+      settings.client,
+      {.type = RD_KAFKA_CONSUMER,
+       .defaults = {{"isolation.level", "read_committed"},
+                    {"auto.offset.reset", "error"},
+                    {"queued.max.messages.kbytes",
+                     std::to_string(std::max<uint64_t>(1024, budget / 1024))},
+                    {"queued.min.messages", std::to_string(std::clamp<uint64_t>(
+                                                budget / kMessageOverhead, 1'000, 1'000'000))},
+                    {"fetch.message.max.bytes",
+                     std::to_string(std::clamp<uint64_t>(budget / 16, 64 << 10, 4 << 20))},
+                    {"fetch.wait.max.ms", "100"}},
+       .fixed = {{"group.id", settings.group.empty() ? "weir" : settings.group},
+                 {"enable.auto.commit", "false"},
+                 {"enable.auto.offset.store", "false"},
+                 {"enable.partition.eof", settings.stop ? "true" : "false"}}},
+      log);
 }
 
 }  // namespace
@@ -60,12 +42,7 @@ void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits)
   splits_ = &splits;
   settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
-  const bool watches = splits.LooksForIdleSplits();
-  consumer_ =
-      MakeConsumer(settings_, Callbacks::Log(callbacks_),
-                   watches ? [this](std::string_view statistics) { OnStatistics(statistics); }
-                           : std::function<void(std::string_view)>());
-  answered_within_ = FetchWait(consumer_.get()) + kAnswerDelay;
+  consumer_ = MakeConsumer(settings_, Callbacks::Log(callbacks_));
   rd_kafka_poll_set_consumer(consumer_.get());
   queue_.reset(rd_kafka_queue_get_consumer(consumer_.get()));
   rd_kafka_queue_cb_event_enable(queue_.get(), WakeSlot, const_cast<RuntimeContext*>(&context));
@@ -104,7 +81,6 @@ void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits)
     return former != resolved_by.end() && former->second;
   };
   splits.SplitAdded(kUnknownSplit, "partitions not known yet");
-  if (watches) splits.SplitReached(kUnknownSplit, false);
   finder_ = std::make_unique<PartitionFinder>(
       consumer_.get(), std::move(setup),
       PartitionFinder::Environment{.log = Callbacks::Log(callbacks_),
@@ -116,7 +92,6 @@ void PartitionReader::AddPartition(const PartitionPosition& position) {
   partitions_.push_back({.position = position});
   const auto split = static_cast<SplitIndex>(partitions_.size());
   splits_->SplitAdded(split, ToString(TopicPartition{position.topic, position.partition}));
-  if (splits_->LooksForIdleSplits()) splits_->SplitReached(split, false);
   ++unfinished_;
   if (position.stop >= 0 && position.next >= position.stop) {  // the finder did not assign it
     partitions_.back().finished = true;
@@ -229,15 +204,6 @@ void PartitionReader::HandleEvent(const rd_kafka_message_t& message) {
   if (Classify(consumer_.get(), message.err) == ErrorClass::kRefused) {
     ThrowError(KindOf(consumer_.get(), message.err),
                "reading from Kafka: " + Explain(message.err, settings_.client.brokers, topic));
-  }
-}
-
-void PartitionReader::OnStatistics(std::string_view statistics) {
-  const std::set<TopicPartition> reached = ReachedPartitions(statistics, answered_within_);
-  for (size_t i = 0; i < partitions_.size(); ++i) {
-    if (partitions_[i].finished) continue;
-    const PartitionPosition& p = partitions_[i].position;
-    splits_->SplitReached(static_cast<SplitIndex>(i + 1), reached.contains({p.topic, p.partition}));
   }
 }
 

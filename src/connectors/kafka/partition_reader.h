@@ -26,10 +26,6 @@ namespace weir::kafka {
 /// Partitions that are held (see PartitionFinder) are read once a checkpoint with their starts is
 /// complete. It asks for one, and until then their splits hold the watermark back, as they do until
 /// their first row in any case.
-///
-/// Where silent splits are taken for idle, librdkafka's statistics tell once a second which
-/// partitions' brokers answer. While one does not, or is not known yet, its partitions are not
-/// silent: what the broker takes when it is back would be late.
 class PartitionReader final : public SourceBackend {
  public:
   explicit PartitionReader(SourceSettings settings) : settings_(std::move(settings)) {}
@@ -66,7 +62,6 @@ class PartitionReader final : public SourceBackend {
   /// The split of a message; takes news from the finder when it is not known.
   SplitIndex SplitOf(const rd_kafka_message_t& message);
   void HandleEvent(const rd_kafka_message_t& message);
-  void OnStatistics(std::string_view statistics);
   void Finish(SplitIndex split);
   /// At each checkpoint: how far each partition's end is ahead of us.
   void ReportLag();
@@ -79,7 +74,6 @@ class PartitionReader final : public SourceBackend {
   std::unique_ptr<PartitionFinder> finder_;
   Owned<rd_kafka_queue_t> queue_;
   Owned<rd_kafka_t> consumer_;
-  std::chrono::milliseconds answered_within_{0};  // by a broker that is there
 
   /// What is held.
   struct Held {

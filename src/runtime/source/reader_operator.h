@@ -92,8 +92,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     bool any = false;
     for (Split& split : splits_) {
       if (split.finished) continue;
-      const std::chrono::nanoseconds known = split.reached.value_or(reading_time_);
-      if (strategy_.idle_after && known - split.heard > *strategy_.idle_after) {
+      if (strategy_.idle_after && reading_time_ - split.heard > *strategy_.idle_after) {
         split.idle = true;
       }
       if (split.idle) continue;
@@ -130,8 +129,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     Timestamp watermark = Timestamp::Min();
     bool finished = true;
     bool idle = false;
-    std::chrono::nanoseconds heard{0};                // in reading time, as the next one
-    std::optional<std::chrono::nanoseconds> reached;  // for the last time; none: always
+    std::chrono::nanoseconds heard{0};  // in reading time
   };
 
   void RestoreWatermark(std::vector<RestoredOperatorState>& formers) {
@@ -185,12 +183,6 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     if (split.generator) return;  // nor is it heard of: rows alone count
     split.watermark = std::max(split.watermark, watermark);
     Heard(split);
-  }
-  bool LooksForIdleSplits() const override { return strategy_.idle_after.has_value(); }
-  void SplitReached(SplitIndex index, bool reached) override {
-    Split& split = At(index);
-    split.reached = reading_time_;
-    if (!reached) split.heard = reading_time_;  // idle ones stay so
   }
 
   Split& At(SplitIndex index) {

@@ -36,14 +36,6 @@ class SplitObserver {
   /// those given until now (those of the Poll that says so included). Without effect where the job
   /// has given the source a watermark generator.
   virtual void EmitWatermark(SplitIndex split, Timestamp watermark) = 0;
-
-  /// Whether a split without rows for a time will be taken for idle. If so a reader that can lose
-  /// touch with what it reads calls SplitReached now and then, of each split from SplitAdded on.
-  virtual bool LooksForIdleSplits() const { return false; }
-  /// True: what the split has had until now is given, or about to be. False: nobody knows, its
-  /// server does not answer, for instance. Of a split for which this was ever called, only time
-  /// that ends with true counts as silence, and false lets it begin anew.
-  virtual void SplitReached(SplitIndex, bool /*reached*/) {}
 };
 
 /// Reads one subtask's share of a source. Everything is called on the slot thread and never blocks;

@@ -75,14 +75,6 @@ class Subtask : private SplitObserver {
     });
   }
   bool ReadToEnd() { return Read(SIZE_MAX); }
-  /// Polls until it has told of so many partitions that it is in touch with them, and of no more.
-  bool AwaitReached(size_t count) {
-    return harness_.RunUntil([&] {
-      while (Poll() != PollResult::kNothing) {
-      }
-      return reached.size() == count;
-    });
-  }
   /// Polls until the source knows which partitions it owns; their first rows may come with that.
   bool AwaitPartitions() {
     return harness_.RunUntil([&] {
@@ -120,7 +112,6 @@ class Subtask : private SplitObserver {
   std::vector<Timestamp> timestamps;
   std::set<std::string> row_splits;
   std::set<std::string> open_splits;
-  std::set<std::string> reached;
   bool end = false;
 
  private:
@@ -130,14 +121,6 @@ class Subtask : private SplitObserver {
   }
   void SplitFinished(SplitIndex split) override { open_splits.erase(splits_.at(split)); }
   void EmitWatermark(SplitIndex, Timestamp) override {}
-  bool LooksForIdleSplits() const override { return true; }
-  void SplitReached(SplitIndex split, bool is) override {
-    if (is) {
-      reached.insert(splits_.at(split));
-    } else {
-      reached.erase(splits_.at(split));
-    }
-  }
 
   RuntimeHarness harness_;
   std::map<SplitIndex, std::string> splits_;
@@ -494,23 +477,6 @@ TEST_F(SourceTest, OutlivesARestartOfTheBroker) {
   Produce(0, {"b"});
   ASSERT_TRUE(subtask.Read(2));
   EXPECT_THAT(subtask.rows, ElementsAre("a", "b"));
-}
-
-// What silent partitions have while their broker is away would be late.
-TEST_F(SourceTest, ItTellsWhichPartitionsItIsInTouchWith) {
-  NewTopic(2);
-  Subtask<std::string> subtask(options_);
-  ASSERT_TRUE(subtask.AwaitPartitions());
-  EXPECT_THAT(subtask.reached, IsEmpty()) << "of none, before Kafka has said so";
-  EXPECT_TRUE(subtask.AwaitReached(2));
-  broker_.Suspend();
-  EXPECT_TRUE(subtask.AwaitReached(0));
-  broker_.Resume();
-  EXPECT_TRUE(subtask.AwaitReached(2));
-  broker_.Kill();
-  EXPECT_TRUE(subtask.AwaitReached(0));
-  broker_.Start();
-  EXPECT_TRUE(subtask.AwaitReached(2));
 }
 
 TEST_F(SourceTest, ABrokerThatDoesNotAnswerHoldsNobodyUpInClose) {

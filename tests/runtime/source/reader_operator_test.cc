@@ -453,35 +453,6 @@ TEST_F(ReaderOperatorTest, ASplitThatMayNotBeReadIsNotIdle) {
   EXPECT_EQ(Watermark(), 99);
 }
 
-TEST_F(ReaderOperatorTest, ASplitIsSilentOnlyWhileItsReaderKnowsThatItIs) {
-  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
-  ASSERT_TRUE(script_.splits->LooksForIdleSplits());
-  script_.splits->SplitAdded(0, "a");
-  script_.splits->SplitReached(0, false);
-  FindNothingFor(5'000ms);
-  EXPECT_FALSE(op_->Idle()) << "its server has not answered yet";
-  script_.splits->SplitReached(0, true);
-  EXPECT_EQ(Watermark(), kNone);
-  EXPECT_TRUE(op_->Idle()) << "and says that there was nothing all the time";
-
-  Give(0, {100});
-  FindNothingFor(5'000ms);
-  script_.splits->SplitReached(0, false);
-  EXPECT_EQ(Watermark(), 99);
-  EXPECT_FALSE(op_->Idle()) << "it may have rows by now";
-  FindNothingFor(900ms);
-  script_.splits->SplitReached(0, true);
-  EXPECT_FALSE(op_->Idle()) << "its silence has begun anew";
-  FindNothingFor(200ms);
-  EXPECT_FALSE(op_->Idle());
-  script_.splits->SplitReached(0, true);
-  FindNothingFor(200ms);
-  EXPECT_TRUE(op_->Idle());
-  script_.splits->SplitReached(0, false);
-  FindNothingFor(200ms);
-  EXPECT_TRUE(op_->Idle()) << "it held nobody back before";
-}
-
 TEST_F(ReaderOperatorTest, RowsMayCarryWatermarks) {
   Open(PunctuatedWatermarks<int64_t>([](int64_t row) {
     return row % 100 == 0 ? std::optional(Timestamp{row - 1}) : std::nullopt;
