@@ -14,6 +14,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kRequest{5'000};
+constexpr milliseconds kLookEvery{1'000};
+constexpr milliseconds kLookLimit{2'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{5'000};
 
@@ -62,6 +64,14 @@ void PartitionFinder::Drop(const TopicPartition& partition) {
   changed_.notify_all();
 }
 
+void PartitionFinder::Look(const TopicPartition& partition) {
+  {
+    std::lock_guard lock(mutex_);
+    looks_.insert(partition);
+  }
+  changed_.notify_all();
+}
+
 void PartitionFinder::ReadHeld() {
   {
     std::lock_guard lock(mutex_);
@@ -106,22 +116,55 @@ void PartitionFinder::Run() {
 
 /// Waits, doing meanwhile what the slot thread asks for. False when we stop.
 bool PartitionFinder::Wait(milliseconds time) {
-  const bool forever = time == milliseconds::max();
-  const auto deadline = std::chrono::steady_clock::now() + (forever ? milliseconds(0) : time);
+  using Steady = std::chrono::steady_clock;
+  const std::optional<Steady::time_point> deadline =
+      time == milliseconds::max() ? std::nullopt : std::optional(Steady::now() + time);
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      const auto called = [&] { return stop_ || read_held_ || !drops_.empty(); };
-      if (forever) {
-        changed_.wait(lock, called);
-      } else if (!changed_.wait_until(lock, deadline, called)) {
-        return true;
+      const auto look_is_due = [&] { return !looks_.empty() && Steady::now() >= next_look_; };
+      while (!stop_ && !read_held_ && drops_.empty() && !look_is_due()) {
+        if (deadline && Steady::now() >= *deadline) return true;
+        std::optional<Steady::time_point> until = deadline;
+        if (!looks_.empty()) until = std::min(until.value_or(next_look_), next_look_);
+        if (until) {
+          changed_.wait_until(lock, *until);
+        } else {
+          changed_.wait(lock);
+        }
       }
       if (stop_) return false;
     }
     ReadHeldIfAsked();
     DropAsked();
+    LookIfAsked();
   }
+}
+
+void PartitionFinder::LookIfAsked() {
+  if (std::chrono::steady_clock::now() < next_look_) return;
+  std::vector<TopicPartition> partitions;
+  {
+    std::lock_guard lock(mutex_);
+    partitions.assign(looks_.begin(), looks_.end());
+    looks_.clear();
+  }
+  if (partitions.empty()) return;
+  const auto list = ListOf(partitions);
+  for (int i = 0; i < list->cnt; ++i) list->elems[i].offset = RD_KAFKA_OFFSET_END;
+  const auto outcome =
+      rd_kafka_offsets_for_times(consumer_, list.get(), static_cast<int>(kLookLimit.count()));
+  next_look_ = std::chrono::steady_clock::now() + kLookEvery;
+  {
+    std::lock_guard lock(mutex_);
+    for (int i = 0; i < list->cnt; ++i) {
+      const rd_kafka_topic_partition_t& p = list->elems[i];
+      const bool answered = outcome == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                            p.err == RD_KAFKA_RESP_ERR_NO_ERROR && p.offset >= 0;
+      found_.ends[{p.topic, p.partition}] = answered ? std::optional(p.offset) : std::nullopt;
+    }
+  }
+  environment_.wake();
 }
 
 void PartitionFinder::ReadHeldIfAsked() {

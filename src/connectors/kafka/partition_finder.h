@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -50,6 +51,8 @@ class PartitionFinder {
     /// Of all the topics, all subtasks' together; 0: not known yet.
     size_t all_partitions = 0;
     bool first_round_done = false;
+    /// What was asked for by Look: the end of the partition now; nothing: Kafka does not answer.
+    std::map<TopicPartition, std::optional<int64_t>> ends = {};
     std::optional<Error> failure;
   };
 
@@ -61,6 +64,9 @@ class PartitionFinder {
   Found TakeFound();
   /// The consumer is to read this partition no more.
   void Drop(const TopicPartition& partition);
+  /// Where does this partition end now? All that are asked for are looked at together, once a
+  /// second at most.
+  void Look(const TopicPartition& partition);
   /// The starts of all that was held are durable.
   void ReadHeld();
 
@@ -69,6 +75,7 @@ class PartitionFinder {
   bool Wait(std::chrono::milliseconds time);
   void DropAsked();
   void ReadHeldIfAsked();
+  void LookIfAsked();
   void Round();
   void AddStops(std::vector<PartitionPosition>& partitions);
   std::vector<TopicPartition> NewPartitions();
@@ -95,12 +102,14 @@ class PartitionFinder {
   size_t all_partitions_ = 0;  // at the last look
   bool first_round_ = true;
   std::vector<PartitionPosition> held_;  // announced; the consumer is not to read them yet
+  std::chrono::steady_clock::time_point next_look_{};
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool stop_ = false;                  // guarded by mutex_
   Found found_;                        // guarded by mutex_
   std::vector<TopicPartition> drops_;  // guarded by mutex_
+  std::set<TopicPartition> looks_;     // guarded by mutex_
   bool read_held_ = false;             // guarded by mutex_
   std::thread thread_;
 };

@@ -14,7 +14,9 @@ constexpr uint64_t kMessageOverhead = 512;  // of a message in librdkafka's queu
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
 
-Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction& log) {
+/// `with_ends`: it tells when a partition is read to its end, behind markers and what was aborted.
+Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction& log,
+                               bool with_ends = false) {
   const uint64_t budget = settings.client.memory_bytes;
   return MakeClient(
       settings.client,
@@ -31,7 +33,7 @@ Owned<rd_kafka_t> MakeConsumer(const SourceSettings& settings, const LogFunction
        .fixed = {{"group.id", settings.group.empty() ? "weir" : settings.group},
                  {"enable.auto.commit", "false"},
                  {"enable.auto.offset.store", "false"},
-                 {"enable.partition.eof", settings.stop ? "true" : "false"}}},
+                 {"enable.partition.eof", settings.stop || with_ends ? "true" : "false"}}},
       log);
 }
 
@@ -42,7 +44,7 @@ void PartitionReader::Open(const RuntimeContext& context, SplitObserver& splits)
   splits_ = &splits;
   settings_.client.memory_bytes = settings_.client.MemoryIn(context.connector_bytes);
   callbacks_ = std::make_shared<Callbacks>(context);
-  consumer_ = MakeConsumer(settings_, Callbacks::Log(callbacks_));
+  consumer_ = MakeConsumer(settings_, Callbacks::Log(callbacks_), splits.LooksForIdleSplits());
   rd_kafka_poll_set_consumer(consumer_.get());
   queue_.reset(rd_kafka_queue_get_consumer(consumer_.get()));
   rd_kafka_queue_cb_event_enable(queue_.get(), WakeSlot, const_cast<RuntimeContext*>(&context));
@@ -107,6 +109,14 @@ void PartitionReader::TakeFound() {
     AddPartition(partition.position);
     if (partition.held && !held_) held_ = Held();
   }
+  for (const auto& [found_partition, end] : found.ends) {
+    for (Partition& partition : partitions_) {
+      const PartitionPosition& p = partition.position;
+      if (p.partition == found_partition.partition && p.topic == found_partition.topic) {
+        partition.end = end;
+      }
+    }
+  }
   all_partitions_ = found.all_partitions;
   if (found.first_round_done && !resolved_) {
     resolved_ = true;
@@ -133,6 +143,29 @@ Timestamp PartitionReader::NextPoll() const {
   const auto wait =
       std::chrono::ceil<std::chrono::milliseconds>(held_->ask_at - context_->clock->Monotonic());
   return Timestamp{context_->clock->Now().ms + std::max<int64_t>(1, wait.count())};
+}
+
+Silence PartitionReader::LookInto(SplitIndex split) {
+  if (split == kUnknownSplit) return Silence::kUnknown;
+  Partition& partition = At(split);
+  const TopicPartition id{partition.position.topic, partition.position.partition};
+  finder_->Look(id);
+  if (!partition.end) return Silence::kUnknown;
+  const std::optional<int64_t> end = *std::exchange(partition.end, std::nullopt);
+  const std::chrono::nanoseconds now = context_->clock->Monotonic();
+  if (!end) {
+    if (!partition.unknown_since) partition.unknown_since = now;
+    if (now - *partition.unknown_since >= settings_.silence_notice &&
+        !std::exchange(partition.unknown_was_told, true)) {
+      context_->log_warning("Kafka does not say whether partition " + ToString(id) +
+                            " has records: it is not taken for idle, and event time waits for it "
+                            "until its broker answers");
+    }
+    return Silence::kUnknown;
+  }
+  partition.unknown_was_told = false;
+  if (std::exchange(partition.unknown_since, std::nullopt)) return Silence::kBroken;
+  return *end <= partition.position.next ? Silence::kReal : Silence::kUnknown;
 }
 
 std::optional<double> PartitionReader::ShareOfRate() const {
@@ -244,6 +277,7 @@ PollResult PartitionReader::Poll(size_t max, std::vector<Message>& messages, Spl
     partition.position.next = message.offset + 1;
   }
   const rd_kafka_message_t& last = *taken_[handed_end_ - 1];
+  partition.end.reset();  // of the silence that is over
   handed_ = split;
   handed_the_last_ = last.offset + 1 >= stop;
   return PollResult::kMore;

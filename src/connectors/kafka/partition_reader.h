@@ -26,6 +26,9 @@ namespace weir::kafka {
 /// Partitions that are held (see PartitionFinder) are read once a checkpoint with their starts is
 /// complete. It asks for one, and until then their splits hold the watermark back, as they do until
 /// their first row in any case.
+///
+/// A partition is silent (LookInto) where it has been read to the end that Kafka tells at that
+/// moment. While its broker is away nobody knows, and when it is back silence begins anew.
 class PartitionReader final : public SourceBackend {
  public:
   explicit PartitionReader(SourceSettings settings) : settings_(std::move(settings)) {}
@@ -37,6 +40,7 @@ class PartitionReader final : public SourceBackend {
   void BadRecord(size_t message, const std::string& reason) override;
   void HandBack(size_t first) override;
   Timestamp NextPoll() const override;
+  Silence LookInto(SplitIndex split) override;
   std::optional<double> ShareOfRate() const override;
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
   void NotifyCheckpointComplete(CheckpointId id) override;
@@ -49,6 +53,10 @@ class PartitionReader final : public SourceBackend {
   struct Partition {
     PartitionPosition position;
     bool finished = false;
+    /// The last answer to the question where it ends: one, that there is none, or (outer) not yet.
+    std::optional<std::optional<int64_t>> end = {};
+    std::optional<std::chrono::nanoseconds> unknown_since = {};
+    bool unknown_was_told = false;
   };
 
   void AddPartition(const PartitionPosition& position);

@@ -27,6 +27,7 @@ struct SourceSettings {
   bool skip_bad_records = false;
   std::chrono::milliseconds discovery_interval{300'000};
   std::chrono::milliseconds start_limit = kStartLimit;
+  std::chrono::milliseconds silence_notice{60'000};  ///< how long Kafka may not tell of it unsaid
 };
 
 /// A message as it came, until the next Poll. A value that is null has no bytes, not even none.
@@ -63,6 +64,7 @@ class SourceBackend {
   /// See SourceReader.
   virtual std::optional<double> ShareOfRate() const = 0;
   virtual Timestamp NextPoll() const = 0;
+  virtual Silence LookInto(SplitIndex split) = 0;
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
   virtual void NotifyCheckpointComplete(CheckpointId id) = 0;
   virtual void Close() = 0;

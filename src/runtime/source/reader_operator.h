@@ -90,11 +90,10 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
   Timestamp CurrentWatermark() override {
     Timestamp minimum = Timestamp::Max();
     bool any = false;
-    for (Split& split : splits_) {
+    for (SplitIndex i = 0; i < splits_.size(); ++i) {
+      Split& split = splits_[i];
       if (split.finished) continue;
-      if (strategy_.idle_after && reading_time_ - split.heard > *strategy_.idle_after) {
-        split.idle = true;
-      }
+      if (strategy_.idle_after && !split.idle) LookInto(i);
       if (split.idle) continue;
       any = true;
       minimum = std::min(minimum, split.generator ? split.generator->Current() : split.watermark);
@@ -194,6 +193,7 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     }
     return splits_[index];
   }
+  bool LooksForIdleSplits() const override { return strategy_.idle_after.has_value(); }
   void Heard(Split& split) {
     split.heard = reading_time_;
     split.idle = false;
@@ -212,6 +212,15 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
       countable_ -= counted;
     }
     counted_at_ = now;
+  }
+
+  void LookInto(SplitIndex index) {
+    Split& split = splits_[index];
+    const std::chrono::nanoseconds silent = reading_time_ - split.heard;
+    if (silent <= *strategy_.idle_after / 2) return;
+    const Silence silence = reader_->LookInto(index);
+    if (silence == Silence::kBroken) Heard(split);
+    if (silence == Silence::kReal && silent > *strategy_.idle_after) split.idle = true;
   }
 
   void Stamp(SplitIndex index) {

@@ -24,6 +24,13 @@ enum class PollResult {
 /// chosen by the reader.
 using SplitIndex = uint32_t;
 
+/// What a reader knows of a split that has given no row for a while.
+enum class Silence {
+  kReal,     ///< a moment ago there was no row in it
+  kUnknown,  ///< nobody knows (yet)
+  kBroken,   ///< for some time nobody could know; from now on it is
+};
+
 /// What a reader tells of its splits besides rows. Implemented by the source operator.
 class SplitObserver {
  public:
@@ -36,6 +43,8 @@ class SplitObserver {
   /// those given until now (those of the Poll that says so included). Without effect where the job
   /// has given the source a watermark generator.
   virtual void EmitWatermark(SplitIndex split, Timestamp watermark) = 0;
+  /// Whether splits without rows for a time are taken for idle (SourceReader::LookInto).
+  virtual bool LooksForIdleSplits() const { return false; }
 };
 
 /// Reads one subtask's share of a source. Everything is called on the slot thread and never blocks;
@@ -66,6 +75,12 @@ class SourceReader {
   /// out by it. Empty: all subtasks read equal parts, or this one reads nothing. Asked after Open
   /// and, while there is a limit, before each poll: it may change.
   virtual std::optional<double> ShareOfRate() const { return std::nullopt; }
+
+  /// Asked of a split that has given no row for half of the time after which it is idle, at each
+  /// watermark interval from then on. It becomes idle only where this says kReal, and kBroken lets
+  /// that time begin anew: what a server that was away has for the split when it is back would be
+  /// late. For a reader that always has what its splits hold it is always real.
+  virtual Silence LookInto(SplitIndex) { return Silence::kReal; }
 
   /// Positions after the last polled batch.
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;

@@ -629,6 +629,66 @@ class NoSplits final : public SplitObserver {
   void EmitWatermark(SplitIndex, Timestamp) override {}
 };
 
+class LooksForIdle final : public SplitObserver {
+  void SplitAdded(SplitIndex, const std::string&) override {}
+  void SplitFinished(SplitIndex) override {}
+  void EmitWatermark(SplitIndex, Timestamp) override {}
+  bool LooksForIdleSplits() const override { return true; }
+};
+
+// What a broker that is away has for a silent partition when it is back would be late.
+TEST_F(SourceTest, APartitionIsSilentWhereKafkaSaysThatItHasBeenReadToItsEnd) {
+  NewTopic(1);
+  broker_.ProduceInTransaction(topic_, {{.value = "a"}}, true);
+  broker_.ProduceInTransaction(topic_, {{.value = "aborted"}}, false);
+  LooksForIdle splits;
+  RuntimeHarness harness;
+  const auto source = MakeSourceBackend({.client = {.brokers = broker_.address()},
+                                         .topics = {topic_},
+                                         .start = Earliest(),
+                                         .silence_notice = std::chrono::milliseconds(0)});
+  source->Open(harness.context, splits);
+  EXPECT_EQ(source->LookInto(0), Silence::kUnknown) << "which partitions there are";
+  std::vector<Message> messages;
+  SplitIndex split = 0;
+  size_t rows = 0;
+  const auto poll = [&] {
+    while (source->Poll(100, messages, split) != PollResult::kNothing) rows += messages.size();
+  };
+  ASSERT_TRUE(harness.RunUntil([&] {
+    poll();
+    return rows == 1;
+  }));
+  const auto hears = [&](Silence wanted) {
+    return harness.RunUntil([&] {
+      poll();
+      return source->LookInto(1) == wanted;
+    });
+  };
+  size_t told = 0;  // of the log
+  const auto says_that_it_does_not_know = [&] {
+    const bool says = harness.RunUntil([&] {
+      poll();
+      source->LookInto(1);
+      return harness.log().find(topic_ + "-0 has records", told) != std::string::npos;
+    });
+    told = harness.log().size();
+    return says;
+  };
+  EXPECT_TRUE(hears(Silence::kReal)) << "behind markers and what was aborted";
+  broker_.Suspend();
+  EXPECT_TRUE(says_that_it_does_not_know());
+  broker_.Resume();
+  EXPECT_TRUE(hears(Silence::kBroken)) << "it may have had rows meanwhile";
+  EXPECT_TRUE(hears(Silence::kReal));
+  broker_.Kill();
+  EXPECT_TRUE(says_that_it_does_not_know());
+  broker_.Start();
+  EXPECT_TRUE(hears(Silence::kBroken));
+  EXPECT_TRUE(hears(Silence::kReal));
+  source->Close();
+}
+
 TEST_F(SourceTest, ABrokerThatIsNotThereFailsAFirstStartByNameAndIsWaitedForLater) {
   const SourceSettings settings{.client = {.brokers = "127.0.0.1:1"},
                                 .topics = {"orders"},

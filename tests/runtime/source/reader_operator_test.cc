@@ -35,6 +35,8 @@ struct Script {
   bool greedy = false;   ///< ... and all that a batch can hold, whatever the room
   bool ends = false;     ///< there are no more than these rows
   std::optional<double> share;
+  Silence silence = Silence::kReal;
+  int looks = 0;
 };
 
 /// Rows are their own event times.
@@ -55,6 +57,10 @@ class ScriptedReader final : public SourceReader<int64_t> {
     return PollResult::kMore;
   }
   std::optional<double> ShareOfRate() const override { return script_->share; }
+  Silence LookInto(SplitIndex) override {
+    ++script_->looks;
+    return script_->silence;
+  }
   void Snapshot(CheckpointId, OperatorStateSnapshot& state) override {
     state.values["position"] = "7";
   }
@@ -451,6 +457,36 @@ TEST_F(ReaderOperatorTest, ASplitThatMayNotBeReadIsNotIdle) {
   EXPECT_FALSE(op_->Idle());
   FindNothingFor(200ms);
   EXPECT_EQ(Watermark(), 99);
+}
+
+TEST_F(ReaderOperatorTest, ASplitIsIdleOnlyWhereItsReaderKnowsThatItIsSilent) {
+  Open(MonotonousTimestamps<int64_t>().WithIdleness(1000ms));
+  ASSERT_TRUE(script_.splits->LooksForIdleSplits());
+  script_.splits->SplitAdded(0, "a");
+  Give(0, {100});
+  FindNothingFor(400ms);
+  EXPECT_EQ(Watermark(), 99);
+  EXPECT_EQ(script_.looks, 0) << "there is time";
+  script_.silence = Silence::kUnknown;
+  FindNothingFor(5'000ms);
+  EXPECT_EQ(Watermark(), 99);
+  EXPECT_GT(script_.looks, 0);
+  EXPECT_FALSE(op_->Idle());
+  script_.silence = Silence::kBroken;
+  EXPECT_EQ(Watermark(), 99);
+  script_.silence = Silence::kReal;
+  FindNothingFor(900ms);
+  EXPECT_EQ(Watermark(), 99);
+  EXPECT_FALSE(op_->Idle()) << "the time has begun anew";
+  FindNothingFor(200ms);
+  EXPECT_EQ(Watermark(), 99);
+  EXPECT_TRUE(op_->Idle());
+  const int looks = script_.looks;
+  script_.silence = Silence::kUnknown;
+  FindNothingFor(2'000ms);
+  EXPECT_EQ(Watermark(), 99);
+  EXPECT_TRUE(op_->Idle()) << "until it has rows";
+  EXPECT_EQ(script_.looks, looks);
 }
 
 TEST_F(ReaderOperatorTest, RowsMayCarryWatermarks) {
