@@ -121,7 +121,9 @@ TEST_F(JobManagerTest, ThousandsOfBadGraphsLeaveTheJobsAndItsMemoryAlone) {
   const int64_t before = resident();
   EXPECT_EQ(burst(4'000), 4'000);
   // Sanitizers keep what is freed.
-  if (std::string_view(WEIR_ABI_SANITIZER).empty()) EXPECT_LT(resident() - before, 16 << 20);
+  if (std::string_view(WEIR_ABI_SANITIZER).empty()) {
+    EXPECT_LT(resident() - before, 16 << 20);
+  }
   EXPECT_EQ(Cluster().jobs_total(), 1u);
   EXPECT_EQ(StatusOf(job).restarts(), 0u);
 }
