@@ -145,12 +145,12 @@ Timestamp PartitionReader::NextPoll() const {
   return Timestamp{context_->clock->Now().ms + std::max<int64_t>(1, wait.count())};
 }
 
-Silence PartitionReader::LookInto(SplitIndex split) {
-  if (split == kUnknownSplit) return Silence::kUnknown;
+SplitSilence PartitionReader::LookInto(SplitIndex split) {
+  if (split == kUnknownSplit) return SplitSilence::kUnknown;
   Partition& partition = At(split);
   const TopicPartition id{partition.position.topic, partition.position.partition};
   finder_->Look(id);
-  if (!partition.end) return Silence::kUnknown;
+  if (!partition.end) return SplitSilence::kUnknown;
   const std::optional<int64_t> end = *std::exchange(partition.end, std::nullopt);
   const std::chrono::nanoseconds now = context_->clock->Monotonic();
   if (!end) {
@@ -161,11 +161,11 @@ Silence PartitionReader::LookInto(SplitIndex split) {
                             " has records: it is not taken for idle, and event time waits for it "
                             "until its broker answers");
     }
-    return Silence::kUnknown;
+    return SplitSilence::kUnknown;
   }
   partition.unknown_was_told = false;
-  if (std::exchange(partition.unknown_since, std::nullopt)) return Silence::kBroken;
-  return *end <= partition.position.next ? Silence::kReal : Silence::kUnknown;
+  if (std::exchange(partition.unknown_since, std::nullopt)) return SplitSilence::kBroken;
+  return *end <= partition.position.next ? SplitSilence::kReal : SplitSilence::kUnknown;
 }
 
 std::optional<double> PartitionReader::ShareOfRate() const {

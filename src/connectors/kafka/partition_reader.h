@@ -40,7 +40,7 @@ class PartitionReader final : public SourceBackend {
   void BadRecord(size_t message, const std::string& reason) override;
   void HandBack(size_t first) override;
   Timestamp NextPoll() const override;
-  Silence LookInto(SplitIndex split) override;
+  SplitSilence LookInto(SplitIndex split) override;
   std::optional<double> ShareOfRate() const override;
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override;
   void NotifyCheckpointComplete(CheckpointId id) override;

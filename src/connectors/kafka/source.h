@@ -112,7 +112,7 @@ class KafkaSourceReader final : public SourceReader<T> {
   }
   std::optional<double> ShareOfRate() const override { return backend_->ShareOfRate(); }
   Timestamp NextPoll() override { return backend_->NextPoll(); }
-  Silence LookInto(SplitIndex split) override { return backend_->LookInto(split); }
+  SplitSilence LookInto(SplitIndex split) override { return backend_->LookInto(split); }
   void Snapshot(CheckpointId id, OperatorStateSnapshot& state) override {
     backend_->Snapshot(id, state);
   }

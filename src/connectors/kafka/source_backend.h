@@ -64,7 +64,7 @@ class SourceBackend {
   /// See SourceReader.
   virtual std::optional<double> ShareOfRate() const = 0;
   virtual Timestamp NextPoll() const = 0;
-  virtual Silence LookInto(SplitIndex split) = 0;
+  virtual SplitSilence LookInto(SplitIndex split) = 0;
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;
   virtual void NotifyCheckpointComplete(CheckpointId id) = 0;
   virtual void Close() = 0;

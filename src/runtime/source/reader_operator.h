@@ -218,9 +218,9 @@ class ReaderOperator final : public SourceOperator, private SplitObserver {
     Split& split = splits_[index];
     const std::chrono::nanoseconds silent = reading_time_ - split.heard;
     if (silent <= *strategy_.idle_after / 2) return;
-    const Silence silence = reader_->LookInto(index);
-    if (silence == Silence::kBroken) Heard(split);
-    if (silence == Silence::kReal && silent > *strategy_.idle_after) split.idle = true;
+    const SplitSilence silence = reader_->LookInto(index);
+    if (silence == SplitSilence::kBroken) Heard(split);
+    if (silence == SplitSilence::kReal && silent > *strategy_.idle_after) split.idle = true;
   }
 
   void Stamp(SplitIndex index) {

@@ -25,7 +25,7 @@ enum class PollResult {
 using SplitIndex = uint32_t;
 
 /// What a reader knows of a split that has given no row for a while.
-enum class Silence {
+enum class SplitSilence {
   kReal,     ///< a moment ago there was no row in it
   kUnknown,  ///< nobody knows (yet)
   kBroken,   ///< for some time nobody could know; from now on it is
@@ -80,7 +80,7 @@ class SourceReader {
   /// watermark interval from then on. It becomes idle only where this says kReal, and kBroken lets
   /// that time begin anew: what a server that was away has for the split when it is back would be
   /// late. For a reader that always has what its splits hold it is always real.
-  virtual Silence LookInto(SplitIndex) { return Silence::kReal; }
+  virtual SplitSilence LookInto(SplitIndex) { return SplitSilence::kReal; }
 
   /// Positions after the last polled batch.
   virtual void Snapshot(CheckpointId id, OperatorStateSnapshot& state) = 0;

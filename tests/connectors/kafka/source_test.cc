@@ -648,7 +648,7 @@ TEST_F(SourceTest, APartitionIsSilentWhereKafkaSaysThatItHasBeenReadToItsEnd) {
                                          .start = Earliest(),
                                          .silence_notice = std::chrono::milliseconds(0)});
   source->Open(harness.context, splits);
-  EXPECT_EQ(source->LookInto(0), Silence::kUnknown) << "which partitions there are";
+  EXPECT_EQ(source->LookInto(0), SplitSilence::kUnknown) << "which partitions there are";
   std::vector<Message> messages;
   SplitIndex split = 0;
   size_t rows = 0;
@@ -659,7 +659,7 @@ TEST_F(SourceTest, APartitionIsSilentWhereKafkaSaysThatItHasBeenReadToItsEnd) {
     poll();
     return rows == 1;
   }));
-  const auto hears = [&](Silence wanted) {
+  const auto hears = [&](SplitSilence wanted) {
     return harness.RunUntil([&] {
       poll();
       return source->LookInto(1) == wanted;
@@ -675,17 +675,17 @@ TEST_F(SourceTest, APartitionIsSilentWhereKafkaSaysThatItHasBeenReadToItsEnd) {
     told = harness.log().size();
     return says;
   };
-  EXPECT_TRUE(hears(Silence::kReal)) << "behind markers and what was aborted";
+  EXPECT_TRUE(hears(SplitSilence::kReal)) << "behind markers and what was aborted";
   broker_.Suspend();
   EXPECT_TRUE(says_that_it_does_not_know());
   broker_.Resume();
-  EXPECT_TRUE(hears(Silence::kBroken)) << "it may have had rows meanwhile";
-  EXPECT_TRUE(hears(Silence::kReal));
+  EXPECT_TRUE(hears(SplitSilence::kBroken)) << "it may have had rows meanwhile";
+  EXPECT_TRUE(hears(SplitSilence::kReal));
   broker_.Kill();
   EXPECT_TRUE(says_that_it_does_not_know());
   broker_.Start();
-  EXPECT_TRUE(hears(Silence::kBroken));
-  EXPECT_TRUE(hears(Silence::kReal));
+  EXPECT_TRUE(hears(SplitSilence::kBroken));
+  EXPECT_TRUE(hears(SplitSilence::kReal));
   source->Close();
 }
 

@@ -35,7 +35,7 @@ struct Script {
   bool greedy = false;   ///< ... and all that a batch can hold, whatever the room
   bool ends = false;     ///< there are no more than these rows
   std::optional<double> share;
-  Silence silence = Silence::kReal;
+  SplitSilence silence = SplitSilence::kReal;
   int looks = 0;
 };
 
@@ -57,7 +57,7 @@ class ScriptedReader final : public SourceReader<int64_t> {
     return PollResult::kMore;
   }
   std::optional<double> ShareOfRate() const override { return script_->share; }
-  Silence LookInto(SplitIndex) override {
+  SplitSilence LookInto(SplitIndex) override {
     ++script_->looks;
     return script_->silence;
   }
@@ -467,14 +467,14 @@ TEST_F(ReaderOperatorTest, ASplitIsIdleOnlyWhereItsReaderKnowsThatItIsSilent) {
   FindNothingFor(400ms);
   EXPECT_EQ(Watermark(), 99);
   EXPECT_EQ(script_.looks, 0) << "there is time";
-  script_.silence = Silence::kUnknown;
+  script_.silence = SplitSilence::kUnknown;
   FindNothingFor(5'000ms);
   EXPECT_EQ(Watermark(), 99);
   EXPECT_GT(script_.looks, 0);
   EXPECT_FALSE(op_->Idle());
-  script_.silence = Silence::kBroken;
+  script_.silence = SplitSilence::kBroken;
   EXPECT_EQ(Watermark(), 99);
-  script_.silence = Silence::kReal;
+  script_.silence = SplitSilence::kReal;
   FindNothingFor(900ms);
   EXPECT_EQ(Watermark(), 99);
   EXPECT_FALSE(op_->Idle()) << "the time has begun anew";
@@ -482,7 +482,7 @@ TEST_F(ReaderOperatorTest, ASplitIsIdleOnlyWhereItsReaderKnowsThatItIsSilent) {
   EXPECT_EQ(Watermark(), 99);
   EXPECT_TRUE(op_->Idle());
   const int looks = script_.looks;
-  script_.silence = Silence::kUnknown;
+  script_.silence = SplitSilence::kUnknown;
   FindNothingFor(2'000ms);
   EXPECT_EQ(Watermark(), 99);
   EXPECT_TRUE(op_->Idle()) << "until it has rows";
