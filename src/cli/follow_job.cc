@@ -36,9 +36,10 @@ absl::StatusOr<proto::JobStatus> FollowJob(
       if (!lost) continue;
       const auto status = client.Status();
       if (!status.ok() || leader == status->leader_epoch()) continue;
+      const bool known = leader.has_value();
       leader = status->leader_epoch();
       began = steady_clock::now();
-      if (++losses <= kLostAtMost) continue;
+      if (!known || ++losses <= kLostAtMost) continue;
       return absl::AbortedError(
           absl::StrCat("the JobManager was lost ", losses,
                        " times meanwhile; its log tells why: a file in log.dir, of `weir local` "

@@ -21,8 +21,8 @@ transactions and records stands in kafka_faults.py, what overloads in load_fault
     damage     of, how, in_flight   everything is killed, a file is damaged, everything is started;
                                     of = "segment" | "base" | "epoch" | "manifest" | "record" |
                                     "fence", how = "flip" | "zero" | "truncate" |
-                                    "swap" | "remove"; in_flight: of those with rows in flight the
-                                    largest
+                                    "swap" | "remove"; in_flight: with rows in flight, and in the
+                                    largest part that is needed
 """
 
 import errno
@@ -32,6 +32,7 @@ import re
 import signal
 import time
 
+import manifests
 from cluster import alive, eventually
 from daemons import stopped
 from fault import Fault
@@ -336,20 +337,20 @@ class Clock(Fault):
                                  "day")
 
 
-def flip(content, _, dice):
-    spot = dice.randrange(len(content))
+def flip(content, span, dice):
+    spot = dice.randrange(*span)
     return content[:spot] + bytes([content[spot] ^ (1 << dice.randrange(8))]) + content[spot + 1:]
 
 
-def zero(content, _, dice):
+def zero(content, span, dice):
     """A block that was never written; a flipped bit where it is zero already."""
-    at = dice.randrange(len(content)) // 4096 * 4096
+    at = dice.randrange(*span) // 4096 * 4096
     zeroed = content[:at] + bytes(len(content[at:at + 4096])) + content[at + 4096:]
-    return zeroed if zeroed != content else flip(content, None, dice)
+    return zeroed if zeroed != content else flip(content, span, dice)
 
 
-def truncate(content, _, dice):
-    return content[:dice.randrange(len(content))]
+def truncate(content, span, dice):
+    return content[:dice.randrange(*span)]
 
 
 DAMAGES = {"flip": flip, "zero": zero, "truncate": truncate, "swap": None, "remove": None}
@@ -379,7 +380,8 @@ class Damage(Fault):
         elif how == "remove":
             self.path.unlink()
         else:
-            self.path.write_bytes(DAMAGES[how](self.whole, None, self.dice))
+            self.path.write_bytes(DAMAGES[how](self.whole, self.span or (0, len(self.whole)),
+                                               self.dice))
         self.evidence |= {"file": self.path.name, "bytes": len(self.whole)}
         self.said = len(world.said("jobmanager"))
         for name in world.cluster.names:
@@ -394,6 +396,7 @@ class Damage(Fault):
     def find(self):
         """The file, and others of its kind."""
         of = self.step["of"]
+        self.span = None  # of its bytes, where it matters which
         if of in ("record", "fence"):
             metadata = pathlib.Path(self.world.cluster.dir, "jobmanager")
             pattern = {"record": f"*{self.world.job}*", "fence": "fence"}[of]
@@ -411,8 +414,15 @@ class Damage(Fault):
                      "base": lambda n: ".base-" in n, "epoch": lambda n: ".epoch-" in n}
             # There is no merged base while the state is small.
             chosen = [path for path in files if kinds[of](path.name)] or files
-            path = max(chosen, key=lambda path: path.stat().st_size) \
-                if self.step.get("in_flight") else self.dice.choice(chosen)
+            path = self.dice.choice(chosen)
+            if self.step.get("in_flight"):
+                # What an older file has besides is needed by nobody any more.
+                needed = manifests.extents(entry.read_bytes())
+                path, (at, length) = max(
+                    ((path, span) for path in chosen
+                     for span in needed.get(str(path.relative_to(self.directory)), [])),
+                    key=lambda one: one[1][1])
+                self.span = (at, at + length)
             return path, [p for p in path.parent.iterdir() if p != path]
         raise AssertionError(f"no checkpoint in {self.directory}")
 

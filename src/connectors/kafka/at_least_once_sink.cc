@@ -24,6 +24,7 @@ Owned<rd_kafka_t> MakeAtLeastOnceProducer(const SinkSettings& settings,
   defaults.insert({{"linger.ms", "5"},
                    {"batch.size", std::to_string(BatchBytes(max_batch_bytes))},
                    {"enable.idempotence", "true"},
+                   {"max.in.flight", "1"},  // docs/decisions/kafka-failures.md
                    {"message.timeout.ms", "30000"},
                    {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition
   Owned<rd_kafka_t> producer = MakeClient(settings.client,

@@ -41,7 +41,8 @@ std::string OpenTransaction(const std::string& topic, int32_t partition, int64_t
 
 Settings ProducerDefaults(const PublicationOptions& options, uint64_t max_batch_bytes = 0) {
   Settings defaults = QueueDefaults(options.client);
-  defaults.insert({{"linger.ms", "5"},
+  defaults.insert({{"max.in.flight", "1"},  // docs/decisions/kafka-failures.md
+                   {"linger.ms", "5"},
                    {"batch.size", std::to_string(BatchBytes(max_batch_bytes))},
                    {"transaction.timeout.ms", "60000"},
                    {"partitioner", "murmur2_random"}});  // Java's: the same key, the same partition

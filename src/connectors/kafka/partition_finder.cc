@@ -15,7 +15,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kRequest{5'000};
 constexpr milliseconds kLookEvery{1'000};
-constexpr milliseconds kLookLimit{2'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{5'000};
 
@@ -67,7 +66,7 @@ void PartitionFinder::Drop(const TopicPartition& partition) {
 void PartitionFinder::Look(const TopicPartition& partition) {
   {
     std::lock_guard lock(mutex_);
-    looks_.insert(partition);
+    if (!looks_.insert(partition).second || looks_.size() > 1) return;
   }
   changed_.notify_all();
 }
@@ -153,7 +152,7 @@ void PartitionFinder::LookIfAsked() {
   const auto list = ListOf(partitions);
   for (int i = 0; i < list->cnt; ++i) list->elems[i].offset = RD_KAFKA_OFFSET_END;
   const auto outcome =
-      rd_kafka_offsets_for_times(consumer_, list.get(), static_cast<int>(kLookLimit.count()));
+      rd_kafka_offsets_for_times(consumer_, list.get(), static_cast<int>(kRequest.count()));
   next_look_ = std::chrono::steady_clock::now() + kLookEvery;
   {
     std::lock_guard lock(mutex_);
@@ -161,7 +160,9 @@ void PartitionFinder::LookIfAsked() {
       const rd_kafka_topic_partition_t& p = list->elems[i];
       const bool answered = outcome == RD_KAFKA_RESP_ERR_NO_ERROR &&
                             p.err == RD_KAFKA_RESP_ERR_NO_ERROR && p.offset >= 0;
-      found_.ends[{p.topic, p.partition}] = answered ? std::optional(p.offset) : std::nullopt;
+      End& end = found_.ends[{p.topic, p.partition}];
+      end.offset = answered ? std::optional(p.offset) : std::nullopt;
+      end.unknown_meanwhile |= !answered;
     }
   }
   environment_.wake();

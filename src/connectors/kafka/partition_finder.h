@@ -45,14 +45,18 @@ class PartitionFinder {
     PartitionPosition position;
     bool held = false;
   };
+  /// Where a partition ends.
+  struct End {
+    std::optional<int64_t> offset;   ///< none: Kafka does not answer
+    bool unknown_meanwhile = false;  ///< once or more since the last that was taken it did not
+  };
   /// News for the slot thread.
   struct Found {
     std::vector<FoundPartition> partitions;
     /// Of all the topics, all subtasks' together; 0: not known yet.
     size_t all_partitions = 0;
     bool first_round_done = false;
-    /// What was asked for by Look: the end of the partition now; nothing: Kafka does not answer.
-    std::map<TopicPartition, std::optional<int64_t>> ends = {};
+    std::map<TopicPartition, End> ends = {};  // of what was asked for by Look
     std::optional<Error> failure;
   };
 

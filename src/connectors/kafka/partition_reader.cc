@@ -10,7 +10,8 @@ namespace {
 
 constexpr char kStateName[] = "kafka.partitions";
 constexpr std::chrono::milliseconds kLongestPause{10'000};
-constexpr uint64_t kMessageOverhead = 512;  // of a message in librdkafka's queue, roughly
+constexpr std::chrono::seconds kLongestTold{15};  // an end: it may have had no room to hear it
+constexpr uint64_t kMessageOverhead = 512;        // of a message in librdkafka's queue, roughly
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
 
@@ -109,14 +110,7 @@ void PartitionReader::TakeFound() {
     AddPartition(partition.position);
     if (partition.held && !held_) held_ = Held();
   }
-  for (const auto& [found_partition, end] : found.ends) {
-    for (Partition& partition : partitions_) {
-      const PartitionPosition& p = partition.position;
-      if (p.partition == found_partition.partition && p.topic == found_partition.topic) {
-        partition.end = end;
-      }
-    }
-  }
+  for (const auto& [partition, end] : found.ends) TakeEnd(partition, end);
   all_partitions_ = found.all_partitions;
   if (found.first_round_done && !resolved_) {
     resolved_ = true;
@@ -145,27 +139,41 @@ Timestamp PartitionReader::NextPoll() const {
   return Timestamp{context_->clock->Now().ms + std::max<int64_t>(1, wait.count())};
 }
 
+void PartitionReader::TakeEnd(const TopicPartition& id, const PartitionFinder::End& end) {
+  const auto found = std::ranges::find_if(partitions_, [&](const Partition& partition) {
+    return partition.position.partition == id.partition && partition.position.topic == id.topic;
+  });
+  if (found == partitions_.end() || !found->silence.asked) return;
+  Partition::Silence& silence = found->silence;
+  silence.end = end.offset;
+  silence.told_at = context_->clock->Monotonic();
+  if (end.unknown_meanwhile && !silence.unknown_since) silence.unknown_since = silence.told_at;
+}
+
 SplitSilence PartitionReader::LookInto(SplitIndex split) {
   if (split == kUnknownSplit) return SplitSilence::kUnknown;
-  Partition& partition = At(split);
-  const TopicPartition id{partition.position.topic, partition.position.partition};
+  const PartitionPosition& position = At(split).position;
+  Partition::Silence& silence = At(split).silence;
+  silence.asked = true;
+  const TopicPartition id{position.topic, position.partition};
   finder_->Look(id);
-  if (!partition.end) return SplitSilence::kUnknown;
-  const std::optional<int64_t> end = *std::exchange(partition.end, std::nullopt);
   const std::chrono::nanoseconds now = context_->clock->Monotonic();
+  const std::optional<int64_t> end = std::exchange(silence.end, std::nullopt);
   if (!end) {
-    if (!partition.unknown_since) partition.unknown_since = now;
-    if (now - *partition.unknown_since >= settings_.silence_notice &&
-        !std::exchange(partition.unknown_was_told, true)) {
+    const auto lasts = [&](const std::optional<std::chrono::nanoseconds>& since) {
+      return !since || now - *since >= settings_.silence_notice;
+    };
+    if (silence.unknown_since && lasts(silence.unknown_since) && lasts(silence_told_at_)) {
+      silence_told_at_ = now;
       context_->log_warning("Kafka does not say whether partition " + ToString(id) +
-                            " has records: it is not taken for idle, and event time waits for it "
-                            "until its broker answers");
+                            " has records: it, and others like it, are not taken for idle, and "
+                            "event time waits for them until their brokers answer");
     }
     return SplitSilence::kUnknown;
   }
-  partition.unknown_was_told = false;
-  if (std::exchange(partition.unknown_since, std::nullopt)) return SplitSilence::kBroken;
-  return *end <= partition.position.next ? SplitSilence::kReal : SplitSilence::kUnknown;
+  if (std::exchange(silence.unknown_since, std::nullopt)) return SplitSilence::kBroken;
+  if (now - silence.told_at > kLongestTold) return SplitSilence::kUnknown;
+  return *end <= position.next ? SplitSilence::kReal : SplitSilence::kUnknown;
 }
 
 std::optional<double> PartitionReader::ShareOfRate() const {
@@ -277,7 +285,7 @@ PollResult PartitionReader::Poll(size_t max, std::vector<Message>& messages, Spl
     partition.position.next = message.offset + 1;
   }
   const rd_kafka_message_t& last = *taken_[handed_end_ - 1];
-  partition.end.reset();  // of the silence that is over
+  partition.silence = {};
   handed_ = split;
   handed_the_last_ = last.offset + 1 >= stop;
   return PollResult::kMore;

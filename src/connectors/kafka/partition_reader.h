@@ -53,10 +53,13 @@ class PartitionReader final : public SourceBackend {
   struct Partition {
     PartitionPosition position;
     bool finished = false;
-    /// The last answer to the question where it ends: one, that there is none, or (outer) not yet.
-    std::optional<std::optional<int64_t>> end = {};
-    std::optional<std::chrono::nanoseconds> unknown_since = {};
-    bool unknown_was_told = false;
+    /// What is known of its silence: see LookInto.
+    struct Silence {
+      bool asked = false;
+      std::optional<int64_t> end = {};
+      std::chrono::nanoseconds told_at{0};
+      std::optional<std::chrono::nanoseconds> unknown_since = {};
+    } silence = {};
   };
 
   void AddPartition(const PartitionPosition& position);
@@ -73,6 +76,7 @@ class PartitionReader final : public SourceBackend {
   void Finish(SplitIndex split);
   /// At each checkpoint: how far each partition's end is ahead of us.
   void ReportLag();
+  void TakeEnd(const TopicPartition& id, const PartitionFinder::End& end);
   Partition& At(SplitIndex split) { return partitions_[split - 1]; }
 
   SourceSettings settings_;  // const after Open
@@ -104,8 +108,9 @@ class PartitionReader final : public SourceBackend {
   size_t taken_count_ = 0;
   size_t handed_begin_ = 0;
   size_t handed_end_ = 0;
-  std::optional<SplitIndex> handed_;  // whose they are
-  bool handed_the_last_ = false;      // its stop is reached with them
+  std::optional<SplitIndex> handed_;                         // whose they are
+  std::optional<std::chrono::nanoseconds> silence_told_at_;  // that nobody knows of it
+  bool handed_the_last_ = false;                             // its stop is reached with them
 };
 
 }  // namespace weir::kafka

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <string>
 #include <variant>
+#include <vector>
 
 namespace weir::kafka {
 namespace {
@@ -18,7 +20,8 @@ using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using P = TransactionPublisher;
 
-constexpr int16_t kInitProducerId = 22;  // by Kafka's protocol
+constexpr int16_t kProduce = 0;  // by Kafka's protocol
+constexpr int16_t kInitProducerId = 22;
 
 /// librdkafka's own broker, which answers what it is told to.
 class LaneTransactionsTest : public ::testing::Test {
@@ -44,8 +47,8 @@ class LaneTransactionsTest : public ::testing::Test {
     return lane.InitProducer();
   }
 
-  /// One transaction of two records.
-  P::Event Publish() {
+  /// One transaction.
+  P::Event Publish(const std::vector<std::string>& values = {"a", "b"}) {
     rd_kafka_mock_topic_create(cluster_, options_.marker_topic.c_str(), 1, 1);
     const LaneId id{"lineage", "sink", 0};
     LaneTransactions lane(options_,
@@ -53,12 +56,31 @@ class LaneTransactionsTest : public ::testing::Test {
                           [](const std::string&) {});
     EXPECT_TRUE(std::holds_alternative<P::ProducerReady>(lane.InitProducer()));
     EpochWriter writer(::testing::TempDir() + "lane-transactions-" + std::to_string(getpid()));
-    for (const char* value : {"a", "b"}) writer.Append({.value = value});
+    for (const std::string& value : values) writer.Append({.value = value, .partition = 0});
     const EpochFile file = writer.Close();
     const P::Event event = lane.Transact({.epochs = {CheckpointId{1}}, .marker = {.lane = id}},
                                          [&](CheckpointId) { return file; });
     unlink(file.path.c_str());
     return event;
+  }
+
+  /// The values in the output's first partition as they lie there.
+  std::vector<std::string> Output(size_t count) {
+    const Owned<rd_kafka_t> consumer =
+        MakeClient(options_.client, {.type = RD_KAFKA_CONSUMER, .defaults = {{"group.id", "test"}}},
+                   [](const std::string&) {});
+    rd_kafka_poll_set_consumer(consumer.get());
+    const Owned<rd_kafka_topic_partition_list_t> list(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(list.get(), "output", 0)->offset = 0;
+    rd_kafka_assign(consumer.get(), list.get());
+    std::vector<std::string> values;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (values.size() < count && std::chrono::steady_clock::now() < end) {
+      const Owned<rd_kafka_message_t> message(rd_kafka_consumer_poll(consumer.get(), 100));
+      if (message == nullptr || message->err != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+      values.emplace_back(static_cast<const char*>(message->payload), message->len);
+    }
+    return values;
   }
 
   const Owned<rd_kafka_t> client_;
@@ -83,6 +105,20 @@ TEST_F(LaneTransactionsTest, WhatACoordinatorAnswersIsNamedWhenTheTimeIsOver) {
   ASSERT_TRUE(std::holds_alternative<P::OutcomeUnknown>(event));
   EXPECT_NE(std::get<P::OutcomeUnknown>(event).reason.find("oordinator"), std::string::npos)
       << std::get<P::OutcomeUnknown>(event).reason;
+}
+
+// A broker that does not know the producer takes what comes second as the first, and the first as a
+// repetition: docs/decisions/kafka-failures.md.
+TEST_F(LaneTransactionsTest, NothingIsSentBehindABatchThatIsNotTakenYet) {
+  rd_kafka_mock_topic_create(cluster_, "output", 4, 1);
+  options_.client.properties["batch.num.messages"] = "1";
+  const rd_kafka_resp_err_t refused[] = {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION};
+  rd_kafka_mock_push_request_errors_array(cluster_, kProduce, 1, refused);
+  std::vector<std::string> values;
+  for (int i = 0; i < 20; ++i) values.push_back(std::to_string(i));
+  EXPECT_TRUE(std::holds_alternative<P::Committed>(Publish(values)));
+  options_.client.properties.clear();
+  EXPECT_EQ(Output(values.size()), values);
 }
 
 TEST_F(LaneTransactionsTest, AStopIsNotKeptWaiting) {
