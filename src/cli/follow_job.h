@@ -13,7 +13,7 @@ namespace weir::cli {
 
 bool Ended(const proto::JobStatus& job);
 
-/// JobManagers, one after another, while one job is followed. What kills each is left to people.
+/// JobManagers, behind the first, while one job is followed. What kills each is left to people.
 inline constexpr int kLostAtMost = 3;
 
 /// The last that was heard of the job: `enough` said so, or `limit` has passed. A JobManager that

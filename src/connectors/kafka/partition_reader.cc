@@ -10,7 +10,8 @@ namespace {
 
 constexpr char kStateName[] = "kafka.partitions";
 constexpr std::chrono::milliseconds kLongestPause{10'000};
-constexpr std::chrono::seconds kLongestTold{15};  // an end: it may have had no room to hear it
+// Without room nobody looks: an answer that has waited for longer says nothing of now.
+constexpr std::chrono::seconds kLongestTold{15};
 constexpr uint64_t kMessageOverhead = 512;        // of a message in librdkafka's queue, roughly
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }

@@ -28,7 +28,7 @@ using SplitIndex = uint32_t;
 enum class SplitSilence {
   kReal,     ///< a moment ago there was no row in it
   kUnknown,  ///< nobody knows (yet)
-  kBroken,   ///< for some time nobody could know; from now on it is
+  kBroken,   ///< for some time nobody could know, now it is known again
 };
 
 /// What a reader tells of its splits besides rows. Implemented by the source operator.
