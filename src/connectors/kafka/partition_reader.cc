@@ -12,7 +12,7 @@ constexpr char kStateName[] = "kafka.partitions";
 constexpr std::chrono::milliseconds kLongestPause{10'000};
 // Without room nobody looks: an answer that has waited for longer says nothing of now.
 constexpr std::chrono::seconds kLongestTold{15};
-constexpr uint64_t kMessageOverhead = 512;        // of a message in librdkafka's queue, roughly
+constexpr uint64_t kMessageOverhead = 512;  // of a message in librdkafka's queue, roughly
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
 
