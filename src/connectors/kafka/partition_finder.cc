@@ -15,6 +15,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kRequest{5'000};
 constexpr milliseconds kLookEvery{1'000};
+constexpr milliseconds kPrompt{1'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{5'000};
 
@@ -151,9 +152,14 @@ void PartitionFinder::LookIfAsked() {
   if (partitions.empty()) return;
   const auto list = ListOf(partitions);
   for (int i = 0; i < list->cnt; ++i) list->elems[i].offset = RD_KAFKA_OFFSET_END;
+  const auto asked = std::chrono::steady_clock::now();
   const auto outcome =
       rd_kafka_offsets_for_times(consumer_, list.get(), static_cast<int>(kRequest.count()));
-  next_look_ = std::chrono::steady_clock::now() + kLookEvery;
+  const auto now = std::chrono::steady_clock::now();
+  // The request may have waited for a broker to come back, and is then answered before producers
+  // have written what they kept meanwhile.
+  const bool prompt = now - asked <= kPrompt;
+  next_look_ = now + kLookEvery;
   {
     std::lock_guard lock(mutex_);
     for (int i = 0; i < list->cnt; ++i) {
@@ -162,7 +168,7 @@ void PartitionFinder::LookIfAsked() {
                             p.err == RD_KAFKA_RESP_ERR_NO_ERROR && p.offset >= 0;
       End& end = found_.ends[{p.topic, p.partition}];
       end.offset = answered ? std::optional(p.offset) : std::nullopt;
-      end.unknown_meanwhile |= !answered;
+      end.unknown_meanwhile |= !answered || !prompt;
     }
   }
   environment_.wake();

@@ -47,8 +47,9 @@ class PartitionFinder {
   };
   /// Where a partition ends.
   struct End {
-    std::optional<int64_t> offset;   ///< none: Kafka does not answer
-    bool unknown_meanwhile = false;  ///< once or more since the last that was taken it did not
+    std::optional<int64_t> offset;  ///< none: Kafka does not answer
+    /// Once or more since the last that was taken it did not, or not within a second.
+    bool unknown_meanwhile = false;
   };
   /// News for the slot thread.
   struct Found {

@@ -680,6 +680,23 @@ TEST_F(SourceTest, APartitionIsSilentWhereKafkaSaysThatItHasBeenReadToItsEnd) {
   broker_.Resume();
   EXPECT_TRUE(hears(SplitSilence::kBroken)) << "it may have had rows meanwhile";
   EXPECT_TRUE(hears(SplitSilence::kReal));
+  broker_.Suspend();
+  // Longer than an answer may take to be prompt, shorter than until it is given up.
+  const auto suspended = std::chrono::steady_clock::now();
+  harness.RunUntil([&] {
+    poll();
+    source->LookInto(1);
+    return std::chrono::steady_clock::now() - suspended > std::chrono::seconds(3);
+  });
+  broker_.Resume();
+  SplitSilence next = SplitSilence::kUnknown;
+  EXPECT_TRUE(harness.RunUntil([&] {
+    poll();
+    next = source->LookInto(1);
+    return next != SplitSilence::kUnknown;
+  }));
+  EXPECT_EQ(next, SplitSilence::kBroken) << "a request waited until it was back";
+  EXPECT_TRUE(hears(SplitSilence::kReal));
   told = harness.log().size();
   broker_.Kill();
   EXPECT_TRUE(says_that_it_does_not_know());
