@@ -214,6 +214,24 @@ void PrintStop(std::ostream& out, const proto::Stop& stop) {
       << stop.savepoint_path() << "`\n";
 }
 
+/// Of a job that has ended and was not stopped: from which of its checkpoints it can be gone on,
+/// once what ended it is mended.
+void PrintGoOn(std::ostream& out, const proto::JobDetails& job) {
+  const proto::JobState state = job.status().state();
+  const bool retained =
+      state == proto::JOB_STATE_FAILED ||
+      (state == proto::JOB_STATE_CANCELED &&
+       job.settings().checkpoint().retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL);
+  if (!retained || job.status().has_stop()) return;
+  for (const proto::CheckpointDetails& c : job.checkpoints()) {
+    const bool complete = c.status() == proto::CHECKPOINT_STATUS_COMPLETED ||
+                          c.status() == proto::CHECKPOINT_STATUS_PUBLISHED;
+    if (!complete || c.path().empty()) continue;
+    out << "Go on        with `weir run LIB --from-savepoint " << ShownInLine(c.path()) << "`\n";
+    return;
+  }
+}
+
 }  // namespace
 
 ExitCode ListJobs(const Context& context, bool running_only) {
@@ -283,6 +301,7 @@ ExitCode DescribeJob(const Context& context, const std::string& job) {
                                                                                : "RocksDB")
         << " backend\n";
     if (status.has_stop()) PrintStop(out, status.stop());
+    PrintGoOn(out, *details);
     if (!details->began_from().empty()) out << "Began from   " << details->began_from() << '\n';
     // Before its first checkpoint that is where it began.
     if (!details->restored_from().empty() && details->restored_from() != details->began_from()) {

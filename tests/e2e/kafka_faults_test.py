@@ -6,6 +6,7 @@ that are missing, records that nobody can read or that the broker refuses.
 """
 
 import json
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,7 @@ class Faults(unittest.TestCase):
 
     def test_a_record_that_the_broker_refuses_ends_the_job_by_name(self):
         job = self.start()
+        self.progresses(job)
         self.produce('{"key":"ann","seq":1}', '{"key":"bob","seq":2,"ahead_ms":7200000}')
         eventually(lambda: self.describe(job)["status"]["state"] == "FAILED", "it fails", 60)
         status = self.describe(job)["status"]
@@ -95,6 +97,12 @@ class Faults(unittest.TestCase):
         self.assertIn(f"kafka {self.names['out']}", status["failure"]["operator_name"])
         for words in (self.names["out"], "timestamp 20", "message.timestamp.after.max.ms"):
             self.assertIn(words, status["failure"]["message"])
+        # Told to people, too: where the job can be gone on from when that is mended.
+        newest = next(c for c in self.describe(job)["checkpoints"]
+                      if c["status"] in ("COMPLETED", "PUBLISHED"))
+        self.assertIn(f"Go on with `weir run LIB --from-savepoint {newest['path']}`",
+                      " ".join(self.cluster.run("describe", job).split()))
+        self.assertTrue(pathlib.Path(newest["path"]).exists())
 
     def test_bad_records_go_to_their_topic_once_through_a_kill(self):
         job = self.start()
