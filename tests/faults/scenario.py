@@ -22,6 +22,7 @@
                broker = { name = "value" }    # settings of the broker
                neighbour = false              # a second job, which must not notice any fault
     [workload] keys = 200  rate = 8000  partitions = 4  pad = 20
+               silent = 0                     # of the partitions; the last ones
     [limits]   healthy_s = 30                 # from the end of a fault to new results and checkpoints
     [figures]  replaced_s = "<= 10"           # what faults measure, and what that must reach
                restored_s = "<= 4, median <= 1.5"
@@ -57,7 +58,7 @@ DEFAULTS = {
     "cluster": {"task_managers": 2, "slots": 2, "network": False, "relay": [], "settings": {},
                 "broker": {}, "disks": {}, "power": False, "clocks": False, "neighbour": False,
                 "memory_mb": 0, "second_jobmanager": False},
-    "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20},
+    "workload": {"keys": 200, "rate": 8000, "partitions": 4, "pad": 20, "silent": 0},
     "limits": {"healthy_s": 30},
     "mix": {},
 }

@@ -16,6 +16,10 @@ void Settle(weir::Environment& env, const weir::Args& args) {
 
 weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
                           const std::string& topic) {
+  auto watermarks = weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at);
+  if (const std::chrono::milliseconds idleness(args.GetInt("idleness", 0)); idleness.count() > 0) {
+    watermarks = std::move(watermarks).WithIdleness(idleness);
+  }
   return env
       .From(
           weir::kafka::Source<In>(
@@ -23,7 +27,7 @@ weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args,
                .topic = topic,
                .memory_bytes = static_cast<uint64_t>(args.GetInt("read-ahead-mb", 0) << 20),
                .discovery_interval = std::chrono::milliseconds(args.GetInt("discovery", 300'000))}),
-          weir::BoundedOutOfOrderness(std::chrono::milliseconds(500), &In::at))
+          std::move(watermarks))
       .Uid(topic);
 }
 

@@ -61,7 +61,8 @@ class RunningTotal final : public weir::KeyedProcessFunction<std::string, In, To
 /// Faults come on purpose and often: no waiting longer and longer.
 void Settle(weir::Environment& env, const weir::Args& args);
 
-/// Rows of a topic are late by at most 200 ms.
+/// Rows of a topic are late by at most 200 ms. With idleness=N its partitions are idle after so
+/// many milliseconds without rows.
 weir::DataStream<In> Read(weir::Environment& env, const weir::Args& args, const std::string& topic);
 
 /// The running totals of all keys, operator "total".
@@ -69,12 +70,14 @@ weir::DataStream<Total> Totals(const weir::DataStream<In>& rows);
 
 template <class T>
 void Write(weir::DataStream<T> rows, const weir::Args& args, const std::string& uid = "out") {
-  const std::string timeout = args.Get("transaction-timeout", "60000");
-  rows.To(weir::kafka::Sink<T>({.brokers = args["brokers"],
-                                .topic = "out",
-                                .key = &T::key,
-                                .properties = {{"transaction.timeout.ms", timeout}}}))
-      .Uid(uid);
+  typename weir::kafka::SinkOptions<T> options{
+      .brokers = args["brokers"], .topic = "out", .key = &T::key};
+  if (args.Get("delivery", "exactly-once") == "at-least-once") {
+    options.delivery = weir::kafka::AtLeastOnce;
+  } else {
+    options.properties = {{"transaction.timeout.ms", args.Get("transaction-timeout", "60000")}};
+  }
+  rows.To(weir::kafka::Sink<T>(options)).Uid(uid);
 }
 
 extern template class weir::TypedRecordType<In>;

@@ -1,9 +1,10 @@
 // generate --brokers B --topics in[,in2] --partitions 4 --outputs out:3 --keys 100 --rate 10000
-//          --pad 20 --seed 7 --ledger FILE
+//          --pad 20 --seed 7 --ledger FILE [--silent 1]
 //
 // Creates the topics, then writes records at the given rate, each key counting from 1, until its
 // standard input ends. Then one record far in the future goes to every partition, so that all
-// windows of what came before are over. A line "N" on standard input gives the first topic N more
+// windows of what came before are over, also to so many of its last partitions (--silent) in which
+// there is nothing else. A line "N" on standard input gives the first topic N more
 // partitions, and each as many keys of its own as the others have; prints how many there are then.
 // The ledger holds each record that Kafka acknowledged:
 // topic, partition, offset, key, sequence number. Prints one JSON object when all is acknowledged.
@@ -117,6 +118,7 @@ int main(int argc, char** argv) {
   auto options = judge::Options(argc, argv);
   const auto topics = judge::Split(options["topics"], ',');
   int partitions = std::stoi(options["partitions"]);
+  const int silent = options["silent"].empty() ? 0 : std::stoi(options["silent"]);
   int64_t keys = std::stoll(options["keys"]);
   const double rate = std::stod(options["rate"]);
   const std::string padding(std::stoul(options["pad"]), 'x');
@@ -127,6 +129,7 @@ int main(int argc, char** argv) {
                                      {{"enable.idempotence", "true"},
                                       {"linger.ms", "5"},
                                       {"message.timeout.ms", "300000"},
+                                      {"reconnect.backoff.max.ms", "500"},
                                       {"queue.buffering.max.messages", "1000000"}},
                                      Delivered, &ledger);
   for (const std::string& topic : topics) Create(client, topic, partitions);
@@ -164,7 +167,7 @@ int main(int argc, char** argv) {
   // A key stays in its partition, so those of new partitions are new.
   std::vector<int32_t> partition_of(seq.size());
   for (size_t k = 0; k < partition_of.size(); ++k) {
-    partition_of[k] = static_cast<int32_t>(k) % partitions;
+    partition_of[k] = static_cast<int32_t>(k) % (partitions - silent);
   }
   std::string key, line;
   int64_t written = 0, last = epoch;

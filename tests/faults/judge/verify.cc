@@ -1,8 +1,12 @@
 // verify --brokers B --job echo|totals|windows --order strict|topic|none --inputs in[,in2]
 //        --output out --ledger FILE --seen FILE [--poison skip|letters]
+//        [--delivery at-least-once]
 //
 // With --poison some of the input is no record: none of it may come out, and with `letters` each
 // stands once in the topic `bad`, with headers that say where it was read.
+//
+// With --delivery at-least-once a record of an echo may come out again: the judge looks at the
+// first.
 //
 // Works out from the input topics what the output topic must hold, reads it, and prints a verdict
 // as one JSON object. Shares no code with the engine. Exit code 0: as it should be; 1: it is not;
@@ -55,6 +59,7 @@ struct Verdict {
   uint64_t lost = 0, duplicate = 0, out_of_order = 0, wrong = 0, corrupt = 0;
   uint64_t aborted = 0, readers_disagree = 0;
   uint64_t poison = 0;
+  uint64_t again = 0;  // that may be
   bool content_equal = true, reached_end = true;
   std::vector<std::string> open_transactions;
   std::vector<std::string> examples;
@@ -194,6 +199,11 @@ class Judge {
 
   void OnRecord(const Row& row, Key& key, std::string_view text) {
     Input& input = key.records[static_cast<size_t>(row.seq - 1)];
+    if (input.seen && options_["delivery"] == "at-least-once") {
+      ++verdict_.again;
+      if (row.hash != InputHash(row)) verdict_.Note(verdict_.corrupt, "changed", text);
+      return;
+    }
     if (input.seen) {
       verdict_.Note(verdict_.duplicate, "duplicate", text);
     } else if (order_ != "none") {
@@ -296,7 +306,8 @@ class Judge {
   void LookForOpenTransactions() {
     rd_kafka_t* committed = judge::Consumer(brokers_, true);
     rd_kafka_t* all = judge::Consumer(brokers_, false);
-    std::vector<std::string> topics = {options_["output"], "weir-output-markers"};
+    std::vector<std::string> topics = {options_["output"]};
+    if (options_["delivery"] != "at-least-once") topics.emplace_back("weir-output-markers");
     if (options_["poison"] == "letters") topics.emplace_back("bad");
     for (const std::string& topic : topics) {
       const auto stable = judge::Ends(committed, topic), ends = judge::Ends(all, topic);
@@ -347,6 +358,7 @@ class Judge {
              {"wrong", v.wrong},
              {"corrupt", v.corrupt},
              {"poison", v.poison},
+             {"again", v.again},
              {"aborted", v.aborted},
              {"readers_disagree", v.readers_disagree}}) {
       out << ",\"" << name << "\":" << value;
