@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kRequest{5'000};
 constexpr milliseconds kLookEvery{1'000};
 constexpr milliseconds kPrompt{1'000};
+constexpr milliseconds kLookFor{30'000};
 constexpr milliseconds kFirstBackOff{100};
 constexpr milliseconds kLongestBackOff{5'000};
 
@@ -64,12 +65,18 @@ void PartitionFinder::Drop(const TopicPartition& partition) {
   changed_.notify_all();
 }
 
-void PartitionFinder::Look(const TopicPartition& partition) {
+std::optional<PartitionFinder::End> PartitionFinder::Look(const TopicPartition& partition) {
+  std::optional<End> end;
+  bool first = false;
   {
     std::lock_guard lock(mutex_);
-    if (!looks_.insert(partition).second || looks_.size() > 1) return;
+    first = looks_.empty();
+    Looked& looked = looks_[partition];
+    looked.until = std::chrono::steady_clock::now() + kLookFor;
+    end = std::exchange(looked.end, std::nullopt);
   }
-  changed_.notify_all();
+  if (first) changed_.notify_all();
+  return end;
 }
 
 void PartitionFinder::ReadHeld() {
@@ -142,17 +149,17 @@ bool PartitionFinder::Wait(milliseconds time) {
 }
 
 void PartitionFinder::LookIfAsked() {
-  if (std::chrono::steady_clock::now() < next_look_) return;
+  const auto asked = std::chrono::steady_clock::now();
+  if (asked < next_look_) return;
   std::vector<TopicPartition> partitions;
   {
     std::lock_guard lock(mutex_);
-    partitions.assign(looks_.begin(), looks_.end());
-    looks_.clear();
+    std::erase_if(looks_, [&](const auto& look) { return look.second.until < asked; });
+    for (const auto& [partition, looked] : looks_) partitions.push_back(partition);
   }
   if (partitions.empty()) return;
   const auto list = ListOf(partitions);
   for (int i = 0; i < list->cnt; ++i) list->elems[i].offset = RD_KAFKA_OFFSET_END;
-  const auto asked = std::chrono::steady_clock::now();
   const auto outcome =
       rd_kafka_offsets_for_times(consumer_, list.get(), static_cast<int>(kRequest.count()));
   const auto now = std::chrono::steady_clock::now();
@@ -164,11 +171,12 @@ void PartitionFinder::LookIfAsked() {
     std::lock_guard lock(mutex_);
     for (int i = 0; i < list->cnt; ++i) {
       const rd_kafka_topic_partition_t& p = list->elems[i];
-      const bool answered = outcome == RD_KAFKA_RESP_ERR_NO_ERROR &&
+      const bool answered = prompt && outcome == RD_KAFKA_RESP_ERR_NO_ERROR &&
                             p.err == RD_KAFKA_RESP_ERR_NO_ERROR && p.offset >= 0;
-      End& end = found_.ends[{p.topic, p.partition}];
-      end.offset = answered ? std::optional(p.offset) : std::nullopt;
-      end.unknown_meanwhile |= !answered || !prompt;
+      std::optional<End>& end = looks_[{p.topic, p.partition}].end;
+      end = End{.offset = answered ? std::optional(p.offset) : std::nullopt,
+                .unknown_meanwhile = !answered || (end && end->unknown_meanwhile),
+                .asked = asked};
     }
   }
   environment_.wake();

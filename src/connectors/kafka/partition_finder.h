@@ -47,9 +47,10 @@ class PartitionFinder {
   };
   /// Where a partition ends.
   struct End {
-    std::optional<int64_t> offset;  ///< none: Kafka does not answer
-    /// Once or more since the last that was taken it did not, or not within a second.
+    std::optional<int64_t> offset;  ///< none: Kafka does not answer within a second
+    /// Once or more since the last that was taken it did not.
     bool unknown_meanwhile = false;
+    std::chrono::steady_clock::time_point asked{};  ///< when Kafka was asked for it
   };
   /// News for the slot thread.
   struct Found {
@@ -57,7 +58,6 @@ class PartitionFinder {
     /// Of all the topics, all subtasks' together; 0: not known yet.
     size_t all_partitions = 0;
     bool first_round_done = false;
-    std::map<TopicPartition, End> ends = {};  // of what was asked for by Look
     std::optional<Error> failure;
   };
 
@@ -69,9 +69,10 @@ class PartitionFinder {
   Found TakeFound();
   /// The consumer is to read this partition no more.
   void Drop(const TopicPartition& partition);
-  /// Where does this partition end now? All that are asked for are looked at together, once a
-  /// second at most.
-  void Look(const TopicPartition& partition);
+  /// Where does this partition end? What Kafka has said since this was last asked, empty: nothing.
+  /// It is asked for all such partitions together, once a second at most, and from this call on for
+  /// half a minute.
+  std::optional<End> Look(const TopicPartition& partition);
   /// The starts of all that was held are durable.
   void ReadHeld();
 
@@ -84,6 +85,10 @@ class PartitionFinder {
   void Round();
   void AddStops(std::vector<PartitionPosition>& partitions);
   std::vector<TopicPartition> NewPartitions();
+  struct Looked {
+    std::chrono::steady_clock::time_point until{};
+    std::optional<End> end = {};
+  };
   struct Resolved {
     int64_t offset = -1;
     bool passing = false;  ///< it depends on when it was asked for
@@ -111,11 +116,11 @@ class PartitionFinder {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool stop_ = false;                  // guarded by mutex_
-  Found found_;                        // guarded by mutex_
-  std::vector<TopicPartition> drops_;  // guarded by mutex_
-  std::set<TopicPartition> looks_;     // guarded by mutex_
-  bool read_held_ = false;             // guarded by mutex_
+  bool stop_ = false;                       // guarded by mutex_
+  Found found_;                             // guarded by mutex_
+  std::vector<TopicPartition> drops_;       // guarded by mutex_
+  std::map<TopicPartition, Looked> looks_;  // guarded by mutex_
+  bool read_held_ = false;                  // guarded by mutex_
   std::thread thread_;
 };
 

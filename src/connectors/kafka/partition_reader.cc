@@ -10,8 +10,8 @@ namespace {
 
 constexpr char kStateName[] = "kafka.partitions";
 constexpr std::chrono::milliseconds kLongestPause{10'000};
-// Without room nobody looks: an answer that has waited for longer says nothing of now.
-constexpr std::chrono::seconds kLongestTold{15};
+// Kafka is asked once a second: what it was asked for before that says nothing of now.
+constexpr std::chrono::seconds kLongestTold{3};
 constexpr uint64_t kMessageOverhead = 512;  // of a message in librdkafka's queue, roughly
 
 void WakeSlot(rd_kafka_t*, void* context) { static_cast<const RuntimeContext*>(context)->wake(); }
@@ -111,7 +111,6 @@ void PartitionReader::TakeFound() {
     AddPartition(partition.position);
     if (partition.held && !held_) held_ = Held();
   }
-  for (const auto& [partition, end] : found.ends) TakeEnd(partition, end);
   all_partitions_ = found.all_partitions;
   if (found.first_round_done && !resolved_) {
     resolved_ = true;
@@ -140,41 +139,56 @@ Timestamp PartitionReader::NextPoll() const {
   return Timestamp{context_->clock->Now().ms + std::max<int64_t>(1, wait.count())};
 }
 
-void PartitionReader::TakeEnd(const TopicPartition& id, const PartitionFinder::End& end) {
-  const auto found = std::ranges::find_if(partitions_, [&](const Partition& partition) {
-    return partition.position.partition == id.partition && partition.position.topic == id.topic;
-  });
-  if (found == partitions_.end() || !found->silence.asked) return;
-  Partition::Silence& silence = found->silence;
-  silence.end = end.offset;
-  silence.told_at = context_->clock->Monotonic();
-  if (end.unknown_meanwhile && !silence.unknown_since) silence.unknown_since = silence.told_at;
-}
-
 SplitSilence PartitionReader::LookInto(SplitIndex split) {
+  using Doubt = Partition::Doubt;
   if (split == kUnknownSplit) return SplitSilence::kUnknown;
   const PartitionPosition& position = At(split).position;
   Partition::Silence& silence = At(split).silence;
-  silence.asked = true;
+  const auto doubt = [&](Doubt why) {
+    if (silence.doubt != why) silence = {why, context_->clock->Monotonic(), true};
+  };
   const TopicPartition id{position.topic, position.partition};
-  finder_->Look(id);
-  const std::chrono::nanoseconds now = context_->clock->Monotonic();
-  const std::optional<int64_t> end = std::exchange(silence.end, std::nullopt);
-  if (!end) {
-    const auto lasts = [&](const std::optional<std::chrono::nanoseconds>& since) {
-      return !since || now - *since >= settings_.silence_notice;
-    };
-    if (silence.unknown_since && lasts(silence.unknown_since) && lasts(silence_told_at_)) {
-      silence_told_at_ = now;
-      context_->log_warning("Kafka does not say whether partition " + ToString(id) +
-                            " has records: it, and others like it, are not taken for idle, and "
-                            "event time waits for them until their brokers answer");
+  const std::optional<PartitionFinder::End> end = finder_->Look(id);
+  if (end && end->unknown_meanwhile) doubt(Doubt::kNoAnswer);
+  if (end && end->offset && std::chrono::steady_clock::now() - end->asked <= kLongestTold) {
+    // This is of what is committed. Of all that is there the client was told by its last fetch.
+    const bool at_end = *end->offset <= position.next;
+    const int64_t high = at_end ? HighWatermark(id) : -1;
+    if (high > position.next) {
+      doubt(Doubt::kOpenTransaction);
+    } else {
+      silence.doubt = Doubt::kNone;
+      if (high >= 0) {
+        return std::exchange(silence.broken, false) ? SplitSilence::kBroken : SplitSilence::kReal;
+      }
     }
-    return SplitSilence::kUnknown;
   }
-  if (std::exchange(silence.unknown_since, std::nullopt)) return SplitSilence::kBroken;
-  if (now - silence.told_at > kLongestTold) return SplitSilence::kUnknown;
-  return *end <= position.next ? SplitSilence::kReal : SplitSilence::kUnknown;
+  TellOfDoubt(id, silence);
+  return SplitSilence::kUnknown;
+}
+
+int64_t PartitionReader::HighWatermark(const TopicPartition& id) const {
+  int64_t low = 0;
+  int64_t high = -1;
+  rd_kafka_get_watermark_offsets(consumer_.get(), id.topic.c_str(), id.partition, &low, &high);
+  return high;
+}
+
+void PartitionReader::TellOfDoubt(const TopicPartition& id, const Partition::Silence& silence) {
+  if (silence.doubt == Partition::Doubt::kNone) return;
+  const std::chrono::nanoseconds now = context_->clock->Monotonic();
+  if (now - silence.since < settings_.silence_notice) return;
+  if (doubt_told_at_ && now - *doubt_told_at_ < settings_.silence_notice) return;
+  doubt_told_at_ = now;
+  context_->log_warning(
+      silence.doubt == Partition::Doubt::kNoAnswer
+          ? "Kafka does not say within a second whether partition " + ToString(id) +
+                " has records: it, and others like it, are not taken for idle, and event time "
+                "waits for them until their brokers answer"
+          : "partition " + ToString(id) +
+                " has records of a transaction that its producer has not ended: it, and others "
+                "like it, are not taken for idle, and event time waits for them. If that producer "
+                "is gone for good, kafka-transactions.sh find-hanging and abort end it");
 }
 
 std::optional<double> PartitionReader::ShareOfRate() const {
@@ -369,12 +383,10 @@ void PartitionReader::ReportLag() {
   if (!context_->set_gauge) return;
   for (const Partition& partition : partitions_) {
     const PartitionPosition& p = partition.position;
-    int64_t low = 0;
-    int64_t high = -1;
-    // From the client's memory; it does not ask the broker.
-    rd_kafka_get_watermark_offsets(consumer_.get(), p.topic.c_str(), p.partition, &low, &high);
+    const TopicPartition id{p.topic, p.partition};
+    const int64_t high = HighWatermark(id);
     if (high < 0) continue;
-    context_->set_gauge("kafka_lag", ToString(TopicPartition{p.topic, p.partition}),
+    context_->set_gauge("kafka_lag", ToString(id),
                         static_cast<double>(std::max<int64_t>(0, high - p.next)));
   }
 }

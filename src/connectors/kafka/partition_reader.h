@@ -28,7 +28,8 @@ namespace weir::kafka {
 /// their first row in any case.
 ///
 /// A partition is silent (LookInto) where it has been read to the end that Kafka tells at that
-/// moment. While its broker is away nobody knows, and when it is back silence begins anew.
+/// moment. While its broker is away nobody knows, rows of an open transaction are there and not to
+/// be read yet, and behind either silence begins anew.
 class PartitionReader final : public SourceBackend {
  public:
   explicit PartitionReader(SourceSettings settings) : settings_(std::move(settings)) {}
@@ -53,12 +54,12 @@ class PartitionReader final : public SourceBackend {
   struct Partition {
     PartitionPosition position;
     bool finished = false;
-    /// What is known of its silence: see LookInto.
+    /// Why it is not known to be silent, though no rows come: see LookInto.
+    enum class Doubt { kNone, kNoAnswer, kOpenTransaction };
     struct Silence {
-      bool asked = false;
-      std::optional<int64_t> end = {};
-      std::chrono::nanoseconds told_at{0};
-      std::optional<std::chrono::nanoseconds> unknown_since = {};
+      Doubt doubt = Doubt::kNone;
+      std::chrono::nanoseconds since{0};
+      bool broken = false;  ///< by a doubt; not said yet
     } silence = {};
   };
 
@@ -76,7 +77,9 @@ class PartitionReader final : public SourceBackend {
   void Finish(SplitIndex split);
   /// At each checkpoint: how far each partition's end is ahead of us.
   void ReportLag();
-  void TakeEnd(const TopicPartition& id, const PartitionFinder::End& end);
+  /// Behind the last record, committed or not; below 0: not known. From the client's memory.
+  int64_t HighWatermark(const TopicPartition& id) const;
+  void TellOfDoubt(const TopicPartition& id, const Partition::Silence& silence);
   Partition& At(SplitIndex split) { return partitions_[split - 1]; }
 
   SourceSettings settings_;  // const after Open
@@ -108,9 +111,9 @@ class PartitionReader final : public SourceBackend {
   size_t taken_count_ = 0;
   size_t handed_begin_ = 0;
   size_t handed_end_ = 0;
-  std::optional<SplitIndex> handed_;                         // whose they are
-  std::optional<std::chrono::nanoseconds> silence_told_at_;  // that nobody knows of it
-  bool handed_the_last_ = false;                             // its stop is reached with them
+  std::optional<SplitIndex> handed_;                       // whose they are
+  std::optional<std::chrono::nanoseconds> doubt_told_at_;  // of a partition's silence
+  bool handed_the_last_ = false;                           // its stop is reached with them
 };
 
 }  // namespace weir::kafka
