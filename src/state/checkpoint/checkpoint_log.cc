@@ -199,6 +199,7 @@ absl::Status CheckpointLog::Append(proto::LogEntry entry) {
   if (!fenced_.ok()) return fenced_;
   constexpr int kAppendTries = 3;
   absl::Status status;
+  bool in_doubt = false;  // an earlier try may yet arrive
   for (int i = 0; i < kAppendTries;) {
     entry.set_slot(next_slot_);
     const std::string bytes = EncodeLogEntry(entry);
@@ -215,9 +216,12 @@ absl::Status CheckpointLog::Append(proto::LogEntry entry) {
       return status;
     }
     if (ask && absl::IsAlreadyExists(status)) continue;  // bounded: one per entry in doubt
-    if (!ask || !absl::IsNotFound(status)) return status;
+    if (!ask || !absl::IsNotFound(status)) {
+      return in_doubt && !IsFenced(status) ? absl::UnknownError(status.message()) : status;
+    }
     // Nothing in this slot or behind it: nobody took over, another try is safe.
     status = absl::UnknownError(status.message());
+    in_doubt = true;
     ++i;
   }
   return status;

@@ -297,6 +297,20 @@ TEST_F(CheckpointLogTest, ACommitThatStaysInDoubtIsSettledByTheNext) {
   }
 }
 
+// What an earlier try wrote may yet arrive, whatever the next one ends with.
+TEST_F(CheckpointLogTest, ACommitThatFailsBehindADoubtIsInDoubt) {
+  const auto log = *TakeOver(1);
+  faulty_.next = FaultyStorage::Fault::kLate;
+  SetFailpoint("storage.create", "error");
+  const absl::Status s = log->Commit(MakeManifest(1, 1, {}));
+  SetFailpoint("storage.create", "");
+  EXPECT_TRUE(OutcomeUnknown(s)) << s;
+  EXPECT_EQ(log->in_doubt().size(), 1u);
+  faulty_.Deliver();
+  EXPECT_TRUE(log->Commit(MakeManifest(2, 1, {})).ok()) << "it is ours";
+  EXPECT_THAT(Found(), ElementsAre(1, 2));
+}
+
 /// The link is there, and nobody is told.
 void ReserveInDoubt(CheckpointLog& log, FaultyStorage& storage) {
   storage.next = FaultyStorage::Fault::kDone;
