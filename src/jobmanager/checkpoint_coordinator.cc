@@ -83,7 +83,7 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   };
   const auto failed = [&](CheckpointKind kind) {
     const bool on = IsStop(kind) && e.then != Then::kEnd;
-    return on ? reason + "; the stop was not decided, and the job goes on" : reason;
+    return on ? reason + "; the stop was not decided" : reason;
   };
   for (const SavepointWanted& wanted : waiting_) {
     out->push_back(ReplySavepoint{
@@ -105,7 +105,7 @@ void CheckpointCoordinator::On(const CheckpointingStopped& e, Instant now, Out* 
   }
   // An export that has ended is forgotten now, with what it wrote; one under way, when it ends.
   for (const auto& [id, entry] : exports_) {
-    if (entry.path && !goes_on(entry)) out->push_back(DiscardSavepoint{*entry.path});
+    if (entry.path && !goes_on(entry)) Discard(id, entry, out);
   }
   std::erase_if(exports_, [&](const auto& entry) {
     return !goes_on(entry.second) && (entry.second.path || entry.second.error);
@@ -595,7 +595,7 @@ void CheckpointCoordinator::SettleExports(Out* out) {
       }
     } else if (entry.orphaned && entry.path) {
       // Answered when the attempt ended.
-      out->push_back(DiscardSavepoint{*entry.path});
+      Discard(id, entry, out);
     } else if (entry.path && Published(id)) {
       if (!entry.told) {
         out->push_back(
@@ -607,6 +607,11 @@ void CheckpointCoordinator::SettleExports(Out* out) {
     }
     it = exports_.erase(it);
   }
+}
+
+void CheckpointCoordinator::Discard(CheckpointId id, const Export& entry, Out* out) {
+  out->push_back(DiscardSavepoint{*entry.path});
+  if (CheckpointRecord* record = Record(id)) record->path = entry.checkpoint;
 }
 
 std::optional<Instant> CheckpointCoordinator::TellsAt(CheckpointId id, const Export& entry) const {
@@ -643,7 +648,7 @@ void CheckpointCoordinator::TellUnpublished(Instant now, Out* out) {
       ++it;
       continue;
     }
-    out->push_back(DiscardSavepoint{*entry.path});
+    Discard(id, entry, out);
     it = exports_.erase(it);
   }
   MaybeDone(out);

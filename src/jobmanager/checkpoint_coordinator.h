@@ -339,6 +339,8 @@ class CheckpointCoordinator {
   void CompleteStop(const StopPoint& stop, Instant now, Out* out);
   void BeginExport(CheckpointId id, Export entry, Out* out);
   void SettleExports(Out* out);
+  /// Of no use to anybody: the savepoint goes, its checkpoint stays.
+  void Discard(CheckpointId id, const Export& entry, Out* out);
   /// A stop that cannot be exported.
   void FailStop(CheckpointId id, const Export& entry, std::string what, Out* out);
   /// When whoever asked for this one is told that its output is not published; nothing: not at all.

@@ -624,6 +624,7 @@ TEST_F(CheckpointCoordinatorTest, ASavepointThatNobodyWasToldOfIsDiscarded) {
   EXPECT_EQ(Count<DiscardSavepoint>(), 0u) << "it is still being written";
   Send(SavepointExported{CheckpointId(1), "/sp/1"});
   EXPECT_EQ(Take<DiscardSavepoint>().path, "/sp/1");
+  EXPECT_NE(coordinator_->history().front().path, "/sp/1") << "the checkpoint is what stays";
 }
 
 TEST_F(CheckpointCoordinatorTest, OlderCheckpointsGoWhileAnExportReads) {
