@@ -214,22 +214,16 @@ void PrintStop(std::ostream& out, const proto::Stop& stop) {
       << stop.savepoint_path() << "`\n";
 }
 
-/// Of a job that has ended and was not stopped: from which of its checkpoints it can be gone on,
-/// once what ended it is mended.
+/// Of a job that has ended and was not stopped: how to go on once what ended it is mended.
 void PrintGoOn(std::ostream& out, const proto::JobDetails& job) {
   const proto::JobState state = job.status().state();
   const bool retained =
       state == proto::JOB_STATE_FAILED ||
       (state == proto::JOB_STATE_CANCELED &&
        job.settings().checkpoint().retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL);
-  if (!retained || job.status().has_stop()) return;
-  for (const proto::CheckpointDetails& c : job.checkpoints()) {
-    const bool complete = c.status() == proto::CHECKPOINT_STATUS_COMPLETED ||
-                          c.status() == proto::CHECKPOINT_STATUS_PUBLISHED;
-    if (!complete || c.path().empty()) continue;
-    out << "Go on        with `weir run LIB --from-savepoint " << ShownInLine(c.path()) << "`\n";
-    return;
-  }
+  if (!retained || job.status().has_stop() || job.checkpoints_completed() == 0) return;
+  out << "Go on        from its newest checkpoint with `weir run LIB --from-savepoint "
+      << job.checkpoint_directory() << "`\n";
 }
 
 }  // namespace

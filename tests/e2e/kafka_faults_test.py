@@ -97,12 +97,9 @@ class Faults(unittest.TestCase):
         self.assertIn(f"kafka {self.names['out']}", status["failure"]["operator_name"])
         for words in (self.names["out"], "timestamp 20", "message.timestamp.after.max.ms"):
             self.assertIn(words, status["failure"]["message"])
-        # Told to people, too: where the job can be gone on from when that is mended.
-        newest = next(c for c in self.describe(job)["checkpoints"]
-                      if c["status"] in ("COMPLETED", "PUBLISHED"))
-        self.assertIn(f"Go on with `weir run LIB --from-savepoint {newest['path']}`",
-                      " ".join(self.cluster.run("describe", job).split()))
-        self.assertTrue(pathlib.Path(newest["path"]).exists())
+        directory = self.describe(job)["checkpoint_directory"]
+        self.assertIn(f"--from-savepoint {directory}`", self.cluster.run("describe", job))
+        self.assertTrue(list(pathlib.Path(directory, "log").iterdir()))
 
     def test_bad_records_go_to_their_topic_once_through_a_kill(self):
         job = self.start()
