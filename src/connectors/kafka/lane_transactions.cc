@@ -405,15 +405,16 @@ P::Event LaneTransactions::ReadMarker() {
     bool reached = false;
     bool told = false;
     bool lasts = false;
-    int64_t at = begin;
+    std::optional<int64_t> at;  // where the broker says that what can be read ends
     std::string failure;
     while (!reached && failure.empty()) {
       const auto waited = SteadyClock::now() - started;
       const auto stuck = [&] {
         return "offset " + std::to_string(high) + " is not reached after " +
-               std::to_string(std::chrono::duration_cast<milliseconds>(waited).count()) +
-               " ms, only offset " + std::to_string(at) + "; " +
-               OpenTransaction(topic, marker_partition_, at);
+               std::to_string(std::chrono::duration_cast<milliseconds>(waited).count()) + " ms" +
+               (at ? ", only offset " + std::to_string(*at) + "; " +
+                         OpenTransaction(topic, marker_partition_, *at)
+                   : ": the broker does not answer");
       };
       if (stop_) {
         failure = "stopped";
