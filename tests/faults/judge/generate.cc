@@ -119,6 +119,7 @@ int main(int argc, char** argv) {
   const auto topics = judge::Split(options["topics"], ',');
   int partitions = std::stoi(options["partitions"]);
   const int silent = options["silent"].empty() ? 0 : std::stoi(options["silent"]);
+  if (silent >= partitions) judge::Die("--silent leaves no partition to write to");
   int64_t keys = std::stoll(options["keys"]);
   const double rate = std::stod(options["rate"]);
   const std::string padding(std::stoul(options["pad"]), 'x');
@@ -129,7 +130,9 @@ int main(int argc, char** argv) {
                                      {{"enable.idempotence", "true"},
                                       {"linger.ms", "5"},
                                       {"message.timeout.ms", "300000"},
-                                      {"reconnect.backoff.max.ms", "500"},
+                                      // Where a partition's idleness is looked at, its rows must
+                                      // not be away for longer than the broker is.
+                                      {"reconnect.backoff.max.ms", silent > 0 ? "500" : "10000"},
                                       {"queue.buffering.max.messages", "1000000"}},
                                      Delivered, &ledger);
   for (const std::string& topic : topics) Create(client, topic, partitions);
