@@ -214,16 +214,22 @@ void PrintStop(std::ostream& out, const proto::Stop& stop) {
       << stop.savepoint_path() << "`\n";
 }
 
-/// Of a job that has ended and was not stopped: how to go on once what ended it is mended.
+/// Of a job that has ended and was not stopped: how to go on once what ended it is mended. What has
+/// become of its checkpoints since nobody here knows.
 void PrintGoOn(std::ostream& out, const proto::JobDetails& job) {
   const proto::JobState state = job.status().state();
   const bool retained =
       state == proto::JOB_STATE_FAILED ||
       (state == proto::JOB_STATE_CANCELED &&
        job.settings().checkpoint().retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL);
-  if (!retained || job.status().has_stop() || job.checkpoints_completed() == 0) return;
-  out << "Go on        from its newest checkpoint with `weir run LIB --from-savepoint "
-      << job.checkpoint_directory() << "`\n";
+  if (!retained || job.status().has_stop()) return;
+  const bool own = job.checkpoints_completed() != 0;
+  const std::string& from = own ? job.checkpoint_directory() : job.began_from();
+  if (from.empty()) return;
+  out << "Go on        from "
+      << (own ? "its newest checkpoint, unless disposed of or claimed,"
+              : "where it began, as it has no checkpoint of its own,")
+      << "\n             with `weir run LIB --from-savepoint " << from << "`\n";
 }
 
 }  // namespace

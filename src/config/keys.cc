@@ -182,7 +182,7 @@ std::vector<Key> MakeKeys() {
   t.Size("taskmanager.memory", WEIR_FIELD(taskmanager.memory), 0, int64_t{1} << 44,
          "Memory budget of the whole process. 0: the container's limit, else 2gb.");
   t.Bool("taskmanager.dedicated", WEIR_FIELD(taskmanager.dedicated),
-         "Serve one job library at a time, and start afresh before another.");
+         "Serve one job at a time, and start afresh before another.");
   t.Text("taskmanager.dir", WEIR_FIELD(taskmanager.dir),
          "Directory of working files and working state; wants the fastest local disk. Each "
          "TaskManager makes its own in it. Empty: below /tmp.")
