@@ -94,7 +94,7 @@ bool JsonReader::Begin(std::string_view document) {
   std::string& padded = impl_->padded;
   padded.resize(document.size() + 2 + simdjson::SIMDJSON_PADDING);
   padded[0] = '[';
-  std::memcpy(padded.data() + 1, document.data(), document.size());
+  document.copy(padded.data() + 1, document.size());  // a record without a value has no bytes
   padded[document.size() + 1] = ']';
   std::memset(padded.data() + document.size() + 2, ' ', simdjson::SIMDJSON_PADDING);
 

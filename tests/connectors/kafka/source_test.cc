@@ -8,7 +8,6 @@
 #include <set>
 
 #include "connectors/format/text_format.h"
-#include "connectors/kafka/client.h"
 #include "tests/connectors/kafka/broker.h"
 #include "tests/connectors/kafka/runtime_harness.h"
 
@@ -629,100 +628,6 @@ class NoSplits final : public SplitObserver {
   void SplitFinished(SplitIndex) override {}
   void EmitWatermark(SplitIndex, Timestamp) override {}
 };
-
-class LooksForIdle final : public SplitObserver {
-  void SplitAdded(SplitIndex, const std::string&) override {}
-  void SplitFinished(SplitIndex) override {}
-  void EmitWatermark(SplitIndex, Timestamp) override {}
-  bool LooksForIdleSplits() const override { return true; }
-};
-
-// What a broker that is away has for a silent partition when it is back would be late.
-TEST_F(SourceTest, APartitionIsSilentWhereKafkaSaysThatItHasBeenReadToItsEnd) {
-  NewTopic(1);
-  broker_.ProduceInTransaction(topic_, {{.value = "a"}}, true);
-  broker_.ProduceInTransaction(topic_, {{.value = "aborted"}}, false);
-  LooksForIdle splits;
-  RuntimeHarness harness;
-  const auto source = MakeSourceBackend({.client = {.brokers = broker_.address()},
-                                         .topics = {topic_},
-                                         .start = Earliest(),
-                                         .silence_notice = std::chrono::milliseconds(0)});
-  source->Open(harness.context, splits);
-  EXPECT_EQ(source->LookInto(0), SplitSilence::kUnknown) << "which partitions there are";
-  std::vector<Message> messages;
-  SplitIndex split = 0;
-  size_t rows = 0;
-  const auto poll = [&] {
-    while (source->Poll(100, messages, split) != PollResult::kNothing) rows += messages.size();
-  };
-  ASSERT_TRUE(harness.RunUntil([&] {
-    poll();
-    return rows == 1;
-  }));
-  const auto hears = [&](SplitSilence wanted) {
-    return harness.RunUntil([&] {
-      poll();
-      return source->LookInto(1) == wanted;
-    });
-  };
-  size_t told = 0;  // of the log
-  const auto says = [&](const std::string& words) {
-    told = harness.log().size();
-    return harness.RunUntil([&] {
-      poll();
-      source->LookInto(1);
-      return harness.log().find(topic_ + "-0 " + words, told) != std::string::npos;
-    });
-  };
-  EXPECT_TRUE(hears(SplitSilence::kReal)) << "behind markers and what was aborted";
-  {
-    const Owned<rd_kafka_t> writer =
-        MakeClient({.brokers = broker_.address()},
-                   {.type = RD_KAFKA_PRODUCER, .fixed = {{"transactional.id", "w-" + topic_}}},
-                   [](const std::string&) {});
-    ASSERT_EQ(rd_kafka_init_transactions(writer.get(), 30'000), nullptr);
-    ASSERT_EQ(rd_kafka_begin_transaction(writer.get()), nullptr);
-    char value[] = "open";
-    ASSERT_EQ(
-        rd_kafka_producev(writer.get(), RD_KAFKA_V_TOPIC(topic_.c_str()), RD_KAFKA_V_PARTITION(0),
-                          RD_KAFKA_V_VALUE(value, 4), RD_KAFKA_V_END),
-        RD_KAFKA_RESP_ERR_NO_ERROR);
-    ASSERT_EQ(rd_kafka_flush(writer.get(), 10'000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    EXPECT_TRUE(says("has records of a transaction"));
-    ASSERT_EQ(rd_kafka_abort_transaction(writer.get(), 30'000), nullptr);
-    EXPECT_TRUE(hears(SplitSilence::kBroken)) << "its producer may write them once more";
-    EXPECT_TRUE(hears(SplitSilence::kReal));
-  }
-  broker_.Suspend();
-  EXPECT_TRUE(says("has records: it"));
-  broker_.Resume();
-  EXPECT_TRUE(hears(SplitSilence::kBroken)) << "it may have had rows meanwhile";
-  EXPECT_TRUE(hears(SplitSilence::kReal));
-  broker_.Suspend();
-  // Longer than an answer may take to be prompt, shorter than until it is given up.
-  const auto suspended = std::chrono::steady_clock::now();
-  harness.RunUntil([&] {
-    poll();
-    source->LookInto(1);
-    return std::chrono::steady_clock::now() - suspended > std::chrono::seconds(3);
-  });
-  broker_.Resume();
-  SplitSilence next = SplitSilence::kUnknown;
-  EXPECT_TRUE(harness.RunUntil([&] {
-    poll();
-    next = source->LookInto(1);
-    return next != SplitSilence::kUnknown;
-  }));
-  EXPECT_EQ(next, SplitSilence::kBroken) << "a request waited until it was back";
-  EXPECT_TRUE(hears(SplitSilence::kReal));
-  broker_.Kill();
-  EXPECT_TRUE(says("has records: it"));
-  broker_.Start();
-  EXPECT_TRUE(hears(SplitSilence::kBroken));
-  EXPECT_TRUE(hears(SplitSilence::kReal));
-  source->Close();
-}
 
 TEST_F(SourceTest, ABrokerThatIsNotThereFailsAFirstStartByNameAndIsWaitedForLater) {
   const SourceSettings settings{.client = {.brokers = "127.0.0.1:1"},
