@@ -223,7 +223,8 @@ void PrintGoOn(std::ostream& out, const proto::JobDetails& job) {
       (state == proto::JOB_STATE_CANCELED &&
        job.settings().checkpoint().retention() != proto::CHECKPOINT_RETENTION_DELETE_ON_CANCEL);
   if (!retained || job.status().has_stop()) return;
-  const bool own = job.checkpoints_completed() != 0;
+  // What a JobManager had counted when it was killed its successor may not know.
+  const bool own = job.checkpoints_completed() != 0 || job.status().last_checkpoint_id() != 0;
   const std::string& from = own ? job.checkpoint_directory() : job.began_from();
   if (from.empty()) return;
   out << "Go on        from "

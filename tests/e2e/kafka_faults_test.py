@@ -100,6 +100,10 @@ class Faults(unittest.TestCase):
         directory = self.describe(job)["checkpoint_directory"]
         self.assertIn(f"--from-savepoint {directory}`", self.cluster.run("describe", job))
         self.assertTrue(list(pathlib.Path(directory, "log").iterdir()))
+        self.cluster.kill("jobmanager")
+        self.cluster.start("jobmanager")
+        eventually(self.cluster.ready_now, "the cluster is back", 60)
+        self.assertIn(f"--from-savepoint {directory}`", self.cluster.run("describe", job))
 
     def test_bad_records_go_to_their_topic_once_through_a_kill(self):
         job = self.start()
