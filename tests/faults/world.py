@@ -139,7 +139,8 @@ class World:
             self.program("generate"), brokers=self.broker.address, topics=",".join(inputs),
             partitions=work["partitions"],
             outputs=OUTPUTS.get(self.job_name, "out:3"), keys=work["keys"], rate=work["rate"],
-            pad=work["pad"], silent=work["silent"], seed=schedule["input_seed"], ledger=self.dir / "ledger")
+            pad=work["pad"], silent=work["silent"], seed=schedule["input_seed"],
+            ledger=self.dir / "ledger")
         if self.generator.line() != "ready":
             raise AssertionError("the generator did not start")
         self.reader = Reader(self.program("follow"), brokers=self.broker.address, topic="out",
@@ -496,7 +497,8 @@ class World:
 
     def all_out(self):
         """Each record of the input has its result, as far as a count can tell."""
-        return self.once and self.job_name != "windows" and self.reader.count >= self.generated["acknowledged"]
+        return (self.once and self.job_name != "windows" and
+                self.reader.count >= self.generated["acknowledged"])
 
     def stop_job(self):
         """Ends it with a last checkpoint, and publishes what that holds."""
@@ -507,7 +509,7 @@ class World:
         """Each result comes out once, so that they can be counted."""
         return self.schedule["job"]["args"].get("delivery") != "at-least-once"
 
-    def _leave(self):
+    def _terms(self):
         """What else the job was asked for, for the judge."""
         args = self.schedule["job"]["args"]
         return [word for name, key in (("poison", "bad-record"), ("delivery", "delivery"))
@@ -520,7 +522,7 @@ class World:
         done = subprocess.run(
             [self.program("verify"), "--brokers", self.broker.address, "--job", kind, "--order",
              order, "--inputs", ",".join(inputs), "--output", "out", "--ledger",
-             self.dir / "ledger", "--seen", self.dir / "seen", *self._leave()],
+             self.dir / "ledger", "--seen", self.dir / "seen", *self._terms()],
             capture_output=True, text=True, timeout=300 + self.generated["acknowledged"] / 10_000,
             check=False)
         if not done.stdout:
